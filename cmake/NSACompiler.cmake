@@ -1,0 +1,41 @@
+# Finds LLVM and MLIR, and defines how a library of the compiler is built.
+
+find_package(MLIR 22.1 REQUIRED CONFIG)
+message(STATUS "nsa: MLIR ${LLVM_PACKAGE_VERSION} in ${MLIR_DIR}")
+
+# The distribution's shared libMLIR and libLLVM. Mixing in a static MLIR library
+# would give every dialect two type ids.
+set(MLIR_LINK_MLIR_DYLIB ON)
+set(LLVM_LINK_LLVM_DYLIB ON)
+
+list(APPEND CMAKE_MODULE_PATH "${MLIR_CMAKE_DIR}" "${LLVM_CMAKE_DIR}")
+# TableGen takes its include paths from the directory.
+include_directories(${PROJECT_SOURCE_DIR}/include)
+include_directories(SYSTEM ${MLIR_INCLUDE_DIRS})
+include(TableGen)
+include(AddLLVM)
+include(AddMLIR)
+
+# LLVM and MLIR are built without RTTI and exceptions; code that derives from
+# their classes has to be built the same way.
+add_library(nsa_compiler_flags INTERFACE)
+target_include_directories(nsa_compiler_flags SYSTEM INTERFACE
+  ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
+target_include_directories(nsa_compiler_flags INTERFACE
+  ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/include)
+target_compile_definitions(nsa_compiler_flags INTERFACE
+  NSA_VERSION="${PROJECT_VERSION}" ${LLVM_DEFINITIONS_LIST})
+target_compile_options(nsa_compiler_flags INTERFACE
+  -fno-rtti -fno-exceptions -Wall -Wextra -Wno-unused-parameter
+  -fvisibility-inlines-hidden)
+target_link_libraries(nsa_compiler_flags INTERFACE MLIR LLVM)
+
+# nsa_add_library(NAME sources... DEPENDS tablegen-targets... LINK libraries...)
+function(nsa_add_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PUBLIC nsa_compiler_flags ${ARG_LINK})
+  if(ARG_DEPENDS)
+    add_dependencies(${name} ${ARG_DEPENDS})
+  endif()
+endfunction()

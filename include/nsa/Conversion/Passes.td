@@ -1,0 +1,80 @@
+//===- Passes.td - Lowerings of nsa launches ---------------*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CONVERSION_PASSES_TD
+#define NSA_CONVERSION_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
+  let summary = "Lowers launches to GPU kernels";
+  let description = [{
+    Each `nsa.step` becomes a `gpu.module` of its name with one kernel for each
+    launch. The grid is one-dimensional: the blocks of the segments one after
+    the other, so a block finds its segment from its number.
+
+    - A `scan` segment is one block. Its threads take a row each, chunk by
+      chunk, and add up with warp shuffles and one barrier a chunk.
+    - A `tile` segment has a block for each tile of a row. A thread takes 16
+      bytes: one load, then a 16-byte store for each destination whose row is
+      aligned, scalar ones for the others.
+
+    Kernels have memref arguments here; `nsa-flatten-kernel-args` gives them
+    their final form.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
+def LaunchToLoops : Pass<"nsa-launch-to-loops", "mlir::ModuleOp"> {
+  let summary = "Lowers launches to loops on the host";
+  let description = [{
+    Each launch of a step becomes a function `STEP.KERNEL` that does the work of
+    its segments one after the other. It emits the same code for a tile's
+    elements as the GPU lowering, four columns at a time.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
+  ];
+}
+
+def FlattenKernelArgs : Pass<"nsa-flatten-kernel-args"> {
+  let summary = "Gives kernels pointers, strides and sizes as arguments";
+  let description = [{
+    Replaces every memref argument of a kernel by a pointer and those strides
+    and sizes that its type leaves open and the kernel is launched with, and
+    rebuilds the memref at the kernel's start. The list is that of the manifest.
+
+    A GPU kernel takes the parameters as arguments. A host kernel takes one
+    pointer to an array whose entry i points at the 8 bytes of parameter i.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect"
+  ];
+}
+
+def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
+  let summary = "Says which GPU to compile for";
+  let description = [{
+    Attaches the NVVM target for `chip` to every GPU module, or reports that
+    there is no such chip. Chips from sm_80 on are known.
+  }];
+  let options = [
+    Option<"chip", "chip", "std::string", /*default=*/"\"sm_80\"",
+           "The GPU, \"sm_80\" for example.">
+  ];
+  let dependentDialects = ["::mlir::gpu::GPUDialect",
+                           "::mlir::NVVM::NVVMDialect"];
+}
+
+#endif // NSA_CONVERSION_PASSES_TD

@@ -1,0 +1,49 @@
+//===- KernelParameters.h - What a kernel is called with --------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_KERNELPARAMETERS_H
+#define NSA_IR_KERNELPARAMETERS_H
+
+#include "nsa/IR/NSADialect.h"
+
+namespace nsa {
+
+/// One 8-byte parameter of a kernel. Kernels take pointers and just the strides
+/// and sizes that types leave open, never memref descriptors: 16 backends would
+/// not fit the parameter space otherwise.
+struct KernelParameter {
+  enum class Field {
+    /// The base address of the array behind a port.
+    Pointer,
+    /// Its stride in dimension `dim`, in elements.
+    Stride,
+    /// Its size in dimension `dim`, in elements.
+    Size,
+    /// The value of an `index` port.
+    Value
+  };
+  Field field;
+  mlir::BlockArgument port;
+  unsigned dim = 0;
+
+  static constexpr int64_t bytes = 8;
+};
+
+/// The memref type that a kernel sees for a port: that of an `out` port, or for
+/// an `in` port the most general layout that ports accept.
+mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
+
+/// The parameters of a kernel that uses `ports`, in the order in which they are
+/// passed: for each port a pointer, its dynamic strides, and for an `in` port
+/// the dynamic sizes that have no extent.
+llvm::SmallVector<KernelParameter>
+getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
+
+} // namespace nsa
+
+#endif // NSA_IR_KERNELPARAMETERS_H

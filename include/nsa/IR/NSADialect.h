@@ -1,0 +1,50 @@
+//===- NSADialect.h - The nsa dialect and its operations --------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSADIALECT_H
+#define NSA_IR_NSADIALECT_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+#include "nsa/IR/ElementBuilder.h"
+
+#include "nsa/IR/NSADialect.h.inc"
+#include "nsa/IR/NSAEnums.h.inc"
+#include "nsa/IR/NSAInterfaces.h.inc"
+
+namespace nsa {
+class LaunchOp;
+class SegmentOp;
+class CopyOp;
+
+/// The size of dimension `dim` of a value in a step, in terms of the step's
+/// ports: a constant, an `index` port, a `tensor.dim` of a port, or an
+/// `affine.apply` of those, created at the insertion point where needed.
+mlir::OpFoldResult getDimSize(mlir::OpBuilder &b, mlir::Location loc,
+                              mlir::Value value, unsigned dim);
+/// The sizes of all dimensions.
+llvm::SmallVector<mlir::OpFoldResult>
+getSizes(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value);
+
+/// Whether `value` is computed from a cumulative sum, so that only a `scan`
+/// segment can hold it.
+bool dependsOnScan(mlir::Value value);
+} // namespace nsa
+
+#define GET_OP_CLASSES
+#include "nsa/IR/NSAOps.h.inc"
+
+#endif // NSA_IR_NSADIALECT_H

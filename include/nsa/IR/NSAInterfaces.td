@@ -1,0 +1,46 @@
+//===- NSAInterfaces.td - Interfaces of nsa operations -----*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSAINTERFACES_TD
+#define NSA_IR_NSAINTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation each of whose result elements is a function of a few elements
+    of its operands, so that a kernel can compute an element where it is needed
+    and no intermediate array exists. Every lowering, for any target, emits
+    these operations through this interface.
+  }];
+  let methods = [
+    InterfaceMethod<
+      "Emits the element at `indices`, which lie inside the result.",
+      "::mlir::Value", "emitElement",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices)>,
+    InterfaceMethod<[{
+        Emits `width` elements, the first at `indices`, the others after it in
+        the innermost dimension, as a vector. Elements past the end of the
+        result are unspecified, but computing them accesses no memory outside
+        the arrays.
+      }],
+      "::mlir::Value", "emitElements",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices,
+           "int64_t":$width),
+      /*methodBody=*/"",
+      /*defaultImplementation=*/[{
+        return builder.emitLanes(
+            indices, width, [&](::mlir::ValueRange lane) {
+              return $_op.emitElement(builder, lane);
+            });
+      }]>
+  ];
+}
+
+#endif // NSA_IR_NSAINTERFACES_TD

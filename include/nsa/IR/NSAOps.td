@@ -1,0 +1,370 @@
+//===- NSAOps.td - Operations of the nsa dialect -----------*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSAOPS_TD
+#define NSA_IR_NSAOPS_TD
+
+include "nsa/IR/NSADialect.td"
+include "nsa/IR/NSAInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+def NSA_Index1D : 1DTensorOf<[I32, I64]>;
+def NSA_Vector : 1DTensorOf<[I32]>;
+def NSA_Table : 2DTensorOf<[I32]>;
+def NSA_Value : TensorRankOf<[I32], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I32], [1, 2]>;
+
+class NSA_Op<string mnemonic, list<Trait> traits = []>
+    : Op<NSA_Dialect, mnemonic, traits>;
+
+// A pure operation whose result is a tensor that exists only in the text.
+class NSA_ValueOp<string mnemonic, Type resultType, list<Trait> traits = []>
+    : NSA_Op<mnemonic, [
+        Pure, InferTypeOpAdaptor,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                  ["reifyResultShapes"]>
+      ] # traits> {
+  let results = (outs resultType:$result);
+}
+
+def NSA_Element
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
+
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+def NSA_StepOp : NSA_Op<"step", [
+    AffineScope, IsolatedFromAbove, NoTerminator, SingleBlock, Symbol,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>
+  ]> {
+  let summary = "A metadata step with named ports";
+  let description = [{
+    A step is what an engine calls once per decode: it reads its `in` ports and
+    writes its `out` ports. Port names are the argument names of the generated
+    header, manifest and Python function.
+
+    ```
+    step ::= `nsa.step` @name `(` port (`,` port)* `)` attr-dict? region
+    port ::= (`in` | `out`) %name (`[` extent (`,` extent)* `]`)? `:` type
+    extent ::= %size-port | `?`
+    ```
+
+    An `in` port is an `index`, a size that the host knows at launch, or a
+    tensor, an immutable array in device memory. The array behind a 1-D tensor
+    may have any stride, that behind a 2-D tensor any row stride and an inner
+    stride of 1. An extent `[%bs]` says that the port is the first `%bs`
+    elements of its array; without one it is the whole array. An `out` port is
+    a memref; its type says which layouts it accepts, with MLIR's meaning:
+    `memref<?xi32>` is contiguous, `memref<?xi32, strided<[?]>>` has any stride.
+
+    Example:
+
+    ```mlir
+    nsa.step @lengths(in %bs : index, in %seq_lens[%bs] : tensor<?xi64>,
+                      out %cache_seqlens : memref<?xi32>) {
+      %len = nsa.seqlens %seq_lens plus 1 : tensor<?xi64> -> tensor<?xi32>
+      nsa.copy %len to %cache_seqlens : tensor<?xi32> to memref<?xi32>
+    }
+    ```
+
+    Constraints:
+
+    - (C1) Every port has a name of its own, which is a C identifier.
+    - (C2) An `in` port is an `index` or a tensor of rank 1 or 2 of `i32` or
+      `i64`.
+    - (C3) An `out` port is a memref of rank 1 or 2 of `i32`, in the default
+      memory space, with a strided layout without offset, strides that are
+      positive or dynamic, and an inner stride of 1 if its rank is 2.
+    - (C4) Extents, one for each dimension, stand on tensors; each names an
+      `index` port and belongs to a dynamic dimension.
+    - (C5) No `out` port is the destination of two copies.
+  }];
+
+  // extents[p][d] is the number of the port that gives the size of dimension d
+  // of port p, or -1. Empty for a port without extents.
+  let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$port_names,
+                       TypedArrayAttrBase<DenseI64ArrayAttr, "extents">:$extents);
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+
+  let extraClassDeclaration = [{
+    /// The name of port `number`.
+    ::llvm::StringRef getPortName(unsigned number);
+    /// The name of a port given as a block argument.
+    ::llvm::StringRef getPortName(::mlir::BlockArgument port) {
+      return getPortName(port.getArgNumber());
+    }
+    /// The `index` port that gives the size of dimension `dim` of `port`, or
+    /// null if the whole array is used.
+    ::mlir::BlockArgument getExtent(::mlir::BlockArgument port, unsigned dim);
+    /// Whether a port of this type is written.
+    static bool isOut(::mlir::Type type) {
+      return ::llvm::isa<::mlir::MemRefType>(type);
+    }
+    /// The launches, in order. Empty before launches are formed.
+    auto getLaunches() { return getBody().getOps<LaunchOp>(); }
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_Element]> {
+  let summary = "Sequence lengths as int32, plus a constant";
+  let description = [{
+    `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
+    and the sum wraps. `plus` is the number of draft tokens that a
+    target-verify step appends; in decode it is 0.
+
+    Example:
+
+    ```mlir
+    %len = nsa.seqlens %seq_lens plus 0 : tensor<?xi64> -> tensor<?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `result` has the shape of `source` and elements of type `i32`.
+  }];
+  let arguments = (ins NSA_Index1D:$source, I32Attr:$plus);
+  let assemblyFormat = [{
+    $source `plus` $plus attr-dict `:` type($source) `->` type($result)
+  }];
+  let hasFolder = 1;
+}
+
+def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_Element]> {
+  let summary = "Lengths clipped to the indexer's top-k";
+  let description = [{
+    `result[r] = min(source[r], limit)`, signed.
+
+    Example:
+
+    ```mlir
+    %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `limit` is 0 or more.
+  }];
+  let arguments = (ins NSA_Vector:$source,
+                       ConfinedAttr<I32Attr, [IntNonNegative]>:$limit);
+  let assemblyFormat = "$source `to` $limit attr-dict `:` type($source)";
+  let hasFolder = 1;
+}
+
+def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector> {
+  let summary = "Cumulative sequence lengths";
+  let description = [{
+    `result[0] = 0`, `result[b + 1] = result[b] + source[b]`; sums wrap. The
+    result has one element more than `source`, also when `source` is empty.
+
+    Example:
+
+    ```mlir
+    %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) A static size of `result` is that of `source` plus 1.
+    - (C2) `source` does not depend on another `nsa.cu_seqlens`.
+  }];
+  let arguments = (ins NSA_Vector:$source);
+  let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
+    DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement", "emitElements"]>
+  ]> {
+  let summary = "Each request's row of the token table";
+  let description = [{
+    `result[b, c] = req_to_token[rows[b], c]`, and 0 where `rows[b]` is not a
+    row or `c` not a column of `req_to_token`. (Slot 0 is the engines' padding
+    slot.) The number of columns is an `index` value, or a constant, which then
+    is part of the type.
+
+    Example:
+
+    ```mlir
+    %tab = nsa.page_table %req_to_token[%pool] columns %max_len
+        : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
+    %fix = nsa.page_table %req_to_token[%pool] columns 4096
+        : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x4096xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `result` has as many rows as `rows` has elements, and the columns
+      given.
+    - (C2) A constant number of columns is 0 or more.
+  }];
+  let arguments = (ins NSA_Table:$req_to_token, NSA_Index1D:$rows,
+                       Optional<Index>:$columns,
+                       OptionalAttr<I64Attr>:$static_columns);
+  let assemblyFormat = [{
+    $req_to_token `[` $rows `]` `columns`
+    custom<SizeOrConstant>($columns, $static_columns) attr-dict `:`
+    type($req_to_token) `,` type($rows) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The number of columns, a constant or a value.
+    ::mlir::OpFoldResult getMixedColumns();
+  }];
+}
+
+def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element]> {
+  let summary = "A page table in units of pages";
+  let description = [{
+    `result[r, j] = source[r, j * page_size] div page_size`, rounded towards
+    minus infinity, for `j < ceil(columns / page_size)`.
+
+    Example:
+
+    ```mlir
+    %real = nsa.real_page_table %tab page_size 64
+        : tensor<?x?xi32> -> tensor<?x?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `page_size` is 1 or more.
+    - (C2) `result` has the rows of `source`, and its columns divided by
+      `page_size` and rounded up.
+  }];
+  let arguments = (ins NSA_Table:$source,
+                       ConfinedAttr<I32Attr, [IntPositive]>:$page_size);
+  let assemblyFormat = [{
+    $source `page_size` $page_size attr-dict `:` type($source) `->` type($result)
+  }];
+  let hasFolder = 1;
+  let hasCanonicalizeMethod = 1;
+  let extraClassDeclaration = [{
+    /// Emits the number of the page that holds `token`, an i32.
+    ::mlir::Value emitPage(::mlir::OpBuilder &b, ::mlir::Value token);
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Copies
+//===----------------------------------------------------------------------===//
+
+def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+  let summary = "Writes a value to one or more destinations";
+  let description = [{
+    Writes every element of `value`, a computed value or an `in` port, to the
+    same indices of each destination. The rest of a larger destination is left
+    untouched. That a destination is large enough is checked by the host before
+    the launch, where the types leave it open.
+
+    Example:
+
+    ```mlir
+    nsa.copy %len to %b0_cache_seqlens, %b1_cache_seqlens
+        : tensor<?xi32> to memref<?xi32>, memref<?xi32, strided<[?]>>
+    ```
+
+    Constraints:
+
+    - (C1) Every destination is an `out` port of the enclosing step.
+    - (C2) There is at least one destination, and none stands twice.
+    - (C3) Every destination has the rank of `value`.
+    - (C4) No static size of a destination is smaller than that of `value`.
+  }];
+  let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations);
+  let assemblyFormat = [{
+    $value `to` $destinations attr-dict `:` type($value) `to` type($destinations)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+def NSA_LaunchOp : NSA_Op<"launch", [
+    NoTerminator, SingleBlock, NoRegionArguments, HasParent<"StepOp">
+  ]> {
+  let summary = "One kernel launch";
+  let description = [{
+    Work that one kernel does, as a list of `nsa.segment`. Segments are
+    independent of each other: they run in any order, at the same time. There
+    are no threads yet. The name is that of the kernel.
+
+    Example:
+
+    ```mlir
+    nsa.launch @decode_replay {
+      nsa.segment scan(%bs) { ... }
+      nsa.segment tile(%bs, %max_len) { ... }
+    }
+    ```
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name $body attr-dict";
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    auto getSegments() { return getBody().getOps<SegmentOp>(); }
+    /// The ports that the launch uses, in the order of the step's ports.
+    ::llvm::SmallVector<::mlir::BlockArgument> getUsedPorts();
+  }];
+}
+
+def NSA_Scan : I32EnumAttrCase<"Scan", 0, "scan">;
+def NSA_Tile : I32EnumAttrCase<"Tile", 1, "tile">;
+def NSA_SegmentKind : I32EnumAttr<"SegmentKind", "how a segment is cut into blocks",
+                                  [NSA_Scan, NSA_Tile]> {
+  let cppNamespace = "::nsa";
+}
+
+def NSA_SegmentOp : NSA_Op<"segment", [
+    NoTerminator, SingleBlock, NoRegionArguments, HasParent<"LaunchOp">
+  ]> {
+  let summary = "An index space and the copies that run over it";
+  let description = [{
+    The values that are computed and copied at every point of the index space
+    `sizes`.
+
+    - A `scan` segment is one-dimensional and walks its rows in order, so its
+      values may be cumulative sums. One block of threads does all of it.
+    - A `tile` segment has one or two dimensions, the innermost of which is cut
+      into tiles; every tile is a block of threads, and tiles do not
+      communicate.
+
+    Constraints:
+
+    - (C1) A `scan` segment has one dimension, a `tile` segment one or two.
+    - (C2) The body holds pure operations and copies only.
+  }];
+  let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$kind `(` $sizes `)` $body attr-dict";
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    auto getCopies() { return getBody().getOps<CopyOp>(); }
+  }];
+}
+
+#endif // NSA_IR_NSAOPS_TD

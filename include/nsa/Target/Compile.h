@@ -1,0 +1,84 @@
+//===- Compile.h - From nsa text to bundles, in process ---------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The one entry point for whoever compiles in process (nsa-compile, the Python
+// extension, tests). It names no MLIR type, so that its users need none.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_TARGET_COMPILE_H
+#define NSA_TARGET_COMPILE_H
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace nsa {
+
+/// What to produce from a source text, and how.
+struct CompileOptions {
+  /// The GPU to compile for, "sm_80" to "sm_121a".
+  std::string chip = "sm_80";
+  /// Share values between backends and fuse a step into as few launches as
+  /// possible. Off: each destination of each copy is a launch of its own.
+  bool fuse = true;
+  /// Check every array access in the kernels (trap on a bad one). For tests.
+  bool guards = false;
+  /// Produce PTX.
+  bool ptx = true;
+  /// Produce host kernels by JIT; they live as long as the CompiledModule.
+  bool host = false;
+};
+
+/// A host kernel: `parameters[i]` points at the 8 bytes of parameter i of the
+/// manifest.
+using HostKernelFn = void (*)(void **parameters);
+
+/// What became of one `nsa.step`.
+struct CompiledStep {
+  std::string name;
+  /// The manifest, as docs/Bundle.md describes it.
+  std::string manifest;
+  /// Empty unless CompileOptions::ptx.
+  std::string ptx;
+  /// The kernels in launch order. Empty unless CompileOptions::host.
+  std::vector<std::pair<std::string, HostKernelFn>> hostKernels;
+};
+
+/// The steps of one source text, and the JIT that owns their host kernels.
+class CompiledModule {
+public:
+  ~CompiledModule();
+  const std::vector<CompiledStep> &steps() const { return compiledSteps; }
+
+private:
+  friend struct CompileAccess;
+  CompiledModule();
+  struct Jit;
+  std::unique_ptr<Jit> jit;
+  std::vector<CompiledStep> compiledSteps;
+};
+
+/// Compiles `source`; `sourceName` is the file name that diagnostics show.
+/// Returns null on error, with the rendered diagnostics in `diagnostics`.
+/// Warnings and, if asked for by the remark filter `nsa`, remarks land there
+/// as well.
+std::unique_ptr<CompiledModule> compile(std::string_view source,
+                                        std::string_view sourceName,
+                                        const CompileOptions &options,
+                                        std::string &diagnostics);
+
+/// The header NAME.h for a compiled step: the PTX embedded, an argument struct
+/// and a checked launch function.
+std::string emitHeader(const CompiledStep &step);
+
+} // namespace nsa
+
+#endif // NSA_TARGET_COMPILE_H

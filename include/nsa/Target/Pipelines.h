@@ -1,0 +1,52 @@
+//===- Pipelines.h - From nsa to launches, PTX and LLVM ---------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_TARGET_PIPELINES_H
+#define NSA_TARGET_PIPELINES_H
+
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace nsa {
+
+/// From values and copies to launches: fused, or one for each destination.
+void buildLaunchPipeline(mlir::OpPassManager &pm, bool fuse);
+
+struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
+  Option<std::string> chip{*this, "chip", llvm::cl::init("sm_80"),
+                           llvm::cl::desc("The GPU to compile for.")};
+  Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
+                    llvm::cl::desc("Share values and fuse launches.")};
+};
+
+/// From launches to a `gpu.binary` that holds PTX, for each step.
+void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, llvm::StringRef chip);
+/// From nsa operations to PTX (`--nsa-to-ptx`).
+void buildToPTXPipeline(mlir::OpPassManager &pm, const ToPTXOptions &options);
+
+struct ToLLVMOptions : public mlir::PassPipelineOptions<ToLLVMOptions> {
+  Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
+                    llvm::cl::desc("Share values and fuse launches.")};
+};
+
+/// From launches to host kernels in the LLVM dialect.
+void buildLaunchToLLVMPipeline(mlir::OpPassManager &pm);
+/// From nsa operations to the LLVM dialect (`--nsa-to-llvm`).
+void buildToLLVMPipeline(mlir::OpPassManager &pm, const ToLLVMOptions &options);
+
+/// Registers the two pipelines.
+void registerPipelines();
+
+/// Registers what the pipelines need: the nsa dialect, every upstream dialect
+/// that they touch, and the translations to LLVM IR and PTX.
+void registerCompilerDialects(mlir::DialectRegistry &registry);
+
+} // namespace nsa
+
+#endif // NSA_TARGET_PIPELINES_H

@@ -1,0 +1,42 @@
+//===- TargetModel.h - What kernels assume about chips ----------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_TARGET_TARGETMODEL_H
+#define NSA_TARGET_TARGETMODEL_H
+
+#include <cstdint>
+
+namespace nsa {
+
+/// The facts and choices from which kernel shapes follow. One kernel serves all
+/// sizes, so nothing here depends on a batch size.
+struct TargetModel {
+  /// Threads of a warp.
+  static constexpr int64_t warpSize = 32;
+  /// Threads of a block.
+  static constexpr int64_t blockSize = 256;
+  /// Bytes of the widest memory access of a thread.
+  static constexpr int64_t accessBytes = 16;
+  /// Vectors that a thread of a tile moves, each a block's width apart.
+  static constexpr int64_t vectorsPerThread = 1;
+  /// Kernel parameters that every PTX version we emit accepts, in bytes.
+  static constexpr int64_t parameterBytes = 4352;
+
+  /// Elements of `bits` bits in the widest access.
+  static constexpr int64_t vectorWidth(int64_t bits) {
+    return accessBytes * 8 / bits;
+  }
+  /// Columns of a tile of elements of `bits` bits.
+  static constexpr int64_t tileColumns(int64_t bits) {
+    return blockSize * vectorsPerThread * vectorWidth(bits);
+  }
+};
+
+} // namespace nsa
+
+#endif // NSA_TARGET_TARGETMODEL_H

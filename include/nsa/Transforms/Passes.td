@@ -1,0 +1,63 @@
+//===- Passes.td - Passes on nsa operations ----------------*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_TRANSFORMS_PASSES_TD
+#define NSA_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def MergeCopies : Pass<"nsa-merge-copies", "nsa::StepOp"> {
+  let summary = "Merges copies of one value into one copy to many destinations";
+  let description = [{
+    Copies of the same value become a single `nsa.copy`, at the place of the
+    first, with the destinations of all of them in order. Run after `cse`, which
+    makes values that are computed alike the same.
+
+    A kernel then loads or computes each element once and stores it to every
+    destination.
+  }];
+}
+
+def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
+  let summary = "Gives every destination a launch of its own";
+  let description = [{
+    Puts each destination of each `nsa.copy` in an `nsa.launch` with one
+    `nsa.segment`, together with the operations that its value needs; the launch
+    is named after the step and the destination. This is the unfused form of a
+    step: every field of every backend is one kernel. With `per-copy`, a copy
+    stays whole, so that its destinations share a launch.
+  }];
+  let options = [
+    Option<"perCopy", "per-copy", "bool", /*default=*/"false",
+           "One launch a copy instead of one a destination.">
+  ];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
+  let summary = "Fuses the launches of a step";
+  let description = [{
+    Makes one launch, named after the step, of as many launches as fit, in
+    order. A launch's parameters must fit the space that PTX has for them
+    (4,352 bytes); past that a new launch begins.
+
+    Inside of the launch, segments join:
+
+    - `scan` segments and one-dimensional `tile` segments over the same rows, so
+      that small fields and scans share a block;
+    - two-dimensional `tile` segments over the same index space;
+    - a segment that copies only `nsa.real_page_table` values joins the one that
+      copies the table they are made from, and picks its elements as they pass.
+
+    Remarks (category `nsa`) say what was fused, and what was not, and why.
+  }];
+}
+
+#endif // NSA_TRANSFORMS_PASSES_TD

@@ -1,0 +1,70 @@
+//===- AttachTarget.cpp - Which GPU to compile for ------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Conversion/Passes.h"
+
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/TargetSelect.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_ATTACHTARGET
+#include "nsa/Conversion/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+static constexpr llvm::StringLiteral triple = "nvptx64-nvidia-cuda";
+
+/// The chips from sm_80 on that LLVM can write PTX for.
+static SmallVector<StringRef> getChips() {
+  LLVMInitializeNVPTXTarget();
+  LLVMInitializeNVPTXTargetInfo();
+  LLVMInitializeNVPTXTargetMC();
+  std::string error;
+  llvm::Triple target(triple);
+  const llvm::Target *nvptx =
+      llvm::TargetRegistry::lookupTarget(target, error);
+  if (!nvptx)
+    return {};
+  std::unique_ptr<llvm::MCSubtargetInfo> info(
+      nvptx->createMCSubtargetInfo(target, "", ""));
+  SmallVector<StringRef> chips;
+  for (const auto &description : info->getAllProcessorDescriptions()) {
+    StringRef chip = description.Key;
+    unsigned version;
+    StringRef digits = chip;
+    if (digits.consume_front("sm_") && !digits.consumeInteger(10, version) &&
+        version >= 80)
+      chips.push_back(chip);
+  }
+  return chips;
+}
+
+namespace {
+struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<StringRef> chips = getChips();
+    if (!llvm::is_contained(chips, chip)) {
+      emitError(getOperation().getLoc())
+          << "unknown chip '" << chip << "': expected one of "
+          << llvm::join(chips, ", ");
+      return signalPassFailure();
+    }
+    OpBuilder b(&getContext());
+    auto target = NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3,
+                                            triple, chip);
+    for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
+      module.setTargetsAttr(b.getArrayAttr(target));
+  }
+};
+} // namespace

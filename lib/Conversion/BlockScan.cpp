@@ -1,0 +1,90 @@
+//===- BlockScan.cpp - Sums over the threads of a block -------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// Each warp adds up with shuffles and leaves its total in workgroup memory.
+// After the barrier every thread reads all totals (a handful, the same address
+// in all lanes) and adds those of the warps before its own.
+//
+//===----------------------------------------------------------------------===//
+
+#include "BlockScan.h"
+
+#include "nsa/Target/TargetModel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace nsa;
+
+static constexpr int64_t numWarps =
+    TargetModel::blockSize / TargetModel::warpSize;
+
+MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count) {
+  auto space = gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
+  return MemRefType::get({2, int64_t(count), numWarps},
+                         IntegerType::get(context, 32), AffineMap(), space);
+}
+
+/// The sum of `value` over this lane and those before it in the warp.
+static Value emitWarpScan(OpBuilder &b, Location loc, Value value) {
+  Value width = arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32);
+  for (int64_t step = 1; step < TargetModel::warpSize; step *= 2) {
+    Value offset = arith::ConstantIntOp::create(b, loc, step, 32);
+    auto shuffle = gpu::ShuffleOp::create(b, loc, value, offset, width,
+                                          gpu::ShuffleMode::UP);
+    Value sum =
+        arith::AddIOp::create(b, loc, value, shuffle.getShuffleResult());
+    value = arith::SelectOp::create(b, loc, shuffle.getValid(), sum, value);
+  }
+  return value;
+}
+
+SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
+                                         ValueRange values, Value thread,
+                                         Value buffer, Value half) {
+  auto index = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  };
+  Value warpSize = index(TargetModel::warpSize);
+  Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
+  Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
+
+  SmallVector<Value> inclusive = llvm::map_to_vector(
+      values, [&](Value value) { return emitWarpScan(b, loc, value); });
+  Value isLast =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
+                            index(TargetModel::warpSize - 1));
+  scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
+    for (auto [number, value] : llvm::enumerate(inclusive))
+      memref::StoreOp::create(b, loc, value, buffer,
+                              ValueRange{half, index(number), warp});
+    scf::YieldOp::create(b, loc);
+  });
+  gpu::BarrierOp::create(b, loc);
+
+  SmallVector<BlockSum> sums;
+  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  for (auto [number, value] : llvm::enumerate(values)) {
+    Value before = arith::SubIOp::create(b, loc, inclusive[number], value);
+    Value total = zero;
+    for (int64_t other = 0; other < numWarps; ++other) {
+      Value sum = memref::LoadOp::create(
+          b, loc, buffer, ValueRange{half, index(number), index(other)});
+      total = arith::AddIOp::create(b, loc, total, sum);
+      Value isBefore = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
+                                             index(other), warp);
+      Value part = arith::SelectOp::create(b, loc, isBefore, sum, zero);
+      before = arith::AddIOp::create(b, loc, before, part);
+    }
+    sums.push_back({before, total});
+  }
+  return sums;
+}

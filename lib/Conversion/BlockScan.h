@@ -1,0 +1,43 @@
+//===- BlockScan.h - Sums over the threads of a block -----------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_BLOCKSCAN_H
+#define NSA_LIB_CONVERSION_BLOCKSCAN_H
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Builders.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace nsa {
+
+/// The sums of one value over the threads of a block.
+struct BlockSum {
+  /// Over the threads before this one.
+  mlir::Value before;
+  /// Over all threads.
+  mlir::Value total;
+};
+
+/// The workgroup memory that `emitBlockScan` needs for `count` values.
+mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
+                                        size_t count);
+
+/// Emits the sums of each of `values` (i32, wrapping) over the block, with one
+/// barrier for all of them. All threads must get here. `thread` is the thread's
+/// number, `half` an index that is 0 and 1 in turn from call to call: it picks
+/// a half of `buffer`, so that a thread that is ahead by one call does not
+/// overwrite what a slower one still reads, and no second barrier is needed.
+llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
+                                          mlir::Location loc,
+                                          mlir::ValueRange values,
+                                          mlir::Value thread,
+                                          mlir::Value buffer, mlir::Value half);
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_BLOCKSCAN_H

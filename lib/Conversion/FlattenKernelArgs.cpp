@@ -1,0 +1,163 @@
+//===- FlattenKernelArgs.cpp - Pointers and strides instead of memrefs ----===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LowerSegment.h"
+
+#include "nsa/Conversion/Passes.h"
+
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Conversion/LLVMCommon/TypeConverter.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_FLATTENKERNELARGS
+#include "nsa/Conversion/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+namespace {
+/// Where a kernel's parameters come from, one after the other.
+class Parameters {
+public:
+  virtual ~Parameters() = default;
+  /// The next parameter, of type `type` (a pointer or i64).
+  virtual Value next(Type type, bool isReadOnly = false) = 0;
+};
+
+/// Parameters of a GPU kernel: its arguments.
+class ArgumentParameters : public Parameters {
+public:
+  ArgumentParameters(FunctionOpInterface kernel) : kernel(kernel) {}
+  Value next(Type type, bool isReadOnly) override {
+    unsigned number = kernel.getNumArguments();
+    MLIRContext *context = kernel.getContext();
+    SmallVector<NamedAttribute> attrs;
+    // An array that is only read overlaps no array that is written: the
+    // launcher checks. So its loads may go through the read-only path.
+    if (isReadOnly)
+      for (StringRef name : {LLVM::LLVMDialect::getNoAliasAttrName(),
+                             LLVM::LLVMDialect::getReadonlyAttrName()})
+        attrs.emplace_back(StringAttr::get(context, name),
+                           UnitAttr::get(context));
+    (void)kernel.insertArgument(number, type,
+                                DictionaryAttr::get(context, attrs),
+                                kernel.getLoc());
+    return kernel.getArgument(number);
+  }
+
+private:
+  FunctionOpInterface kernel;
+};
+
+/// Parameters of a host kernel: what the entries of an array point at.
+class PackedParameters : public Parameters {
+public:
+  PackedParameters(OpBuilder &b, FunctionOpInterface kernel)
+      : b(b), loc(kernel.getLoc()),
+        pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {
+    unsigned number = kernel.getNumArguments();
+    (void)kernel.insertArgument(number, pointer, {}, loc);
+    array = kernel.getArgument(number);
+  }
+  Value next(Type type, bool) override {
+    Value entry =
+        LLVM::GEPOp::create(b, loc, pointer, pointer, array,
+                            ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(count++)});
+    Value address = LLVM::LoadOp::create(b, loc, pointer, entry);
+    return LLVM::LoadOp::create(b, loc, type, address);
+  }
+
+private:
+  OpBuilder &b;
+  Location loc;
+  Type pointer;
+  Value array;
+  int32_t count = 0;
+};
+
+struct FlattenKernelArgs
+    : public nsa::impl::FlattenKernelArgsBase<FlattenKernelArgs> {
+  void runOnOperation() override {
+    getOperation()->walk([](Operation *op) {
+      auto kernel = dyn_cast<FunctionOpInterface>(op);
+      if (!kernel || kernel.isExternal())
+        return;
+      OpBuilder b(op);
+      b.setInsertionPointToStart(&kernel.getFunctionBody().front());
+      if (isa<gpu::GPUFuncOp>(op)) {
+        ArgumentParameters parameters(kernel);
+        flatten(b, kernel, parameters);
+      } else if (isa<func::FuncOp>(op)) {
+        unsigned numArguments = kernel.getNumArguments();
+        PackedParameters parameters(b, kernel);
+        flatten(b, kernel, parameters, numArguments);
+      }
+    });
+  }
+
+  static void flatten(OpBuilder &b, FunctionOpInterface kernel,
+                      Parameters &parameters,
+                      std::optional<unsigned> numArguments = {}) {
+    unsigned count = numArguments.value_or(kernel.getNumArguments());
+    for (unsigned number = 0; number < count; ++number) {
+      BlockArgument argument = kernel.getArgument(number);
+      Value value;
+      if (auto type = dyn_cast<MemRefType>(argument.getType()))
+        value = rebuild(b, kernel, number, type, parameters);
+      else
+        value = arith::IndexCastOp::create(b, kernel.getLoc(),
+                                           argument.getType(),
+                                           parameters.next(b.getI64Type()));
+      argument.replaceAllUsesWith(value);
+    }
+    llvm::BitVector erased(kernel.getNumArguments());
+    erased.set(0, count);
+    (void)kernel.eraseArguments(erased);
+  }
+
+  /// A memref of `type` from the next parameters. Sizes that the kernel does
+  /// not get are never read.
+  static Value rebuild(OpBuilder &b, FunctionOpInterface kernel,
+                       unsigned number, MemRefType type,
+                       Parameters &parameters) {
+    Location loc = kernel.getLoc();
+    LLVMTypeConverter converter(b.getContext());
+    auto descriptor =
+        MemRefDescriptor::poison(b, loc, converter.convertType(type));
+    Type pointerType = LLVM::LLVMPointerType::get(b.getContext());
+    bool isReadOnly = kernel.getArgAttr(number, readOnlyAttrName) != nullptr;
+    Value pointer = parameters.next(pointerType, isReadOnly);
+    descriptor.setAllocatedPtr(b, loc, pointer);
+    descriptor.setAlignedPtr(b, loc, pointer);
+    descriptor.setConstantOffset(b, loc, 0);
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    (void)type.getStridesAndOffset(strides, offset);
+    for (auto [dim, stride] : llvm::enumerate(strides)) {
+      if (ShapedType::isDynamic(stride))
+        descriptor.setStride(b, loc, dim, parameters.next(b.getI64Type()));
+      else
+        descriptor.setConstantStride(b, loc, dim, stride);
+    }
+    SmallVector<int64_t> sizes;
+    if (auto attr = dyn_cast_or_null<DenseI64ArrayAttr>(
+            kernel.getArgAttr(number, sizesAttrName)))
+      sizes.assign(attr.asArrayRef().begin(), attr.asArrayRef().end());
+    for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+      if (!type.isDynamicDim(dim))
+        descriptor.setConstantSize(b, loc, dim, type.getDimSize(dim));
+      else if (llvm::is_contained(sizes, dim))
+        descriptor.setSize(b, loc, dim, parameters.next(b.getI64Type()));
+    }
+    Value value = descriptor;
+    return UnrealizedConversionCastOp::create(b, loc, type, value)
+        .getResult(0);
+  }
+};
+} // namespace

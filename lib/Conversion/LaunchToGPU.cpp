@@ -1,0 +1,234 @@
+//===- LaunchToGPU.cpp - Launches as GPU kernels --------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "BlockScan.h"
+#include "LowerSegment.h"
+
+#include "nsa/Conversion/Passes.h"
+#include "nsa/Target/TargetModel.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_LAUNCHTOGPU
+#include "nsa/Conversion/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+namespace {
+/// Emits the body of one kernel.
+class KernelEmitter {
+public:
+  KernelEmitter(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
+                gpu::GPUFuncOp kernel)
+      : b(b), launch(launch), ports(ports), kernel(kernel) {}
+
+  void emit();
+
+private:
+  /// Emits the segments from `segments` on, for the block with number `block`
+  /// (i32) among theirs.
+  void emitSegments(ArrayRef<SegmentOp> segments, Value block);
+  void emitScan(SegmentOp segment);
+  void emitTiles(SegmentOp segment, Value block);
+
+  /// The number of tiles in a row of a segment, as i32.
+  Value emitTilesPerRow(SegmentOp segment);
+  /// The number of blocks of a segment, as i32. (The launcher sees to it that
+  /// it fits.)
+  Value emitNumBlocks(SegmentOp segment);
+
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, loc(), value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(b, loc(), value, 32);
+  }
+  Value toI32(Value value) {
+    return arith::IndexCastOp::create(b, loc(), b.getI32Type(), value);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(b, loc(), b.getIndexType(), value);
+  }
+  Location loc() { return launch.getLoc(); }
+
+  OpBuilder &b;
+  LaunchOp launch;
+  const IRMapping &ports;
+  gpu::GPUFuncOp kernel;
+  Value thread;
+};
+} // namespace
+
+void KernelEmitter::emit() {
+  thread = gpu::ThreadIdOp::create(b, loc(), gpu::Dimension::x);
+  // Scans first: theirs is the longest chain of dependent steps.
+  SmallVector<SegmentOp> segments(launch.getSegments());
+  llvm::stable_sort(segments, [](SegmentOp lhs, SegmentOp rhs) {
+    return lhs.getKind() < rhs.getKind();
+  });
+  Value block = toI32(gpu::BlockIdOp::create(b, loc(), gpu::Dimension::x));
+  emitSegments(segments, block);
+  gpu::ReturnOp::create(b, loc());
+}
+
+void KernelEmitter::emitSegments(ArrayRef<SegmentOp> segments, Value block) {
+  SegmentOp segment = segments.front();
+  auto emitOne = [&] {
+    if (segment.getKind() == SegmentKind::Scan)
+      emitScan(segment);
+    else
+      emitTiles(segment, block);
+  };
+  if (segments.size() == 1)
+    return emitOne();
+
+  Value numBlocks = emitNumBlocks(segment);
+  Value isMine = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
+                                       block, numBlocks);
+  auto ifOp =
+      scf::IfOp::create(b, loc(), isMine, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  emitOne();
+  b.setInsertionPoint(ifOp.elseYield());
+  Value rest = arith::SubIOp::create(b, loc(), block, numBlocks);
+  emitSegments(segments.drop_front(), rest);
+}
+
+void KernelEmitter::emitScan(SegmentOp segment) {
+  ScanSegment scan(segment, ports);
+  size_t numScans = scan.getNumScans();
+  Value buffer = kernel.addWorkgroupAttribution(
+      getBlockScanBufferType(b.getContext(), numScans), loc());
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  Value zero = i32(0);
+  SmallVector<Value> carried(numScans, zero);
+  carried.push_back(index(0)); // the half of the buffer
+
+  auto loop = scf::ForOp::create(
+      b, loc(), index(0), rows, index(TargetModel::blockSize), carried,
+      [&](OpBuilder &b, Location loc, Value first, ValueRange carried) {
+        Value row = arith::AddIOp::create(b, loc, first, thread);
+        Value isRow = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                            row, rows);
+        auto sources = scf::IfOp::create(
+            b, loc, isRow,
+            [&](OpBuilder &b, Location loc) {
+              ElementBuilder builder(b, loc, ports, row);
+              SmallVector<Value> values = scan.emitSources(builder, row);
+              scan.emitPlainStores(builder, row);
+              scf::YieldOp::create(b, loc, values);
+            },
+            [&](OpBuilder &b, Location loc) {
+              scf::YieldOp::create(b, loc,
+                                   SmallVector<Value>(numScans, zero));
+            });
+        Value half = carried.back();
+        SmallVector<BlockSum> sums = emitBlockScan(
+            b, loc, sources.getResults(), thread, buffer, half);
+        SmallVector<Value> before, next;
+        for (auto [carry, sum] : llvm::zip(carried.drop_back(), sums)) {
+          before.push_back(arith::AddIOp::create(b, loc, carry, sum.before));
+          next.push_back(arith::AddIOp::create(b, loc, carry, sum.total));
+        }
+        scf::IfOp::create(b, loc, isRow, [&](OpBuilder &b, Location loc) {
+          ElementBuilder builder(b, loc, ports, row);
+          scan.emitScanStores(builder, row, before);
+          scf::YieldOp::create(b, loc);
+        });
+        next.push_back(arith::SubIOp::create(b, loc, index(1), half));
+        scf::YieldOp::create(b, loc, next);
+      });
+
+  Value isFirst = arith::CmpIOp::create(
+      b, loc(), arith::CmpIPredicate::eq, thread, index(0));
+  scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
+    ElementBuilder builder(b, loc, ports, rows);
+    scan.emitScanStores(builder, rows, loop.getResults().drop_back());
+    scf::YieldOp::create(b, loc);
+  });
+}
+
+Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
+  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  AffineExpr tiles =
+      b.getAffineSymbolExpr(0).ceilDiv(TargetModel::tileColumns(32));
+  return toI32(affine::makeComposedAffineApply(
+      b, loc(), AffineMap::get(0, 1, tiles), {columns}));
+}
+
+Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
+  if (segment.getKind() == SegmentKind::Scan)
+    return i32(1);
+  Value tiles = emitTilesPerRow(segment);
+  if (segment.getSizes().size() == 1)
+    return tiles;
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  return arith::MulIOp::create(b, loc(), toI32(rows), tiles);
+}
+
+void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
+  int64_t width = TargetModel::vectorWidth(32);
+  SmallVector<Value> row;
+  Value tile = block;
+  if (segment.getSizes().size() == 2) {
+    Value tilesPerRow = emitTilesPerRow(segment);
+    Value number = arith::DivUIOp::create(b, loc(), block, tilesPerRow);
+    row.push_back(toIndex(number));
+    tile = arith::SubIOp::create(
+        b, loc(), block,
+        arith::MulIOp::create(b, loc(), number, tilesPerRow));
+  }
+  Value first = arith::AddIOp::create(
+      b, loc(),
+      arith::MulIOp::create(b, loc(), toIndex(tile),
+                            index(TargetModel::tileColumns(32))),
+      arith::MulIOp::create(b, loc(), thread, index(width)));
+  SmallVector<SmallVector<Value>> points;
+  for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {
+    SmallVector<Value> &point = points.emplace_back(row);
+    point.push_back(arith::AddIOp::create(
+        b, loc(), first, index(i * TargetModel::blockSize * width)));
+  }
+  emitTile(b, segment, ports, points, width);
+}
+
+namespace {
+struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
+  void runOnOperation() override {
+    for (StepOp step :
+         llvm::make_early_inc_range(getOperation().getOps<StepOp>())) {
+      OpBuilder b(step);
+      auto module =
+          gpu::GPUModuleOp::create(b, step.getLoc(), step.getSymName());
+      b.setInsertionPointToStart(module.getBody());
+      for (LaunchOp launch : step.getLaunches())
+        lower(b, launch);
+      step.erase();
+    }
+  }
+
+  void lower(OpBuilder &b, LaunchOp launch) {
+    OpBuilder::InsertionGuard guard(b);
+    SmallVector<BlockArgument> ports = launch.getUsedPorts();
+    auto kernel = gpu::GPUFuncOp::create(
+        b, launch.getLoc(), launch.getSymName(),
+        b.getFunctionType(getKernelArgumentTypes(ports), {}));
+    kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+    kernel.setKnownBlockSizeAttr(
+        b.getDenseI32ArrayAttr({int32_t(TargetModel::blockSize), 1, 1}));
+    b.setInsertionPointToStart(&kernel.getBody().front());
+    IRMapping mapping;
+    mapPorts(b, launch, ports, kernel, mapping);
+    KernelEmitter(b, launch, mapping, kernel).emit();
+  }
+};
+} // namespace

@@ -1,0 +1,86 @@
+//===- LowerSegment.h - The work of a segment, for any target ---*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_LOWERSEGMENT_H
+#define NSA_LIB_CONVERSION_LOWERSEGMENT_H
+
+#include "nsa/IR/KernelParameters.h"
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+
+namespace nsa {
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+/// A function argument attribute on kernels: the sizes that the kernel is
+/// launched with, as a list of dimensions (DenseI64ArrayAttr).
+inline constexpr llvm::StringLiteral sizesAttrName = "nsa.sizes";
+/// A function argument attribute on kernels: the array is only read.
+inline constexpr llvm::StringLiteral readOnlyAttrName = "nsa.readonly";
+
+/// The argument types of the kernel of a launch that uses `ports`.
+llvm::SmallVector<mlir::Type>
+getKernelArgumentTypes(llvm::ArrayRef<mlir::BlockArgument> ports);
+
+/// Names and describes the arguments of `kernel`, maps `ports` to them, and
+/// re-computes at the insertion point the sizes that the launch takes from
+/// outside.
+void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
+              llvm::ArrayRef<mlir::BlockArgument> ports,
+              mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+/// Emits the `width` columns at each of `points` (row, column; or only the
+/// column of a one-dimensional segment): loads for all points first, then the
+/// stores, each guarded by the segment's number of columns. Columns of points
+/// are multiples of `width`.
+void emitTile(mlir::OpBuilder &b, SegmentOp segment,
+              const mlir::IRMapping &ports,
+              llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
+              int64_t width);
+
+//===----------------------------------------------------------------------===//
+// Scans
+//===----------------------------------------------------------------------===//
+
+/// The parts of a `scan` segment that its lowerings order in time.
+class ScanSegment {
+public:
+  ScanSegment(SegmentOp segment, const mlir::IRMapping &ports);
+
+  size_t getNumScans() { return scans.size(); }
+  /// The values that the scans add up, at `row`.
+  llvm::SmallVector<mlir::Value> emitSources(ElementBuilder &builder,
+                                             mlir::Value row);
+  /// Stores the values that need no scan, at `row`.
+  void emitPlainStores(ElementBuilder &builder, mlir::Value row);
+  /// Stores the values that need scans, at `row`, given each scan's sum of the
+  /// rows before it.
+  void emitScanStores(ElementBuilder &builder, mlir::Value row,
+                      mlir::ValueRange sums);
+
+private:
+  void emitStores(ElementBuilder &builder, llvm::ArrayRef<CopyOp> copies,
+                  mlir::Value row);
+
+  const mlir::IRMapping &ports;
+  llvm::SmallVector<CuSeqlensOp> scans;
+  llvm::SmallVector<CopyOp> plainCopies, scanCopies;
+};
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_LOWERSEGMENT_H

@@ -1,0 +1,51 @@
+//===- KernelParameters.cpp - What a kernel is called with ----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/KernelParameters.h"
+
+using namespace mlir;
+using namespace nsa;
+
+MemRefType nsa::getKernelMemRefType(BlockArgument port) {
+  if (auto memref = dyn_cast<MemRefType>(port.getType()))
+    return memref;
+  auto tensor = cast<RankedTensorType>(port.getType());
+  SmallVector<int64_t> strides(tensor.getRank(), ShapedType::kDynamic);
+  if (tensor.getRank() == 2)
+    strides.back() = 1;
+  return MemRefType::get(
+      tensor.getShape(), tensor.getElementType(),
+      StridedLayoutAttr::get(port.getContext(), /*offset=*/0, strides));
+}
+
+SmallVector<KernelParameter>
+nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
+  using Field = KernelParameter::Field;
+  SmallVector<KernelParameter> parameters;
+  for (BlockArgument port : ports) {
+    if (port.getType().isIndex()) {
+      parameters.push_back({Field::Value, port});
+      continue;
+    }
+    parameters.push_back({Field::Pointer, port});
+    MemRefType type = getKernelMemRefType(port);
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    (void)type.getStridesAndOffset(strides, offset);
+    for (auto [dim, stride] : llvm::enumerate(strides))
+      if (ShapedType::isDynamic(stride))
+        parameters.push_back({Field::Stride, port, unsigned(dim)});
+    if (StepOp::isOut(port.getType()))
+      continue;
+    auto step = cast<StepOp>(port.getOwner()->getParentOp());
+    for (int64_t dim = 0; dim < type.getRank(); ++dim)
+      if (type.isDynamicDim(dim) && !step.getExtent(port, dim))
+        parameters.push_back({Field::Size, port, unsigned(dim)});
+  }
+  return parameters;
+}

@@ -1,0 +1,65 @@
+//===- NSADialect.cpp - The nsa dialect -----------------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/DialectImplementation.h"
+
+using namespace mlir;
+using namespace nsa;
+
+#include "nsa/IR/NSADialect.cpp.inc"
+#include "nsa/IR/NSAEnums.cpp.inc"
+#include "nsa/IR/NSAInterfaces.cpp.inc"
+
+void NSADialect::initialize() {
+  addOperations<
+#define GET_OP_LIST
+#include "nsa/IR/NSAOps.cpp.inc"
+      >();
+}
+
+OpFoldResult nsa::getDimSize(OpBuilder &b, Location loc, Value value,
+                             unsigned dim) {
+  auto type = cast<ShapedType>(value.getType());
+  if (!type.isDynamicDim(dim))
+    return b.getIndexAttr(type.getDimSize(dim));
+  if (auto port = dyn_cast<BlockArgument>(value)) {
+    auto step = cast<StepOp>(port.getOwner()->getParentOp());
+    if (BlockArgument extent = step.getExtent(port, dim))
+      return extent;
+    return tensor::DimOp::create(b, loc, value, dim).getResult();
+  }
+  auto reify = cast<ReifyRankedShapedTypeOpInterface>(value.getDefiningOp());
+  ReifiedRankedShapedTypeDims sizes;
+  if (failed(reify.reifyResultShapes(b, sizes)))
+    llvm_unreachable("every value operation reifies its shape");
+  return sizes[cast<OpResult>(value).getResultNumber()][dim];
+}
+
+SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
+                                        Value value) {
+  SmallVector<OpFoldResult> sizes;
+  int64_t rank = cast<ShapedType>(value.getType()).getRank();
+  for (int64_t dim = 0; dim < rank; ++dim)
+    sizes.push_back(getDimSize(b, loc, value, dim));
+  return sizes;
+}
+
+bool nsa::dependsOnScan(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op)
+    return false;
+  return isa<CuSeqlensOp>(op) || llvm::any_of(op->getOperands(), dependsOnScan);
+}

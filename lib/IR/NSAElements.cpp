@@ -1,0 +1,248 @@
+//===- NSAElements.cpp - How each value is computed element by element ----===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The meaning of every value operation, as code: one element at a time, and
+// where it pays, a few consecutive elements at once. Indices from device memory
+// are compared with the array's sizes before they are used as addresses, so no
+// contents make a kernel leave an array.
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// ElementBuilder
+//===----------------------------------------------------------------------===//
+
+Value ElementBuilder::constantIndex(int64_t value) {
+  return arith::ConstantIndexOp::create(b, loc, value);
+}
+
+Value ElementBuilder::lookup(Value value) const {
+  return ports.lookupOrDefault(value);
+}
+
+Value ElementBuilder::size(OpFoldResult size) {
+  if (auto value = dyn_cast<Value>(size))
+    return lookup(value);
+  return constantIndex(*getConstantIntValue(size));
+}
+
+Value ElementBuilder::dim(Value port, unsigned dim) {
+  auto argument = cast<BlockArgument>(port);
+  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
+  if (BlockArgument extent = step.getExtent(argument, dim))
+    return lookup(extent);
+  return memref::DimOp::create(b, loc, lookup(port), dim);
+}
+
+/// Loads one element. Its alignment is its size, which the launcher checks; the
+/// default would be that of the host's ABI.
+static Value emitLoad(OpBuilder &b, Location loc, Value memref,
+                      ValueRange indices) {
+  Type type = cast<MemRefType>(memref.getType()).getElementType();
+  return memref::LoadOp::create(
+      b, loc, memref, indices, /*nontemporal=*/false,
+      llvm::MaybeAlign(type.getIntOrFloatBitWidth() / 8));
+}
+
+Value ElementBuilder::element(Value value, ValueRange indices) {
+  bool atPoint = llvm::equal(indices, point);
+  if (atPoint)
+    if (Value scalar = known.lookup(value))
+      return scalar;
+  Value scalar;
+  if (Operation *op = value.getDefiningOp())
+    scalar = cast<ElementOpInterface>(op).emitElement(*this, indices);
+  else
+    scalar = emitLoad(b, loc, lookup(value), indices);
+  if (atPoint)
+    known[value] = scalar;
+  return scalar;
+}
+
+Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
+                                function_ref<Value(ValueRange)> emit) {
+  SmallVector<Value> lanes;
+  SmallVector<Value> lane(indices);
+  for (int64_t i = 0; i < width; ++i) {
+    if (i > 0)
+      lane.back() =
+          arith::AddIOp::create(b, loc, indices.back(), constantIndex(i));
+    lanes.push_back(emit(lane));
+  }
+  auto type = VectorType::get(width, lanes.front().getType());
+  return vector::FromElementsOp::create(b, loc, type, lanes);
+}
+
+Value ElementBuilder::isRowAligned(Value memref, ValueRange indices,
+                                   int64_t width) {
+  auto type = cast<MemRefType>(memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
+    return {};
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+  if (type.getRank() == 2) {
+    auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
+    Value row = arith::MulIOp::create(b, loc, indices.front(),
+                                      metadata.getStrides().front());
+    row = arith::MulIOp::create(b, loc, row, constantIndex(bytes));
+    address = arith::AddIOp::create(b, loc, address, row);
+  }
+  Value low = arith::AndIOp::create(b, loc, address,
+                                    constantIndex(bytes * width - 1));
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, low,
+                               constantIndex(0));
+}
+
+/// Loads `width` elements of the array behind `port` from `indices` on: as one
+/// vector if they are inside the array and aligned, else one by one, with 0 for
+/// those past the end. All are 0 unless `isValid`, which is null for true and
+/// must hold if the outer index is inside the array.
+static Value loadElements(ElementBuilder &builder, Value port,
+                          ValueRange indices, int64_t width, Value isValid) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Value memref = builder.lookup(port);
+  Value column = indices.back();
+  Value columns = builder.dim(port, indices.size() - 1);
+  Type elementType = cast<MemRefType>(memref.getType()).getElementType();
+
+  auto isInside = [&](Value column) -> Value {
+    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                         column, columns);
+    return isValid ? arith::AndIOp::create(b, loc, isValid, inside) : inside;
+  };
+  auto loadLane = [&](ValueRange lane) -> Value {
+    auto ifOp = scf::IfOp::create(
+        b, loc, isInside(lane.back()),
+        [&](OpBuilder &b, Location loc) {
+          Value element = emitLoad(b, loc, memref, lane);
+          scf::YieldOp::create(b, loc, element);
+        },
+        [&](OpBuilder &b, Location loc) {
+          Value zero = arith::ConstantOp::create(b, loc,
+                                                 b.getZeroAttr(elementType));
+          scf::YieldOp::create(b, loc, zero);
+        });
+    return ifOp.getResult(0);
+  };
+  if (width == 1) {
+    return vector::FromElementsOp::create(
+        b, loc, VectorType::get(1, elementType), loadLane(indices));
+  }
+
+  Value isAligned = builder.isRowAligned(memref, indices, width);
+  if (!isAligned)
+    return builder.emitLanes(indices, width, loadLane);
+  Value last = arith::AddIOp::create(b, loc, column,
+                                     builder.constantIndex(width - 1));
+  Value canLoadVector =
+      arith::AndIOp::create(b, loc, isInside(last), isAligned);
+  auto ifOp = scf::IfOp::create(
+      b, loc, canLoadVector,
+      [&](OpBuilder &b, Location loc) {
+        int64_t bytes = width * elementType.getIntOrFloatBitWidth() / 8;
+        Value vector = vector::LoadOp::create(
+            b, loc, VectorType::get(width, elementType), memref, indices,
+            /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+        scf::YieldOp::create(b, loc, vector);
+      },
+      [&](OpBuilder &b, Location loc) {
+        scf::YieldOp::create(b, loc,
+                             builder.emitLanes(indices, width, loadLane));
+      });
+  return ifOp.getResult(0);
+}
+
+Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
+  if (Operation *op = value.getDefiningOp())
+    return cast<ElementOpInterface>(op).emitElements(*this, indices, width);
+  return loadElements(*this, value, indices, width, /*isValid=*/{});
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+static Value constantI32(ElementBuilder &builder, int32_t value) {
+  return arith::ConstantIntOp::create(builder.b, builder.loc, value, 32);
+}
+
+Value SeqlensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  Value length = builder.element(getSource(), indices);
+  if (length.getType().isInteger(64))
+    length = arith::TruncIOp::create(builder.b, getLoc(),
+                                     builder.b.getI32Type(), length);
+  return arith::AddIOp::create(builder.b, getLoc(), length,
+                               constantI32(builder, getPlus()));
+}
+
+Value ClipSeqlensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return arith::MinSIOp::create(builder.b, getLoc(),
+                                builder.element(getSource(), indices),
+                                constantI32(builder, getLimit()));
+}
+
+/// The row of `req_to_token` for row `indices[0]` of the result, and whether it
+/// is one.
+static std::pair<Value, Value> emitTokenRow(PageTableOp op,
+                                            ElementBuilder &builder,
+                                            ValueRange indices) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Value row = builder.element(op.getRows(), indices.front());
+  row = arith::IndexCastOp::create(b, loc, b.getIndexType(), row);
+  // Unsigned, so that a negative row is too large.
+  Value isRow =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, row,
+                            builder.dim(op.getReqToToken(), 0));
+  return {row, isRow};
+}
+
+Value PageTableOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  Value lanes = emitElements(builder, indices, 1);
+  return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
+}
+
+Value PageTableOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                int64_t width) {
+  auto [row, isRow] = emitTokenRow(*this, builder, indices);
+  return loadElements(builder, getReqToToken(), {row, indices.back()}, width,
+                      isRow);
+}
+
+Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
+  int32_t pageSize = getPageSize();
+  auto constant = [&](int32_t value) -> Value {
+    return arith::ConstantIntOp::create(b, getLoc(), value, 32);
+  };
+  if (llvm::isPowerOf2_32(pageSize))
+    return arith::ShRSIOp::create(b, getLoc(), token,
+                                  constant(llvm::Log2_32(pageSize)));
+  return arith::FloorDivSIOp::create(b, getLoc(), token, constant(pageSize));
+}
+
+Value RealPageTableOp::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
+  Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
+                                      builder.constantIndex(getPageSize()));
+  return emitPage(builder.b,
+                  builder.element(getSource(), {indices[0], token}));
+}

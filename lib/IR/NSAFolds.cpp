@@ -1,0 +1,62 @@
+//===- NSAFolds.cpp - Folders and canonical forms -------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+using namespace mlir;
+using namespace nsa;
+
+/// Nested additions of constants become one: seqlens(seqlens(x, a), b) is
+/// seqlens(x, a + b), because sums wrap. Adding 0 to lengths that are int32
+/// already changes nothing.
+OpFoldResult SeqlensOp::fold(FoldAdaptor) {
+  if (getPlus() == 0 && getSource().getType() == getType())
+    return getSource();
+  if (auto inner = getSource().getDefiningOp<SeqlensOp>()) {
+    getSourceMutable().assign(inner.getSource());
+    setPlus(inner.getPlus() + getPlus());
+    return getResult();
+  }
+  return {};
+}
+
+/// min(min(x, a), b) is min(x, min(a, b)); a limit that no int32 exceeds
+/// clips nothing.
+OpFoldResult ClipSeqlensOp::fold(FoldAdaptor) {
+  if (getLimit() == uint32_t(std::numeric_limits<int32_t>::max()))
+    return getSource();
+  if (auto inner = getSource().getDefiningOp<ClipSeqlensOp>()) {
+    uint32_t limit = std::min(inner.getLimit(), getLimit());
+    getSourceMutable().assign(inner.getSource());
+    setLimit(limit);
+    return getResult();
+  }
+  return {};
+}
+
+/// Pages of one token are tokens.
+OpFoldResult RealPageTableOp::fold(FoldAdaptor) {
+  if (getPageSize() == 1)
+    return getSource();
+  return {};
+}
+
+/// Pages of `a` pages of `b` tokens are pages of `a * b` tokens: both the
+/// columns and the floor divisions compose.
+LogicalResult RealPageTableOp::canonicalize(RealPageTableOp op,
+                                            PatternRewriter &rewriter) {
+  auto inner = op.getSource().getDefiningOp<RealPageTableOp>();
+  if (!inner)
+    return rewriter.notifyMatchFailure(op, "source is not in pages");
+  int64_t pageSize = int64_t(inner.getPageSize()) * op.getPageSize();
+  if (pageSize > std::numeric_limits<int32_t>::max())
+    return rewriter.notifyMatchFailure(op, "page size exceeds int32");
+  rewriter.replaceOpWithNewOp<RealPageTableOp>(op, op.getType(),
+                                               inner.getSource(), pageSize);
+  return success();
+}

@@ -1,0 +1,74 @@
+//===- NSALaunchOps.cpp - Launches and segments ---------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace nsa;
+
+SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
+  auto step = cast<StepOp>((*this)->getParentOp());
+  Block *ports = &step.getBody().front();
+  // Sizes are computed from ports outside of the launch, so look through them.
+  llvm::SetVector<BlockArgument> used;
+  SmallVector<Value> worklist;
+  walk([&](Operation *op) { llvm::append_range(worklist, op->getOperands()); });
+  llvm::DenseSet<Value> seen;
+  while (!worklist.empty()) {
+    Value value = worklist.pop_back_val();
+    if (!seen.insert(value).second)
+      continue;
+    if (auto port = dyn_cast<BlockArgument>(value)) {
+      if (port.getOwner() == ports)
+        used.insert(port);
+      continue;
+    }
+    llvm::append_range(worklist, value.getDefiningOp()->getOperands());
+  }
+  // The sizes of a port are needed wherever the port is.
+  SmallVector<BlockArgument> tensors(used.begin(), used.end());
+  for (BlockArgument port : tensors)
+    if (auto type = dyn_cast<RankedTensorType>(port.getType()))
+      for (int64_t dim = 0; dim < type.getRank(); ++dim)
+        if (BlockArgument extent = step.getExtent(port, dim))
+          used.insert(extent);
+  SmallVector<BlockArgument> result = used.takeVector();
+  llvm::sort(result, [](BlockArgument lhs, BlockArgument rhs) {
+    return lhs.getArgNumber() < rhs.getArgNumber();
+  });
+  return result;
+}
+
+LogicalResult LaunchOp::verifyRegions() {
+  for (Operation &op : getBody().front())
+    if (!isa<SegmentOp>(op))
+      return emitOpError() << "expected its body to hold segments only, but got '"
+                           << op.getName() << "'";
+  return success();
+}
+
+LogicalResult SegmentOp::verify() {
+  size_t most = getKind() == SegmentKind::Scan ? 1 : 2;
+  if (getSizes().empty() || getSizes().size() > most)
+    return emitOpError() // (C1)
+           << "expected " << (most == 1 ? "1 size" : "1 or 2 sizes")
+           << " but got " << getSizes().size();
+  return success();
+}
+
+LogicalResult SegmentOp::verifyRegions() {
+  for (Operation &op : getBody().front())
+    if (!isa<CopyOp>(op) && !isPure(&op))
+      return emitOpError() // (C2)
+             << "expected its body to hold pure operations and copies only, "
+                "but got '"
+             << op.getName() << "'";
+  return success();
+}

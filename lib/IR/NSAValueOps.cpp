@@ -1,0 +1,220 @@
+//===- NSAValueOps.cpp - Types, shapes and checks of values and copies ----===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// Assembly
+//===----------------------------------------------------------------------===//
+
+/// size ::= ssa-use | integer
+static ParseResult
+parseSizeOrConstant(OpAsmParser &parser,
+                    std::optional<OpAsmParser::UnresolvedOperand> &value,
+                    IntegerAttr &constant) {
+  OpAsmParser::UnresolvedOperand operand;
+  OptionalParseResult parsed = parser.parseOptionalOperand(operand);
+  if (parsed.has_value()) {
+    value = operand;
+    return *parsed;
+  }
+  return parser.parseAttribute(constant,
+                               parser.getBuilder().getIntegerType(64));
+}
+
+static void printSizeOrConstant(OpAsmPrinter &p, Operation *, Value value,
+                                IntegerAttr constant) {
+  if (value)
+    p << value;
+  else
+    p << constant.getInt();
+}
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+static RankedTensorType getI32Tensor(MLIRContext *context,
+                                     ArrayRef<int64_t> shape) {
+  return RankedTensorType::get(shape, IntegerType::get(context, 32));
+}
+
+static int64_t getStaticSize(Value value, unsigned dim) {
+  return cast<ShapedType>(value.getType()).getDimSize(dim);
+}
+
+LogicalResult SeqlensOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  types.push_back(getI32Tensor(context, getStaticSize(adaptor.getSource(), 0)));
+  return success();
+}
+
+LogicalResult ClipSeqlensOp::inferReturnTypes(
+    MLIRContext *, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  types.push_back(adaptor.getSource().getType());
+  return success();
+}
+
+LogicalResult CuSeqlensOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  int64_t size = getStaticSize(adaptor.getSource(), 0);
+  types.push_back(getI32Tensor(
+      context, ShapedType::isDynamic(size) ? size : size + 1));
+  return success();
+}
+
+LogicalResult PageTableOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  int64_t columns =
+      adaptor.getStaticColumns().value_or(ShapedType::kDynamic);
+  types.push_back(
+      getI32Tensor(context, {getStaticSize(adaptor.getRows(), 0), columns}));
+  return success();
+}
+
+LogicalResult RealPageTableOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  int64_t columns = getStaticSize(adaptor.getSource(), 1);
+  if (!ShapedType::isDynamic(columns))
+    columns = llvm::divideCeil(columns, int64_t(adaptor.getPageSize()));
+  types.push_back(
+      getI32Tensor(context, {getStaticSize(adaptor.getSource(), 0), columns}));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+/// `expr` of one symbol, which is `size`.
+static OpFoldResult applyToSize(OpBuilder &b, Location loc, AffineExpr expr,
+                                OpFoldResult size) {
+  return affine::makeComposedFoldedAffineApply(b, loc, expr, size);
+}
+
+LogicalResult
+SeqlensOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back(getSizes(b, getLoc(), getSource()));
+  return success();
+}
+
+LogicalResult
+ClipSeqlensOp::reifyResultShapes(OpBuilder &b,
+                                 ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back(getSizes(b, getLoc(), getSource()));
+  return success();
+}
+
+LogicalResult
+CuSeqlensOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &dims) {
+  OpFoldResult size = getDimSize(b, getLoc(), getSource(), 0);
+  dims.push_back({applyToSize(b, getLoc(), b.getAffineSymbolExpr(0) + 1, size)});
+  return success();
+}
+
+LogicalResult
+PageTableOp::reifyResultShapes(OpBuilder &b,
+                               ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back({getDimSize(b, getLoc(), getRows(), 0), getMixedColumns()});
+  return success();
+}
+
+LogicalResult
+RealPageTableOp::reifyResultShapes(OpBuilder &b,
+                                   ReifiedRankedShapedTypeDims &dims) {
+  SmallVector<OpFoldResult> sizes = getSizes(b, getLoc(), getSource());
+  AffineExpr pages = b.getAffineSymbolExpr(0).ceilDiv(getPageSize());
+  dims.push_back({sizes[0], applyToSize(b, getLoc(), pages, sizes[1])});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Verification
+//===----------------------------------------------------------------------===//
+
+LogicalResult CuSeqlensOp::verify() {
+  if (dependsOnScan(getSource()))
+    return emitOpError() // (C2)
+           << "expected a source that does not depend on another cumulative "
+              "sum";
+  return success();
+}
+
+OpFoldResult PageTableOp::getMixedColumns() {
+  if (Value columns = getColumns())
+    return columns;
+  return IntegerAttr::get(IndexType::get(getContext()),
+                          *getStaticColumns());
+}
+
+LogicalResult PageTableOp::verify() {
+  if (bool(getColumns()) == getStaticColumns().has_value())
+    return emitOpError() // (C1)
+           << "expected its number of columns either as a value or as a "
+              "constant";
+  if (getStaticColumns().value_or(0) < 0)
+    return emitOpError() // (C2)
+           << "expected 0 or more columns, but got " << *getStaticColumns();
+  return success();
+}
+
+LogicalResult CopyOp::verify() {
+  auto step = (*this)->getParentOfType<StepOp>();
+  if (!step)
+    return emitOpError("expected to be inside of an 'nsa.step'");
+  if (getDestinations().empty())
+    return emitOpError("expected at least one destination"); // (C2)
+  auto valueType = cast<ShapedType>(getValue().getType());
+  llvm::SmallPtrSet<Value, 16> seen;
+  for (Value destination : getDestinations()) {
+    auto port = dyn_cast<BlockArgument>(destination);
+    if (!port || port.getOwner() != &step.getBody().front())
+      return emitOpError() // (C1)
+             << "expected every destination to be an 'out' port of the step";
+    StringRef name = step.getPortName(port);
+    if (!seen.insert(destination).second)
+      return emitOpError() // (C2)
+             << "expected each destination once, but got '" << name
+             << "' twice";
+    auto type = cast<ShapedType>(destination.getType());
+    if (type.getRank() != valueType.getRank())
+      return emitOpError() // (C3)
+             << "expected destination '" << name << "' to have rank "
+             << valueType.getRank() << " but got " << type;
+    for (int64_t dim = 0; dim < type.getRank(); ++dim)
+      if (!type.isDynamicDim(dim) && !valueType.isDynamicDim(dim) &&
+          type.getDimSize(dim) < valueType.getDimSize(dim))
+        return emitOpError() // (C4)
+               << "expected dimension " << dim << " of destination '" << name
+               << "' to have at least " << valueType.getDimSize(dim)
+               << " elements, but got " << type;
+  }
+  return success();
+}
+
+void CopyOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  for (OpOperand &destination : getDestinationsMutable())
+    effects.emplace_back(MemoryEffects::Write::get(), &destination);
+}
+
+#define GET_OP_CLASSES
+#include "nsa/IR/NSAOps.cpp.inc"

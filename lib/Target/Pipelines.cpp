@@ -1,0 +1,112 @@
+//===- Pipelines.cpp - From nsa to launches, PTX and LLVM -----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Target/Pipelines.h"
+
+#include "nsa/Conversion/Passes.h"
+#include "nsa/IR/NSADialect.h"
+#include "nsa/Transforms/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/InitAllExtensions.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Target/LLVM/NVVM/Target.h"
+#include "mlir/Target/LLVMIR/Dialect/All.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace nsa;
+
+void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse) {
+  OpPassManager &step = pm.nest<StepOp>();
+  step.addPass(createCanonicalizerPass());
+  if (!fuse) {
+    step.addPass(createFormLaunches());
+    step.addPass(createCSEPass());
+    return;
+  }
+  step.addPass(createCSEPass());
+  step.addPass(createMergeCopies());
+  step.addPass(createFormLaunches(FormLaunchesOptions{/*perCopy=*/true}));
+  step.addPass(createCSEPass());
+  step.addPass(createFuseLaunches());
+  step.addPass(createCSEPass());
+}
+
+/// What both targets do to kernels before their own conversion.
+static void addCommonLowering(OpPassManager &pm) {
+  pm.addPass(createFlattenKernelArgs());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(arith::createArithExpandOpsPass());
+  pm.addPass(createSCFToControlFlowPass());
+}
+
+void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
+  pm.addPass(createLaunchToGPU());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createAttachTarget(AttachTargetOptions{chip.str()}));
+  OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
+  addCommonLowering(kernels);
+  kernels.addPass(createConvertGpuOpsToNVVMOps());
+  kernels.addPass(createConvertVectorToLLVMPass());
+  kernels.addPass(createReconcileUnrealizedCastsPass());
+  kernels.addPass(createCanonicalizerPass());
+  kernels.addPass(createCSEPass());
+  GpuModuleToBinaryPassOptions toPTX;
+  toPTX.compilationTarget = "isa";
+  pm.addPass(createGpuModuleToBinaryPass(toPTX));
+}
+
+void nsa::buildToPTXPipeline(OpPassManager &pm, const ToPTXOptions &options) {
+  buildLaunchPipeline(pm, options.fuse);
+  buildLaunchToPTXPipeline(pm, options.chip);
+}
+
+void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
+  pm.addPass(createLaunchToLoops());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  addCommonLowering(pm);
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertToLLVMPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+}
+
+void nsa::buildToLLVMPipeline(OpPassManager &pm, const ToLLVMOptions &options) {
+  buildLaunchPipeline(pm, options.fuse);
+  buildLaunchToLLVMPipeline(pm);
+}
+
+void nsa::registerPipelines() {
+  PassPipelineRegistration<ToPTXOptions>(
+      "nsa-to-ptx", "From nsa operations to a module that carries PTX.",
+      buildToPTXPipeline);
+  PassPipelineRegistration<ToLLVMOptions>(
+      "nsa-to-llvm", "From nsa operations to the LLVM dialect for the host.",
+      buildToLLVMPipeline);
+}
+
+void nsa::registerCompilerDialects(DialectRegistry &registry) {
+  registry.insert<NSADialect, affine::AffineDialect, arith::ArithDialect,
+                  cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
+                  LLVM::LLVMDialect, memref::MemRefDialect, NVVM::NVVMDialect,
+                  scf::SCFDialect, tensor::TensorDialect,
+                  vector::VectorDialect>();
+  registerAllExtensions(registry);
+  registerAllGPUToLLVMIRTranslations(registry);
+  NVVM::registerNVVMTargetInterfaceExternalModels(registry);
+}

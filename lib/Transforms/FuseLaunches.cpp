@@ -1,0 +1,171 @@
+//===- FuseLaunches.cpp - As few launches as a step can have --------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/KernelParameters.h"
+#include "nsa/Target/TargetModel.h"
+#include "nsa/Transforms/Passes.h"
+
+#include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/Remarks.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_FUSELAUNCHES
+#include "nsa/Transforms/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+static remark::RemarkOpts remarkName() {
+  return remark::RemarkOpts::name("FuseLaunches").category("nsa");
+}
+
+//===----------------------------------------------------------------------===//
+// Segments
+//===----------------------------------------------------------------------===//
+
+/// Moves the body of `source` to the end of `target`.
+static void append(SegmentOp target, SegmentOp source) {
+  target.getBody().front().getOperations().splice(
+      target.getBody().front().end(),
+      source.getBody().front().getOperations());
+  if (source.getKind() == SegmentKind::Scan)
+    target.setKind(SegmentKind::Scan);
+  source.erase();
+}
+
+/// Segments over the same index space run as one. Segments are independent, so
+/// their order is free.
+static void fuseEqualSpaces(LaunchOp launch) {
+  SmallVector<SegmentOp> kept;
+  for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
+    auto it = llvm::find_if(kept, [&](SegmentOp other) {
+      return llvm::equal(other.getSizes(), segment.getSizes());
+    });
+    if (it == kept.end())
+      kept.push_back(segment);
+    else
+      append(*it, segment);
+  }
+}
+
+/// The table in `segment` that is copied there and equals `table`, or null.
+static Operation *findCopied(SegmentOp segment, Operation *table) {
+  for (CopyOp copy : segment.getCopies()) {
+    Operation *op = copy.getValue().getDefiningOp();
+    if (op && OperationEquivalence::isEquivalentTo(
+                  op, table, OperationEquivalence::IgnoreLocations))
+      return op;
+  }
+  return nullptr;
+}
+
+/// Page tables in pages are a selection of the elements of the table in tokens;
+/// where that is copied, they are picked from it as it passes.
+static void fusePageTables(LaunchOp launch) {
+  for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
+    SmallVector<RealPageTableOp> pages;
+    for (CopyOp copy : segment.getCopies())
+      if (auto op = copy.getValue().getDefiningOp<RealPageTableOp>())
+        pages.push_back(op);
+    if (!llvm::hasSingleElement(pages) ||
+        !llvm::hasSingleElement(segment.getCopies()))
+      continue;
+    Operation *table = pages.front().getSource().getDefiningOp();
+    if (!table)
+      continue;
+    for (SegmentOp other : launch.getSegments()) {
+      if (other == segment)
+        continue;
+      if (Operation *copied = findCopied(other, table)) {
+        append(other, segment);
+        table->replaceAllUsesWith(copied);
+        table->erase();
+        break;
+      }
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Launches
+//===----------------------------------------------------------------------===//
+
+static int64_t getParameterBytes(ArrayRef<BlockArgument> ports) {
+  return getKernelParameters(ports).size() * KernelParameter::bytes;
+}
+
+/// The ports that two launches use together.
+static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
+                                           ArrayRef<BlockArgument> rhs) {
+  SmallVector<BlockArgument> result;
+  auto number = [](BlockArgument a, BlockArgument b) {
+    return a.getArgNumber() < b.getArgNumber();
+  };
+  std::set_union(lhs.begin(), lhs.end(), rhs.begin(), rhs.end(),
+                 std::back_inserter(result), number);
+  return result;
+}
+
+namespace {
+struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
+  void runOnOperation() override {
+    StepOp step = getOperation();
+    SmallVector<LaunchOp> launches(step.getLaunches());
+    if (launches.empty())
+      return;
+
+    // Sizes are computed between launches; they have to come before all of
+    // them. They are pure and depend on ports only.
+    for (Operation &op : llvm::make_early_inc_range(step.getBody().front()))
+      if (!isa<LaunchOp>(op))
+        op.moveBefore(launches.front());
+
+    SmallVector<LaunchOp> fused;
+    SmallVector<BlockArgument> ports;
+    for (LaunchOp launch : launches) {
+      SmallVector<BlockArgument> added = launch.getUsedPorts();
+      SmallVector<BlockArgument> both = getUnion(ports, added);
+      if (!fused.empty() &&
+          getParameterBytes(both) <= TargetModel::parameterBytes) {
+        ports = std::move(both);
+        Block &body = fused.back().getBody().front();
+        body.getOperations().splice(body.end(),
+                                    launch.getBody().front().getOperations());
+        launch.erase();
+        continue;
+      }
+      if (!fused.empty())
+        remark::missed(launch.getLoc(), remarkName())
+            << remark::add("began another launch")
+            << remark::reason(
+                   "one launch would have {0} bytes of parameters, and {1} is "
+                   "the limit",
+                   getParameterBytes(both), TargetModel::parameterBytes);
+      ports = std::move(added);
+      fused.push_back(launch);
+    }
+
+    for (auto [number, launch] : llvm::enumerate(fused)) {
+      std::string name = step.getSymName().str();
+      if (fused.size() > 1)
+        name += "_" + std::to_string(number);
+      launch.setSymName(name);
+      fuseEqualSpaces(launch);
+      fusePageTables(launch);
+    }
+
+    size_t segments = 0;
+    for (LaunchOp launch : fused)
+      segments += llvm::range_size(launch.getSegments());
+    remark::passed(step.getLoc(), remarkName())
+        << remark::add("fused {0} launches into {1} with {2} segments",
+                       launches.size(), fused.size(), segments);
+  }
+};
+} // namespace
