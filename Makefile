@@ -1,0 +1,34 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+# A short way to say it: CMake presets and scripts/ do the work.
+# PRESET is one of CMakePresets.json: release (build/), debug, asan (build-*/).
+
+PRESET ?= release
+BUILD := build$(if $(filter-out release,$(PRESET)),-$(PRESET))
+
+.PHONY: all setup build demo test bench docs clean
+
+all: build
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	@scripts/build.sh $(PRESET)
+
+demo: build
+	@build/venv/bin/python examples/demo.py
+
+test: build
+	@scripts/test.sh $(BUILD)
+
+bench: setup
+	@scripts/bench.sh
+
+docs: build
+	@cmake --build $(BUILD) --target nsa-docs
+
+clean:
+	rm -rf build build-*

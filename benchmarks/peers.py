@@ -1,0 +1,101 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Loads kernels of other projects, unmodified, from an unpacked wheel.
+
+Importing SGLang as a whole pulls in a serving engine. Its kernels need little
+of it, so the packages around them are stubs here: their `__init__` does not
+run, but what they contain is found where it lies. One module is replaced,
+`sglang.srt.utils.common`, of which the kernels use two one-line functions. The
+kernels, their launchers and their JIT compilation are the peer's own files.
+
+    python benchmarks/peers.py .peers/sglang     # compiles what the benchmarks use
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+# The packages whose __init__ is not run.
+_STUBBED_PACKAGES = (
+    "sglang",
+    "sglang.kernels",
+    "sglang.kernels.ops",
+    "sglang.kernels.ops.attention",
+    "sglang.kernels.ops.attention.dsa",
+    "sglang.srt",
+    "sglang.srt.utils",
+)
+
+
+@dataclass(frozen=True)
+class SGLang:
+    version: str
+    fused_dsa_decode_metadata: Callable[..., None]
+    fused_metadata_copy_multi_cuda: Callable[..., None]
+
+
+def _stub_package(name: str, directory: Path) -> None:
+    module = types.ModuleType(name, "A stub: see benchmarks/peers.py.")
+    module.__path__ = [str(directory)]
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+
+
+def _stub_common_utilities() -> None:
+    import torch
+
+    common = types.ModuleType("sglang.srt.utils.common", "A stub.")
+    common.is_cuda = lambda: torch.version.cuda is not None  # type: ignore[attr-defined]
+    common.get_cuda_version = lambda: tuple(  # type: ignore[attr-defined]
+        map(int, (torch.version.cuda or "0.0").split("."))
+    )
+    sys.modules[common.__name__] = common
+
+
+def load_sglang(path: str | Path) -> SGLang:
+    """The SGLang kernels under `path`, a folder that holds `sglang/`.
+
+    scripts/fetch_peers.sh makes one. Their CUDA part needs nvcc, ninja, and
+    the packages apache-tvm-ffi and msgspec.
+    """
+    root = Path(path).resolve()
+    if not (root / "sglang/kernels").is_dir():
+        raise FileNotFoundError(
+            f"no sglang/kernels under {root}; scripts/fetch_peers.sh puts it there"
+        )
+    if "sglang" in sys.modules:
+        raise RuntimeError("another sglang is imported already")
+    for name in _STUBBED_PACKAGES:
+        _stub_package(name, root / name.replace(".", "/"))
+    _stub_common_utilities()
+    triton_kernels = importlib.import_module(
+        "sglang.kernels.ops.attention.dsa.metadata"
+    )
+    cuda_kernels = importlib.import_module(
+        "sglang.kernels.ops.attention.dsa.fused_metadata_copy"
+    )
+    return SGLang(
+        version=(root / "VERSION").read_text().strip(),
+        fused_dsa_decode_metadata=triton_kernels.fused_dsa_decode_metadata,
+        fused_metadata_copy_multi_cuda=cuda_kernels.fused_metadata_copy_multi_cuda,
+    )
+
+
+def compile_sglang(path: str | Path) -> None:
+    """Compiles the CUDA kernel that the benchmarks use into its JIT cache."""
+    load_sglang(path)
+    module = sys.modules["sglang.kernels.ops.attention.dsa.fused_metadata_copy"]
+    module._jit_fused_metadata_copy_multi_module(True, False)
+
+
+if __name__ == "__main__":
+    compile_sglang(sys.argv[1])
+    print("compiled")

@@ -1,0 +1,69 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Draws a result of decode_replay.py: plot.py RESULT.json [PICTURE.png].
+
+Does nothing, and says so, without matplotlib.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+COLOURS = {
+    "torch_recomputed": "#c7c7c7",
+    "torch_precomputed": "#8c8c8c",
+    "peer": "#d9822b",
+    "peer_repeated": "#f2c28e",
+    "nsa": "#1f6fb2",
+    "copy": "#7fb77e",
+    "empty": "#4a4a4a",
+}
+
+
+def draw(result: dict[str, Any], picture: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = result["rows"]
+    names = [name for name in COLOURS if name in rows[0]["gpu_us"]]
+    width = 0.85 / len(names)
+    figure, axes = pyplot.subplots(figsize=(11, 5), layout="constrained")
+    for index, name in enumerate(names):
+        places = [
+            row + (index - len(names) / 2 + 0.5) * width for row in range(len(rows))
+        ]
+        values = [row["gpu_us"][name]["median"] for row in rows]
+        bars = axes.bar(places, values, width, color=COLOURS[name], label=name)
+        axes.bar_label(bars, fmt="%.3g", fontsize=6, padding=1)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(rows)))
+    axes.set_xticklabels([f"{row['bs']} x {row['max_len']}" for row in rows])
+    axes.set_xlabel("requests x longest request")
+    axes.set_ylabel("GPU time per step, µs")
+    axes.set_title(
+        f"{result['benchmark']}, three backends, {result['machine']['device']}"
+    )
+    axes.legend(fontsize=8, ncols=2)
+    figure.savefig(picture, dpi=150)
+
+
+def main() -> int:
+    source = Path(sys.argv[1])
+    picture = Path(sys.argv[2]) if len(sys.argv) > 2 else source.with_suffix(".png")
+    try:
+        draw(json.loads(source.read_text()), picture)
+    except ModuleNotFoundError as error:
+        print(f"plot: {error}; no picture drawn")
+        return 0
+    print(f"plot: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

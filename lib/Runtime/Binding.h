@@ -1,0 +1,74 @@
+//===- Binding.h - A step with its arrays, ready to launch ------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_RUNTIME_BINDING_H
+#define NSA_LIB_RUNTIME_BINDING_H
+
+#include "Arguments.h"
+#include "Step.h"
+
+#include <memory>
+#include <vector>
+
+namespace nsa::runtime {
+
+/// Holds every kernel parameter ready; what depends on the sizes of a launch is
+/// recomputed there, in place, so that a launch allocates nothing.
+class Binding {
+public:
+  /// Checks everything that does not depend on sizes that are still unknown.
+  Binding(std::shared_ptr<const Step> step, BoundArguments arguments);
+
+  /// `sizes` as nsa_binding_launch has them. Throws before the first kernel is
+  /// launched if a check fails.
+  void launch(const int64_t *sizes, void *stream);
+
+  bool isCuda() const { return arguments.cuda; }
+  int device() const { return arguments.device; }
+
+private:
+  struct Check {
+    const Require *require;
+    SizeExpr atLeast;
+    int64_t actual;
+  };
+  struct Segment {
+    SizeExpr rows;
+    SizeExpr columns;
+    int64_t tile[2];
+  };
+  struct Kernel {
+    const KernelSpec *spec;
+    CUfunction deviceFunction = nullptr;
+    nsa_host_fn hostFunction = nullptr;
+    std::vector<int64_t> values;
+    /// Into `values`: what cuLaunchKernel takes.
+    std::vector<void *> pointers;
+    /// Which values are size arguments: place in `values`, sizeIndex.
+    std::vector<std::pair<size_t, int64_t>> sizeValues;
+    std::vector<Segment> segments;
+    int64_t blocks = 0;
+  };
+
+  void addKernel(const KernelSpec &spec);
+  void resolveSizes(const int64_t *sizes);
+  void computeGrid(Kernel &kernel);
+  [[noreturn]] void failRequire(const Check &check, int64_t atLeast) const;
+  int64_t evaluate(const SizeExpr &expr) const;
+
+  std::shared_ptr<const Step> step;
+  BoundArguments arguments;
+  std::vector<Check> checks;
+  std::vector<Kernel> kernels;
+  std::vector<int64_t> current;
+  CUcontext context = nullptr;
+};
+
+} // namespace nsa::runtime
+
+#endif // NSA_LIB_RUNTIME_BINDING_H

@@ -1,0 +1,73 @@
+//===- Bundle.cpp - Loading the steps of a directory ----------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Error.h"
+#include "Step.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+using namespace nsa::runtime;
+namespace fs = std::filesystem;
+
+static std::string readFile(const fs::path &path) {
+  errno = 0;
+  std::ifstream stream(path, std::ios::binary);
+  std::string contents((std::istreambuf_iterator<char>(stream)),
+                       std::istreambuf_iterator<char>());
+  if (!stream || stream.bad())
+    fail(NSA_IO, path.string(),
+         ": cannot be read: ", errno ? std::strerror(errno) : "input error");
+  return contents;
+}
+
+static std::shared_ptr<const Step> loadStep(const fs::path &path) {
+  std::string text = readFile(path);
+  std::string image;
+  try {
+    std::string ptx = Manifest::parse(text).ptx;
+    if (!ptx.empty())
+      image = readFile(path.parent_path() / ptx);
+    return std::make_shared<Step>(std::move(text), std::move(image), nullptr,
+                                  0);
+  } catch (const StatusError &error) {
+    if (error.status == NSA_IO)
+      throw;
+    fail(error.status, path.string(), ": ", error.what());
+  }
+}
+
+std::vector<std::shared_ptr<const Step>>
+nsa::runtime::loadBundle(const std::string &directory) {
+  std::vector<fs::path> manifests;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end;
+       it.increment(error))
+    if (it->path().extension() == ".json")
+      manifests.push_back(it->path());
+  if (error)
+    fail(NSA_IO, directory, ": cannot be read: ", error.message());
+  if (manifests.empty())
+    fail(NSA_IO, directory, ": expected a bundle but it has no NAME.json");
+
+  std::vector<std::shared_ptr<const Step>> steps;
+  for (const fs::path &path : manifests)
+    steps.push_back(loadStep(path));
+  std::sort(steps.begin(), steps.end(), [](const auto &a, const auto &b) {
+    return a->manifest.step < b->manifest.step;
+  });
+  for (size_t i = 1; i < steps.size(); ++i)
+    if (steps[i - 1]->manifest.step == steps[i]->manifest.step)
+      fail(NSA_MANIFEST, directory, ": step '", steps[i]->manifest.step,
+           "' is there twice");
+  return steps;
+}

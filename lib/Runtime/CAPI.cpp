@@ -1,0 +1,287 @@
+//===- CAPI.cpp - The C ABI of the runtime --------------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Turns handles into objects and exceptions into statuses, and nothing else.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Binding.h"
+#include "Error.h"
+#include "Step.h"
+#include "nsa-c/runtime.h"
+
+#include <new>
+
+using namespace nsa::runtime;
+
+struct nsa_step {
+  std::shared_ptr<const Step> step;
+};
+
+struct nsa_bundle {
+  std::vector<nsa_step> steps;
+};
+
+struct nsa_binding {
+  Binding binding;
+};
+
+namespace {
+
+std::string &lastError() {
+  thread_local std::string message;
+  return message;
+}
+
+nsa_status report(nsa_status status, const char *message) {
+  try {
+    lastError() = message;
+  } catch (...) {
+    lastError().clear();
+  }
+  return status;
+}
+
+/// Runs `body` and turns what it throws into a status.
+template <typename Body> nsa_status guarded(Body &&body) {
+  try {
+    body();
+    return NSA_OK;
+  } catch (const StatusError &error) {
+    return report(error.status, error.what());
+  } catch (const std::bad_alloc &) {
+    return report(NSA_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception &error) {
+    return report(NSA_INTERNAL, error.what());
+  } catch (...) {
+    return report(NSA_INTERNAL, "unknown exception");
+  }
+}
+
+void checkGiven(const void *pointer, const char *what) {
+  if (!pointer)
+    fail(NSA_INVALID_ARGUMENT, what, ": expected a pointer but got null");
+}
+
+Binding bind(const nsa_step *step, const nsa_argument *arguments,
+             size_t numArguments) {
+  checkGiven(step, "step");
+  if (numArguments)
+    checkGiven(arguments, "arguments");
+  return Binding(step->step,
+                 checkArguments(step->step->manifest, arguments, numArguments));
+}
+
+} // namespace
+
+const char *nsa_last_error(void) { return lastError().c_str(); }
+
+const char *nsa_status_name(nsa_status status) {
+  switch (status) {
+  case NSA_OK:
+    return "NSA_OK";
+  case NSA_INVALID_ARGUMENT:
+    return "NSA_INVALID_ARGUMENT";
+  case NSA_TYPE:
+    return "NSA_TYPE";
+  case NSA_MANIFEST:
+    return "NSA_MANIFEST";
+  case NSA_IO:
+    return "NSA_IO";
+  case NSA_NO_DRIVER:
+    return "NSA_NO_DRIVER";
+  case NSA_NO_DEVICE:
+    return "NSA_NO_DEVICE";
+  case NSA_UNSUPPORTED_PTX:
+    return "NSA_UNSUPPORTED_PTX";
+  case NSA_NO_KERNEL:
+    return "NSA_NO_KERNEL";
+  case NSA_DRIVER:
+    return "NSA_DRIVER";
+  case NSA_OUT_OF_MEMORY:
+    return "NSA_OUT_OF_MEMORY";
+  case NSA_INTERNAL:
+    return "NSA_INTERNAL";
+  }
+  return "unknown status";
+}
+
+int32_t nsa_manifest_schema(void) {
+  return static_cast<int32_t>(manifestSchema);
+}
+
+nsa_status nsa_device_count(int32_t *count) {
+  if (count)
+    *count = 0;
+  return guarded([&] {
+    int devices = Driver::get().deviceCount();
+    if (count)
+      *count = devices;
+  });
+}
+
+//===-- Steps
+//--------------------------------------------------------------===//
+
+nsa_status nsa_step_create(const char *manifest, size_t manifestSize,
+                           const void *image, size_t imageSize,
+                           const nsa_host_kernel *hostKernels,
+                           size_t numHostKernels, nsa_step **step) {
+  return guarded([&] {
+    checkGiven(manifest, "manifest");
+    checkGiven(step, "step");
+    if (numHostKernels)
+      checkGiven(hostKernels, "host_kernels");
+    std::string imageText;
+    if (image)
+      imageText.assign(static_cast<const char *>(image), imageSize);
+    *step = new nsa_step{std::make_shared<Step>(
+        std::string(manifest, manifestSize), std::move(imageText), hostKernels,
+        numHostKernels)};
+  });
+}
+
+void nsa_step_destroy(nsa_step *step) { delete step; }
+
+const char *nsa_step_name(const nsa_step *step) {
+  return step->step->manifest.step.c_str();
+}
+
+const char *nsa_step_manifest(const nsa_step *step) {
+  return step->step->manifestText.c_str();
+}
+
+const char *nsa_step_chip(const nsa_step *step) {
+  return step->step->manifest.chip.c_str();
+}
+
+const void *nsa_step_image(const nsa_step *step, size_t *size) {
+  const std::string &image = step->step->image;
+  if (size)
+    *size = image.size();
+  return image.empty() ? nullptr : image.data();
+}
+
+int32_t nsa_step_has_host_kernels(const nsa_step *step) {
+  return step->step->hasHostKernels();
+}
+
+size_t nsa_step_num_kernels(const nsa_step *step) {
+  return step->step->manifest.kernels.size();
+}
+
+const char *nsa_step_kernel_name(const nsa_step *step, size_t index) {
+  const auto &kernels = step->step->manifest.kernels;
+  return index < kernels.size() ? kernels[index].name.c_str() : nullptr;
+}
+
+size_t nsa_step_num_arguments(const nsa_step *step) {
+  return step->step->manifest.arguments.size();
+}
+
+nsa_status nsa_step_argument(const nsa_step *step, size_t index,
+                             nsa_argument_info *info) {
+  return guarded([&] {
+    const auto &arguments = step->step->manifest.arguments;
+    checkGiven(info, "info");
+    if (index >= arguments.size())
+      fail(NSA_INVALID_ARGUMENT, "index: expected less than ", arguments.size(),
+           " but got ", index);
+    const ArgumentSpec &spec = arguments[index];
+    info->name = spec.name.c_str();
+    info->kind = spec.kind == ArgumentKind::Size ? NSA_KIND_SIZE
+                 : spec.kind == ArgumentKind::In ? NSA_KIND_IN
+                                                 : NSA_KIND_OUT;
+    info->dtype = spec.dtypeName.c_str();
+    info->ndim = static_cast<int32_t>(spec.rank());
+  });
+}
+
+size_t nsa_step_num_sizes(const nsa_step *step) {
+  return step->step->manifest.sizes.size();
+}
+
+const char *nsa_step_size_name(const nsa_step *step, size_t index) {
+  const Manifest &manifest = step->step->manifest;
+  return index < manifest.sizes.size()
+             ? manifest.arguments[manifest.sizes[index]].name.c_str()
+             : nullptr;
+}
+
+nsa_status nsa_step_load(const nsa_step *step, int32_t device) {
+  return guarded([&] {
+    checkGiven(step, "step");
+    step->step->deviceKernels(device);
+  });
+}
+
+//===-- Bundles
+//------------------------------------------------------------===//
+
+nsa_status nsa_bundle_load(const char *directory, nsa_bundle **bundle) {
+  return guarded([&] {
+    checkGiven(directory, "directory");
+    checkGiven(bundle, "bundle");
+    auto loaded = std::make_unique<nsa_bundle>();
+    for (auto &step : loadBundle(directory))
+      loaded->steps.push_back({step});
+    *bundle = loaded.release();
+  });
+}
+
+void nsa_bundle_destroy(nsa_bundle *bundle) { delete bundle; }
+
+size_t nsa_bundle_num_steps(const nsa_bundle *bundle) {
+  return bundle->steps.size();
+}
+
+const nsa_step *nsa_bundle_step(const nsa_bundle *bundle, size_t index) {
+  return index < bundle->steps.size() ? &bundle->steps[index] : nullptr;
+}
+
+const nsa_step *nsa_bundle_find(const nsa_bundle *bundle, const char *name) {
+  for (const nsa_step &step : bundle->steps)
+    if (name && step.step->manifest.step == name)
+      return &step;
+  return nullptr;
+}
+
+//===-- Bindings
+//-----------------------------------------------------------===//
+
+nsa_status nsa_step_bind(const nsa_step *step, const nsa_argument *arguments,
+                         size_t numArguments, nsa_binding **binding) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    *binding = new nsa_binding{bind(step, arguments, numArguments)};
+  });
+}
+
+void nsa_binding_destroy(nsa_binding *binding) { delete binding; }
+
+nsa_status nsa_binding_launch(nsa_binding *binding, const int64_t *sizes,
+                              void *stream) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    binding->binding.launch(sizes, stream);
+  });
+}
+
+void nsa_binding_device(const nsa_binding *binding, int32_t *deviceType,
+                        int32_t *deviceId) {
+  if (deviceType)
+    *deviceType = binding->binding.isCuda() ? NSA_DEVICE_CUDA : NSA_DEVICE_CPU;
+  if (deviceId)
+    *deviceId = binding->binding.device();
+}
+
+nsa_status nsa_step_launch(const nsa_step *step, const nsa_argument *arguments,
+                           size_t numArguments, void *stream) {
+  return guarded(
+      [&] { bind(step, arguments, numArguments).launch(nullptr, stream); });
+}

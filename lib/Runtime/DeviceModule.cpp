@@ -1,0 +1,178 @@
+//===- DeviceModule.cpp - A step's kernels on a device --------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DeviceModule.h"
+#include "Error.h"
+
+#include <cctype>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+using namespace nsa::runtime;
+
+namespace {
+
+constexpr CUresult success = 0;
+constexpr CUresult errorInvalidPtx = 218;
+constexpr CUresult errorUnsupportedPtx = 222;
+constexpr CUresult errorNoBinary = 209;
+
+/// A driver that compiles PTX when a module is loaded may not do so while this
+/// thread captures a stream, unless the thread says that it knows.
+class RelaxedCapture {
+public:
+  explicit RelaxedCapture(Driver &driver) : driver(driver) { exchange(); }
+  ~RelaxedCapture() { exchange(); }
+
+private:
+  void exchange() {
+    if (driver.cuThreadExchangeStreamCaptureMode)
+      driver.cuThreadExchangeStreamCaptureMode(&mode);
+  }
+
+  Driver &driver;
+  int mode = 2; // CU_STREAM_CAPTURE_MODE_RELAXED
+};
+
+std::string cudaVersion(const Driver &driver) {
+  return std::to_string(driver.version() / 1000) + "." +
+         std::to_string(driver.version() % 1000 / 10);
+}
+
+CUmodule loadModule(Driver &driver, const std::string &image, int device,
+                    const std::string &step) {
+  PtxNeeds needs = PtxNeeds::parse(image);
+  int capability = driver.computeCapability(device);
+  if (!needs.runsOn(capability))
+    fail(NSA_UNSUPPORTED_PTX, "step '", step, "': its PTX is for sm_",
+         needs.target, needs.suffix ? std::string(1, needs.suffix) : "",
+         " but device ", device, " is sm_", capability);
+
+  char log[4096] = "";
+  // CU_JIT_ERROR_LOG_BUFFER and its size, the latter passed by value.
+  int options[] = {5, 6};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof(log))};
+  CUmodule module = nullptr;
+  CUresult result =
+      driver.cuModuleLoadDataEx(&module, image.c_str(), 2, options, values);
+  if (result == success)
+    return module;
+  std::string detail = driver.errorName(result);
+  if (log[0])
+    detail += std::string(": ") + log;
+  if (result == errorUnsupportedPtx)
+    fail(NSA_UNSUPPORTED_PTX, "step '", step, "': its PTX version ",
+         needs.version, " is newer than the driver (CUDA ", cudaVersion(driver),
+         ") supports; update the driver: ", detail);
+  if (result == errorInvalidPtx || result == errorNoBinary)
+    fail(NSA_UNSUPPORTED_PTX, "step '", step, "': the driver (CUDA ",
+         cudaVersion(driver), ") refuses its ", needs.target ? "PTX" : "binary",
+         " on device ", device, " (sm_", capability, "): ", detail);
+  fail(NSA_DRIVER, "step '", step, "': cuModuleLoadDataEx failed with ",
+       detail);
+}
+
+/// CUDA loads kernels when they are first launched, unless told otherwise. That
+/// would be in the middle of a stream capture.
+void loadEagerly(Driver &driver, CUfunction function) {
+  if (driver.cuFuncLoad) {
+    driver.check(driver.cuFuncLoad(function), "cuFuncLoad");
+    return;
+  }
+  int registers;
+  driver.check(driver.cuFuncGetAttribute(
+                   &registers, /*CU_FUNC_ATTRIBUTE_NUM_REGS=*/4, function),
+               "cuFuncGetAttribute");
+}
+
+} // namespace
+
+const DeviceModule &
+nsa::runtime::loadDeviceModule(const std::string &image,
+                               const std::vector<std::string> &kernels,
+                               int device, const std::string &step) {
+  using Key = std::tuple<CUcontext, uint64_t, std::string>;
+  static std::mutex mutex;
+  // Never destroyed, see the declaration.
+  static auto *modules = new std::map<Key, DeviceModule>();
+
+  Driver &driver = Driver::get();
+  CUcontext context = driver.contextFor(device);
+  std::lock_guard<std::mutex> lock(mutex);
+  std::string contents = image;
+  for (const std::string &name : kernels)
+    contents += '\0' + name;
+  Key key(context, driver.contextId(context), std::move(contents));
+  auto found = modules->find(key);
+  if (found != modules->end())
+    return found->second;
+
+  ContextScope scope(driver, context);
+  RelaxedCapture relaxed(driver);
+  DeviceModule loaded;
+  loaded.context = context;
+  CUmodule module = loadModule(driver, image, device, step);
+  for (const std::string &name : kernels) {
+    CUfunction function = nullptr;
+    CUresult result =
+        driver.cuModuleGetFunction(&function, module, name.c_str());
+    if (result != success) {
+      driver.cuModuleUnload(module);
+      fail(NSA_DRIVER, "step '", step, "': no kernel '", name,
+           "' in its image: ", driver.errorName(result));
+    }
+    loadEagerly(driver, function);
+    loaded.functions.push_back(function);
+  }
+  return modules->emplace(std::move(key), std::move(loaded)).first->second;
+}
+
+PtxNeeds PtxNeeds::parse(const std::string &ptx) {
+  PtxNeeds needs;
+  auto word = [&](const char *directive) {
+    std::string result;
+    size_t at = ptx.compare(0, 4,
+                            "\x7f"
+                            "ELF") == 0
+                    ? std::string::npos
+                    : ptx.find(directive);
+    if (at == std::string::npos)
+      return result;
+    at = ptx.find_first_not_of(" \t", at + std::string(directive).size());
+    while (at < ptx.size() &&
+           (std::isalnum(static_cast<unsigned char>(ptx[at])) ||
+            ptx[at] == '.' || ptx[at] == '_'))
+      result += ptx[at++];
+    return result;
+  };
+  needs.version = word("\n.version");
+  if (needs.version.empty())
+    needs.version = word(".version");
+  std::string target = word(".target");
+  if (target.compare(0, 3, "sm_") == 0) {
+    size_t at = 3;
+    while (at < target.size() &&
+           std::isdigit(static_cast<unsigned char>(target[at])))
+      needs.target = 10 * needs.target + (target[at++] - '0');
+    if (at < target.size())
+      needs.suffix = target[at];
+  }
+  return needs;
+}
+
+bool PtxNeeds::runsOn(int capability) const {
+  switch (suffix) {
+  case 'a':
+    return capability == target;
+  case 'f':
+    return capability / 10 == target / 10 && capability >= target;
+  default:
+    return capability >= target;
+  }
+}

@@ -1,0 +1,51 @@
+//===- DeviceModule.h - A step's kernels on a device ------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_RUNTIME_DEVICEMODULE_H
+#define NSA_LIB_RUNTIME_DEVICEMODULE_H
+
+#include "Driver.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nsa::runtime {
+
+/// Kernels of one PTX text or cubin, loaded in one context.
+struct DeviceModule {
+  CUcontext context = nullptr;
+  /// In the order of the names asked for.
+  std::vector<CUfunction> functions;
+};
+
+/// Loads `image` in the context for `device`, or finds it loaded there before.
+/// `step` is for messages. What this returns lives as long as the process: a
+/// captured graph may hold a kernel longer than anyone holds the step.
+///
+/// Throws NSA_UNSUPPORTED_PTX, NSA_NO_DEVICE, NSA_DRIVER.
+const DeviceModule &loadDeviceModule(const std::string &image,
+                                     const std::vector<std::string> &kernels,
+                                     int device, const std::string &step);
+
+/// What a PTX text asks for: `.version 8.6` and `.target sm_90a`.
+struct PtxNeeds {
+  std::string version;
+  /// 90 of sm_90a; 0 if there is none, as in a cubin.
+  int target = 0;
+  /// 'a' (this chip only), 'f' (its family only) or 0.
+  char suffix = 0;
+
+  static PtxNeeds parse(const std::string &ptx);
+  /// Whether a device of that compute capability (90 for 9.0) can run it.
+  bool runsOn(int capability) const;
+};
+
+} // namespace nsa::runtime
+
+#endif // NSA_LIB_RUNTIME_DEVICEMODULE_H

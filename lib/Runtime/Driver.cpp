@@ -1,0 +1,163 @@
+//===- Driver.cpp - The CUDA driver, found at run time --------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Driver.h"
+#include "Error.h"
+
+#include <dlfcn.h>
+
+#include <memory>
+
+using namespace nsa::runtime;
+
+namespace {
+
+constexpr CUresult success = 0;
+constexpr CUresult errorNoDevice = 100;
+constexpr CUresult errorStubLibrary = 34;
+constexpr int attributePointerOrdinal =
+    9;                             // CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+constexpr int attributeMajor = 75; // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+constexpr int attributeMinor = 76;
+
+/// Why there is no driver, once that is known.
+struct Absence {
+  nsa_status status;
+  std::string message;
+};
+
+} // namespace
+
+Driver &Driver::get() {
+  // Never destroyed: the driver outlives static destructors no better than we
+  // do, and bindings may be destroyed late.
+  static Driver *driver = nullptr;
+  static Absence *absence = nullptr;
+  static std::once_flag once;
+  std::call_once(once, [] {
+    try {
+      driver = new Driver();
+    } catch (const StatusError &error) {
+      absence = new Absence{error.status, error.what()};
+    }
+  });
+  if (absence)
+    throw StatusError(absence->status, absence->message);
+  return *driver;
+}
+
+Driver::Driver() {
+  // Never closed: threads of the driver may run in it until the process ends.
+  void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  if (!library)
+    fail(NSA_NO_DRIVER, "no CUDA driver: ", dlerror());
+
+  auto optional = [&](auto &function, const char *symbol) {
+    function = reinterpret_cast<std::decay_t<decltype(function)>>(
+        dlsym(library, symbol));
+  };
+  auto required = [&](auto &function, const char *symbol) {
+    optional(function, symbol);
+    if (!function)
+      fail(NSA_NO_DRIVER, "the CUDA driver is too old: it has no ", symbol);
+  };
+  required(cuInit, "cuInit");
+  required(cuDriverGetVersion, "cuDriverGetVersion");
+  required(cuGetErrorName, "cuGetErrorName");
+  required(cuDeviceGet, "cuDeviceGet");
+  required(cuDeviceGetCount, "cuDeviceGetCount");
+  required(cuDeviceGetAttribute, "cuDeviceGetAttribute");
+  required(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
+  required(cuCtxGetCurrent, "cuCtxGetCurrent");
+  required(cuCtxGetDevice, "cuCtxGetDevice");
+  required(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
+  required(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
+  required(cuPointerGetAttribute, "cuPointerGetAttribute");
+  required(cuModuleLoadDataEx, "cuModuleLoadDataEx");
+  required(cuModuleUnload, "cuModuleUnload");
+  required(cuModuleGetFunction, "cuModuleGetFunction");
+  required(cuFuncGetAttribute, "cuFuncGetAttribute");
+  required(cuLaunchKernel, "cuLaunchKernel");
+  optional(cuFuncLoad, "cuFuncLoad");
+  optional(cuCtxGetId, "cuCtxGetId");
+  optional(cuThreadExchangeStreamCaptureMode,
+           "cuThreadExchangeStreamCaptureMode");
+
+  CUresult result = cuInit(0);
+  if (result == errorStubLibrary)
+    fail(NSA_NO_DRIVER, "no CUDA driver: libcuda.so.1 is a stub library");
+  if (result == errorNoDevice)
+    fail(NSA_NO_DEVICE, "the CUDA driver is there but it sees no device");
+  if (result != success)
+    fail(NSA_NO_DEVICE, "the CUDA driver does not start: cuInit returns ",
+         errorName(result));
+  check(cuDriverGetVersion(&driverVersion), "cuDriverGetVersion");
+  check(cuDeviceGetCount(&devices), "cuDeviceGetCount");
+  if (devices == 0)
+    fail(NSA_NO_DEVICE, "the CUDA driver is there but it sees no device");
+  primary.resize(devices, nullptr);
+}
+
+std::string Driver::errorName(CUresult result) const {
+  const char *name = nullptr;
+  if (cuGetErrorName(result, &name) != success || !name)
+    return "error " + std::to_string(result);
+  return name;
+}
+
+void Driver::check(CUresult result, const char *call) const {
+  if (result != success)
+    fail(NSA_DRIVER, call, " failed with ", errorName(result));
+}
+
+int Driver::computeCapability(int ordinal) const {
+  CUdevice device;
+  int major = 0, minor = 0;
+  check(cuDeviceGet(&device, ordinal), "cuDeviceGet");
+  check(cuDeviceGetAttribute(&major, attributeMajor, device),
+        "cuDeviceGetAttribute");
+  check(cuDeviceGetAttribute(&minor, attributeMinor, device),
+        "cuDeviceGetAttribute");
+  return 10 * major + minor;
+}
+
+int Driver::deviceOf(const void *data) const {
+  int ordinal = -1;
+  CUresult result = cuPointerGetAttribute(&ordinal, attributePointerOrdinal,
+                                          reinterpret_cast<CUdeviceptr>(data));
+  if (result != success)
+    fail(NSA_INVALID_ARGUMENT, "the driver does not know whose ", data,
+         " is: cuPointerGetAttribute returns ", errorName(result));
+  return ordinal;
+}
+
+CUcontext Driver::contextFor(int ordinal) {
+  if (ordinal < 0 || ordinal >= devices)
+    fail(NSA_NO_DEVICE, "there is no CUDA device ", ordinal,
+         ": the driver sees ", devices);
+  CUdevice device, currentDevice;
+  check(cuDeviceGet(&device, ordinal), "cuDeviceGet");
+  CUcontext current = nullptr;
+  check(cuCtxGetCurrent(&current), "cuCtxGetCurrent");
+  if (current && cuCtxGetDevice(&currentDevice) == success &&
+      currentDevice == device)
+    return current;
+
+  std::lock_guard<std::mutex> lock(mutex);
+  if (!primary[ordinal])
+    check(cuDevicePrimaryCtxRetain(&primary[ordinal], device),
+          "cuDevicePrimaryCtxRetain");
+  return primary[ordinal];
+}
+
+uint64_t Driver::contextId(CUcontext context) const {
+  unsigned long long id = 0;
+  if (cuCtxGetId && cuCtxGetId(context, &id) == success)
+    return id;
+  return 0;
+}

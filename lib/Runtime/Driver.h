@@ -1,0 +1,124 @@
+//===- Driver.h - The CUDA driver, found at run time ------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Declares the few driver functions in use by hand and finds them with dlopen,
+// so that the runtime builds without CUDA and loads on machines without it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_RUNTIME_DRIVER_H
+#define NSA_LIB_RUNTIME_DRIVER_H
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace nsa::runtime {
+
+// The driver's types: handles are opaque, enums are ints in its ABI.
+using CUresult = int;
+using CUdevice = int;
+using CUdeviceptr = unsigned long long;
+using CUcontext = struct CUctx_st *;
+using CUmodule = struct CUmod_st *;
+using CUfunction = struct CUfunc_st *;
+using CUstream = struct CUstream_st *;
+
+class Driver {
+public:
+  /// The driver, looked for on the first call. Throws NSA_NO_DRIVER or
+  /// NSA_NO_DEVICE with a message that says which, on every call as long as it
+  /// is not there.
+  static Driver &get();
+
+  /// Throws NSA_DRIVER with the error's name unless `result` is success.
+  void check(CUresult result, const char *call) const;
+  std::string errorName(CUresult result) const;
+
+  int deviceCount() const { return devices; }
+  /// 1000 * major + 10 * minor of the CUDA version that the driver supports.
+  int version() const { return driverVersion; }
+  /// 10 * major + minor of a device's compute capability.
+  int computeCapability(int device) const;
+
+  /// The ordinal of the device that owns `data`.
+  int deviceOf(const void *data) const;
+
+  /// The context to work in on `device`: the calling thread's current one if it
+  /// is on that device, else the device's primary context, retained once and
+  /// for the life of the process.
+  CUcontext contextFor(int device);
+
+  /// A number that no other context has or had, where the driver knows one.
+  uint64_t contextId(CUcontext context) const;
+
+  // By the names that the driver exports; the suffixes are part of its ABI.
+  CUresult (*cuInit)(unsigned) = nullptr;
+  CUresult (*cuDriverGetVersion)(int *) = nullptr;
+  CUresult (*cuGetErrorName)(CUresult, const char **) = nullptr;
+  CUresult (*cuDeviceGet)(CUdevice *, int) = nullptr;
+  CUresult (*cuDeviceGetCount)(int *) = nullptr;
+  CUresult (*cuDeviceGetAttribute)(int *, int, CUdevice) = nullptr;
+  CUresult (*cuDevicePrimaryCtxRetain)(CUcontext *, CUdevice) = nullptr;
+  CUresult (*cuCtxGetCurrent)(CUcontext *) = nullptr;
+  CUresult (*cuCtxGetDevice)(CUdevice *) = nullptr;
+  CUresult (*cuCtxPushCurrent)(CUcontext) = nullptr;
+  CUresult (*cuCtxPopCurrent)(CUcontext *) = nullptr;
+  CUresult (*cuPointerGetAttribute)(void *, int, CUdeviceptr) = nullptr;
+  CUresult (*cuModuleLoadDataEx)(CUmodule *, const void *, unsigned, int *,
+                                 void **) = nullptr;
+  CUresult (*cuModuleUnload)(CUmodule) = nullptr;
+  CUresult (*cuModuleGetFunction)(CUfunction *, CUmodule,
+                                  const char *) = nullptr;
+  CUresult (*cuFuncGetAttribute)(int *, int, CUfunction) = nullptr;
+  CUresult (*cuLaunchKernel)(CUfunction, unsigned, unsigned, unsigned, unsigned,
+                             unsigned, unsigned, unsigned, CUstream, void **,
+                             void **) = nullptr;
+  // Null in drivers that are too old for them.
+  CUresult (*cuFuncLoad)(CUfunction) = nullptr;
+  CUresult (*cuCtxGetId)(CUcontext, unsigned long long *) = nullptr;
+  CUresult (*cuThreadExchangeStreamCaptureMode)(int *) = nullptr;
+
+private:
+  Driver();
+
+  int devices = 0;
+  int driverVersion = 0;
+  std::mutex mutex;
+  std::vector<CUcontext> primary;
+};
+
+/// Makes a context current for a scope, if it is not already.
+class ContextScope {
+public:
+  ContextScope(Driver &driver, CUcontext context) : driver(driver) {
+    CUcontext current = nullptr;
+    driver.check(driver.cuCtxGetCurrent(&current), "cuCtxGetCurrent");
+    if (current == context)
+      return;
+    driver.check(driver.cuCtxPushCurrent(context), "cuCtxPushCurrent");
+    pushed = true;
+  }
+  ~ContextScope() {
+    CUcontext popped;
+    if (pushed)
+      driver.cuCtxPopCurrent(&popped);
+  }
+  ContextScope(const ContextScope &) = delete;
+  ContextScope &operator=(const ContextScope &) = delete;
+
+private:
+  Driver &driver;
+  bool pushed = false;
+};
+
+} // namespace nsa::runtime
+
+#endif // NSA_LIB_RUNTIME_DRIVER_H

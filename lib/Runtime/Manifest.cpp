@@ -1,0 +1,294 @@
+//===- Manifest.cpp - Parsing and validating a manifest -------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Manifest.h"
+#include "JsonReader.h"
+
+using namespace nsa::runtime;
+
+namespace {
+
+constexpr int64_t maxRank = 16;
+constexpr int64_t maxInt = INT64_MAX;
+
+class Parser {
+public:
+  Manifest parse(const JsonReader &root);
+
+private:
+  void parseArgument(const JsonReader &json);
+  void parseExtents(const JsonReader &json, ArgumentSpec &argument);
+  void parseKernel(const JsonReader &json);
+  ParameterSpec parseParameter(const JsonReader &json);
+  SizeExpr parseSize(const JsonReader &json, int depth = 0);
+  /// A member that names an argument; an array if `array`.
+  int64_t argumentOf(const JsonReader &json, bool array);
+  int64_t dimOf(const JsonReader &json, int64_t argument);
+
+  Manifest manifest;
+};
+
+Manifest Parser::parse(const JsonReader &root) {
+  // The schema first: of another one, nothing else is known.
+  JsonReader schema = root.member("schema");
+  int64_t version = schema.integer(INT64_MIN, maxInt, "an integer");
+  if (version != manifestSchema)
+    schema.error("expected ", manifestSchema, " but got ", version,
+                 ": this runtime does not know that version");
+
+  manifest.step = root.member("step").string();
+  if (auto chip = root.optionalMember("chip"))
+    manifest.chip = chip->string();
+  if (auto ptx = root.optionalMember("ptx")) {
+    manifest.ptx = ptx->string();
+    if (manifest.ptx.empty() || manifest.ptx.find('/') != std::string::npos)
+      ptx->expected("the name of a file beside the manifest");
+  }
+
+  JsonReader arguments = root.member("arguments");
+  for (size_t i = 0, e = arguments.size(); i != e; ++i)
+    parseArgument(arguments[i]);
+  // Extents may name a size that comes later.
+  for (size_t i = 0, e = arguments.size(); i != e; ++i)
+    parseExtents(arguments[i], manifest.arguments[i]);
+
+  if (auto requires_ = root.optionalMember("requires"))
+    for (size_t i = 0, e = requires_->size(); i != e; ++i) {
+      JsonReader json = (*requires_)[i];
+      int64_t argument = argumentOf(json.member("argument"), /*array=*/true);
+      int64_t dim = dimOf(json.member("dim"), argument);
+      manifest.requires_.push_back(
+          {argument, dim, parseSize(json.member("at_least"))});
+    }
+
+  JsonReader kernels = root.member("kernels");
+  for (size_t i = 0, e = kernels.size(); i != e; ++i)
+    parseKernel(kernels[i]);
+  return std::move(manifest);
+}
+
+void Parser::parseArgument(const JsonReader &json) {
+  ArgumentSpec argument;
+  JsonReader name = json.member("name");
+  argument.name = name.string();
+  if (argument.name.empty())
+    name.expected("a name");
+  if (manifest.find(argument.name) >= 0)
+    name.error("argument '", argument.name, "' is there twice");
+
+  JsonReader kindJson = json.member("kind");
+  std::string kind = kindJson.string();
+  if (kind == "size") {
+    argument.sizeIndex = static_cast<int64_t>(manifest.sizes.size());
+    manifest.sizes.push_back(static_cast<int64_t>(manifest.arguments.size()));
+    manifest.arguments.push_back(std::move(argument));
+    return;
+  }
+  if (kind != "in" && kind != "out")
+    kindJson.expected("\"size\", \"in\" or \"out\"");
+  argument.kind = kind == "in" ? ArgumentKind::In : ArgumentKind::Out;
+
+  JsonReader dtype = json.member("dtype");
+  argument.dtypeName = dtype.string();
+  std::optional<DType> parsed = parseDType(argument.dtypeName);
+  if (!parsed)
+    dtype.expected("an element type");
+  argument.dtype = *parsed;
+
+  JsonReader shape = json.member("shape");
+  if (shape.size() > maxRank)
+    shape.error("expected at most ", maxRank, " dimensions");
+  for (size_t i = 0, e = shape.size(); i != e; ++i)
+    argument.shape.push_back(
+        shape[i].isNull() ? std::optional<int64_t>()
+                          : shape[i].integer(0, maxInt, "a size or null"));
+
+  JsonReader strides = json.member("strides");
+  if (strides.isString()) {
+    if (strides.string() != "contiguous")
+      strides.expected("an array or \"contiguous\"");
+    argument.contiguous = true;
+  } else {
+    if (strides.size() != shape.size())
+      strides.error("expected ", shape.size(), " strides but got ",
+                    strides.size());
+    for (size_t i = 0, e = strides.size(); i != e; ++i)
+      argument.strides.push_back(
+          strides[i].isNull()
+              ? std::optional<int64_t>()
+              : strides[i].integer(INT64_MIN, maxInt, "a stride or null"));
+  }
+
+  argument.alignment = argument.dtype.bytes();
+  if (auto alignment = json.optionalMember("alignment"))
+    argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
+  argument.extents.resize(argument.shape.size());
+  manifest.arguments.push_back(std::move(argument));
+}
+
+void Parser::parseExtents(const JsonReader &json, ArgumentSpec &argument) {
+  if (!argument.isArray())
+    return;
+  auto extents = json.optionalMember("extents");
+  if (!extents)
+    return;
+  if (extents->size() != argument.shape.size())
+    extents->error("expected ", argument.shape.size(), " extents but got ",
+                   extents->size());
+  for (size_t i = 0, e = extents->size(); i != e; ++i) {
+    JsonReader extent = (*extents)[i];
+    if (extent.isNull())
+      continue;
+    int64_t size = argumentOf(extent, /*array=*/false);
+    argument.extents[i] = manifest.arguments[size].sizeIndex;
+  }
+}
+
+int64_t Parser::argumentOf(const JsonReader &json, bool array) {
+  std::string name = json.string();
+  int64_t index = manifest.find(name);
+  if (index < 0 || manifest.arguments[index].isArray() != array)
+    json.expected(array ? "the name of an array argument"
+                        : "the name of a size argument");
+  return index;
+}
+
+int64_t Parser::dimOf(const JsonReader &json, int64_t argument) {
+  const ArgumentSpec &spec = manifest.arguments[argument];
+  int64_t dim = json.integer(0, maxInt, "a dimension");
+  if (dim >= spec.rank())
+    json.error("expected a dimension of '", spec.name, "', which has ",
+               spec.rank(), ", but got ", dim);
+  return dim;
+}
+
+SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
+  constexpr const char *anything =
+      "a constant, a size argument or an operation";
+  if (json.isInteger())
+    return SizeExpr::constant(json.integer(INT64_MIN, maxInt, "an integer"));
+  if (json.isString())
+    return SizeExpr::size(
+        manifest.arguments[argumentOf(json, /*array=*/false)].sizeIndex);
+  if (!json.isArray() || json.size() != 3 || !json[0].isString())
+    json.expected(anything);
+  // What is deep is long; depth is bounded first to bound this recursion.
+  if (depth > 32)
+    json.error("the size expression is nested too deeply");
+
+  std::string name = json[0].string();
+  if (name == "dim") {
+    int64_t argument = argumentOf(json[1], /*array=*/true);
+    return SizeExpr::dim(argument, dimOf(json[2], argument));
+  }
+  SizeExpr lhs = parseSize(json[1], depth + 1);
+  auto bounded = [&](SizeExpr expr) {
+    if (expr.length() > SizeExpr::maxLength)
+      json.error("the size expression is too long");
+    return expr;
+  };
+  if (name == "add" || name == "mul")
+    return bounded(
+        SizeExpr::binary(name == "add" ? SizeExpr::Op::Add : SizeExpr::Op::Mul,
+                         lhs, parseSize(json[2], depth + 1)));
+  auto op = name == "floordiv"  ? SizeExpr::Op::FloorDiv
+            : name == "ceildiv" ? SizeExpr::Op::CeilDiv
+            : name == "mod"     ? SizeExpr::Op::Mod
+                                : SizeExpr::Op::Const;
+  if (op == SizeExpr::Op::Const)
+    json[0].expected("an operation");
+  return bounded(SizeExpr::divide(
+      op, lhs, json[2].integer(1, maxInt, "a positive constant")));
+}
+
+ParameterSpec Parser::parseParameter(const JsonReader &json) {
+  JsonReader fieldJson = json.member("field");
+  std::string field = fieldJson.string();
+  ParameterSpec parameter;
+  if (field == "value") {
+    parameter.field = ParameterSpec::Field::Value;
+    parameter.argument = argumentOf(json.member("argument"), /*array=*/false);
+    return parameter;
+  }
+  if (field != "pointer" && field != "stride" && field != "size")
+    fieldJson.expected("\"pointer\", \"stride\", \"size\" or \"value\"");
+  parameter.argument = argumentOf(json.member("argument"), /*array=*/true);
+  parameter.field = ParameterSpec::Field::Pointer;
+  if (field != "pointer") {
+    parameter.field = field == "size" ? ParameterSpec::Field::Size
+                                      : ParameterSpec::Field::Stride;
+    parameter.dim = dimOf(json.member("dim"), parameter.argument);
+  }
+  return parameter;
+}
+
+void Parser::parseKernel(const JsonReader &json) {
+  KernelSpec kernel;
+  JsonReader name = json.member("name");
+  kernel.name = name.string();
+  for (const KernelSpec &other : manifest.kernels)
+    if (other.name == kernel.name)
+      name.error("kernel '", kernel.name, "' is there twice");
+  kernel.threads = json.member("threads").integer(1, 1024, "1 to 1024 threads");
+
+  JsonReader parameters = json.member("parameters");
+  for (size_t i = 0, e = parameters.size(); i != e; ++i)
+    kernel.parameters.push_back(parseParameter(parameters[i]));
+
+  JsonReader segments = json.member("segments");
+  for (size_t i = 0, e = segments.size(); i != e; ++i) {
+    JsonReader segment = segments[i];
+    SegmentSpec spec{parseSize(segment.member("rows")),
+                     parseSize(segment.member("columns")),
+                     {1, 1}};
+    JsonReader tile = segment.member("tile");
+    if (tile.size() != 2)
+      tile.expected("two sizes");
+    for (int d : {0, 1})
+      spec.tile[d] = tile[d].integer(1, maxInt, "a positive size");
+    kernel.segments.push_back(std::move(spec));
+  }
+  manifest.kernels.push_back(std::move(kernel));
+}
+
+} // namespace
+
+Manifest Manifest::parse(std::string_view json) {
+  nlohmann::json document;
+  try {
+    document = nlohmann::json::parse(
+        json.begin(), json.end(),
+        [](int depth, nlohmann::json::parse_event_t, nlohmann::json &) {
+          // Bounds every recursion over the document.
+          if (depth > 64)
+            fail(NSA_MANIFEST, "manifest: nested too deeply");
+          return true;
+        });
+  } catch (const nlohmann::json::exception &error) {
+    // Without the library's "[json.exception.parse_error.101] ".
+    std::string what = error.what();
+    fail(NSA_MANIFEST,
+         "manifest: malformed JSON: ", what.substr(what.find("] ") + 2));
+  }
+  return Parser().parse(JsonReader(document, ""));
+}
+
+int64_t Manifest::find(std::string_view name) const {
+  for (size_t i = 0, e = arguments.size(); i != e; ++i)
+    if (arguments[i].name == name)
+      return static_cast<int64_t>(i);
+  return -1;
+}
+
+std::string Manifest::str(const SizeExpr &expr) const {
+  return expr.str([&](int64_t size) { return arguments[sizes[size]].name; },
+                  [&](int64_t argument, int64_t dim) {
+                    return arguments[argument].name + ".shape[" +
+                           std::to_string(dim) + "]";
+                  });
+}

@@ -1,0 +1,103 @@
+//===- Manifest.h - What a launcher knows of a step -------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The manifest of docs/Bundle.md, parsed and validated: every name in it has
+// become an index, every index is in range.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_RUNTIME_MANIFEST_H
+#define NSA_LIB_RUNTIME_MANIFEST_H
+
+#include "DType.h"
+#include "SizeExpr.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nsa::runtime {
+
+/// The version of the manifest that this runtime reads.
+constexpr int64_t manifestSchema = 1;
+
+enum class ArgumentKind { Size, In, Out };
+
+struct ArgumentSpec {
+  std::string name;
+  ArgumentKind kind = ArgumentKind::Size;
+  /// The place among the size arguments, if it is one.
+  int64_t sizeIndex = -1;
+
+  // Of arrays only. A nullopt is free.
+  DType dtype;
+  std::string dtypeName;
+  std::vector<std::optional<int64_t>> shape;
+  std::vector<std::optional<int64_t>> strides;
+  /// Strides are the products of the inner sizes; `strides` is not looked at.
+  bool contiguous = false;
+  /// Size arguments (by sizeIndex) that dimensions name.
+  std::vector<std::optional<int64_t>> extents;
+  int64_t alignment = 1;
+
+  bool isArray() const { return kind != ArgumentKind::Size; }
+  int64_t rank() const { return static_cast<int64_t>(shape.size()); }
+};
+
+/// shape[dim] of `argument` is at least `atLeast`.
+struct Require {
+  int64_t argument;
+  int64_t dim;
+  SizeExpr atLeast;
+};
+
+struct ParameterSpec {
+  enum class Field { Pointer, Stride, Size, Value };
+  Field field;
+  int64_t argument;
+  int64_t dim = 0;
+};
+
+struct SegmentSpec {
+  SizeExpr rows;
+  SizeExpr columns;
+  int64_t tile[2];
+};
+
+struct KernelSpec {
+  std::string name;
+  int64_t threads;
+  std::vector<ParameterSpec> parameters;
+  std::vector<SegmentSpec> segments;
+};
+
+struct Manifest {
+  std::string step;
+  std::string chip;
+  /// The file name of the PTX beside the manifest, "" if there is none.
+  std::string ptx;
+  std::vector<ArgumentSpec> arguments;
+  /// Of each size argument, its place in `arguments`.
+  std::vector<int64_t> sizes;
+  std::vector<Require> requires_;
+  std::vector<KernelSpec> kernels;
+
+  /// Throws a StatusError (NSA_MANIFEST) that says where and what.
+  static Manifest parse(std::string_view json);
+
+  /// The place of an argument, -1 if there is none of that name.
+  int64_t find(std::string_view name) const;
+  /// For messages: an expression in the step's own names.
+  std::string str(const SizeExpr &expr) const;
+};
+
+} // namespace nsa::runtime
+
+#endif // NSA_LIB_RUNTIME_MANIFEST_H

@@ -1,0 +1,51 @@
+//===- Step.h - A step that can be bound and launched -----------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_RUNTIME_STEP_H
+#define NSA_LIB_RUNTIME_STEP_H
+
+#include "DeviceModule.h"
+#include "Manifest.h"
+#include "nsa-c/runtime.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace nsa::runtime {
+
+/// A manifest with what runs it. Immutable, so any thread may use it.
+class Step {
+public:
+  /// `image` is PTX or a cubin, or empty. Throws a StatusError.
+  Step(std::string manifestText, std::string image,
+       const nsa_host_kernel *hostKernels, size_t numHostKernels);
+
+  const Manifest manifest;
+  const std::string manifestText;
+  const std::string image;
+
+  bool hasHostKernels() const {
+    return hostFunctions.size() == manifest.kernels.size();
+  }
+  /// In the order of the manifest's kernels. Throws NSA_NO_KERNEL.
+  const std::vector<nsa_host_fn> &hostKernels() const;
+  const DeviceModule &deviceKernels(int device) const;
+
+private:
+  std::vector<std::string> kernelNames;
+  std::vector<nsa_host_fn> hostFunctions;
+};
+
+/// The steps of a directory, by name.
+std::vector<std::shared_ptr<const Step>>
+loadBundle(const std::string &directory);
+
+} // namespace nsa::runtime
+
+#endif // NSA_LIB_RUNTIME_STEP_H

@@ -1,0 +1,135 @@
+//===- Compile.cpp - From nsa text to bundles, in process -----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Target/Compile.h"
+
+#include "HostJIT.h"
+#include "Manifest.h"
+
+#include "nsa/Target/Pipelines.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+using namespace nsa;
+
+struct CompiledModule::Jit {
+  std::unique_ptr<ExecutionEngine> engine;
+};
+
+CompiledModule::CompiledModule() : jit(std::make_unique<Jit>()) {}
+CompiledModule::~CompiledModule() = default;
+
+namespace nsa {
+/// What builds a CompiledModule.
+struct CompileAccess {
+  static std::unique_ptr<CompiledModule> create() {
+    return std::unique_ptr<CompiledModule>(new CompiledModule());
+  }
+  static std::vector<CompiledStep> &steps(CompiledModule &module) {
+    return module.compiledSteps;
+  }
+  static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
+                              StringRef chip);
+  static LogicalResult addHostKernels(CompiledModule &result,
+                                      ModuleOp launches);
+};
+} // namespace nsa
+
+LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
+                                    StringRef chip) {
+  OwningOpRef<ModuleOp> module = launches.clone();
+  PassManager pm(module->getContext());
+  buildLaunchToPTXPipeline(pm, chip);
+  if (failed(pm.run(*module)))
+    return failure();
+  for (CompiledStep &step : result.compiledSteps) {
+    auto binary = module->lookupSymbol<gpu::BinaryOp>(step.name);
+    auto object = cast<gpu::ObjectAttr>(binary.getObjects()[0]);
+    step.ptx = object.getObject().getValue().rtrim('\0').str();
+  }
+  return success();
+}
+
+LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
+                                            ModuleOp launches) {
+  OwningOpRef<ModuleOp> module = launches.clone();
+  PassManager pm(module->getContext());
+  buildLaunchToLLVMPipeline(pm);
+  if (failed(pm.run(*module)))
+    return failure();
+  result.jit->engine = createHostJIT(*module);
+  if (!result.jit->engine)
+    return failure();
+  for (auto [compiled, step] :
+       llvm::zip_equal(result.compiledSteps, launches.getOps<StepOp>())) {
+    for (LaunchOp launch : step.getLaunches()) {
+      std::string symbol =
+          (step.getSymName() + "." + launch.getSymName()).str();
+      HostKernelFn kernel =
+          lookupHostKernel(*result.jit->engine, symbol, launch.getLoc());
+      if (!kernel)
+        return failure();
+      compiled.hostKernels.emplace_back(launch.getSymName().str(), kernel);
+    }
+  }
+  return success();
+}
+
+std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
+                                             std::string_view sourceName,
+                                             const CompileOptions &options,
+                                             std::string &diagnostics) {
+  static const DialectRegistry registry = [] {
+    DialectRegistry registry;
+    registerCompilerDialects(registry);
+    return registry;
+  }();
+  // A step is a few dozen operations: threads would cost more than they give.
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+
+  llvm::SourceMgr sourceMgr;
+  sourceMgr.AddNewSourceBuffer(
+      llvm::MemoryBuffer::getMemBufferCopy(source, sourceName), llvm::SMLoc());
+  llvm::raw_string_ostream os(diagnostics);
+  SourceMgrDiagnosticHandler handler(sourceMgr, &context, os);
+
+  OwningOpRef<ModuleOp> module =
+      parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
+  if (!module)
+    return nullptr;
+  if (module->getOps<StepOp>().empty()) {
+    module->emitError("expected an 'nsa.step'");
+    return nullptr;
+  }
+
+  PassManager pm(&context);
+  buildLaunchPipeline(pm, options.fuse);
+  if (failed(pm.run(*module)))
+    return nullptr;
+
+  std::unique_ptr<CompiledModule> result = CompileAccess::create();
+  for (StepOp step : module->getOps<StepOp>()) {
+    FailureOr<std::string> manifest = buildManifest(step, options.chip);
+    if (failed(manifest))
+      return nullptr;
+    CompileAccess::steps(*result).push_back(
+        {step.getSymName().str(), std::move(*manifest), {}, {}});
+  }
+  if (options.ptx &&
+      failed(CompileAccess::addPTX(*result, *module, options.chip)))
+    return nullptr;
+  if (options.host && failed(CompileAccess::addHostKernels(*result, *module)))
+    return nullptr;
+  return result;
+}

@@ -1,0 +1,29 @@
+//===- HostJIT.h - Host kernels compiled in process -------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_TARGET_HOSTJIT_H
+#define NSA_LIB_TARGET_HOSTJIT_H
+
+#include "nsa/Target/Compile.h"
+
+#include "mlir/ExecutionEngine/ExecutionEngine.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace nsa {
+
+/// Compiles the functions of a module in the LLVM dialect for this machine.
+/// Reports errors at the module.
+std::unique_ptr<mlir::ExecutionEngine> createHostJIT(mlir::ModuleOp module);
+
+/// The compiled host kernel named `symbol`, or null with a diagnostic.
+HostKernelFn lookupHostKernel(mlir::ExecutionEngine &engine,
+                              llvm::StringRef symbol, mlir::Location loc);
+
+} // namespace nsa
+
+#endif // NSA_LIB_TARGET_HOSTJIT_H

@@ -1,0 +1,288 @@
+//===- Manifest.cpp - What a launcher needs to know of a step -------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Manifest.h"
+
+#include "nsa/IR/KernelParameters.h"
+#include "nsa/Target/TargetModel.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace nsa;
+namespace json = llvm::json;
+
+//===----------------------------------------------------------------------===//
+// Size expressions
+//===----------------------------------------------------------------------===//
+
+static StringRef getName(Value port) {
+  auto argument = cast<BlockArgument>(port);
+  return cast<StepOp>(argument.getOwner()->getParentOp()).getPortName(argument);
+}
+
+static FailureOr<json::Value> getSize(OpFoldResult size);
+
+static FailureOr<json::Value> getAffine(AffineExpr expr,
+                                        affine::AffineApplyOp op) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return json::Value(constant.getValue());
+  if (auto dim = dyn_cast<AffineDimExpr>(expr))
+    return getSize(op.getMapOperands()[dim.getPosition()]);
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
+    return getSize(op.getMapOperands()[op.getAffineMap().getNumDims() +
+                                       symbol.getPosition()]);
+  auto binary = cast<AffineBinaryOpExpr>(expr);
+  FailureOr<json::Value> lhs = getAffine(binary.getLHS(), op);
+  FailureOr<json::Value> rhs = getAffine(binary.getRHS(), op);
+  if (failed(lhs) || failed(rhs))
+    return failure();
+  StringRef name;
+  switch (expr.getKind()) {
+  case AffineExprKind::Add:
+    name = "add";
+    break;
+  case AffineExprKind::Mul:
+    name = "mul";
+    break;
+  case AffineExprKind::FloorDiv:
+    name = "floordiv";
+    break;
+  case AffineExprKind::CeilDiv:
+    name = "ceildiv";
+    break;
+  case AffineExprKind::Mod:
+    name = "mod";
+    break;
+  default:
+    llvm_unreachable("not a binary expression");
+  }
+  return json::Value(json::Array{name, std::move(*lhs), std::move(*rhs)});
+}
+
+static FailureOr<json::Value> getSize(OpFoldResult size) {
+  if (std::optional<int64_t> constant = getConstantIntValue(size))
+    return json::Value(*constant);
+  auto value = cast<Value>(size);
+  if (isa<BlockArgument>(value))
+    return json::Value(getName(value));
+  Operation *op = value.getDefiningOp();
+  if (auto dim = dyn_cast<tensor::DimOp>(op))
+    if (std::optional<int64_t> number = dim.getConstantIndex())
+      if (isa<BlockArgument>(dim.getSource()))
+        return json::Value(
+            json::Array{"dim", getName(dim.getSource()), *number});
+  if (auto apply = dyn_cast<affine::AffineApplyOp>(op))
+    return getAffine(apply.getAffineMap().getResult(0), apply);
+  op->emitError("expected a size to be a port, a constant, or an "
+                "'affine.apply' of those, but got '")
+      << op->getName() << "'";
+  return failure();
+}
+
+//===----------------------------------------------------------------------===//
+// The manifest
+//===----------------------------------------------------------------------===//
+
+namespace {
+class ManifestBuilder {
+public:
+  ManifestBuilder(StepOp step, llvm::raw_ostream &os)
+      : step(step), j(os, /*IndentSize=*/2) {}
+
+  LogicalResult build(StringRef chip);
+
+private:
+  void addArgument(BlockArgument port);
+  /// That dimension `dim` of `port` has at least `size` elements.
+  LogicalResult addRequirement(Value port, unsigned dim, OpFoldResult size);
+  LogicalResult addRequirements();
+  LogicalResult addKernel(LaunchOp launch);
+  LogicalResult addSegment(SegmentOp segment);
+
+  void addDims(StringRef key, ArrayRef<json::Value> values) {
+    j.attributeArray(key, [&] {
+      for (const json::Value &value : values)
+        j.value(value);
+    });
+  }
+
+  StepOp step;
+  json::OStream j;
+};
+} // namespace
+
+void ManifestBuilder::addArgument(BlockArgument port) {
+  j.objectBegin();
+  j.attribute("name", getName(port));
+  if (port.getType().isIndex()) {
+    j.attribute("kind", "size");
+    j.objectEnd();
+    return;
+  }
+  bool isOut = StepOp::isOut(port.getType());
+  MemRefType type = getKernelMemRefType(port);
+  unsigned bits = type.getElementTypeBitWidth();
+  j.attribute("kind", isOut ? "out" : "in");
+  j.attribute("dtype", "int" + std::to_string(bits));
+
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  (void)type.getStridesAndOffset(strides, offset);
+  // With an identity layout, a stride is dynamic because sizes are, not because
+  // it is free.
+  bool isContiguous = type.getLayout().isIdentity();
+  SmallVector<json::Value> shape, strideValues, extents;
+  for (int64_t dim = 0; dim < type.getRank(); ++dim) {
+    if (type.isDynamicDim(dim))
+      shape.push_back(nullptr);
+    else
+      shape.push_back(type.getDimSize(dim));
+    if (!ShapedType::isDynamic(strides[dim]))
+      strideValues.push_back(strides[dim]);
+    else if (isContiguous)
+      strideValues.push_back("contiguous");
+    else
+      strideValues.push_back(nullptr);
+    BlockArgument extent = step.getExtent(port, dim);
+    if (extent)
+      extents.push_back(getName(extent));
+    else
+      extents.push_back(nullptr);
+  }
+  addDims("shape", shape);
+  addDims("strides", strideValues);
+  if (!isOut)
+    addDims("extents", extents);
+  j.attribute("alignment", bits / 8);
+  j.objectEnd();
+}
+
+LogicalResult ManifestBuilder::addRequirement(Value port, unsigned dim,
+                                              OpFoldResult size) {
+  FailureOr<json::Value> atLeast = getSize(size);
+  if (failed(atLeast))
+    return failure();
+  j.object([&] {
+    j.attribute("argument", getName(port));
+    j.attribute("dim", dim);
+    j.attribute("at_least", *atLeast);
+  });
+  return success();
+}
+
+LogicalResult ManifestBuilder::addRequirements() {
+  for (BlockArgument port : step.getBody().getArguments())
+    if (auto type = dyn_cast<RankedTensorType>(port.getType()))
+      for (int64_t dim = 0; dim < type.getRank(); ++dim)
+        if (BlockArgument extent = step.getExtent(port, dim))
+          if (failed(addRequirement(port, dim, extent)))
+            return failure();
+
+  WalkResult result = step.walk([&](CopyOp copy) {
+    OpBuilder b(copy);
+    SmallVector<OpFoldResult> sizes =
+        getSizes(b, copy.getLoc(), copy.getValue());
+    for (Value destination : copy.getDestinations())
+      for (auto [dim, size] : llvm::enumerate(sizes))
+        if (failed(addRequirement(destination, dim, size)))
+          return WalkResult::interrupt();
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
+LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
+  json::Value rows(1), columns(1);
+  json::Array tile{1, 1};
+  if (segment.getKind() == SegmentKind::Tile) {
+    FailureOr<json::Value> inner = getSize(segment.getSizes().back());
+    FailureOr<json::Value> outer = json::Value(1);
+    if (segment.getSizes().size() == 2)
+      outer = getSize(segment.getSizes().front());
+    if (failed(inner) || failed(outer))
+      return failure();
+    rows = *outer;
+    columns = *inner;
+    tile[1] = TargetModel::tileColumns(32);
+  }
+  j.object([&] {
+    j.attribute("rows", rows);
+    j.attribute("columns", columns);
+    j.attribute("tile", std::move(tile));
+  });
+  return success();
+}
+
+LogicalResult ManifestBuilder::addKernel(LaunchOp launch) {
+  j.objectBegin();
+  j.attribute("name", launch.getSymName());
+  j.attribute("threads", TargetModel::blockSize);
+  j.attributeArray("parameters", [&] {
+    for (const KernelParameter &parameter :
+         getKernelParameters(launch.getUsedPorts()))
+      j.object([&] {
+        using Field = KernelParameter::Field;
+        static constexpr StringLiteral names[] = {"pointer", "stride", "size",
+                                                  "value"};
+        j.attribute("field", names[static_cast<int>(parameter.field)]);
+        j.attribute("argument", getName(parameter.port));
+        if (parameter.field == Field::Stride || parameter.field == Field::Size)
+          j.attribute("dim", parameter.dim);
+      });
+  });
+  LogicalResult result = success();
+  j.attributeArray("segments", [&] {
+    for (SegmentOp segment : launch.getSegments())
+      if (failed(addSegment(segment)))
+        result = failure();
+  });
+  j.objectEnd();
+  return result;
+}
+
+LogicalResult ManifestBuilder::build(StringRef chip) {
+  j.objectBegin();
+  j.attribute("schema", 1);
+  j.attribute("step", step.getSymName());
+  j.attributeObject("compiler", [&] {
+    j.attribute("nsa", NSA_VERSION);
+    j.attribute("llvm", LLVM_VERSION_STRING);
+  });
+  j.attribute("chip", chip);
+  j.attribute("ptx", (step.getSymName() + ".ptx").str());
+  j.attributeArray("arguments", [&] {
+    for (BlockArgument port : step.getBody().getArguments())
+      addArgument(port);
+  });
+  LogicalResult result = success();
+  j.attributeArray("requires", [&] { result = addRequirements(); });
+  j.attributeArray("kernels", [&] {
+    for (LaunchOp launch : step.getLaunches())
+      if (failed(addKernel(launch)))
+        result = failure();
+  });
+  j.objectEnd();
+  return result;
+}
+
+FailureOr<std::string> nsa::buildManifest(StepOp step, StringRef chip) {
+  // On a copy, because computing the sizes of values adds operations.
+  OwningOpRef<StepOp> copy = cast<StepOp>(step->clone());
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  if (failed(ManifestBuilder(*copy, os).build(chip)))
+    return failure();
+  os << '\n';
+  return text;
+}

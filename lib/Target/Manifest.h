@@ -1,0 +1,25 @@
+//===- Manifest.h - What a launcher needs to know of a step -----*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_TARGET_MANIFEST_H
+#define NSA_LIB_TARGET_MANIFEST_H
+
+#include "nsa/IR/NSADialect.h"
+
+#include <string>
+
+namespace nsa {
+
+/// The manifest of a step whose launches are formed, as docs/Bundle.md
+/// describes it. Fails, with a diagnostic, if a size is not an expression of
+/// the step's ports.
+mlir::FailureOr<std::string> buildManifest(StepOp step, llvm::StringRef chip);
+
+} // namespace nsa
+
+#endif // NSA_LIB_TARGET_MANIFEST_H

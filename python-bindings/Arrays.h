@@ -1,0 +1,58 @@
+//===- Arrays.h - Arrays that come from Python ------------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_PYTHON_ARRAYS_H
+#define NSA_PYTHON_ARRAYS_H
+
+#include "DLPack.h"
+#include "nsa-c/runtime.h"
+
+#include <nanobind/nanobind.h>
+
+#include <string>
+#include <vector>
+
+namespace nsa::python {
+
+/// Somebody's array, described and kept alive. To be destroyed with the GIL
+/// held.
+class ImportedArray {
+public:
+  /// Takes the description of `object` in the cheapest way that its type has:
+  /// DLPack's C exchange API, the buffer protocol (CPU only), __dlpack__. Never
+  /// synchronises a stream. `argument` and `expected` are for messages. Throws
+  /// nanobind::python_error.
+  ImportedArray(nanobind::handle object, const char *argument,
+                const std::string &expected);
+  ~ImportedArray() { release(); }
+  ImportedArray(ImportedArray &&other) noexcept;
+  ImportedArray &operator=(ImportedArray &&) = delete;
+
+  const nsa_array &get() const { return array; }
+
+private:
+  bool importExchange(nanobind::handle object);
+  bool importBuffer(nanobind::handle object);
+  bool importCapsule(nanobind::handle object);
+  void describe(const dlpack::Tensor &tensor, bool readOnly);
+  void release();
+
+  nsa_array array{};
+  dlpack::ManagedTensor *managed = nullptr;
+  dlpack::LegacyManagedTensor *legacy = nullptr;
+  Py_buffer *buffer = nullptr;
+  /// Of a buffer, whose strides are in bytes.
+  std::vector<int64_t> shape, strides;
+};
+
+/// The exchange API of an array type, or null.
+const dlpack::ExchangeApi *exchangeApiOf(PyTypeObject *type);
+
+} // namespace nsa::python
+
+#endif // NSA_PYTHON_ARRAYS_H

@@ -1,0 +1,89 @@
+//===- CompilerModule.cpp - The Python module _nsa_compiler ---------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The compiler for Python: text in, manifests, PTX and host kernels out.
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Target/Compile.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+
+#include <memory>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+/// Owns the JIT that host kernels live in.
+struct PyModule {
+  std::unique_ptr<nsa::CompiledModule> module;
+};
+
+/// (module or None, diagnostics).
+nb::tuple compile(const std::string &source, const std::string &name,
+                  const std::string &chip, bool fuse, bool guards, bool ptx,
+                  bool host) {
+  nsa::CompileOptions options;
+  options.chip = chip;
+  options.fuse = fuse;
+  options.guards = guards;
+  options.ptx = ptx;
+  options.host = host;
+  std::string diagnostics;
+  std::unique_ptr<nsa::CompiledModule> module;
+  {
+    nb::gil_scoped_release release;
+    module = nsa::compile(source, name, options, diagnostics);
+  }
+  nb::object result = nb::none();
+  if (module)
+    result = nb::cast(PyModule{std::move(module)});
+  return nb::make_tuple(result, diagnostics);
+}
+
+/// [(name, manifest, ptx or None, [(kernel, address), ...]), ...]
+nb::list stepsOf(const PyModule &self) {
+  nb::list steps;
+  for (const nsa::CompiledStep &step : self.module->steps()) {
+    nb::list kernels;
+    for (const auto &[name, function] : step.hostKernels)
+      kernels.append(
+          nb::make_tuple(name, reinterpret_cast<uintptr_t>(function)));
+    nb::object ptx = nb::none();
+    if (!step.ptx.empty())
+      ptx = nb::str(step.ptx.c_str(), step.ptx.size());
+    steps.append(nb::make_tuple(step.name, step.manifest, ptx, kernels));
+  }
+  return steps;
+}
+
+} // namespace
+
+NB_MODULE(_nsa_compiler, m) {
+  m.doc() = "Compiles nsa text; see nsa.compile.";
+  nb::class_<PyModule>(m, "CompiledModule",
+                       "Owns what was compiled; host kernels live as long as "
+                       "this does.")
+      .def_prop_ro("steps", &stepsOf,
+                   "[(name, manifest, ptx or None, [(kernel, address)])]");
+  m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
+        "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
+        "Returns (CompiledModule or None, diagnostics).");
+  m.def(
+      "emit_header",
+      [](const PyModule &self, const std::string &name) {
+        for (const nsa::CompiledStep &step : self.module->steps())
+          if (step.name == name)
+            return nsa::emitHeader(step);
+        throw nb::key_error(name.c_str());
+      },
+      "module"_a, "step"_a, "The header NAME.h of a compiled step.");
+}

@@ -1,0 +1,253 @@
+//===- RuntimeModule.cpp - The Python module _nsa_runtime -----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Steps.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+namespace nb = nanobind;
+namespace rt = nsa::runtime;
+using namespace nb::literals;
+using namespace nsa::python;
+
+namespace {
+
+/// RuntimeError's subclass for what the machine lacks: a driver, a device, a
+/// kernel for where the arrays are.
+PyObject *driverError = nullptr;
+
+PyObject *exceptionFor(nsa_status status) {
+  switch (status) {
+  case NSA_INVALID_ARGUMENT:
+  case NSA_MANIFEST:
+    return PyExc_ValueError;
+  case NSA_TYPE:
+    return PyExc_TypeError;
+  case NSA_IO:
+    return PyExc_OSError;
+  case NSA_OUT_OF_MEMORY:
+    return PyExc_MemoryError;
+  case NSA_INTERNAL:
+    return PyExc_RuntimeError;
+  default:
+    return driverError;
+  }
+}
+
+/// Host kernels and arrays may lead back to what holds them (a callback made
+/// with ctypes knows its globals): the garbage collector has to see through us.
+int traverseStep(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (nb::inst_ready(self))
+    Py_VISIT(nb::inst_ptr<PyStep>(self)->keep.ptr());
+  return 0;
+}
+
+int clearStep(PyObject *self) {
+  nb::inst_ptr<PyStep>(self)->keep.reset();
+  return 0;
+}
+
+int traverseBinding(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self))
+    return 0;
+  PyBinding *binding = nb::inst_ptr<PyBinding>(self);
+  Py_VISIT(binding->owner.ptr());
+  for (const nb::object &object : binding->objects)
+    Py_VISIT(object.ptr());
+  return 0;
+}
+
+int clearBinding(PyObject *self) {
+  PyBinding *binding = nb::inst_ptr<PyBinding>(self);
+  binding->owner.reset();
+  binding->objects.clear();
+  return 0;
+}
+
+PyType_Slot stepSlots[] = {{Py_tp_traverse, (void *)traverseStep},
+                           {Py_tp_clear, (void *)clearStep},
+                           {0, nullptr}};
+PyType_Slot bindingSlots[] = {{Py_tp_traverse, (void *)traverseBinding},
+                              {Py_tp_clear, (void *)clearBinding},
+                              {0, nullptr}};
+
+/// A host kernel's address from a list of (name, address).
+std::vector<nsa_host_kernel>
+hostKernelsOf(const std::vector<std::pair<std::string, uintptr_t>> &pairs) {
+  std::vector<nsa_host_kernel> kernels;
+  for (const auto &[name, address] : pairs)
+    kernels.push_back({name.c_str(), reinterpret_cast<nsa_host_fn>(address)});
+  return kernels;
+}
+
+PyStep makeStep(const std::string &manifest, nb::object image,
+                nb::object hostKernels, nb::object keep) {
+  std::string_view bytes;
+  if (nb::isinstance<nb::bytes>(image))
+    bytes = {PyBytes_AS_STRING(image.ptr()),
+             static_cast<size_t>(PyBytes_GET_SIZE(image.ptr()))};
+  else if (nb::isinstance<nb::str>(image))
+    bytes = nb::cast<const char *>(image);
+  else if (!image.is_none())
+    throw nb::type_error("argument 'image': expected str, bytes or None");
+  std::vector<std::pair<std::string, uintptr_t>> pairs;
+  if (!hostKernels.is_none())
+    for (nb::handle pair : hostKernels)
+      pairs.emplace_back(nb::cast<std::string>(pair[0]),
+                         nb::cast<uintptr_t>(pair[1]));
+  return PyStep(rt::Step(manifest, bytes, hostKernelsOf(pairs)),
+                std::move(keep));
+}
+
+/// PTX as text, a cubin as bytes, None.
+nb::object imageOf(const PyStep &self) {
+  std::string_view image = self.step.image();
+  if (image.empty())
+    return nb::none();
+  if (image.substr(0, 4) == "\x7f"
+                            "ELF")
+    return nb::bytes(image.data(), image.size());
+  // Some writers count the terminating NUL in.
+  while (!image.empty() && image.back() == '\0')
+    image.remove_suffix(1);
+  return nb::str(image.data(), image.size());
+}
+
+nb::list argumentsOf(const PyStep &self) {
+  nb::list list;
+  for (const nsa_argument_info &info : self.step.arguments()) {
+    static constexpr const char *kinds[] = {"size", "in", "out"};
+    list.append(
+        nb::make_tuple(info.name, kinds[info.kind], info.dtype, info.ndim));
+  }
+  return list;
+}
+
+nb::list loadBundle(const std::string &directory) {
+  nb::list list;
+  for (rt::Step &step : rt::loadBundle(directory))
+    list.append(nb::cast(PyStep(std::move(step))));
+  return list;
+}
+
+nb::tuple arrayInfo(nb::handle object) {
+  ImportedArray imported(object, "array", "an array");
+  const nsa_array &array = imported.get();
+  nb::list shape;
+  for (int32_t i = 0; i != array.ndim; ++i)
+    shape.append(array.shape[i]);
+  return nb::make_tuple(array.dtype_code, array.dtype_bits, nb::tuple(shape),
+                        array.device_type, array.device_id);
+}
+
+} // namespace
+
+NB_MODULE(_nsa_runtime, m) {
+  m.doc() = "Loads and launches compiled steps; see the package nsa.";
+
+#ifdef NDEBUG
+  // Whoever leaks a step at exit is no concern of those who run the program.
+  nb::set_leak_warnings(false);
+#endif
+
+  driverError = PyErr_NewExceptionWithDoc(
+      "nsa.DriverError",
+      "The machine lacks what a launch needs: no driver, no device, PTX that "
+      "the driver does not support, no kernel for where the arrays are; or a "
+      "driver call failed.",
+      PyExc_RuntimeError, nullptr);
+  m.attr("DriverError") = nb::borrow(driverError);
+  nb::register_exception_translator(
+      [](const std::exception_ptr &pointer, void *) {
+        try {
+          std::rethrow_exception(pointer);
+        } catch (const rt::Error &error) {
+          PyErr_SetString(exceptionFor(error.status()), error.what());
+        }
+      });
+
+  nb::class_<PyBinding>(m, "Binding", nb::type_slots(bindingSlots),
+                        "A step with its arrays, checked and ready to launch. "
+                        "Keeps the arrays alive.")
+      .def("launch", &PyBinding::launch, nb::kw_only(),
+           "stream"_a.none() = nb::none(), "sizes"_a,
+           "launch(stream=None, **sizes)\n\n"
+           "Launches the step. Size arguments that are left out keep the value "
+           "of bind time. `stream` is an int or an object with `cuda_stream`, "
+           "`ptr` or `__cuda_stream__`; by default the current stream of the "
+           "arrays' producer. Nothing is allocated or synchronised, so this is "
+           "legal while a CUDA graph is captured. Raises ValueError or "
+           "TypeError before anything is launched.")
+      .def_prop_ro("step", [](PyBinding &self) { return self.owner; });
+
+  nb::class_<PyStep>(m, "Step", nb::type_slots(stepSlots),
+                     "One compiled step. Call it with its arguments by name, "
+                     "or bind arrays once and launch often.")
+      .def(
+          "__init__",
+          [](PyStep *self, const std::string &manifest, nb::object image,
+             nb::object hostKernels, nb::object keep) {
+            new (self) PyStep(makeStep(manifest, image, hostKernels, keep));
+          },
+          "manifest"_a, "image"_a.none() = nb::none(),
+          "host_kernels"_a.none() = nb::none(), "keep"_a.none() = nb::none(),
+          "Makes a step from its manifest (JSON text), PTX (str) or a cubin "
+          "(bytes), and host kernels as (name, address) pairs; `keep` is held "
+          "as long as the step is.")
+      .def(
+          "__call__", &PyStep::call, nb::kw_only(),
+          "stream"_a.none() = nb::none(), "arguments"_a,
+          "step(*, stream=None, **arguments)\n\n"
+          "Checks the arguments and launches. Arrays are anything with DLPack, "
+          "all on one device, which decides between PTX and host kernels. "
+          "Sizes that are left out take those of the dimensions that name "
+          "them. Raises ValueError or TypeError that names the argument, what "
+          "was expected and what came; nothing is launched or written then.")
+      .def(
+          "bind",
+          [](nb::handle_t<PyStep> self, nb::kwargs kwargs) {
+            const PyStep &step = nb::cast<const PyStep &>(self);
+            return new PyBinding(nb::borrow(self), step,
+                                 CallArguments(step, kwargs));
+          },
+          "arguments"_a,
+          "bind(**arguments) -> Binding\n\n"
+          "Checks the arrays once. Sizes may be given here, or at launch.")
+      .def(
+          "load", [](PyStep &self, int device) { self.step.load(device); },
+          "device"_a = 0, "Loads the kernels on a CUDA device ahead of time.")
+      .def_prop_ro("name", [](PyStep &self) { return self.step.name(); })
+      .def_prop_ro(
+          "chip", [](PyStep &self) { return self.step.chip(); },
+          "The GPU that it was compiled for, as in 'sm_80'.")
+      .def_prop_ro(
+          "manifest", [](PyStep &self) { return self.step.manifest(); },
+          "The manifest, JSON text as docs/Bundle.md describes it.")
+      .def_prop_ro("ptx", &imageOf, "PTX (str), a cubin (bytes), or None.")
+      .def_prop_ro(
+          "kernels", [](PyStep &self) { return self.step.kernels(); },
+          "The names of its kernels, in the order of their launches.")
+      .def_prop_ro("arguments", &argumentsOf,
+                   "Its arguments in order, as (name, kind, dtype, rank).")
+      .def_prop_ro("runs_on_host",
+                   [](PyStep &self) { return self.step.hasHostKernels(); });
+
+  m.def("load_bundle", &loadBundle, "directory"_a,
+        "The steps of a saved bundle, in the order of their names.");
+  m.def("device_count", &rt::deviceCount,
+        "How many CUDA devices there are. Raises DriverError if the driver or "
+        "a device is missing.");
+  m.def("array_info", &arrayInfo, "array"_a,
+        "(dtype code, dtype bits, shape, device type, device id), as DLPack "
+        "has them.");
+  m.attr("manifest_schema") = nsa_manifest_schema();
+}

@@ -1,0 +1,132 @@
+//===- Steps.cpp - Steps and bindings as Python sees them -----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Steps.h"
+
+namespace nb = nanobind;
+using namespace nsa::python;
+
+/// What a size argument is given as.
+static int64_t sizeOf(nb::handle value, const char *argument) {
+  nb::object index = nb::steal(PyNumber_Index(value.ptr()));
+  if (!index.is_valid()) {
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError,
+                 "argument '%s': expected an integer but got %s", argument,
+                 Py_TYPE(value.ptr())->tp_name);
+    throw nb::python_error();
+  }
+  int overflow;
+  long long size = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  // NSA_SIZE_AS_BOUND is no size that a caller may give.
+  if (overflow || size == NSA_SIZE_AS_BOUND) {
+    PyErr_Format(PyExc_ValueError,
+                 "argument '%s': expected a size from 0 to 2147483647 but got "
+                 "%S",
+                 argument, index.ptr());
+    throw nb::python_error();
+  }
+  return size;
+}
+
+PyStep::PyStep(runtime::Step made, nb::object keep)
+    : step(std::move(made)), keep(std::move(keep)) {
+  for (const nsa_argument_info &info : step.arguments()) {
+    nb::object name = nb::steal(PyUnicode_InternFromString(info.name));
+    bool isArray = info.kind != NSA_KIND_SIZE;
+    if (!isArray)
+      sizeNames.push_back(name);
+    arguments.push_back(
+        {std::move(name), isArray,
+         "a " + std::to_string(info.ndim) + "-d " + info.dtype + " array"});
+  }
+}
+
+const PyStep::Argument *PyStep::find(nb::handle name) const {
+  for (const Argument &argument : arguments)
+    if (argument.name.ptr() == name.ptr())
+      return &argument;
+  // Names out of a dict that was made by hand need not be interned.
+  for (const Argument &argument : arguments)
+    if (PyUnicode_Compare(argument.name.ptr(), name.ptr()) == 0)
+      return &argument;
+  return nullptr;
+}
+
+void PyStep::call(nb::object stream, nb::kwargs kwargs) {
+  CallArguments arguments(*this, kwargs);
+  void *raw =
+      !stream.is_none() ? streamOf(stream) : arguments.streamSource().current();
+  step.launch(arguments.values, raw);
+}
+
+CallArguments::CallArguments(const PyStep &step, const nb::kwargs &kwargs) {
+  // `values` points into it.
+  arrays.reserve(kwargs.size());
+  values.reserve(kwargs.size());
+  for (auto [key, value] : kwargs) {
+    const PyStep::Argument *argument = step.find(key);
+    const char *name = PyUnicode_AsUTF8(key.ptr());
+    if (!argument) {
+      // The runtime says what is wrong with it.
+      values.push_back({name, nullptr, 0});
+    } else if (argument->isArray) {
+      arrays.emplace_back(value, name, argument->expected);
+      objects.push_back(nb::borrow(value));
+      values.push_back({name, &arrays.back().get(), 0});
+    } else {
+      values.push_back({name, nullptr, sizeOf(value, name)});
+    }
+  }
+}
+
+StreamSource CallArguments::streamSource() const {
+  for (size_t i = 0, e = arrays.size(); i != e; ++i) {
+    const nsa_array &array = arrays[i].get();
+    if (array.device_type != NSA_DEVICE_CUDA &&
+        array.device_type != NSA_DEVICE_CUDA_MANAGED)
+      break;
+    if (StreamSource source(objects[i], array.device_id); source)
+      return source;
+  }
+  return StreamSource();
+}
+
+PyBinding::PyBinding(nb::object owner, const PyStep &step,
+                     CallArguments arguments)
+    : owner(std::move(owner)), binding(step.step.bind(arguments.values)),
+      sizeNames(step.sizeNames), sizes(sizeNames.size(), NSA_SIZE_AS_BOUND),
+      source(arguments.streamSource()), arrays(std::move(arguments.arrays)) {
+  objects = std::move(arguments.objects);
+}
+
+size_t PyBinding::placeOf(PyObject *name) const {
+  size_t count = sizeNames.size();
+  for (size_t i = 0; i != count; ++i)
+    if (sizeNames[i].ptr() == name)
+      return i;
+  for (size_t i = 0; i != count; ++i)
+    if (PyUnicode_Compare(sizeNames[i].ptr(), name) == 0)
+      return i;
+  PyErr_Format(PyExc_TypeError,
+               "argument '%U': not a size argument of this step", name);
+  throw nb::python_error();
+}
+
+void PyBinding::launch(nb::handle stream, const nb::kwargs &kwargs) {
+  void *raw = !stream.is_none() ? streamOf(stream) : source.current();
+  for (int64_t &size : sizes)
+    size = NSA_SIZE_AS_BOUND;
+  PyObject *key, *value;
+  Py_ssize_t at = 0;
+  while (PyDict_Next(kwargs.ptr(), &at, &key, &value)) {
+    size_t place = placeOf(key);
+    sizes[place] = sizeOf(value, PyUnicode_AsUTF8(key));
+  }
+  runtime::check(nsa_binding_launch(binding.get(), sizes.data(), raw));
+}

@@ -1,0 +1,92 @@
+//===- Steps.h - Steps and bindings as Python sees them ---------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_PYTHON_STEPS_H
+#define NSA_PYTHON_STEPS_H
+
+#include "Arrays.h"
+#include "Streams.h"
+#include "nsa/Runtime/Runtime.h"
+
+#include <nanobind/nanobind.h>
+
+#include <string>
+#include <vector>
+
+namespace nsa::python {
+
+/// A runtime step, and the Python object that its host kernels live in.
+class PyStep {
+public:
+  struct Argument {
+    /// For a match by identity: the names of keyword arguments are interned.
+    nanobind::object name;
+    bool isArray;
+    /// "a 1-d int32 array".
+    std::string expected;
+  };
+
+  explicit PyStep(runtime::Step made,
+                  nanobind::object keep = nanobind::object());
+
+  /// The argument of that name, or null.
+  const Argument *find(nanobind::handle name) const;
+  /// Checks and launches in one.
+  void call(nanobind::object stream, nanobind::kwargs kwargs);
+
+  runtime::Step step;
+  nanobind::object keep;
+  std::vector<nanobind::object> sizeNames;
+
+private:
+  std::vector<Argument> arguments;
+};
+
+/// The arguments of a call, as the runtime takes them. Throws
+/// nanobind::python_error.
+class CallArguments {
+public:
+  CallArguments(const PyStep &step, const nanobind::kwargs &kwargs);
+
+  /// How to ask for the current stream of the first producer that can be asked.
+  StreamSource streamSource() const;
+
+  std::vector<ImportedArray> arrays;
+  std::vector<nanobind::object> objects;
+  /// Points into `arrays`.
+  std::vector<nsa_argument> values;
+};
+
+/// A runtime binding, and what has to live as long.
+class PyBinding {
+public:
+  PyBinding(nanobind::object owner, const PyStep &step,
+            CallArguments arguments);
+
+  /// All C++: sizes are matched by identity, nothing is allocated, and the GIL
+  /// stays held, as a launch is over sooner than a release and a
+  /// re-acquisition.
+  void launch(nanobind::handle stream, const nanobind::kwargs &sizes);
+
+  /// The step: its host kernels must outlive the binding.
+  nanobind::object owner;
+  std::vector<nanobind::object> objects;
+
+private:
+  size_t placeOf(PyObject *sizeName) const;
+
+  runtime::Binding binding;
+  std::vector<nanobind::object> sizeNames;
+  std::vector<int64_t> sizes;
+  StreamSource source;
+  std::vector<ImportedArray> arrays;
+};
+
+} // namespace nsa::python
+
+#endif // NSA_PYTHON_STEPS_H

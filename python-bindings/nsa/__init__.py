@@ -1,0 +1,43 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Metadata steps of LLM serving engines, compiled to one GPU kernel.
+
+    mod   = nsa.compile(text_or_path, target="cuda")   # needs the compiler
+    mod   = nsa.load(directory)                        # needs only the runtime
+    step  = mod["decode_replay"]
+    step(seq_lens=..., ..., stream=None)               # arrays by name
+    bound = step.bind(seq_lens=..., ...)               # checked once
+    bound.launch(stream=None, bs=..., max_len=...)     # the cheapest launch
+
+Arrays are anything with DLPack (torch, CuPy, JAX, NumPy), all of one device: CUDA
+arrays launch the step's PTX, CPU arrays run its host kernels. Shapes and strides
+are in elements, sizes are counts from 0 to 2**31 - 1.
+
+A failed check raises ``ValueError`` or ``TypeError`` that names the argument, what
+was expected and what came, and nothing is launched or written. ``DriverError`` (a
+``RuntimeError``) says that the machine lacks a driver, a device or a kernel for the
+arrays' device; ``CompileError`` carries the compiler's diagnostics.
+
+``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them.
+"""
+
+from . import ops, steps
+from ._compile import CompileError, compile, has_compiler
+from ._module import Binding, DriverError, Module, Step, device_count, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Binding",
+    "CompileError",
+    "DriverError",
+    "Module",
+    "Step",
+    "compile",
+    "device_count",
+    "has_compiler",
+    "load",
+    "ops",
+    "steps",
+]

@@ -1,0 +1,99 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""nsa text to a module of steps, in this process."""
+
+import logging
+import os
+import time
+
+from ._module import Module, Step
+
+try:
+    from . import _nsa_compiler
+except ImportError as error:  # built without the compiler
+    _nsa_compiler = None
+    _missing = str(error)
+
+__all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
+
+#: PTX for it runs on every GPU from there on.
+DEFAULT_CHIP = "sm_80"
+
+logger = logging.getLogger("nsa")
+
+
+class CompileError(Exception):
+    """The text does not compile; ``diagnostics`` has the compiler's messages, each with
+    file, line and column. Also raised where no compiler is available."""
+
+    def __init__(self, message, diagnostics=""):
+        super().__init__(message)
+        self.diagnostics = diagnostics
+
+
+def has_compiler():
+    """Whether this installation can compile."""
+    return _nsa_compiler is not None
+
+
+def _read(text_or_path):
+    """(text, the name that diagnostics show)."""
+    is_path = isinstance(text_or_path, os.PathLike)
+    if isinstance(text_or_path, str) and text_or_path:
+        # No text that holds a step is a single line without a brace.
+        is_path = not any(c in text_or_path for c in "\n{")
+    if not is_path:
+        return text_or_path, "<string>"
+    path = os.fspath(text_or_path)
+    with open(path, encoding="utf-8") as stream:
+        return stream.read(), path
+
+
+def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
+    """Compiles nsa text and returns a ``Module`` of its steps.
+
+    `text_or_path`: the text, or the path of a file (a path object, or a string of one
+    line without a brace). `target`: ``"cuda"`` makes PTX, ``"cpu"`` makes host kernels.
+    `chip`: the GPU to compile for, as in ``"sm_90"``; by default ``"sm_80"``, whose PTX
+    runs on every later GPU. `fuse=False` makes each destination of each copy a launch of
+    its own. `guards=True` checks every array access in the kernels, for tests.
+
+    Raises ``CompileError`` with the diagnostics, ``ValueError`` for an unknown target,
+    ``OSError`` for a file that cannot be read.
+    """
+    if target not in ("cuda", "cpu"):
+        raise ValueError(f"argument 'target': expected 'cuda' or 'cpu' but got {target!r}")
+    if not isinstance(text_or_path, (str, os.PathLike)):
+        raise TypeError(
+            "argument 'text_or_path': expected text or a path but got "
+            f"{type(text_or_path).__name__}"
+        )
+    if _nsa_compiler is None:
+        raise CompileError(f"this installation of nsa has no compiler ({_missing})")
+    text, name = _read(text_or_path)
+    start = time.perf_counter()
+    module, diagnostics = _nsa_compiler.compile(
+        text,
+        name,
+        chip=chip or DEFAULT_CHIP,
+        fuse=fuse,
+        guards=guards,
+        ptx=target == "cuda",
+        host=target == "cpu",
+    )
+    if module is None:
+        raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
+    if diagnostics:
+        logger.warning("%s", diagnostics.rstrip())
+    steps = [
+        Step(manifest, ptx, kernels, keep=module)
+        for _, manifest, ptx, kernels in module.steps
+    ]
+    logger.info(
+        "compiled %s for %s in %.1f ms",
+        ", ".join(step.name for step in steps),
+        (chip or DEFAULT_CHIP) if target == "cuda" else "the host",
+        1e3 * (time.perf_counter() - start),
+    )
+    return Module(steps)

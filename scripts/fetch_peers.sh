@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Fetches what the benchmarks compare with into .peers/ (ignored by git): of
+# SGLang's wheel, the few files that its metadata kernels are made of.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+version=0.5.23
+destination=.peers/sglang
+python=build/venv/bin/python
+[[ -x $python ]] || python=python3
+
+if [[ -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
+  exit 0
+fi
+
+echo "fetch_peers: fetching sglang $version with pip"
+download=$(mktemp -d)
+trap 'rm -rf "$download"' EXIT
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+  --only-binary=:all: --implementation cp --python-version 3.11 \
+  --platform manylinux_2_34_x86_64 --dest "$download" "sglang==$version"
+
+rm -rf "$destination"
+mkdir -p "$destination"
+"$python" - "$download"/sglang-*.whl "$destination" <<'PYTHON'
+import sys
+import zipfile
+from fnmatch import fnmatch
+
+wanted = (
+    "sglang-*.dist-info/METADATA",
+    "sglang-*.dist-info/licenses/*",
+    "sglang/kernels/jit/__init__.py",
+    "sglang/kernels/jit/utils/*",
+    "sglang/kernels/jit/include/*",
+    "sglang/kernels/jit/csrc/elementwise/fused_metadata_copy.cuh",
+    "sglang/kernels/ops/attention/dsa/metadata.py",
+    "sglang/kernels/ops/attention/dsa/fused_metadata_copy.py",
+    "sglang/srt/environ.py",
+)
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    for name in wheel.namelist():
+        if any(fnmatch(name, pattern) for pattern in wanted):
+            wheel.extract(name, sys.argv[2])
+PYTHON
+echo "$version" >"$destination/VERSION"

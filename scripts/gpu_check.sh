@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Runs everything that needs a GPU, on a machine that has one, but neither LLVM
+# nor a network:
+#
+#   gpu_check.sh [build] [test] [sanitize] [bench]      (default: all, in order)
+#
+#   build     the runtime and the Python extension, for PYTHON, into build-gpu/
+#   test      pytest test/python, on the kernels in .bundles/
+#   sanitize  compute-sanitizer's memcheck, racecheck and initcheck
+#   bench     the benchmarks, beside the peers in .peers/
+#
+# scripts/pack_for_gpu.sh prepares .bundles/ and what else has to come along.
+# Python needs numpy, pytest and cupy, and torch and triton for `bench`. Logs and
+# results go to OUT (default build-gpu/results); BENCH_OPTIONS is passed on. A
+# stage that fails does not stop the next; it makes the exit status 1.
+
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
+python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)') || exit
+build=$PWD/build-gpu
+out=${OUT:-$build/results}
+stages=("$@")
+((${#stages[@]})) || stages=(build test sanitize bench)
+for stage in "${stages[@]}"; do
+  if [[ ! $stage =~ ^(build|test|sanitize|bench)$ ]]; then
+    echo "gpu_check: no stage '$stage'; there are build, test, sanitize, bench" >&2
+    exit 2
+  fi
+done
+mkdir -p "$build" "$out"
+
+# What the machine's Python lacks, carried as wheels.
+if [[ -f .whl/wheels.txt ]] && ! cmp -s .whl/wheels.txt "$build/site/wheels.txt"; then
+  rm -rf "$build/site"
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile \
+    --disable-pip-version-check --target "$build/site" .whl/*.whl || exit 1
+  cp .whl/wheels.txt "$build/site/"
+fi
+export PYTHONPATH=$build/python:$build/site${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONUNBUFFERED=1
+export NSA_TEST_BUNDLES=$PWD/.bundles
+
+stage_build() {
+  cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
+    -DNSA_BUILD_COMPILER=OFF -DNSA_BUILD_TESTS=OFF \
+    -DNLOHMANN_JSON_INCLUDE_DIR="$PWD/.carry/include" \
+    -DPython_EXECUTABLE="$python" &&
+    cmake --build "$build"
+}
+
+stage_test() {
+  "$python" -m pytest test/python -q -rs -p no:cacheprovider
+}
+
+stage_sanitize() {
+  local tool failed=0
+  local -a bundles=() options
+  mapfile -t bundles < <(flagship)
+  for tool in memcheck racecheck initcheck; do
+    options=()
+    [[ $tool != memcheck ]] || options=(--padding 64)
+    echo "== $tool"
+    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+      "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
+  done
+  return "$failed"
+}
+
+stage_bench() {
+  local -a options=()
+  if [[ -d .peers/sglang ]]; then
+    find_cudart
+    "$python" benchmarks/peers.py .peers/sglang || return
+    options=(--sglang .peers/sglang)
+  fi
+  # shellcheck disable=SC2086 # options are words
+  "$python" benchmarks/decode_replay.py --bundle "$(flagship)" "${options[@]}" \
+    --out "$out" --cold ${BENCH_OPTIONS:-} &&
+    "$python" benchmarks/plot.py "$out/decode_replay.json"
+}
+
+# The folder with the bundle of the decode replay.
+flagship() {
+  local manifest
+  manifest=$(find .bundles -name decode_replay.json | sort | head -n 1)
+  [[ -n $manifest ]] || echo "gpu_check: no decode_replay.json in .bundles" >&2
+  dirname "$manifest"
+}
+
+# The peer's JIT links -lcudart from the toolkit that nvcc belongs to; a CUDA
+# that came with Python packages has it under another name.
+find_cudart() {
+  local home library
+  home=${CUDA_HOME:-$(dirname "$(dirname "$(command -v nvcc)")")}
+  [[ ! -e $home/lib64/libcudart.so ]] || return 0
+  library=$(find "$(dirname "$(readlink -f "$(command -v nvcc)")")/.." \
+    "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/nvidia" \
+    -name 'libcudart.so*' 2>/dev/null | head -n 1)
+  [[ -n $library ]] || return 0
+  mkdir -p "$build/cudart"
+  ln -sf "$(readlink -f "$library")" "$build/cudart/libcudart.so"
+  LIBRARY_PATH=$build/cudart${LIBRARY_PATH:+:$LIBRARY_PATH}
+  LD_LIBRARY_PATH=$(dirname "$library")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  export LIBRARY_PATH LD_LIBRARY_PATH
+}
+
+declare -A verdict
+failed=0
+for stage in "${stages[@]}"; do
+  begin=$SECONDS
+  if "stage_$stage" >"$out/$stage.log" 2>&1; then
+    verdict[$stage]="ok"
+  else
+    verdict[$stage]="FAILED"
+    failed=1
+    echo "== $stage failed; the end of $stage.log:"
+    tail -n 40 "$out/$stage.log"
+  fi
+  verdict[$stage]+=", $((SECONDS - begin)) s"
+done
+
+echo "== summary"
+[[ ! -f $out/test.log ]] || tail -n 1 "$out/test.log"
+[[ ! -f $out/sanitize.log ]] ||
+  grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
+[[ ! -f $out/decode_replay.md ]] || cat "$out/decode_replay.md"
+for stage in "${stages[@]}"; do
+  echo "$stage: ${verdict[$stage]}"
+done
+exit $failed

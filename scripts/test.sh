@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Runs every test of a build directory (lit, GoogleTest, pytest) and closes
+# with their sum: test.sh [BUILD_DIR]. Logs and JUnit files: BUILD_DIR/results.
+
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
+
+build=$PWD/${1:-build}
+results=$build/results
+python=build/venv/bin/python
+lit=/usr/lib/llvm-22/bin/lit
+[[ -x $lit ]] || lit=lit
+
+rm -rf "$results"
+mkdir -p "$results"
+
+# run NAME COMMAND...: shows and keeps the output, remembers the exit status.
+declare -A status
+run() {
+  local name=$1
+  shift
+  echo "== $name"
+  "$@" 2>&1 | tee "$results/$name.log"
+  status[$name]=${PIPESTATUS[0]}
+}
+
+# has OPTION: whether the build directory was configured with it.
+has() {
+  grep -q "^$1:[A-Z]*=ON$" "$build/CMakeCache.txt"
+}
+
+reports=()
+if has NSA_BUILD_COMPILER; then
+  run lit "$lit" -sv --xunit-xml-output "$results/lit.xml" "$build/test"
+  reports+=("lit=$results/lit.xml:${status[lit]}")
+fi
+run ctest ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" \
+  --no-tests=error --output-junit "$results/ctest.xml"
+reports+=("ctest=$results/ctest.xml:${status[ctest]}")
+if has NSA_BUILD_PYTHON; then
+  run pytest env PYTHONPATH="$build/python" "$python" -m pytest test/python -q \
+    -p no:cacheprovider --junitxml="$results/pytest.xml"
+  reports+=("pytest=$results/pytest.xml:${status[pytest]}")
+fi
+
+exec "$python" scripts/summarize_tests.py "${reports[@]}"

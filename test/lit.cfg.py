@@ -1,0 +1,39 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+
+import os
+import shutil
+
+import lit.formats
+import lit.llvm
+
+lit.llvm.initialize(lit_config, config)
+
+config.name = "nsa"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "python", "unit", "CMakeLists.txt"]
+config.test_source_root = os.path.join(config.nsa_source_dir, "test")
+config.test_exec_root = os.path.join(config.nsa_binary_dir, "test")
+
+lit.llvm.llvm_config.with_environment("PATH", config.llvm_tools_dir, append_path=True)
+lit.llvm.llvm_config.with_environment(
+    "PATH", os.path.join(config.nsa_binary_dir, "bin"), append_path=True
+)
+config.substitutions.append(("%examples", os.path.join(config.nsa_source_dir, "examples")))
+config.substitutions.append(("%source", config.nsa_source_dir))
+config.substitutions.append(("%build", config.nsa_binary_dir))
+
+# ptxas assembles PTX without a GPU.
+cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+lit.llvm.llvm_config.with_environment("PATH", os.path.join(cuda, "bin"), append_path=True)
+if shutil.which("ptxas", path=config.environment["PATH"]):
+    config.available_features.add("ptxas")
+# Generated headers include cuda.h.
+if os.path.exists(os.path.join(cuda, "include", "cuda.h")):
+    config.available_features.add("cuda-headers")
+    config.substitutions.append(("%cuda-include", os.path.join(cuda, "include")))
+# A read-only folder does not stop root.
+if os.geteuid() != 0:
+    config.available_features.add("not-root")

@@ -1,0 +1,210 @@
+//===- OverlapTest.cpp - Overlap against sets of bytes --------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Overlap.h"
+
+#include "gtest/gtest.h"
+
+#include <random>
+#include <set>
+
+using namespace nsa::runtime;
+
+namespace {
+
+/// Every byte of every element; with `twice`, whether any is there twice.
+std::set<uint64_t> bytesOf(const Extent &extent, bool *twice = nullptr) {
+  std::set<uint64_t> bytes;
+  if (twice)
+    *twice = false;
+  if (extent.elements() == 0)
+    return bytes;
+  std::vector<int64_t> index(extent.shape.size(), 0);
+  while (true) {
+    int64_t offset = 0;
+    for (size_t i = 0; i != index.size(); ++i)
+      offset += index[i] * extent.strides[i];
+    for (int64_t b = 0; b != extent.itemSize; ++b)
+      if (!bytes
+               .insert(extent.base +
+                       static_cast<uint64_t>(offset * extent.itemSize + b))
+               .second &&
+          twice)
+        *twice = true;
+    size_t d = index.size();
+    while (d != 0 && ++index[d - 1] == extent.shape[d - 1])
+      index[--d] = 0;
+    if (d == 0)
+      return bytes;
+  }
+}
+
+bool overlaps(const Extent &a, const Extent &b) {
+  std::set<uint64_t> bytes = bytesOf(a);
+  for (uint64_t byte : bytesOf(b))
+    if (bytes.count(byte))
+      return true;
+  return false;
+}
+
+class Random {
+public:
+  int64_t below(int64_t bound) {
+    return std::uniform_int_distribution<int64_t>(0, bound - 1)(random);
+  }
+  Extent extent(size_t maxRank) {
+    static constexpr int64_t itemSizes[] = {1, 2, 4, 8};
+    Extent extent;
+    extent.itemSize = itemSizes[below(4)];
+    extent.base = 10000 + static_cast<uint64_t>(below(40));
+    size_t rank = static_cast<size_t>(below(static_cast<int64_t>(maxRank) + 1));
+    for (size_t i = 0; i != rank; ++i) {
+      extent.shape.push_back(below(6));
+      extent.strides.push_back(below(14) - 4);
+    }
+    return extent;
+  }
+
+private:
+  std::mt19937_64 random{20261120};
+};
+
+TEST(Overlap, NeverMissesOne) {
+  Random random;
+  int apart = 0, together = 0;
+  for (int i = 0; i != 40000; ++i) {
+    Extent a = random.extent(3), b = random.extent(3);
+    bool actual = overlaps(a, b);
+    if (actual) {
+      ASSERT_TRUE(mayOverlap(a, b)) << i;
+      ASSERT_TRUE(mayOverlap(b, a)) << i;
+      ++together;
+    } else {
+      apart += !mayOverlap(a, b);
+    }
+  }
+  EXPECT_GT(together, 1000);
+  EXPECT_GT(apart, 1000);
+}
+
+TEST(Overlap, ItselfNeverMissesOneAndIsExactInTwoDimensions) {
+  Random random;
+  int exact = 0;
+  for (int i = 0; i != 40000; ++i) {
+    Extent extent = random.extent(3);
+    bool actual;
+    bytesOf(extent, &actual);
+    if (extent.shape.size() <= 2) {
+      ASSERT_EQ(mayOverlapItself(extent), actual) << i;
+      ++exact;
+    } else if (actual) {
+      ASSERT_TRUE(mayOverlapItself(extent)) << i;
+    }
+  }
+  EXPECT_GT(exact, 1000);
+}
+
+/// Slices of rows x pitch elements, as engines cut their workspaces.
+TEST(Overlap, SlicesOfOneWorkspaceAreExact) {
+  Random random;
+  int apart = 0;
+  for (int i = 0; i != 40000; ++i) {
+    int64_t pitch = 1 + random.below(12), item = INT64_C(1) << random.below(4);
+    auto slice = [&] {
+      int64_t column = random.below(pitch), row = random.below(5);
+      Extent extent;
+      extent.itemSize = item;
+      extent.base =
+          10000 + static_cast<uint64_t>((row * pitch + column) * item);
+      extent.shape = {random.below(5), random.below(pitch - column + 1)};
+      extent.strides = {pitch, 1};
+      // A single column may come as a vector.
+      if (extent.shape[1] == 1 && random.below(2)) {
+        extent.shape.pop_back();
+        extent.strides.pop_back();
+      }
+      return extent;
+    };
+    Extent a = slice(), b = slice();
+    bool actual = overlaps(a, b);
+    ASSERT_EQ(mayOverlap(a, b), actual) << i;
+    ASSERT_EQ(mayOverlap(b, a), actual) << i;
+    apart += !actual;
+  }
+  EXPECT_GT(apart, 1000);
+}
+
+TEST(Overlap, InterleavedVectors) {
+  Extent even{1000, 4, {50}, {2}}, odd{1004, 4, {50}, {2}};
+  EXPECT_FALSE(mayOverlap(even, odd));
+  Extent every{1004, 4, {50}, {1}};
+  EXPECT_TRUE(mayOverlap(even, every));
+}
+
+TEST(Overlap, NothingOverlapsNothing) {
+  Extent some{1000, 4, {50}, {1}}, none{1000, 4, {0}, {1}};
+  EXPECT_FALSE(mayOverlap(some, none));
+  EXPECT_FALSE(mayOverlapItself(none));
+}
+
+TEST(Overlap, SameView) {
+  Extent a{1000, 4, {5, 1}, {8, 1}}, b{1000, 4, {5, 1}, {8, 3}};
+  EXPECT_TRUE(isSameView(a, b));
+  b.strides[0] = 9;
+  EXPECT_FALSE(isSameView(a, b));
+}
+
+TEST(Overlap, FindsTheFirstPairThatMatters) {
+  Extent a{1000, 4, {10}, {1}}, b{1036, 4, {10}, {1}}, c{1076, 4, {10}, {1}};
+  EXPECT_EQ(findOverlap({{&a, false}, {&b, false}, {&c, true}}), std::nullopt);
+  EXPECT_EQ(findOverlap({{&a, false}, {&c, true}, {&b, true}}),
+            std::make_optional(std::pair<size_t, size_t>(0, 2)));
+  EXPECT_EQ(findOverlap({{&a, true}, {&c, true}, {&a, true}}), std::nullopt);
+  EXPECT_EQ(findOverlap({{&a, false}, {&a, true}}),
+            std::make_optional(std::pair<size_t, size_t>(0, 1)));
+}
+
+TEST(Overlap, FindsWhatPairsFind) {
+  Random random;
+  for (int i = 0; i != 2000; ++i) {
+    std::vector<Extent> extents;
+    std::vector<Region> regions;
+    for (int j = 0; j != 6; ++j) {
+      extents.push_back(random.extent(2));
+      extents.back().base += static_cast<uint64_t>(random.below(400));
+    }
+    for (const Extent &extent : extents)
+      regions.push_back({&extent, random.below(2) != 0});
+    std::optional<std::pair<size_t, size_t>> expected;
+    for (size_t a = 0; a != 6; ++a)
+      for (size_t b = a + 1; b != 6 && !expected; ++b) {
+        bool both = regions[a].written && regions[b].written;
+        bool any = regions[a].written || regions[b].written;
+        if (any && mayOverlap(extents[a], extents[b]) &&
+            !(both && isSameView(extents[a], extents[b])))
+          expected = {a, b};
+      }
+    ASSERT_EQ(findOverlap(regions), expected) << i;
+  }
+}
+
+TEST(Overlap, Addressable) {
+  auto vector = [](int64_t size, int64_t stride) {
+    return Extent{0, 8, {size}, {stride}};
+  };
+  EXPECT_TRUE(isAddressable(vector(INT64_C(1) << 40, 1)));
+  EXPECT_TRUE(isAddressable(vector(0, INT64_MIN)));
+  EXPECT_TRUE(isAddressable(vector(1, INT64_MIN)));
+  EXPECT_FALSE(isAddressable(vector(2, INT64_MIN)));
+  EXPECT_FALSE(isAddressable(vector(2, INT64_MAX / 8)));
+  EXPECT_FALSE(isAddressable(vector(INT64_C(1) << 61, 0)));
+  EXPECT_FALSE(isAddressable(
+      Extent{0, 1, {INT64_C(1) << 32, INT64_C(1) << 32}, {0, 0}}));
+}
+
+} // namespace

@@ -1,0 +1,156 @@
+//===- nsa-compile.cpp - Bundles from nsa text ----------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Target/Compile.h"
+
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/WithColor.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace cl = llvm::cl;
+
+namespace {
+enum class Emit { PTX, Manifest, Header };
+} // namespace
+
+static cl::OptionCategory category("nsa-compile options");
+static cl::opt<std::string> input(cl::Positional, cl::Required,
+                                  cl::desc("<input .mlir, - for stdin>"),
+                                  cl::cat(category));
+static cl::opt<std::string> outputFolder("o", cl::Required,
+                                         cl::desc("Where to write the bundle"),
+                                         cl::value_desc("folder"),
+                                         cl::cat(category));
+static cl::opt<std::string> chip("chip", cl::init("sm_80"),
+                                 cl::desc("The GPU to compile for"),
+                                 cl::value_desc("sm_NN"), cl::cat(category));
+static cl::list<Emit> emits(
+    "emit", cl::CommaSeparated, cl::desc("What to write (default: all)"),
+    cl::values(clEnumValN(Emit::PTX, "ptx", "NAME.ptx, the kernels"),
+               clEnumValN(Emit::Header, "header", "NAME.h, to embed them"),
+               clEnumValN(Emit::Manifest, "manifest",
+                          "NAME.json, for launchers")),
+    cl::cat(category));
+static cl::opt<bool> noFuse("no-fuse",
+                            cl::desc("A launch for every destination"),
+                            cl::cat(category));
+
+/// Reports `message` and returns the exit status.
+static int fail(const llvm::Twine &message) {
+  llvm::WithColor::error(llvm::errs(), "nsa-compile") << message << '\n';
+  return 1;
+}
+
+namespace {
+struct OutputFile {
+  std::string path;
+  std::string content;
+  std::string temporary;
+};
+} // namespace
+
+/// Writes all files, or none: each goes to a temporary file first.
+static std::string writeAll(std::vector<OutputFile> &files) {
+  std::string error;
+  auto writeTemporary = [&](OutputFile &file) {
+    int descriptor;
+    llvm::SmallString<128> temporary;
+    if (std::error_code code = llvm::sys::fs::createUniqueFile(
+            file.path + ".%%%%%%%%", descriptor, temporary)) {
+      error = "cannot write '" + file.path + "': " + code.message();
+      return false;
+    }
+    file.temporary = temporary.str().str();
+    llvm::raw_fd_ostream os(descriptor, /*shouldClose=*/true);
+    os << file.content;
+    os.close();
+    if (os.has_error()) {
+      error = "cannot write '" + file.path + "': " + os.error().message();
+      os.clear_error();
+      return false;
+    }
+    return true;
+  };
+  bool isWritten = llvm::all_of(files, writeTemporary);
+  for (OutputFile &file : files) {
+    if (file.temporary.empty())
+      continue;
+    if (!isWritten) {
+      llvm::sys::fs::remove(file.temporary);
+      continue;
+    }
+    llvm::sys::fs::setPermissions(file.temporary,
+                                  llvm::sys::fs::perms(0666 & ~llvm::sys::fs::getUmask()));
+    if (std::error_code code =
+            llvm::sys::fs::rename(file.temporary, file.path))
+      return "cannot write '" + file.path + "': " + code.message();
+  }
+  return error;
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::HideUnrelatedOptions(category);
+  // LLVM has a --stats of its own, for its internal counters; ours replaces it.
+  if (cl::Option *option = cl::getRegisteredOptions().lookup("stats"))
+    option->removeArgument();
+  cl::opt<bool> stats("stats", cl::desc("Print sizes and launches"),
+                      cl::cat(category));
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles nsa steps to bundles: for each step NAME the kernels as\n"
+      "NAME.ptx, the manifest NAME.json and the header NAME.h\n");
+
+  auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(input, /*IsText=*/true);
+  if (!buffer)
+    return fail("cannot read '" + input + "': " + buffer.getError().message());
+
+  nsa::CompileOptions options;
+  options.chip = chip;
+  options.fuse = !noFuse;
+  std::string diagnostics;
+  std::unique_ptr<nsa::CompiledModule> module = nsa::compile(
+      std::string_view((*buffer)->getBuffer()),
+      std::string_view((*buffer)->getBufferIdentifier()), options,
+      diagnostics);
+  llvm::errs() << diagnostics;
+  if (!module)
+    return 1;
+
+  auto wants = [&](Emit emit) {
+    return emits.empty() || llvm::is_contained(emits, emit);
+  };
+  std::vector<OutputFile> files;
+  for (const nsa::CompiledStep &step : module->steps()) {
+    llvm::SmallString<128> path(outputFolder);
+    llvm::sys::path::append(path, step.name);
+    std::string base = path.str().str();
+    if (wants(Emit::PTX))
+      files.push_back({base + ".ptx", step.ptx, {}});
+    if (wants(Emit::Manifest))
+      files.push_back({base + ".json", step.manifest, {}});
+    if (wants(Emit::Header))
+      files.push_back({base + ".h", nsa::emitHeader(step), {}});
+    if (stats)
+      llvm::outs() << step.name << ": "
+                   << llvm::StringRef(step.ptx).count(".entry")
+                   << " kernel(s), " << step.ptx.size() << " bytes of PTX\n";
+  }
+
+  if (std::error_code code =
+          llvm::sys::fs::create_directories(outputFolder))
+    return fail("cannot create folder '" + outputFolder +
+                "': " + code.message());
+  if (std::string error = writeAll(files); !error.empty())
+    return fail(error);
+  return 0;
+}
