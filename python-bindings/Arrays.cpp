@@ -201,14 +201,18 @@ bool ImportedArray::importCapsule(nb::handle object) {
     if (nb::cast<int>(device[0]) != NSA_DEVICE_CPU)
       kwargs["stream"] = -1;
     nb::object capsule;
-    try {
-      capsule = function(**kwargs);
-    } catch (nb::python_error &error) {
-      if (!error.matches(PyExc_TypeError))
-        throw;
-      // Producers older than DLPack 1.0.
-      nb::del(kwargs["max_version"]);
-      capsule = function(**kwargs);
+    while (!capsule.is_valid()) {
+      try {
+        capsule = function(**kwargs);
+      } catch (nb::python_error &error) {
+        // Producers older than DLPack 1.0 know of no version; some (JAX) take
+        // -1 for a stream and fail on it.
+        const char *key =
+            error.matches(PyExc_TypeError) ? "max_version" : "stream";
+        if (!kwargs.contains(key))
+          throw;
+        nb::del(kwargs[key]);
+      }
     }
     PyObject *raw = capsule.ptr();
     if (PyCapsule_IsValid(raw, "dltensor_versioned")) {

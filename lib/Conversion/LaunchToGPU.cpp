@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockScan.h"
+#include "Guards.h"
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
@@ -229,6 +230,8 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
     IRMapping mapping;
     mapPorts(b, launch, ports, kernel, mapping);
     KernelEmitter(b, launch, mapping, kernel).emit();
+    if (cast<StepOp>(launch->getParentOp()).getGuards())
+      guardAccesses(kernel);
   }
 };
 } // namespace

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Guards.h"
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
@@ -91,6 +92,8 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
         lowerTile(b, segment, mapping);
     }
     func::ReturnOp::create(b, launch.getLoc());
+    if (cast<StepOp>(launch->getParentOp()).getGuards())
+      guardAccesses(func);
   }
 };
 } // namespace

@@ -40,11 +40,13 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
     for (auto [dim, stride] : llvm::enumerate(strides))
       if (ShapedType::isDynamic(stride))
         parameters.push_back({Field::Stride, port, unsigned(dim)});
-    if (StepOp::isOut(port.getType()))
-      continue;
+    // Sizes are needed where they bound an index from device memory, and by
+    // guards.
     auto step = cast<StepOp>(port.getOwner()->getParentOp());
+    bool isOut = StepOp::isOut(port.getType());
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
-      if (type.isDynamicDim(dim) && !step.getExtent(port, dim))
+      if (type.isDynamicDim(dim) &&
+          (step.getGuards() || (!isOut && !step.getExtent(port, dim))))
         parameters.push_back({Field::Size, port, unsigned(dim)});
   }
   return parameters;

@@ -11,8 +11,6 @@
 
 #include <dlfcn.h>
 
-#include <memory>
-
 using namespace nsa::runtime;
 
 namespace {

@@ -114,7 +114,7 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   }
 
   PassManager pm(&context);
-  buildLaunchPipeline(pm, options.fuse);
+  buildLaunchPipeline(pm, options.fuse, options.guards);
   if (failed(pm.run(*module)))
     return nullptr;
 

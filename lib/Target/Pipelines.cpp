@@ -27,17 +27,17 @@
 using namespace mlir;
 using namespace nsa;
 
-void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse) {
+void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createCanonicalizerPass());
   if (!fuse) {
-    step.addPass(createFormLaunches());
+    step.addPass(createFormLaunches({/*perCopy=*/false, guards}));
     step.addPass(createCSEPass());
     return;
   }
   step.addPass(createCSEPass());
   step.addPass(createMergeCopies());
-  step.addPass(createFormLaunches(FormLaunchesOptions{/*perCopy=*/true}));
+  step.addPass(createFormLaunches({/*perCopy=*/true, guards}));
   step.addPass(createCSEPass());
   step.addPass(createFuseLaunches());
   step.addPass(createCSEPass());
@@ -70,7 +70,7 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
 }
 
 void nsa::buildToPTXPipeline(OpPassManager &pm, const ToPTXOptions &options) {
-  buildLaunchPipeline(pm, options.fuse);
+  buildLaunchPipeline(pm, options.fuse, options.guards);
   buildLaunchToPTXPipeline(pm, options.chip);
 }
 
@@ -87,7 +87,7 @@ void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
 }
 
 void nsa::buildToLLVMPipeline(OpPassManager &pm, const ToLLVMOptions &options) {
-  buildLaunchPipeline(pm, options.fuse);
+  buildLaunchPipeline(pm, options.fuse, options.guards);
   buildLaunchToLLVMPipeline(pm);
 }
 

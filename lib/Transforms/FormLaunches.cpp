@@ -72,6 +72,8 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
   void runOnOperation() override {
     StepOp step = getOperation();
     OpBuilder b(step);
+    if (guards)
+      step.setGuards(true);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
       b.setInsertionPoint(copy);

@@ -40,6 +40,9 @@ static cl::list<Emit> emits(
                clEnumValN(Emit::Manifest, "manifest",
                           "NAME.json, for launchers")),
     cl::cat(category));
+static cl::opt<bool> guards("guards",
+                            cl::desc("Check every access in the kernels"),
+                            cl::cat(category));
 static cl::opt<bool> noFuse("no-fuse",
                             cl::desc("A launch for every destination"),
                             cl::cat(category));
@@ -117,6 +120,7 @@ int main(int argc, char **argv) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = !noFuse;
+  options.guards = guards;
   std::string diagnostics;
   std::unique_ptr<nsa::CompiledModule> module = nsa::compile(
       std::string_view((*buffer)->getBuffer()),

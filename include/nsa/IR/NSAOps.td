@@ -71,6 +71,10 @@ def NSA_StepOp : NSA_Op<"step", [
     a memref; its type says which layouts it accepts, with MLIR's meaning:
     `memref<?xi32>` is contiguous, `memref<?xi32, strided<[?]>>` has any stride.
 
+    With `attributes {guards}`, kernels check the indices of every access
+    against the array's sizes and stop at a wrong one. Kernels need no guards to
+    stay inside of their arrays; guards are how tests show it.
+
     Example:
 
     ```mlir
@@ -97,7 +101,8 @@ def NSA_StepOp : NSA_Op<"step", [
   // extents[p][d] is the number of the port that gives the size of dimension d
   // of port p, or -1. Empty for a port without extents.
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$port_names,
-                       TypedArrayAttrBase<DenseI64ArrayAttr, "extents">:$extents);
+                       TypedArrayAttrBase<DenseI64ArrayAttr, "extents">:$extents,
+                       UnitAttr:$guards);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;

@@ -16,13 +16,16 @@
 namespace nsa {
 
 /// From values and copies to launches: fused, or one for each destination.
-void buildLaunchPipeline(mlir::OpPassManager &pm, bool fuse);
+/// With `guards`, kernels check every access.
+void buildLaunchPipeline(mlir::OpPassManager &pm, bool fuse, bool guards);
 
 struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<std::string> chip{*this, "chip", llvm::cl::init("sm_80"),
                            llvm::cl::desc("The GPU to compile for.")};
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Share values and fuse launches.")};
+  Option<bool> guards{*this, "guards", llvm::cl::init(false),
+                      llvm::cl::desc("Check every access in the kernels.")};
 };
 
 /// From launches to a `gpu.binary` that holds PTX, for each step.
@@ -33,6 +36,8 @@ void buildToPTXPipeline(mlir::OpPassManager &pm, const ToPTXOptions &options);
 struct ToLLVMOptions : public mlir::PassPipelineOptions<ToLLVMOptions> {
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Share values and fuse launches.")};
+  Option<bool> guards{*this, "guards", llvm::cl::init(false),
+                      llvm::cl::desc("Check every access in the kernels.")};
 };
 
 /// From launches to host kernels in the LLVM dialect.

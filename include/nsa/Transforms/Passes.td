@@ -34,7 +34,9 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
   }];
   let options = [
     Option<"perCopy", "per-copy", "bool", /*default=*/"false",
-           "One launch a copy instead of one a destination.">
+           "One launch a copy instead of one a destination.">,
+    Option<"guards", "guards", "bool", /*default=*/"false",
+           "Mark the step so that its kernels check every access.">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
