@@ -20,6 +20,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -181,23 +182,53 @@ Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
 // Values
 //===----------------------------------------------------------------------===//
 
-static Value constantI32(ElementBuilder &builder, int32_t value) {
-  return arith::ConstantIntOp::create(builder.b, builder.loc, value, 32);
+/// `value` in each element of an i32 or of a vector of i32.
+static Value constantLike(OpBuilder &b, Location loc, Type type,
+                          int32_t value) {
+  TypedAttr attr = b.getI32IntegerAttr(value);
+  if (auto vector = dyn_cast<VectorType>(type))
+    attr = DenseElementsAttr::get(vector, attr);
+  return arith::ConstantOp::create(b, loc, attr);
+}
+
+/// For elements or vectors of them.
+static Value emitSeqlens(OpBuilder &b, SeqlensOp op, Value length) {
+  if (getElementTypeOrSelf(length).isInteger(64)) {
+    Type type = b.getI32Type();
+    if (auto vector = dyn_cast<VectorType>(length.getType()))
+      type = vector.clone(type);
+    length = arith::TruncIOp::create(b, op.getLoc(), type, length);
+  }
+  return arith::AddIOp::create(
+      b, op.getLoc(), length,
+      constantLike(b, op.getLoc(), length.getType(), op.getPlus()));
 }
 
 Value SeqlensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
-  Value length = builder.element(getSource(), indices);
-  if (length.getType().isInteger(64))
-    length = arith::TruncIOp::create(builder.b, getLoc(),
-                                     builder.b.getI32Type(), length);
-  return arith::AddIOp::create(builder.b, getLoc(), length,
-                               constantI32(builder, getPlus()));
+  return emitSeqlens(builder.b, *this, builder.element(getSource(), indices));
+}
+
+Value SeqlensOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                              int64_t width) {
+  return emitSeqlens(builder.b, *this,
+                     builder.elements(getSource(), indices, width));
+}
+
+/// For elements or vectors of them.
+static Value emitClip(OpBuilder &b, ClipSeqlensOp op, Value length) {
+  return arith::MinSIOp::create(
+      b, op.getLoc(), length,
+      constantLike(b, op.getLoc(), length.getType(), op.getLimit()));
 }
 
 Value ClipSeqlensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
-  return arith::MinSIOp::create(builder.b, getLoc(),
-                                builder.element(getSource(), indices),
-                                constantI32(builder, getLimit()));
+  return emitClip(builder.b, *this, builder.element(getSource(), indices));
+}
+
+Value ClipSeqlensOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                  int64_t width) {
+  return emitClip(builder.b, *this,
+                  builder.elements(getSource(), indices, width));
 }
 
 /// The row of `req_to_token` for row `indices[0]` of the result, and whether it

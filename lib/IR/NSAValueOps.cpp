@@ -169,7 +169,7 @@ LogicalResult PageTableOp::verify() {
     return emitOpError() // (C1)
            << "expected its number of columns either as a value or as a "
               "constant";
-  if (getStaticColumns().value_or(0) < 0)
+  if (int64_t(getStaticColumns().value_or(0)) < 0)
     return emitOpError() // (C2)
            << "expected 0 or more columns, but got " << *getStaticColumns();
   return success();

@@ -15,8 +15,8 @@ the tests that need them.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
 from typing import Any, NamedTuple, Protocol
@@ -82,6 +82,8 @@ class Variant:
 
 FLAGSHIP = Variant((FLAGSHIP_FIELDS,) * 3)
 MANY_BACKENDS = Variant((FIELDS,) * 16, page_size=4)
+#: For captured graphs and for bindings that serve many sizes.
+EVERYTHING_TWICE = Variant((FIELDS,) * 2, page_size=3)
 
 #: Elements of padding and alignment: (offset of the base, stride).
 VECTOR_LAYOUTS: dict[str, tuple[int, int]] = {
@@ -262,7 +264,7 @@ def gpu_variants() -> list[Variant]:
     rng = random.Random(11)
     rows = pairwise(VARIANT_FACTORS, seed=3)
     variants = [make_variant(row, rng) for row in rows]
-    return list(dict.fromkeys([FLAGSHIP, MANY_BACKENDS, *variants]))
+    return list(dict.fromkeys([FLAGSHIP, MANY_BACKENDS, EVERYTHING_TWICE, *variants]))
 
 
 def gpu_cases(drawn: int = 30) -> list[Case]:
@@ -377,6 +379,45 @@ def limits(bound: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
+def draw_values(
+    case: Case, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """seq_lens, req_pool_indices and req_to_token."""
+    columns = {
+        "same": case.max_len,
+        "wider": case.max_len + 5,
+        "narrower": case.max_len // 2,
+        "no columns": 0,
+    }.get(case.table_size, case.max_len)
+    # Fewer rows than requests: some have the same one.
+    rows = 0 if case.table_size == "no rows" else case.bs // 2 + 3
+    seq_lens = rng.integers(0, case.max_len + 1, case.bs)
+    pool = rng.integers(0, max(rows, 1), case.bs)
+    lowest = 0 if case.contents == "ordinary" else -(2**31)
+    table = rng.integers(lowest, 2**31, (rows, columns), np.int32)
+    if case.contents == "hostile":
+        seq_lens = rng.choice(limits(case.max_len), case.bs)
+        wild = rng.choice(limits(rows), case.bs)
+        pool = np.where(rng.random(case.bs) < 0.5, pool, wild)
+    elif case.contents == "wrapping":
+        seq_lens = rng.integers(2**30, 2**31, case.bs)
+    return (
+        seq_lens.astype(case.variant.seq_lens_dtype),
+        pool.astype(case.variant.pool_dtype),
+        table,
+    )
+
+
+def reference_for(
+    case: Case, seq_lens: np.ndarray, pool: np.ndarray, table: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Every field of the case, at its exact size."""
+    topk, page_size = case.variant.topk or 1, case.variant.page_size or 1
+    return reference_metadata(
+        "decode", seq_lens, pool, table, case.max_len, topk, page_size
+    )
+
+
 @dataclass
 class Problem:
     """A case with its arrays, which `tight` makes no larger than they have to be."""
@@ -394,7 +435,7 @@ class Problem:
         extra = int(self.rng.integers(0, 6)) if case.caller == "step" else 0
         if self.tight:
             extra = 0
-        seq_lens, pool, table = self.values()
+        seq_lens, pool, table = draw_values(case, self.rng)
         if variant.has_lengths or case.caller == "ops":
             self.add_vector("seq_lens", seq_lens, extra, case.seq_lens_layout)
         if variant.has_tables:
@@ -403,48 +444,12 @@ class Problem:
             if place.strides[0] == 0:
                 table[:] = table[:1]
             self.inputs["req_to_token"] = self.make(place, np.int32, table, False)
-        expected = self.reference(seq_lens, pool, table)
+        expected = reference_for(case, seq_lens, pool, table)
         for backend, name in variant.outputs:
             want = expected[name]
             self.outputs[backend, name] = self.make(
                 self.place_output(backend, want), np.int32, want, True
             )
-
-    def values(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        case, rng = self.case, self.rng
-        columns = {
-            "same": case.max_len,
-            "wider": case.max_len + 5,
-            "narrower": case.max_len // 2,
-            "no columns": 0,
-        }.get(case.table_size, case.max_len)
-        # Fewer rows than requests: some have the same one.
-        rows = 0 if case.table_size == "no rows" else case.bs // 2 + 3
-        seq_lens = rng.integers(0, case.max_len + 1, case.bs)
-        pool = rng.integers(0, max(rows, 1), case.bs)
-        lowest = 0 if case.contents == "ordinary" else -(2**31)
-        table = rng.integers(lowest, 2**31, (rows, columns), np.int32)
-        if case.contents == "hostile":
-            seq_lens = rng.choice(limits(case.max_len), case.bs)
-            pool = np.where(
-                rng.random(case.bs) < 0.5, pool, rng.choice(limits(rows), case.bs)
-            )
-        elif case.contents == "wrapping":
-            seq_lens = rng.integers(2**30, 2**31, case.bs)
-        return (
-            seq_lens.astype(case.variant.seq_lens_dtype),
-            pool.astype(case.variant.pool_dtype),
-            table,
-        )
-
-    def reference(
-        self, seq_lens: np.ndarray, pool: np.ndarray, table: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        variant = self.case.variant
-        topk, page_size = variant.topk or 1, variant.page_size or 1
-        return reference_metadata(
-            "decode", seq_lens, pool, table, self.case.max_len, topk, page_size
-        )
 
     def add_vector(
         self, name: str, values: np.ndarray, extra: int, layout: str
@@ -546,6 +551,155 @@ def run_case(case: Case, arrays: Arrays) -> None:
     problem.check()
 
 
-def with_variant(cases: Sequence[Case], variant: Variant) -> Iterator[Case]:
-    for case in cases:
-        yield replace(case, variant=variant)
+
+# ----------------------------------------------------------------------------
+# Errors
+# ----------------------------------------------------------------------------
+
+
+class ErrorCase(NamedTuple):
+    """A call of the flagship that is refused."""
+
+    change: Callable[[dict[str, Any]], dict[str, Any]]
+    error: type[Exception]
+    message: str
+
+
+def _same_memory(arguments: dict[str, Any]) -> dict[str, Any]:
+    whole = arguments["b0_cu_seqlens_k"]
+    return {"b0_cu_seqlens_k": whole[:6], "b1_cache_seqlens": whole[3:]}
+
+
+#: Of 5 requests and 9 columns: see `error_arguments`.
+ERRORS: dict[str, ErrorCase] = {
+    "dtype of an input": ErrorCase(
+        lambda a: {"seq_lens": a["b0_cache_seqlens"][:5]},
+        TypeError,
+        "argument 'seq_lens': expected dtype int64 but got int32",
+    ),
+    "dtype of a destination": ErrorCase(
+        lambda a: {"b2_cache_seqlens": a["seq_lens"]},
+        TypeError,
+        "argument 'b2_cache_seqlens': expected dtype int32 but got int64",
+    ),
+    "rank": ErrorCase(
+        lambda a: {"b1_page_table_1": a["b1_page_table_1"][0]},
+        ValueError,
+        "argument 'b1_page_table_1': expected 2 dimensions but got 1",
+    ),
+    "stride": ErrorCase(
+        lambda a: {"b0_page_table_1": a["b0_page_table_1"].T},
+        ValueError,
+        "argument 'b0_page_table_1': expected stride 1 in dimension 1 but got 12",
+    ),
+    "too few elements": ErrorCase(
+        lambda a: {"b0_cu_seqlens_k": a["b0_cu_seqlens_k"][:5]},
+        ValueError,
+        "argument 'b0_cu_seqlens_k': expected shape[0] to be at least 6 (bs + 1) but "
+        "got 5",
+    ),
+    "too few rows": ErrorCase(
+        lambda a: {"b1_real_page_table": a["b1_real_page_table"][:4]},
+        ValueError,
+        "argument 'b1_real_page_table': expected shape[0] to be at least 5 (bs) but got 4",
+    ),
+    "too few columns": ErrorCase(
+        lambda a: {"b2_page_table_1": a["b2_page_table_1"][:, :8]},
+        ValueError,
+        "argument 'b2_page_table_1': expected shape[1] to be at least 9 (max_len) but "
+        "got 8",
+    ),
+    "too few inputs": ErrorCase(
+        lambda a: {"req_pool_indices": a["req_pool_indices"][:4]},
+        ValueError,
+        "argument 'req_pool_indices': expected shape[0] to be at least 5 (bs) but got 4",
+    ),
+    "overlap": ErrorCase(
+        _same_memory,
+        ValueError,
+        "argument 'b1_cache_seqlens': expected an array that overlaps no other but it "
+        "overlaps 'b0_cu_seqlens_k' without being the very same view",
+    ),
+    "overlap with a source": ErrorCase(
+        lambda a: {"req_to_token": a["b1_page_table_1"][1:]},
+        ValueError,
+        "argument 'b1_page_table_1': expected an array that overlaps no other but it "
+        "overlaps 'req_to_token'",
+    ),
+    "unknown argument": ErrorCase(
+        lambda a: {"b3_cache_seqlens": a["b0_cache_seqlens"]},
+        TypeError,
+        "argument 'b3_cache_seqlens': step 'decode_replay' has no argument of that name",
+    ),
+    "missing argument": ErrorCase(
+        lambda a: {"b2_nsa_cu_seqlens_k": ...},
+        TypeError,
+        "argument 'b2_nsa_cu_seqlens_k': expected a 1-d int32 array but it is missing",
+    ),
+    "missing size": ErrorCase(
+        lambda a: {"max_len": ...},
+        TypeError,
+        "argument 'max_len': expected a size but it is missing",
+    ),
+    "negative size": ErrorCase(
+        lambda a: {"bs": -1},
+        ValueError,
+        "argument 'bs': expected a size from 0 to 2147483647 but got -1",
+    ),
+    "size beyond 32 bits": ErrorCase(
+        lambda a: {"max_len": 2**31},
+        ValueError,
+        "argument 'max_len': expected a size from 0 to 2147483647 but got 2147483648",
+    ),
+    "not an array": ErrorCase(
+        lambda a: {"req_to_token": 3},
+        TypeError,
+        "argument 'req_to_token': expected a 2-d int32 array but got int",
+    ),
+    "stream": ErrorCase(
+        lambda a: {"stream": "fast"},
+        TypeError,
+        "argument 'stream': expected an int, or an object with cuda_stream, ptr or "
+        "__cuda_stream__, but got str",
+    ),
+}
+
+
+def error_arguments(asarray: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+    """A good call of the flagship, with destinations full of -7."""
+    vectors = {name: (11,) for name in FLAGSHIP_FIELDS}
+    shapes = {**vectors, "page_table_1": (7, 12), "real_page_table": (7, 2)}
+    arguments: dict[str, Any] = {
+        "bs": 5,
+        "max_len": 9,
+        "seq_lens": asarray(np.array([3, 0, 9, 1, 2], np.int64)),
+        "req_pool_indices": asarray(np.array([1, 0, 2, 1, 5], np.int64)),
+        "req_to_token": asarray(np.arange(27, dtype=np.int32).reshape(3, 9)),
+    }
+    for backend, name in FLAGSHIP.outputs:
+        array = asarray(np.full(shapes[name], -7, np.int32))
+        arguments[steps.port(backend, name)] = array
+    return arguments
+
+
+def check_error(
+    name: str,
+    step: Any,
+    asarray: Callable[[np.ndarray], Any],
+    asnumpy: Callable[[Any], np.ndarray],
+) -> None:
+    """Calls `step` in a way that it has to refuse, and sees that nothing is written."""
+    good = error_arguments(asarray)
+    before = {name: asnumpy(a).copy() for name, a in good.items() if hasattr(a, "shape")}
+    arguments = {**good, **ERRORS[name].change(good)}
+    arguments = {name: value for name, value in arguments.items() if value is not ...}
+    message = "no error"
+    try:
+        step(**arguments)
+    except ERRORS[name].error as error:
+        message = str(error)
+    assert message == ERRORS[name].message
+    for name, value in before.items():
+        assert np.array_equal(asnumpy(good[name]), value), name
+    step(**good)
+    assert asnumpy(good["b2_cu_seqlens_k"])[:7].tolist() == [0, 3, 3, 12, 13, 15, -7]

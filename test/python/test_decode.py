@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from decode_cases import (
     CASE_FACTORS,
+    ERRORS,
+    EVERYTHING_TWICE,
     FIELDS,
     FLAGSHIP,
     MANY_BACKENDS,
@@ -28,12 +30,13 @@ from decode_cases import (
     HostArrays,
     Problem,
     Variant,
+    check_error,
     draw,
     host_cases,
     pairwise,
+    reference_for,
     run_case,
 )
-from reference import reference_metadata
 
 import nsa
 from nsa import ops, steps
@@ -159,22 +162,14 @@ def test_example(fuse: bool) -> None:
 
 def test_bound_launches() -> None:
     """One binding serves every bs and max_len that its arrays hold."""
-    variant = Variant((FIELDS,) * 2, page_size=3)
-    case = Case(variant, 33, 65, "same", tables_layout="odd", caller="step")
+    case = Case(EVERYTHING_TWICE, 33, 65, tables_layout="odd", caller="step")
     problem = Problem(case, HostArrays())
-    bound = variant.step("cpu").bind(**problem.ports)
-    inputs = {name: np.array(array.view) for name, array in problem.inputs.items()}
+    bound = EVERYTHING_TWICE.step("cpu").bind(**problem.ports)
     for bs, max_len in [(33, 65), (0, 65), (1, 1), (32, 64), (33, 0), (7, 37)]:
         bound.launch(bs=bs, max_len=max_len)
-        expected = reference_metadata(
-            "decode",
-            inputs["seq_lens"][:bs],
-            inputs["req_pool_indices"][:bs],
-            inputs["req_to_token"],
-            max_len,
-            2048,
-            3,
-        )
+        smaller = replace(case, bs=bs, max_len=max_len)
+        inputs = [array.view for array in problem.inputs.values()]
+        expected = reference_for(smaller, *(inputs[0][:bs], inputs[1][:bs], inputs[2]))
         for (_, name), array in problem.outputs.items():
             got = array.view[tuple(slice(n) for n in expected[name].shape)]
             assert np.array_equal(got, expected[name])
@@ -395,9 +390,6 @@ def overlapping(name: str) -> tuple[list[dict[str, np.ndarray]], str, np.ndarray
     if name == "itself":
         rows = np.lib.stride_tricks.as_strided(memory, (6, 8), (4 * 7, 4))
         return [dict(page_table_1=rows)], "'b0_page_table_1': .* overlap", memory
-    if name == "source":
-        dsts = [dict(page_table_1=TABLE[:, :8].repeat(2, 0)), dict(page_table_1=TABLE)]
-        return dsts, "'b1_page_table_1'", TABLE
     raise ValueError(name)
 
 
@@ -432,6 +424,16 @@ def test_overlap_with_a_source() -> None:
             max_len=8,
         )
     assert np.array_equal(table, before)
+
+
+# ----------------------------------------------------------------------------
+# Errors
+# ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors(name: str) -> None:
+    check_error(name, example(fuse=True), np.copy, np.asarray)
 
 
 # ----------------------------------------------------------------------------

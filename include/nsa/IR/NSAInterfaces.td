@@ -28,7 +28,8 @@ def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
         Emits `width` elements, the first at `indices`, the others after it in
         the innermost dimension, as a vector. Elements past the end of the
         result are unspecified, but computing them accesses no memory outside
-        the arrays.
+        the arrays: an operation whose elements are loads without a check of
+        that dimension cannot use the default, which emits lane by lane.
       }],
       "::mlir::Value", "emitElements",
       (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices,

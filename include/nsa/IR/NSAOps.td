@@ -40,8 +40,13 @@ class NSA_ValueOp<string mnemonic, Type resultType, list<Trait> traits = []>
   let results = (outs resultType:$result);
 }
 
+// Emits elements one by one, and a vector lane by lane.
 def NSA_Element
     : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
+// Emits vectors in a way of its own.
+def NSA_VectorElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitElement", "emitElements"]>;
 
 //===----------------------------------------------------------------------===//
 // Steps
@@ -131,7 +136,7 @@ def NSA_StepOp : NSA_Op<"step", [
 // Values
 //===----------------------------------------------------------------------===//
 
-def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_Element]> {
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_VectorElement]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
     `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
@@ -155,7 +160,7 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_Element]> {
   let hasFolder = 1;
 }
 
-def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_Element]> {
+def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_VectorElement]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
     `result[r] = min(source[r], limit)`, signed.
@@ -198,9 +203,7 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector> {
   let hasVerifier = 1;
 }
 
-def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
-    DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement", "emitElements"]>
-  ]> {
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [NSA_VectorElement]> {
   let summary = "Each request's row of the token table";
   let description = [{
     `result[b, c] = req_to_token[rows[b], c]`, and 0 where `rows[b]` is not a
