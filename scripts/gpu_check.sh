@@ -44,6 +44,7 @@ fi
 export PYTHONPATH=$build/python:$build/site${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1
 export NSA_TEST_BUNDLES=$PWD/.bundles
+export NSA_BUNDLE_PATH=$NSA_TEST_BUNDLES/ops
 
 stage_build() {
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
@@ -59,8 +60,8 @@ stage_test() {
 
 stage_sanitize() {
   local tool failed=0
-  local -a bundles=() options
-  mapfile -t bundles < <(flagship)
+  local -a bundles options
+  bundles=("$(flagship)" .bundles/unfused)
   for tool in memcheck racecheck initcheck; do
     options=()
     [[ $tool != memcheck ]] || options=(--padding 64)
@@ -86,10 +87,10 @@ stage_bench() {
 
 # The folder with the bundle of the decode replay.
 flagship() {
-  local manifest
-  manifest=$(find .bundles -name decode_replay.json | sort | head -n 1)
-  [[ -n $manifest ]] || echo "gpu_check: no decode_replay.json in .bundles" >&2
-  dirname "$manifest"
+  local folder=.bundles/decode_replay
+  [[ -f $folder/decode_replay.json ]] ||
+    echo "gpu_check: no decode_replay.json in $folder" >&2
+  echo "$folder"
 }
 
 # The peer's JIT links -lcudart from the toolkit that nvcc belongs to; a CUDA

@@ -7,7 +7,8 @@
 # without a network, beside the sources and ignored by git:
 #
 #   .bundles/   each of examples/*.mlir compiled by build/bin/nsa-compile, for
-#               CHIP if that is set
+#               CHIP if that is set; unfused/, the decode replay without fusion;
+#               ops/, the steps that the tests ask nsa.ops for
 #   .carry/     the JSON header that the runtime is built with
 #   .peers/     the peers' kernels (scripts/fetch_peers.sh)
 #   .whl/       wheels, for Python GPU_PYTHON (default 3.12), of what the peers'
@@ -24,6 +25,9 @@ for source in examples/*.mlir; do
   build/bin/nsa-compile "$source" -o ".bundles/$(basename "$source" .mlir)" \
     ${CHIP:+--chip="$CHIP"}
 done
+build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/unfused --no-fuse \
+  ${CHIP:+--chip="$CHIP"}
+build/venv/bin/python scripts/make_test_bundles.py .bundles/ops
 
 json=/usr/include/nlohmann
 if [[ ! -f $json/json.hpp ]]; then

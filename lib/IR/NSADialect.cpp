@@ -63,3 +63,10 @@ bool nsa::dependsOnScan(Value value) {
     return false;
   return isa<CuSeqlensOp>(op) || llvm::any_of(op->getOperands(), dependsOnScan);
 }
+
+bool nsa::isValueOrSize(Operation *op) {
+  if (!isMemoryEffectFree(op))
+    return false;
+  return isa_and_nonnull<NSADialect>(op->getDialect()) ||
+         llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>);
+}

@@ -49,8 +49,9 @@ SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
 LogicalResult LaunchOp::verifyRegions() {
   for (Operation &op : getBody().front())
     if (!isa<SegmentOp>(op))
-      return emitOpError() << "expected its body to hold segments only, but got '"
-                           << op.getName() << "'";
+      return emitOpError() // (C1)
+             << "expected its body to hold segments only, but got '"
+             << op.getName() << "'";
   return success();
 }
 
@@ -65,9 +66,9 @@ LogicalResult SegmentOp::verify() {
 
 LogicalResult SegmentOp::verifyRegions() {
   for (Operation &op : getBody().front())
-    if (!isa<CopyOp>(op) && !isPure(&op))
+    if (!isa<CopyOp>(op) && !isValueOrSize(&op))
       return emitOpError() // (C2)
-             << "expected its body to hold pure operations and copies only, "
+             << "expected its body to hold copies, nsa values and sizes only, "
                 "but got '"
              << op.getName() << "'";
   return success();

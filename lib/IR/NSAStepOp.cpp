@@ -160,9 +160,26 @@ void StepOp::print(OpAsmPrinter &p) {
 // Verification
 //===----------------------------------------------------------------------===//
 
+/// Whether generated C and C++ can use `name` as a name.
 static bool isIdentifier(StringRef name) {
+  static const llvm::StringSet<> keywords = {
+      "_Bool", "_Complex", "_Imaginary", "alignas", "alignof", "and",
+      "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case",
+      "catch", "char", "char16_t", "char32_t", "class", "compl", "const",
+      "const_cast", "constexpr", "continue", "decltype", "default", "delete",
+      "do", "double", "dynamic_cast", "else", "enum", "explicit", "export",
+      "extern", "false", "float", "for", "friend", "goto", "if", "inline",
+      "int", "long", "mutable", "namespace", "new", "noexcept", "not",
+      "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected",
+      "public", "register", "reinterpret_cast", "restrict", "return", "short",
+      "signed", "sizeof", "static", "static_assert", "static_cast", "struct",
+      "switch", "template", "this", "thread_local", "throw", "true", "try",
+      "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual",
+      "void", "volatile", "wchar_t", "while", "xor", "xor_eq"};
   return !name.empty() && !llvm::isDigit(name[0]) &&
-         llvm::all_of(name, [](char c) { return llvm::isAlnum(c) || c == '_'; });
+         llvm::all_of(name,
+                      [](char c) { return llvm::isAlnum(c) || c == '_'; }) &&
+         !keywords.contains(name);
 }
 
 static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
@@ -231,6 +248,10 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
 }
 
 LogicalResult StepOp::verify() {
+  if (!isIdentifier(getSymName()))
+    return emitOpError() // (C1)
+           << "expected the name of a step to be a C identifier, but got '"
+           << getSymName() << "'";
   Block &block = getBody().front();
   if (getPortNames().size() != block.getNumArguments() ||
       getExtents().size() != block.getNumArguments())
@@ -261,6 +282,11 @@ LogicalResult StepOp::verify() {
 }
 
 LogicalResult StepOp::verifyRegions() {
+  for (Operation &op : getBody().front())
+    if (!isa<LaunchOp, CopyOp>(op) && !isValueOrSize(&op))
+      return op.emitOpError() // (C6)
+             << "is not one of those that the body of a step holds: copies, "
+                "launches, nsa values and sizes";
   DenseMap<Value, CopyOp> writers;
   WalkResult result = walk([&](CopyOp copy) {
     for (Value destination : copy.getDestinations()) {

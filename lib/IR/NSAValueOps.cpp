@@ -172,13 +172,16 @@ LogicalResult PageTableOp::verify() {
   if (int64_t(getStaticColumns().value_or(0)) < 0)
     return emitOpError() // (C2)
            << "expected 0 or more columns, but got " << *getStaticColumns();
+  if (dependsOnScan(getRows()))
+    return emitOpError() // (C3)
+           << "expected rows that do not depend on a cumulative sum";
   return success();
 }
 
 LogicalResult CopyOp::verify() {
   auto step = (*this)->getParentOfType<StepOp>();
   if (!step)
-    return emitOpError("expected to be inside of an 'nsa.step'");
+    return emitOpError("expected to be inside of an 'nsa.step'"); // (C1)
   if (getDestinations().empty())
     return emitOpError("expected at least one destination"); // (C2)
   auto valueType = cast<ShapedType>(getValue().getType());

@@ -120,6 +120,10 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
 
   std::unique_ptr<CompiledModule> result = CompileAccess::create();
   for (StepOp step : module->getOps<StepOp>()) {
+    if (step.getLaunches().empty()) {
+      step.emitError("expected a step that copies something");
+      return nullptr;
+    }
     FailureOr<std::string> manifest = buildManifest(step, options.chip);
     if (failed(manifest))
       return nullptr;

@@ -122,7 +122,8 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
 
     // Sizes are computed between launches; they have to come before all of
     // them. They are pure and depend on ports only.
-    for (Operation &op : llvm::make_early_inc_range(step.getBody().front()))
+    for (Operation &op : llvm::make_early_inc_range(llvm::make_range(
+             launches.front()->getIterator(), step.getBody().front().end())))
       if (!isa<LaunchOp>(op))
         op.moveBefore(launches.front());
 

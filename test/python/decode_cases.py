@@ -84,6 +84,7 @@ FLAGSHIP = Variant((FLAGSHIP_FIELDS,) * 3)
 MANY_BACKENDS = Variant((FIELDS,) * 16, page_size=4)
 #: For captured graphs and for bindings that serve many sizes.
 EVERYTHING_TWICE = Variant((FIELDS,) * 2, page_size=3)
+EVERYTHING_ONCE = Variant((FIELDS,))
 
 #: Elements of padding and alignment: (offset of the base, stride).
 VECTOR_LAYOUTS: dict[str, tuple[int, int]] = {
@@ -264,7 +265,8 @@ def gpu_variants() -> list[Variant]:
     rng = random.Random(11)
     rows = pairwise(VARIANT_FACTORS, seed=3)
     variants = [make_variant(row, rng) for row in rows]
-    return list(dict.fromkeys([FLAGSHIP, MANY_BACKENDS, EVERYTHING_TWICE, *variants]))
+    named = [FLAGSHIP, MANY_BACKENDS, EVERYTHING_ONCE, EVERYTHING_TWICE]
+    return list(dict.fromkeys([*named, *variants]))
 
 
 def gpu_cases(drawn: int = 30) -> list[Case]:

@@ -42,6 +42,10 @@ getSizes(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value);
 /// Whether `value` is computed from a cumulative sum, so that only a `scan`
 /// segment can hold it.
 bool dependsOnScan(mlir::Value value);
+
+/// Whether `op` has no effects and computes values of this dialect or sizes:
+/// what stands in steps and segments beside copies.
+bool isValueOrSize(mlir::Operation *op);
 } // namespace nsa
 
 #define GET_OP_CLASSES

@@ -92,7 +92,8 @@ def NSA_StepOp : NSA_Op<"step", [
 
     Constraints:
 
-    - (C1) Every port has a name of its own, which is a C identifier.
+    - (C1) The step and its ports have names that are C identifiers (not
+      keywords of C or C++); no two ports have the same.
     - (C2) An `in` port is an `index` or a tensor of rank 1 or 2 of `i32` or
       `i64`.
     - (C3) An `out` port is a memref of rank 1 or 2 of `i32`, in the default
@@ -101,6 +102,8 @@ def NSA_StepOp : NSA_Op<"step", [
     - (C4) Extents, one for each dimension, stand on tensors; each names an
       `index` port and belongs to a dynamic dimension.
     - (C5) No `out` port is the destination of two copies.
+    - (C6) The body holds copies, launches, value operations of this dialect,
+      and operations without effects that compute sizes (no tensors).
   }];
 
   // extents[p][d] is the number of the port that gives the size of dimension d
@@ -225,6 +228,7 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [NSA_VectorElement]> 
     - (C1) `result` has as many rows as `rows` has elements, and the columns
       given.
     - (C2) A constant number of columns is 0 or more.
+    - (C3) `rows` does not depend on an `nsa.cu_seqlens`.
   }];
   let arguments = (ins NSA_Table:$req_to_token, NSA_Index1D:$rows,
                        Optional<Index>:$columns,
@@ -327,6 +331,10 @@ def NSA_LaunchOp : NSA_Op<"launch", [
       nsa.segment tile(%bs, %max_len) { ... }
     }
     ```
+
+    Constraints:
+
+    - (C1) The body holds segments only.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
@@ -363,7 +371,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     Constraints:
 
     - (C1) A `scan` segment has one dimension, a `tile` segment one or two.
-    - (C2) The body holds pure operations and copies only.
+    - (C2) The body holds copies, value operations of this dialect, and
+      operations without effects that compute sizes.
   }];
   let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
   let regions = (region SizedRegion<1>:$body);

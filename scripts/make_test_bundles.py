@@ -1,0 +1,34 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Saves the steps that the GPU tests ask nsa.ops for.
+
+    make_test_bundles.py DIR
+
+Makes DIR/<hash of the text>/ for each; with DIR in NSA_BUNDLE_PATH, an
+installation without the compiler finds them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
+
+from decode_cases import gpu_variants  # noqa: E402
+
+from nsa import _cache  # noqa: E402
+
+
+def main(directory: str) -> None:
+    variants = gpu_variants()
+    for variant in variants:
+        _cache.save_bundle(variant.text, directory)
+    print(f"{len(variants)} steps in {directory}")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    main(sys.argv[1])
