@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -23,10 +24,17 @@ using namespace nsa;
 #include "nsa/IR/NSAEnums.cpp.inc"
 #include "nsa/IR/NSAInterfaces.cpp.inc"
 
+#define GET_TYPEDEF_CLASSES
+#include "nsa/IR/NSATypes.cpp.inc"
+
 void NSADialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "nsa/IR/NSAOps.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "nsa/IR/NSATypes.cpp.inc"
       >();
 }
 
@@ -69,4 +77,14 @@ bool nsa::isValueOrSize(Operation *op) {
     return false;
   return isa_and_nonnull<NSADialect>(op->getDialect()) ||
          llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>);
+}
+
+ExpansionOp nsa::getExpansion(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<ExpansionOp>(op))
+    return dyn_cast_or_null<ExpansionOp>(op);
+  for (Value operand : op->getOperands())
+    if (ExpansionOp expansion = getExpansion(operand))
+      return expansion;
+  return {};
 }

@@ -149,10 +149,11 @@ void StepOp::print(OpAsmPrinter &p) {
     }
     p << " : " << port.getType();
   });
-  p << ") ";
+  p << ')';
   p.printOptionalAttrDictWithKeyword(
       (*this)->getAttrs(), {getSymNameAttrName(), getPortNamesAttrName(),
                             getExtentsAttrName()});
+  p << ' ';
   p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 

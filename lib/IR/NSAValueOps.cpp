@@ -171,7 +171,8 @@ LogicalResult PageTableOp::verify() {
               "constant";
   if (int64_t(getStaticColumns().value_or(0)) < 0)
     return emitOpError() // (C2)
-           << "expected 0 or more columns, but got " << *getStaticColumns();
+           << "expected 0 or more columns, but got "
+           << int64_t(*getStaticColumns());
   if (dependsOnScan(getRows()))
     return emitOpError() // (C3)
            << "expected rows that do not depend on a cumulative sum";

@@ -54,7 +54,7 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
 
     - `scan` segments and one-dimensional `tile` segments over the same rows, so
       that small fields and scans share a block;
-    - two-dimensional `tile` segments over the same index space;
+    - other segments over the same index space and the same expansion;
     - a segment that copies only `nsa.real_page_table` values joins the one that
       copies the table they are made from, and picks its elements as they pass.
 
