@@ -237,7 +237,22 @@ TileValue TileEmitter::emitValue(ElementBuilder &builder, Value value,
     isLive = table.emitIsLive(builder, point);
   else if (auto pages = value.getDefiningOp<RealPageTableOp>())
     isLive = pages.emitIsLive(builder, point);
-  return {builder.elements(value, point, width), isLive};
+  if (!isLive)
+    return {builder.elements(value, point, width), isLive};
+  // All or none of a vector, so that a live one has no made-up elements.
+  auto ifOp = scf::IfOp::create(
+      b, loc, isLive,
+      [&](OpBuilder &b, Location loc) {
+        ElementBuilder inner(b, loc, ports, point);
+        scf::YieldOp::create(b, loc, inner.elements(value, point, width));
+      },
+      [&](OpBuilder &b, Location loc) {
+        Type elementType = cast<ShapedType>(value.getType()).getElementType();
+        auto zero = b.getZeroAttr(VectorType::get(width, elementType));
+        scf::YieldOp::create(b, loc, arith::ConstantOp::create(b, loc, zero)
+                                         .getResult());
+      });
+  return {ifOp.getResult(0), isLive};
 }
 
 DenseMap<Value, TileValue> TileEmitter::emitValues(ArrayRef<Value> point) {

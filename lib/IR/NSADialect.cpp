@@ -88,3 +88,28 @@ ExpansionOp nsa::getExpansion(Value value) {
       return expansion;
   return {};
 }
+
+bool nsa::isPerRequest(Value value) {
+  return !dependsOnScan(value) && !getExpansion(value);
+}
+
+/// The size or the array that gives the number of requests of `value`, or the
+/// constant that is it.
+static std::pair<Value, int64_t> getRequests(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    auto table = dyn_cast<PageTableOp>(op);
+    value = table ? table.getRows() : op->getOperand(0);
+  }
+  int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
+  if (!ShapedType::isDynamic(size))
+    return {Value(), size};
+  auto port = cast<BlockArgument>(value);
+  auto step = cast<StepOp>(port.getOwner()->getParentOp());
+  if (BlockArgument extent = step.getExtent(port, 0))
+    return {extent, 0};
+  return {port, 0};
+}
+
+bool nsa::haveSameRequests(Value lhs, Value rhs) {
+  return getRequests(lhs) == getRequests(rhs);
+}

@@ -265,8 +265,6 @@ Value PageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
 Value PageTableOp::emitElements(ElementBuilder &builder, ValueRange indices,
                                 int64_t width) {
   auto [row, isRow] = emitTokenRow(*this, builder, indices);
-  if (Value isLive = emitIsLive(builder, indices))
-    isRow = arith::AndIOp::create(builder.b, getLoc(), isRow, isLive);
   return loadElements(builder, getReqToToken(), {row, indices.back()}, width,
                       isRow);
 }

@@ -78,9 +78,9 @@ LogicalResult ExpansionOp::verify() {
     return emitOpError() // (C1)
            << "expected the rows of a request either as an array or as a "
               "constant";
-  if (isUniform() && int64_t(*getStaticExtend()) < 1)
+  if (isUniform() && int64_t(*getStaticExtend()) < 0)
     return emitOpError() // (C2)
-           << "expected 1 or more rows for a request, but got "
+           << "expected 0 or more rows for a request, but got "
            << int64_t(*getStaticExtend());
   if (!isUniform() && !getBound())
     return emitOpError() // (C3)
@@ -92,6 +92,10 @@ LogicalResult ExpansionOp::verify() {
     return emitOpError() // (C5)
            << "expected no bound, because the host knows how many rows there "
               "are";
+  if (getExtend() && !isPerRequest(getExtend()))
+    return emitOpError() // (C6)
+           << "expected an array that depends neither on a cumulative sum nor "
+              "on an expansion";
   return success();
 }
 
@@ -192,10 +196,46 @@ ContextLensOp::reifyResultShapes(OpBuilder &b,
   return success();
 }
 
+/// What `nsa.expand_seqlens` and `nsa.expand_rows` expect of their operands.
+static LogicalResult verifyExpanded(Operation *op, Value source,
+                                    ExpansionOp expansion) {
+  if (!isPerRequest(source))
+    return op->emitOpError() // (C1)
+           << "expected a source that depends neither on a cumulative sum nor "
+              "on an expansion";
+  if (expansion.getExtend() &&
+      !haveSameRequests(source, expansion.getExtend()))
+    return op->emitOpError() // (C2)
+           << "expected a source with as many requests as the array of its "
+              "expansion, with the same extent or static size";
+  return success();
+}
+
+LogicalResult ExpandSeqlensOp::verify() {
+  return verifyExpanded(*this, getSource(),
+                        nsa::getExpansion(getExpansion()));
+}
+
+LogicalResult ExpandRowsOp::verify() {
+  return verifyExpanded(*this, getSource(),
+                        nsa::getExpansion(getExpansion()));
+}
+
+LogicalResult ContextLensOp::verify() {
+  if (!isPerRequest(getSource()))
+    return emitOpError() // (C2)
+           << "expected a source that depends neither on a cumulative sum nor "
+              "on an expansion";
+  return success();
+}
+
 LogicalResult TotalRowsOp::verify() {
   if (nsa::getExpansion(getResult()).isUniform())
     return emitOpError() // (C1)
            << "expected an expansion by an array, because the host knows how "
               "many rows a constant gives";
+  if (!llvm::all_of(getResult().getUsers(), llvm::IsaPred<CopyOp>))
+    return emitOpError() // (C2)
+           << "expected its result to be copied only";
   return success();
 }

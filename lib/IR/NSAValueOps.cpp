@@ -173,9 +173,14 @@ LogicalResult PageTableOp::verify() {
     return emitOpError() // (C2)
            << "expected 0 or more columns, but got "
            << int64_t(*getStaticColumns());
-  if (dependsOnScan(getRows()))
+  if (!isPerRequest(getRows()) || (getLive() && !isPerRequest(getLive())))
     return emitOpError() // (C3)
-           << "expected rows that do not depend on a cumulative sum";
+           << "expected rows and live lengths that depend neither on a "
+              "cumulative sum nor on an expansion";
+  if (getLive() && !haveSameRequests(getRows(), getLive()))
+    return emitOpError() // (C4)
+           << "expected as many live lengths as rows, with the same extent or "
+              "static size";
   return success();
 }
 

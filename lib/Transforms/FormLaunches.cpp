@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "nsa/IR/KernelParameters.h"
+#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -80,8 +82,8 @@ static LogicalResult verifyExpandedScan(Value value) {
 }
 
 /// Creates a launch that writes `value` to `destinations`.
-static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
-                         ValueRange destinations) {
+static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
+                             ValueRange destinations) {
   Location loc = copy.getLoc();
   SmallVector<Value> sizes = getIndexSpace(b, loc, copy.getValue());
 
@@ -107,6 +109,24 @@ static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
     b.clone(*op, mapping);
   CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()),
                  destinations);
+  return launch;
+}
+
+/// Creates launches that write the value of `copy` to `destinations`: one, if
+/// its parameters fit, else more.
+static void createLaunches(OpBuilder &b, CopyOp copy,
+                           ValueRange destinations) {
+  auto step = cast<StepOp>(copy->getParentOp());
+  auto first = cast<BlockArgument>(destinations.front());
+  std::string name = (step.getSymName() + "_" + step.getPortName(first)).str();
+  LaunchOp launch = createLaunch(b, copy, name, destinations);
+  if (destinations.size() == 1 ||
+      getParameterBytes(launch.getUsedPorts()) <= TargetModel::parameterBytes)
+    return;
+  launch.erase();
+  size_t half = destinations.size() / 2;
+  createLaunches(b, copy, destinations.take_front(half));
+  createLaunches(b, copy, destinations.drop_front(half));
 }
 
 namespace {
@@ -123,17 +143,11 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
       if (failed(verifyExpandedScan(copy.getValue())))
         return signalPassFailure();
       b.setInsertionPoint(copy);
-      auto form = [&](ValueRange destinations) {
-        auto first = cast<BlockArgument>(destinations.front());
-        std::string name =
-            (step.getSymName() + "_" + step.getPortName(first)).str();
-        createLaunch(b, copy, name, destinations);
-      };
       if (perCopy)
-        form(copy.getDestinations());
+        createLaunches(b, copy, copy.getDestinations());
       else
         for (Value destination : copy.getDestinations())
-          form(destination);
+          createLaunches(b, copy, destination);
       copy.erase();
     }
     // Values live in the launches now.

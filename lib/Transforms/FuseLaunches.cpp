@@ -117,10 +117,6 @@ static void fusePageTables(LaunchOp launch) {
 // Launches
 //===----------------------------------------------------------------------===//
 
-static int64_t getParameterBytes(ArrayRef<BlockArgument> ports) {
-  return getKernelParameters(ports).size() * KernelParameter::bytes;
-}
-
 /// The ports that two launches use together.
 static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
                                            ArrayRef<BlockArgument> rhs) {

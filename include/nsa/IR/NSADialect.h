@@ -48,6 +48,15 @@ bool dependsOnScan(mlir::Value value);
 /// requests.
 ExpansionOp getExpansion(mlir::Value value);
 
+/// Whether `value` has an element or a row for each request: it is made neither
+/// from a cumulative sum nor from an expansion.
+bool isPerRequest(mlir::Value value);
+
+/// Whether two values with an element or a row for each request are known to
+/// have the same number of them: their sizes are the same constant, or come
+/// from the same port.
+bool haveSameRequests(mlir::Value lhs, mlir::Value rhs);
+
 /// Whether `op` has no effects and computes values of this dialect or sizes:
 /// what stands in steps and segments beside copies.
 bool isValueOrSize(mlir::Operation *op);

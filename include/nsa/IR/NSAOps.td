@@ -243,7 +243,9 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
     - (C1) `result` has as many rows as `rows` has elements, and the columns
       given.
     - (C2) A constant number of columns is 0 or more.
-    - (C3) `rows` does not depend on an `nsa.cu_seqlens`.
+    - (C3) `rows` and `live` depend neither on an `nsa.cu_seqlens` nor on an
+      `nsa.expansion`.
+    - (C4) `live` has as many elements as `rows`: the same extent or static size.
   }];
   let arguments = (ins NSA_Table:$req_to_token, NSA_Index1D:$rows,
                        Optional<Index>:$columns,
@@ -329,10 +331,12 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
     Constraints:
 
     - (C1) Rows are given by a constant or by an array, not both.
-    - (C2) A constant is 1 or more.
+    - (C2) A constant is 0 or more.
     - (C3) An array needs a bound.
     - (C4) Padding needs a bound.
     - (C5) A constant without padding has no bound.
+    - (C6) `extend` depends neither on an `nsa.cu_seqlens` nor on another
+      expansion.
   }];
   let arguments = (ins Optional<NSA_Index1D>:$extend,
                        OptionalAttr<I64Attr>:$static_extend,
@@ -377,7 +381,14 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
     %exp = nsa.expand_seqlens causal %len over %ragged
         : tensor<?xi32> -> tensor<?xi32>
     ```
+
+    Constraints:
+
+    - (C1) `source` depends neither on an `nsa.cu_seqlens` nor on an expansion.
+    - (C2) An expansion by an array has as many elements as `source`: the same
+      extent or static size.
   }];
+  let hasVerifier = 1;
   let arguments = (ins NSA_ExpandKind:$kind, NSA_Vector:$source,
                        NSA_ExpansionType:$expansion);
   let assemblyFormat = [{
@@ -398,7 +409,14 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
     %rows = nsa.expand_rows %tab over %verify
         : tensor<?x?xi32> -> tensor<?x?xi32>
     ```
+
+    Constraints:
+
+    - (C1) `source` does not depend on an expansion.
+    - (C2) An expansion by an array has as many elements as `source` has rows:
+      the same extent or static size.
   }];
+  let hasVerifier = 1;
   let arguments = (ins NSA_Table:$source, NSA_ExpansionType:$expansion);
   let assemblyFormat = [{
     $source `over` $expansion attr-dict `:` type($source) `->` type($result)
@@ -419,6 +437,7 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
     Constraints:
 
     - (C1) The expansion is by an array.
+    - (C2) The result is copied, and nothing is computed from it.
   }];
   let arguments = (ins NSA_ExpansionType:$expansion);
   let assemblyFormat = "$expansion attr-dict `:` type($result)";
@@ -440,7 +459,9 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElemen
     Constraints:
 
     - (C1) `columns` is 1 or more.
+    - (C2) `source` depends neither on an `nsa.cu_seqlens` nor on an expansion.
   }];
+  let hasVerifier = 1;
   let arguments = (ins NSA_Vector:$source,
                        ConfinedAttr<I64Attr, [IntPositive]>:$columns);
   let assemblyFormat = [{

@@ -30,7 +30,8 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
     `nsa.segment`, together with the operations that its value needs; the launch
     is named after the step and the destination. This is the unfused form of a
     step: every field of every backend is one kernel. With `per-copy`, a copy
-    stays whole, so that its destinations share a launch.
+    stays whole, so that its destinations share a launch, as long as the
+    launch's parameters fit the space that PTX has for them.
   }];
   let options = [
     Option<"perCopy", "per-copy", "bool", /*default=*/"false",
