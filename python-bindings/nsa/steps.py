@@ -8,6 +8,8 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
+import re
+
 __all__ = [
     "DECODE_FIELDS",
     "FIELDS",
@@ -15,6 +17,7 @@ __all__ = [
     "decode_replay",
     "expand_seqlens",
     "port",
+    "port_names",
     "replay",
 ]
 
@@ -43,6 +46,11 @@ _ELEMENT = {"int32": "i32", "int64": "i64"}
 def port(backend, field):
     """The name of the port that `field` of the destination number `backend` goes to."""
     return f"b{backend}_{field}"
+
+
+def port_names(text):
+    """The names of the ports of a step."""
+    return re.findall(r"(?:in|out) %(\w+)", text)
 
 
 class _Text:
