@@ -11,6 +11,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -161,7 +162,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
   Value columns = ports.lookupOrDefault(segment.getSizes().back());
   AffineExpr tiles =
-      b.getAffineSymbolExpr(0).ceilDiv(TargetModel::tileColumns(32));
+      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
   return toI32(affine::makeComposedAffineApply(
       b, loc(), AffineMap::get(0, 1, tiles), {columns}));
 }
@@ -177,7 +178,7 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
-  int64_t width = TargetModel::vectorWidth(32);
+  auto [width, tileColumns] = getTileShape(segment);
   SmallVector<Value> row;
   Value tile = block;
   if (segment.getSizes().size() == 2) {
@@ -191,7 +192,7 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   Value first = arith::AddIOp::create(
       b, loc(),
       arith::MulIOp::create(b, loc(), toIndex(tile),
-                            index(TargetModel::tileColumns(32))),
+                            index(tileColumns)),
       arith::MulIOp::create(b, loc(), thread, index(width)));
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {

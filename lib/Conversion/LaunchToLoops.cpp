@@ -10,6 +10,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 namespace nsa {
@@ -49,7 +50,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment,
 static void lowerTile(OpBuilder &b, SegmentOp segment,
                       const IRMapping &ports) {
   Location loc = segment.getLoc();
-  int64_t width = TargetModel::vectorWidth(32);
+  int64_t width = getTileShape(segment).width;
   SmallVector<Value> sizes = llvm::map_to_vector(
       segment.getSizes(),
       [&](Value size) { return ports.lookupOrDefault(size); });

@@ -62,7 +62,7 @@ static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   for (Operation *op : slice)
     b.clone(*op, mapping);
   CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()),
-                 destinations);
+                 destinations, copy.getFrom());
 }
 
 namespace {

@@ -8,7 +8,9 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
-__all__ = ["DECODE_FIELDS", "decode_replay", "port"]
+from . import _metadata
+
+__all__ = ["DECODE_FIELDS", "copy_metadata", "decode_replay", "port"]
 
 #: Field of a decode destination -> (value in the text, rank).
 DECODE_FIELDS = {
@@ -34,6 +36,18 @@ _NEEDS = {"cu": ["len"], "clip": ["len"], "ccu": ["clip"], "real": ["tab"]}
 def port(backend, field):
     """The name of the port that `field` of the destination number `backend` goes to."""
     return f"b{backend}_{field}"
+
+
+def copy_metadata(mode, source, destinations, name=None):
+    """The text of a step that copies one metadata set to many.
+
+    `mode`: decode, target_verify or draft_extend. `source`: the names of the source's
+    fields; `destinations`: for each destination the names of its own, all of which the
+    source has. Ports: sizes bs and max_len, or outside of decode bs, max_seqlen_k and
+    seqlens_expanded_size; in ``src_<field>``, out ``b<i>_<field>``, for the fields that a
+    destination has. Raises ``ValueError`` for what cannot be written down.
+    """
+    return _metadata.copy_text(mode, source, destinations, name or f"copy_{mode}")
 
 
 def decode_replay(

@@ -25,6 +25,9 @@
 #include "nsa/IR/NSAEnums.h.inc"
 #include "nsa/IR/NSAInterfaces.h.inc"
 
+#define GET_TYPEDEF_CLASSES
+#include "nsa/IR/NSATypes.h.inc"
+
 namespace nsa {
 class LaunchOp;
 class SegmentOp;

@@ -28,6 +28,10 @@ def NSA_Dialect : Dialect {
     which index space a part of the work covers, and these are lowered to GPU
     kernels or to host loops.
   }];
+  let useDefaultTypePrinterParser = 1;
+  let extraClassDeclaration = [{
+    void registerTypes();
+  }];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
