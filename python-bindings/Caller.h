@@ -25,6 +25,8 @@ public:
   /// and `sizes` are names of its arguments.
   Caller(nanobind::object makeStep, nanobind::tuple arrays,
          nanobind::tuple sizes);
+  Caller(const Caller &) = delete;
+  Caller &operator=(const Caller &) = delete;
 
   /// `arrays` is a list, `sizes` a tuple, in the order of the names; a size
   /// that is None takes that of the dimensions that name it. An array of more
