@@ -132,6 +132,28 @@ def copy_cases(drawn: int = 150) -> list[CopyCase]:
     return [CopyCase(**row, seed=seed) for seed, row in enumerate(rows)]
 
 
+#: What the benchmark, SGLang's tests and the compat functions ask for.
+NAMED_SETS = (
+    *(
+        ("decode", field_set, backends)
+        for field_set in ("default", "real_page_table", "flashmla", "all")
+        for backends in (1, 3)
+    ),
+    *(("decode", "all", backends) for backends in (2, 4, 6, 8, 12, 16)),
+    *(("target_verify", "all", backends) for backends in (1, 3)),
+    *(("draft_extend", "all", backends) for backends in (1, 3)),
+)
+
+
+def gpu_copy_cases() -> list[CopyCase]:
+    """Fewer, since each text is a bundle that is carried along."""
+    rows = pairwise(FACTORS, seed=23)
+    cases = [CopyCase(**row, seed=seed) for seed, row in enumerate(rows)]
+    # A seed under which the source has what destinations have, and no more.
+    named = [CopyCase(*key, seed=3) for key in NAMED_SETS]
+    return cases + named
+
+
 @dataclass
 class CopyProblem:
     """A case with its arrays."""
@@ -192,7 +214,10 @@ class CopyProblem:
 
     def make(self, placement: Placement, content: np.ndarray | None) -> Array:
         margin = self.arrays.margin
-        image = pattern(2 * margin + placement.offset + placement.span + 8, np.int32)
+        # Without a margin, a storage is as small as its array.
+        spare = 8 if margin else 0
+        count = 2 * margin + placement.offset + placement.span + spare
+        image = pattern(count, np.int32)
         if content is not None:
             placement.view(image, margin)[...] = content
         view, read = self.arrays.upload(image, placement, writable=content is None)

@@ -58,6 +58,14 @@ class CupyArrays(_Arrays):
         strides = tuple(stride * size for stride in placement.strides)
         return self.cupy.ndarray(placement.shape, storage.dtype, start, strides=strides)
 
+    def view_of(
+        self, array: Any, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Any:
+        size = array.dtype.itemsize
+        return self.cupy.ndarray(
+            shape, array.dtype, array.data, strides=tuple(s * size for s in strides)
+        )
+
     def empty(self, count: int) -> Any:
         return self.cupy.empty(count, np.int32)
 
@@ -109,6 +117,11 @@ class TorchArrays(_Arrays):
     def view(self, storage: Any, placement: Placement) -> Any:
         start = self.margin + placement.first
         return storage.as_strided(placement.shape, placement.strides, start)
+
+    def view_of(
+        self, array: Any, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Any:
+        return array.as_strided(shape, strides)
 
     def empty(self, count: int) -> Any:
         return self.torch.empty(count, dtype=self.torch.int32, device="cuda")
