@@ -88,3 +88,47 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   }
   return sums;
 }
+
+SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
+                                        ValueRange values, CombineFn combine,
+                                        Value thread, Value buffer) {
+  auto index = [&](int64_t value) -> Value {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  };
+  auto i32 = [&](int64_t value) -> Value {
+    return arith::ConstantIntOp::create(b, loc, value, 32);
+  };
+  Value warpSize = index(TargetModel::warpSize);
+  Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
+  Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
+
+  SmallVector<Value> partial(values);
+  for (auto [number, value] : llvm::enumerate(partial))
+    for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
+      auto shuffle = gpu::ShuffleOp::create(b, loc, value, i32(step),
+                                            i32(TargetModel::warpSize),
+                                            gpu::ShuffleMode::XOR);
+      value = combine(b, number, value, shuffle.getShuffleResult());
+    }
+  Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
+                                        index(0));
+  scf::IfOp::create(b, loc, isFirst, [&](OpBuilder &b, Location loc) {
+    for (auto [number, value] : llvm::enumerate(partial))
+      memref::StoreOp::create(b, loc, value, buffer,
+                              ValueRange{index(0), index(number), warp});
+    scf::YieldOp::create(b, loc);
+  });
+  gpu::BarrierOp::create(b, loc);
+
+  SmallVector<Value> results;
+  for (size_t number = 0; number < values.size(); ++number) {
+    Value result;
+    for (int64_t other = 0; other < numWarps; ++other) {
+      Value part = memref::LoadOp::create(
+          b, loc, buffer, ValueRange{index(0), index(number), index(other)});
+      result = result ? combine(b, number, result, part) : part;
+    }
+    results.push_back(result);
+  }
+  return results;
+}

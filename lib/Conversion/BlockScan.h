@@ -38,6 +38,19 @@ llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
                                           mlir::Value thread,
                                           mlir::Value buffer, mlir::Value half);
 
+/// Combines two partial results of value `number`; associative and commutative,
+/// with 0 as the neutral element.
+using CombineFn = llvm::function_ref<mlir::Value(
+    mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
+
+/// Emits the combination of each of `values` (i32) over the block, which every
+/// thread gets, with one barrier. All threads must get here. `buffer` is of the
+/// type that `emitBlockScan` takes, and used once.
+llvm::SmallVector<mlir::Value>
+emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc,
+                mlir::ValueRange values, CombineFn combine, mlir::Value thread,
+                mlir::Value buffer);
+
 } // namespace nsa
 
 #endif // NSA_LIB_CONVERSION_BLOCKSCAN_H

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockScan.h"
+#include "ExpandSegment.h"
 #include "Guards.h"
 #include "LowerSegment.h"
 
@@ -40,6 +41,17 @@ private:
   void emitSegments(ArrayRef<SegmentOp> segments, Value block);
   void emitScan(SegmentOp segment);
   void emitTiles(SegmentOp segment, Value block);
+  void emitExpand(SegmentOp segment, Value block);
+  void emitExpandTiles(SegmentOp segment, Value block);
+  /// The first row of `request`, and if `withSums` each scan's sum of the rows
+  /// before it.
+  std::pair<Value, SmallVector<Value>>
+  emitBefore(ExpandSegment &expand, Value request, bool withSums);
+  /// The row of blocks and the first column of this thread.
+  std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
+  /// The thread's points in a tile from `column` on.
+  SmallVector<SmallVector<Value>>
+  emitPoints(SegmentOp segment, ArrayRef<Value> row, Value column);
 
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
@@ -84,10 +96,16 @@ void KernelEmitter::emit() {
 void KernelEmitter::emitSegments(ArrayRef<SegmentOp> segments, Value block) {
   SegmentOp segment = segments.front();
   auto emitOne = [&] {
-    if (segment.getKind() == SegmentKind::Scan)
-      emitScan(segment);
-    else
-      emitTiles(segment, block);
+    bool isTable = segment.getSizes().size() == 2;
+    switch (segment.getKind()) {
+    case SegmentKind::Scan:
+      return emitScan(segment);
+    case SegmentKind::Expand:
+      return isTable ? emitExpandTiles(segment, block)
+                     : emitExpand(segment, block);
+    case SegmentKind::Tile:
+      return emitTiles(segment, block);
+    }
   };
   if (segments.size() == 1)
     return emitOne();
@@ -170,37 +188,183 @@ Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
 Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   if (segment.getKind() == SegmentKind::Scan)
     return i32(1);
-  Value tiles = emitTilesPerRow(segment);
-  if (segment.getSizes().size() == 1)
-    return tiles;
-  Value rows = ports.lookupOrDefault(segment.getSizes().front());
-  return arith::MulIOp::create(b, loc(), toI32(rows), tiles);
+  bool isTable = segment.getSizes().size() == 2;
+  if (segment.getKind() == SegmentKind::Tile && !isTable)
+    return emitTilesPerRow(segment);
+  Value rows = toI32(ports.lookupOrDefault(segment.getSizes().front()));
+  if (int64_t extra = segment.getNumExtraRows())
+    rows = arith::AddIOp::create(b, loc(), rows, i32(extra));
+  if (!isTable)
+    return rows;
+  return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
 }
 
-void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
-  auto [width, tileColumns] = getTileShape(segment);
-  SmallVector<Value> row;
-  Value tile = block;
+std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
+                                                        Value block) {
+  Value row, tile = block;
   if (segment.getSizes().size() == 2) {
     Value tilesPerRow = emitTilesPerRow(segment);
     Value number = arith::DivUIOp::create(b, loc(), block, tilesPerRow);
-    row.push_back(toIndex(number));
+    row = toIndex(number);
     tile = arith::SubIOp::create(
         b, loc(), block,
         arith::MulIOp::create(b, loc(), number, tilesPerRow));
   }
-  Value first = arith::AddIOp::create(
+  Value column = arith::AddIOp::create(
       b, loc(),
       arith::MulIOp::create(b, loc(), toIndex(tile),
-                            index(tileColumns)),
-      arith::MulIOp::create(b, loc(), thread, index(width)));
+                            index(getTileShape(segment).columns)),
+      arith::MulIOp::create(b, loc(), thread,
+                            index(getTileShape(segment).width)));
+  return {row, column};
+}
+
+SmallVector<SmallVector<Value>>
+KernelEmitter::emitPoints(SegmentOp segment, ArrayRef<Value> row,
+                          Value column) {
+  int64_t step = TargetModel::blockSize * getTileShape(segment).width;
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
-    point.push_back(arith::AddIOp::create(
-        b, loc(), first, index(i * TargetModel::blockSize * width)));
+    point.push_back(
+        arith::AddIOp::create(b, loc(), column, index(i * step)));
   }
-  emitTile(b, segment, ports, points, width);
+  return points;
+}
+
+void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
+  auto [row, column] = emitRowAndColumn(segment, block);
+  SmallVector<Value> outer;
+  if (row)
+    outer.push_back(row);
+  emitTile(b, segment, ports, emitPoints(segment, outer, column),
+           getTileShape(segment).width);
+}
+
+std::pair<Value, SmallVector<Value>>
+KernelEmitter::emitBefore(ExpandSegment &expand, Value request,
+                          bool withSums) {
+  ElementBuilder outer(b, loc(), ports, {});
+  Value bound = expand.emitBound(outer);
+  size_t numScans = withSums ? expand.getNumScans() : 0;
+  Value first;
+  if (expand.isUniform()) {
+    Value count = expand.emitCount(outer, request);
+    first = arith::MinSIOp::create(
+        b, loc(), arith::MulIOp::create(b, loc(), request, count), bound);
+    if (numScans == 0)
+      return {first, {}};
+  }
+
+  // What each request adds: first the sums, then the rows. Rows saturate at the
+  // bound, which no int32 exceeds, so they never wrap.
+  Value boundI32 = toI32(bound);
+  auto combine = [&](OpBuilder &b, size_t number, Value lhs,
+                     Value rhs) -> Value {
+    Value sum = arith::AddIOp::create(b, loc(), lhs, rhs);
+    if (number < numScans)
+      return sum;
+    return arith::MinUIOp::create(b, loc(), sum, boundI32);
+  };
+  Value zero = i32(0);
+  SmallVector<Value> zeros(numScans + !expand.isUniform(), zero);
+  auto loop = scf::ForOp::create(
+      b, loc(), thread, request, index(TargetModel::blockSize), zeros,
+      [&](OpBuilder &b, Location loc, Value other, ValueRange carried) {
+        ElementBuilder builder(b, loc, ports, other);
+        Value count = expand.emitCount(builder, other);
+        SmallVector<Value> terms;
+        if (numScans > 0)
+          terms = expand.emitSums(builder, expand.emitBases(builder, other),
+                                  count);
+        if (!expand.isUniform())
+          terms.push_back(arith::IndexCastOp::create(b, loc, b.getI32Type(),
+                                                     count));
+        for (auto [number, term] : llvm::enumerate(terms))
+          term = combine(b, number, carried[number], term);
+        scf::YieldOp::create(b, loc, terms);
+      });
+  Value buffer = kernel.addWorkgroupAttribution(
+      getBlockScanBufferType(b.getContext(), zeros.size()), loc());
+  SmallVector<Value> sums = emitBlockReduce(b, loc(), loop.getResults(),
+                                            combine, thread, buffer);
+  if (!expand.isUniform())
+    first = toIndex(sums.pop_back_val());
+  return {first, sums};
+}
+
+void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
+  ExpandSegment expand(segment, ports);
+  ElementBuilder outer(b, loc(), ports, {});
+  Value request = toIndex(block);
+  Value numRequests = expand.emitNumRequests(outer);
+  Value bound = expand.emitBound(outer);
+  auto [first, sums] = emitBefore(expand, request, /*withSums=*/true);
+  SmallVector<Value> before = sums;
+  Value firstRow = first;
+
+  Value isRequest = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
+                                          request, numRequests);
+  auto ifOp =
+      scf::IfOp::create(b, loc(), isRequest, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  ElementBuilder builder(b, loc(), ports, request);
+  Value rest = arith::SubIOp::create(b, loc(), bound, firstRow);
+  Value count = arith::MinSIOp::create(
+      b, loc(), expand.emitCount(builder, request), rest);
+  SmallVector<Value> bases = expand.emitBases(builder, request);
+  scf::ForOp::create(
+      b, loc(), thread, count, index(TargetModel::blockSize), {},
+      [&](OpBuilder &b, Location loc, Value number, ValueRange) {
+        Value row = arith::AddIOp::create(b, loc, firstRow, number);
+        ElementBuilder inner(b, loc, ports, row);
+        expand.emitRow(inner, row, number, bases, before);
+        scf::YieldOp::create(b, loc);
+      });
+
+  b.setInsertionPoint(ifOp.elseYield());
+  Value isFirst = arith::CmpIOp::create(
+      b, loc(), arith::CmpIPredicate::eq, thread, index(0));
+  scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
+    ElementBuilder builder(b, loc, ports, {});
+    expand.emitTotals(builder, firstRow);
+    scf::YieldOp::create(b, loc);
+  });
+  if (!expand.isPadded())
+    return;
+  scf::ForOp::create(
+      b, loc(), arith::AddIOp::create(b, loc(), firstRow, thread), bound,
+      index(TargetModel::blockSize), {},
+      [&](OpBuilder &b, Location loc, Value row, ValueRange) {
+        ElementBuilder builder(b, loc, ports, row);
+        expand.emitPadding(builder, row, before);
+        scf::YieldOp::create(b, loc);
+      });
+}
+
+void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
+  ExpandSegment expand(segment, ports);
+  ElementBuilder outer(b, loc(), ports, {});
+  auto [request, column] = emitRowAndColumn(segment, block);
+  Value first = emitBefore(expand, request, /*withSums=*/false).first;
+  Value rest =
+      arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
+  Value isPadding = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::uge,
+                                          request,
+                                          expand.emitNumRequests(outer));
+  auto ifOp = scf::IfOp::create(
+      b, loc(), isPadding,
+      [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, rest); },
+      [&, request = request](OpBuilder &b, Location loc) {
+        ElementBuilder builder(b, loc, ports, request);
+        Value count = arith::MinSIOp::create(
+            b, loc, expand.emitCount(builder, request), rest);
+        scf::YieldOp::create(b, loc, count);
+      });
+  emitTile(b, segment, ports, emitPoints(segment, request, column),
+           getTileShape(segment).width,
+           RowRange{first, ifOp.getResult(0), isPadding});
 }
 
 namespace {

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ExpandSegment.h"
 #include "Guards.h"
 #include "LowerSegment.h"
 
@@ -45,6 +46,100 @@ static void lowerScan(OpBuilder &b, SegmentOp segment,
       });
   ElementBuilder builder(b, loc, ports, rows);
   scan.emitScanStores(builder, rows, loop.getResults());
+}
+
+/// The number of rows of a request, given that of the requests before it.
+static Value emitCount(ElementBuilder &builder, ExpandSegment &expand,
+                       Value request, Value first) {
+  Value rest = arith::SubIOp::create(builder.b, builder.loc,
+                                     expand.emitBound(builder), first);
+  return arith::MinSIOp::create(builder.b, builder.loc,
+                                expand.emitCount(builder, request), rest);
+}
+
+/// Rows of one-dimensional values.
+static void lowerExpand(OpBuilder &b, SegmentOp segment,
+                        const IRMapping &ports) {
+  Location loc = segment.getLoc();
+  ExpandSegment expand(segment, ports);
+  ElementBuilder outer(b, loc, ports, {});
+  Value zero = constantIndex(b, loc, 0), one = constantIndex(b, loc, 1);
+  Value zeroI32 = arith::ConstantIntOp::create(b, loc, 0, 32);
+  SmallVector<Value> carried(expand.getNumScans(), zeroI32);
+  carried.push_back(zero); // the first row
+
+  auto requests = scf::ForOp::create(
+      b, loc, zero, expand.emitNumRequests(outer), one, carried,
+      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
+        ElementBuilder builder(b, loc, ports, request);
+        Value first = carried.back();
+        ValueRange before = carried.drop_back();
+        Value count = emitCount(builder, expand, request, first);
+        SmallVector<Value> bases = expand.emitBases(builder, request);
+        scf::ForOp::create(
+            b, loc, zero, count, one, {},
+            [&](OpBuilder &b, Location loc, Value number, ValueRange) {
+              Value row = arith::AddIOp::create(b, loc, first, number);
+              ElementBuilder inner(b, loc, ports, row);
+              expand.emitRow(inner, row, number, bases, before);
+              scf::YieldOp::create(b, loc);
+            });
+        SmallVector<Value> next = expand.emitSums(builder, bases, count);
+        for (auto [sum, rest] : llvm::zip_equal(next, before))
+          sum = arith::AddIOp::create(b, loc, sum, rest);
+        next.push_back(arith::AddIOp::create(b, loc, first, count));
+        scf::YieldOp::create(b, loc, next);
+      });
+  Value numRows = requests.getResults().back();
+  expand.emitTotals(outer, numRows);
+  if (!expand.isPadded())
+    return;
+  scf::ForOp::create(
+      b, loc, numRows, expand.emitBound(outer), one, {},
+      [&](OpBuilder &b, Location loc, Value row, ValueRange) {
+        ElementBuilder builder(b, loc, ports, row);
+        expand.emitPadding(builder, row, requests.getResults().drop_back());
+        scf::YieldOp::create(b, loc);
+      });
+}
+
+/// Rows of tables.
+static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
+                             const IRMapping &ports) {
+  Location loc = segment.getLoc();
+  int64_t width = getTileShape(segment).width;
+  ExpandSegment expand(segment, ports);
+  ElementBuilder outer(b, loc, ports, {});
+  Value zero = constantIndex(b, loc, 0), one = constantIndex(b, loc, 1);
+  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  auto emitColumns = [&](OpBuilder &b, Value request, RowRange rows) {
+    scf::ForOp::create(b, loc, zero, columns, constantIndex(b, loc, width), {},
+                       [&](OpBuilder &b, Location, Value column, ValueRange) {
+                         emitTile(b, segment, ports,
+                                  SmallVector<Value>{request, column}, width,
+                                  rows);
+                         scf::YieldOp::create(b, loc);
+                       });
+  };
+  Value requests = expand.emitNumRequests(outer);
+  auto loop = scf::ForOp::create(
+      b, loc, zero, requests, one, zero,
+      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
+        ElementBuilder builder(b, loc, ports, request);
+        Value first = carried.front();
+        Value count = emitCount(builder, expand, request, first);
+        Value isPadding = arith::ConstantIntOp::create(b, loc, 0, 1);
+        emitColumns(b, request, {first, count, isPadding});
+        Value next = arith::AddIOp::create(b, loc, first, count);
+        scf::YieldOp::create(b, loc, next);
+      });
+  if (!expand.isPadded())
+    return;
+  Value first = loop.getResult(0);
+  Value count =
+      arith::SubIOp::create(b, loc, expand.emitBound(outer), first);
+  Value isPadding = arith::ConstantIntOp::create(b, loc, 1, 1);
+  emitColumns(b, requests, {first, count, isPadding});
 }
 
 static void lowerTile(OpBuilder &b, SegmentOp segment,
@@ -87,10 +182,18 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     IRMapping mapping;
     mapPorts(b, launch, ports, func, mapping);
     for (SegmentOp segment : launch.getSegments()) {
-      if (segment.getKind() == SegmentKind::Scan)
+      bool isTable = segment.getSizes().size() == 2;
+      switch (segment.getKind()) {
+      case SegmentKind::Scan:
         lowerScan(b, segment, mapping);
-      else
+        break;
+      case SegmentKind::Expand:
+        (isTable ? lowerExpandTiles : lowerExpand)(b, segment, mapping);
+        break;
+      case SegmentKind::Tile:
         lowerTile(b, segment, mapping);
+        break;
+      }
     }
     func::ReturnOp::create(b, launch.getLoc());
     if (cast<StepOp>(launch->getParentOp()).getGuards())

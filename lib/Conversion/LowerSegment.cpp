@@ -113,6 +113,16 @@ struct Columns {
 };
 } // namespace
 
+void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
+                       function_ref<void()> body) {
+  if (copy.getFrom() == 0)
+    return body();
+  emitIf(builder,
+         compare(builder, arith::CmpIPredicate::sge, index,
+                 builder.constantIndex(copy.getFrom())),
+         body);
+}
+
 /// Stores the lanes of `vector` that are columns, one by one.
 static void storeLanes(ElementBuilder &builder, Value vector,
                        Value destination, ValueRange indices,
@@ -196,41 +206,176 @@ static void storePages(ElementBuilder &builder, RealPageTableOp op,
   }
 }
 
-void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
-                   ArrayRef<SmallVector<Value>> points, int64_t width) {
-  // Values that are copied over the segment's index space, and pages that are
-  // picked from them.
+/// What a copy of `value` stores for a request: the row that is repeated.
+static Value getRequestValue(Value value) {
+  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
+    return rows.getSource();
+  return value;
+}
+
+namespace {
+/// The elements of a value at a point, and whether anybody reads them (null for
+/// yes).
+struct TileValue {
+  Value vector, isLive;
+};
+
+/// The copies of a `tile` or two-dimensional `expand` segment.
+class TileEmitter {
+public:
+  TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+              int64_t width, std::optional<RowRange> rows);
+
+  /// Emits the values to store for a point.
+  DenseMap<Value, TileValue> emitValues(ArrayRef<Value> point);
+  void emitStores(ArrayRef<Value> point,
+                  const DenseMap<Value, TileValue> &values);
+
+private:
+  TileValue emitValue(ElementBuilder &builder, Value value,
+                      ArrayRef<Value> point);
+  /// Emits the stores to one row, `indices` being where.
+  void emitRowStores(ElementBuilder &builder, ValueRange indices,
+                     const DenseMap<Value, TileValue> &values);
+
+  OpBuilder &b;
+  Location loc;
+  const IRMapping &ports;
+  int64_t width;
+  std::optional<RowRange> rows;
+  Value columns;
+  /// Copies of values over the segment's index space, and of pages that are
+  /// picked from them.
   SmallVector<CopyOp> copies, pageCopies;
+};
+} // namespace
+
+TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
+                         const IRMapping &ports, int64_t width,
+                         std::optional<RowRange> rows)
+    : b(b), loc(segment.getLoc()), ports(ports), width(width), rows(rows),
+      columns(ports.lookupOrDefault(segment.getSizes().back())) {
   llvm::SmallDenseSet<Value> copied;
   for (CopyOp copy : segment.getCopies())
-    copied.insert(copy.getValue());
+    copied.insert(getRequestValue(copy.getValue()));
   for (CopyOp copy : segment.getCopies()) {
-    auto pages = copy.getValue().getDefiningOp<RealPageTableOp>();
+    auto pages =
+        getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
     bool isPicked = pages && copied.contains(pages.getSource());
     (isPicked ? pageCopies : copies).push_back(copy);
   }
+}
 
-  Location loc = segment.getLoc();
-  Value columns = ports.lookupOrDefault(segment.getSizes().back());
-  SmallVector<DenseMap<Value, Value>> vectors(points.size());
-  for (auto [point, values] : llvm::zip_equal(points, vectors)) {
-    ElementBuilder builder(b, loc, ports, point);
-    for (CopyOp copy : copies)
-      values[copy.getValue()] =
-          builder.elements(copy.getValue(), point, width);
-  }
-  for (auto [point, values] : llvm::zip_equal(points, vectors)) {
-    ElementBuilder builder(b, loc, ports, point);
-    for (CopyOp copy : copies)
-      for (Value destination : copy.getDestinations())
-        storeVector(builder, values[copy.getValue()], destination, point,
-                    Columns{copy.getFrom(), columns}, width);
-    for (CopyOp copy : pageCopies) {
-      auto pages = copy.getValue().getDefiningOp<RealPageTableOp>();
-      storePages(builder, pages, values[pages.getSource()],
-                 copy.getDestinations(), point, columns, width);
+TileValue TileEmitter::emitValue(ElementBuilder &builder, Value value,
+                                 ArrayRef<Value> point) {
+  Value isLive;
+  if (auto table = value.getDefiningOp<PageTableOp>())
+    isLive = table.emitIsLive(builder, point);
+  else if (auto pages = value.getDefiningOp<RealPageTableOp>())
+    isLive = pages.emitIsLive(builder, point);
+  if (!isLive)
+    return {builder.elements(value, point, width), isLive};
+  // All or none of a vector, so that a live one has no made-up elements.
+  auto ifOp = scf::IfOp::create(
+      b, loc, isLive,
+      [&](OpBuilder &b, Location loc) {
+        ElementBuilder inner(b, loc, ports, point);
+        scf::YieldOp::create(b, loc, inner.elements(value, point, width));
+      },
+      [&](OpBuilder &b, Location loc) {
+        Type elementType = cast<ShapedType>(value.getType()).getElementType();
+        auto zero = b.getZeroAttr(VectorType::get(width, elementType));
+        scf::YieldOp::create(b, loc, arith::ConstantOp::create(b, loc, zero)
+                                         .getResult());
+      });
+  return {ifOp.getResult(0), isLive};
+}
+
+DenseMap<Value, TileValue> TileEmitter::emitValues(ArrayRef<Value> point) {
+  DenseMap<Value, TileValue> values;
+  ElementBuilder builder(b, loc, ports, point);
+  for (CopyOp copy : copies) {
+    Value value = getRequestValue(copy.getValue());
+    if (!rows) {
+      values[value] = emitValue(builder, value, point);
+      continue;
     }
+    // A request past the last one has no elements to load.
+    Type elementType = cast<ShapedType>(value.getType()).getElementType();
+    auto type = VectorType::get(width, elementType);
+    auto ifOp = scf::IfOp::create(b, loc, TypeRange{type, b.getI1Type()},
+                                  rows->isPadding, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    auto yield = [&](Block *block, function_ref<TileValue()> emit) {
+      b.setInsertionPointToStart(block);
+      TileValue result = emit();
+      if (!result.isLive)
+        result.isLive = arith::ConstantIntOp::create(b, loc, 1, 1);
+      scf::YieldOp::create(b, loc, ValueRange{result.vector, result.isLive});
+    };
+    yield(ifOp.thenBlock(), [&]() -> TileValue {
+      return {arith::ConstantOp::create(b, loc, b.getZeroAttr(type)), Value()};
+    });
+    yield(ifOp.elseBlock(), [&] {
+      ElementBuilder inner(b, loc, ports, point);
+      return emitValue(inner, value, point);
+    });
+    values[value] = {ifOp.getResult(0), ifOp.getResult(1)};
   }
+  return values;
+}
+
+void TileEmitter::emitRowStores(ElementBuilder &builder, ValueRange indices,
+                                const DenseMap<Value, TileValue> &values) {
+  auto emitIfLive = [&](const TileValue &value, function_ref<void()> body) {
+    if (value.isLive)
+      emitIf(builder, value.isLive, body);
+    else
+      body();
+  };
+  for (CopyOp copy : copies) {
+    TileValue value = values.lookup(getRequestValue(copy.getValue()));
+    emitIfLive(value, [&] {
+      for (Value destination : copy.getDestinations())
+        storeVector(builder, value.vector, destination, indices,
+                    Columns{copy.getFrom(), columns}, width);
+    });
+  }
+  for (CopyOp copy : pageCopies) {
+    auto pages =
+        getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
+    TileValue value = values.lookup(pages.getSource());
+    emitIfLive(value, [&] {
+      storePages(builder, pages, value.vector, copy.getDestinations(), indices,
+                 columns, width);
+    });
+  }
+}
+
+void TileEmitter::emitStores(ArrayRef<Value> point,
+                             const DenseMap<Value, TileValue> &values) {
+  ElementBuilder builder(b, loc, ports, point);
+  if (!rows)
+    return emitRowStores(builder, point, values);
+  auto loop =
+      scf::ForOp::create(b, loc, builder.constantIndex(0), rows->count,
+                         builder.constantIndex(1));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(loop.getBody()->getTerminator());
+  Value row = arith::AddIOp::create(b, loc, rows->first,
+                                    loop.getInductionVar());
+  emitRowStores(builder, {row, point.back()}, values);
+}
+
+void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                   ArrayRef<SmallVector<Value>> points, int64_t width,
+                   std::optional<RowRange> rows) {
+  TileEmitter emitter(b, segment, ports, width, rows);
+  auto values = llvm::map_to_vector(points, [&](ArrayRef<Value> point) {
+    return emitter.emitValues(point);
+  });
+  for (auto [point, pointValues] : llvm::zip_equal(points, values))
+    emitter.emitStores(point, pointValues);
 }
 
 //===----------------------------------------------------------------------===//
@@ -264,13 +409,7 @@ void ScanSegment::emitStores(ElementBuilder &builder, ArrayRef<CopyOp> copies,
         memref::StoreOp::create(builder.b, builder.loc, value,
                                 builder.lookup(destination), row);
     };
-    if (copy.getFrom() == 0)
-      store();
-    else
-      emitIf(builder,
-             compare(builder, arith::CmpIPredicate::sge, row,
-                     builder.constantIndex(copy.getFrom())),
-             store);
+    emitIfCopied(builder, copy, row, store);
   }
 }
 

@@ -39,18 +39,30 @@ void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
               llvm::ArrayRef<mlir::BlockArgument> ports,
               mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
 
+/// Emits `body` where `copy` writes element `index`: from its `from` on.
+void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
+                  llvm::function_ref<void()> body);
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
 
+/// The rows that one request of an expansion takes.
+struct RowRange {
+  mlir::Value first, count;
+  /// Whether these are rows past the last request, which are zeros (i1).
+  mlir::Value isPadding;
+};
+
 /// Emits the `width` columns at each of `points` (row, column; or only the
 /// column of a one-dimensional segment): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
-/// are multiples of `width`.
+/// are multiples of `width`. In an `expand` segment the row of a point is a
+/// request, and `rows` are those it is stored to.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-              int64_t width);
+              int64_t width, std::optional<RowRange> rows = {});
 
 //===----------------------------------------------------------------------===//
 // Scans

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -23,12 +24,18 @@ using namespace nsa;
 #include "nsa/IR/NSAEnums.cpp.inc"
 #include "nsa/IR/NSAInterfaces.cpp.inc"
 
+#define GET_TYPEDEF_CLASSES
+#include "nsa/IR/NSATypes.cpp.inc"
+
 void NSADialect::initialize() {
   addOperations<
 #define GET_OP_LIST
 #include "nsa/IR/NSAOps.cpp.inc"
       >();
-  registerTypes();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "nsa/IR/NSATypes.cpp.inc"
+      >();
 }
 
 OpFoldResult nsa::getDimSize(OpBuilder &b, Location loc, Value value,
@@ -75,4 +82,39 @@ bool nsa::isValueOrSize(Operation *op) {
     return false;
   return isa_and_nonnull<NSADialect>(op->getDialect()) ||
          llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>);
+}
+
+ExpansionOp nsa::getExpansion(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<ExpansionOp>(op))
+    return dyn_cast_or_null<ExpansionOp>(op);
+  for (Value operand : op->getOperands())
+    if (ExpansionOp expansion = getExpansion(operand))
+      return expansion;
+  return {};
+}
+
+bool nsa::isPerRequest(Value value) {
+  return !dependsOnScan(value) && !getExpansion(value);
+}
+
+/// The size or the array that gives the number of requests of `value`, or the
+/// constant that is it.
+static std::pair<Value, int64_t> getRequests(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    auto table = dyn_cast<PageTableOp>(op);
+    value = table ? table.getRows() : op->getOperand(0);
+  }
+  int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
+  if (!ShapedType::isDynamic(size))
+    return {Value(), size};
+  auto port = cast<BlockArgument>(value);
+  auto step = cast<StepOp>(port.getOwner()->getParentOp());
+  if (BlockArgument extent = step.getExtent(port, 0))
+    return {extent, 0};
+  return {port, 0};
+}
+
+bool nsa::haveSameRequests(Value lhs, Value rhs) {
+  return getRequests(lhs) == getRequests(rhs);
 }

@@ -269,11 +269,32 @@ Value PageTableOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }
 
+Value PageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+  if (!getLive())
+    return {};
+  OpBuilder &b = builder.b;
+  Value live = builder.element(getLive(), indices.front());
+  live = arith::IndexCastOp::create(b, getLoc(), b.getIndexType(), live);
+  return arith::CmpIOp::create(b, getLoc(), arith::CmpIPredicate::slt,
+                               indices.back(), live);
+}
+
 Value PageTableOp::emitElements(ElementBuilder &builder, ValueRange indices,
                                 int64_t width) {
   auto [row, isRow] = emitTokenRow(*this, builder, indices);
   return loadElements(builder, getReqToToken(), {row, indices.back()}, width,
                       isRow);
+}
+
+Value ContextLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return builder.element(getSource(), indices.front());
+}
+
+Value ContextLensOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                  int64_t width) {
+  Value length = emitElement(builder, indices);
+  return vector::BroadcastOp::create(
+      builder.b, getLoc(), VectorType::get(width, length.getType()), length);
 }
 
 Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
@@ -285,6 +306,16 @@ Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
     return arith::ShRSIOp::create(b, getLoc(), token,
                                   constant(llvm::Log2_32(pageSize)));
   return arith::FloorDivSIOp::create(b, getLoc(), token, constant(pageSize));
+}
+
+Value RealPageTableOp::emitIsLive(ElementBuilder &builder,
+                                  ValueRange indices) {
+  auto table = getSource().getDefiningOp<PageTableOp>();
+  if (!table || !table.getLive())
+    return {};
+  Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
+                                      builder.constantIndex(getPageSize()));
+  return table.emitIsLive(builder, {indices[0], token});
 }
 
 Value RealPageTableOp::emitElement(ElementBuilder &builder,

@@ -48,8 +48,17 @@ OpFoldResult RealPageTableOp::fold(FoldAdaptor) {
 
 /// Pages of `a` pages of `b` tokens are pages of `a * b` tokens: both the
 /// columns and the floor divisions compose.
+///
+/// Repeating rows and picking columns commute; rows last, so that a table and
+/// its pages are expanded together.
 LogicalResult RealPageTableOp::canonicalize(RealPageTableOp op,
                                             PatternRewriter &rewriter) {
+  if (auto rows = op.getSource().getDefiningOp<ExpandRowsOp>()) {
+    auto pages = RealPageTableOp::create(rewriter, op.getLoc(),
+                                         rows.getSource(), op.getPageSize());
+    rewriter.replaceOpWithNewOp<ExpandRowsOp>(op, pages, rows.getExpansion());
+    return success();
+  }
   auto inner = op.getSource().getDefiningOp<RealPageTableOp>();
   if (!inner)
     return rewriter.notifyMatchFailure(op, "source is not in pages");

@@ -73,3 +73,16 @@ LogicalResult SegmentOp::verifyRegions() {
              << op.getName() << "'";
   return success();
 }
+
+ExpansionOp SegmentOp::getExpansion() {
+  for (CopyOp copy : getCopies())
+    if (ExpansionOp expansion = nsa::getExpansion(copy.getValue()))
+      return expansion;
+  return {};
+}
+
+int64_t SegmentOp::getNumExtraRows() {
+  if (getKind() != SegmentKind::Expand)
+    return 0;
+  return getSizes().size() == 1 || getExpansion().getPadded();
+}

@@ -150,16 +150,6 @@ void MetadataRefType::print(AsmPrinter &printer) const {
   printSet(printer, getMode(), getFields());
 }
 
-#define GET_TYPEDEF_CLASSES
-#include "nsa/IR/NSATypes.cpp.inc"
-
-void NSADialect::registerTypes() {
-  addTypes<
-#define GET_TYPEDEF_LIST
-#include "nsa/IR/NSATypes.cpp.inc"
-      >();
-}
-
 //===----------------------------------------------------------------------===//
 // Copies
 //===----------------------------------------------------------------------===//

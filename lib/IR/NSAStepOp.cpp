@@ -201,11 +201,12 @@ void StepOp::print(OpAsmPrinter &p) {
     p << " : " << port.getType();
     p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue());
   });
-  p << ") ";
+  p << ')';
   p.printOptionalAttrDictWithKeyword(
       (*this)->getAttrs(), {getSymNameAttrName(), getPortNamesAttrName(),
                             getExtentsAttrName(), getExtentOffsetsAttrName(),
                             getPortAttrsAttrName()});
+  p << ' ';
   p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 

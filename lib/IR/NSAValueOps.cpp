@@ -171,10 +171,16 @@ LogicalResult PageTableOp::verify() {
               "constant";
   if (int64_t(getStaticColumns().value_or(0)) < 0)
     return emitOpError() // (C2)
-           << "expected 0 or more columns, but got " << *getStaticColumns();
-  if (dependsOnScan(getRows()))
+           << "expected 0 or more columns, but got "
+           << int64_t(*getStaticColumns());
+  if (!isPerRequest(getRows()) || (getLive() && !isPerRequest(getLive())))
     return emitOpError() // (C3)
-           << "expected rows that do not depend on a cumulative sum";
+           << "expected rows and live lengths that depend neither on a "
+              "cumulative sum nor on an expansion";
+  if (getLive() && !haveSameRequests(getRows(), getLive()))
+    return emitOpError() // (C4)
+           << "expected as many live lengths as rows, with the same extent or "
+              "static size";
   return success();
 }
 

@@ -120,6 +120,9 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   // A step is a few dozen operations: threads would cost more than they give.
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
 
+  // The line in the source says more than a whole step in generic form.
+  context.printOpOnDiagnostic(false);
+
   llvm::SourceMgr sourceMgr;
   sourceMgr.AddNewSourceBuffer(
       llvm::MemoryBuffer::getMemBufferCopy(source, sourceName), llvm::SMLoc());

@@ -211,15 +211,21 @@ LogicalResult ManifestBuilder::addRequirements() {
 LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
   json::Value rows(1), columns(1);
   json::Array tile{1, 1};
-  if (segment.getKind() == SegmentKind::Tile) {
-    FailureOr<json::Value> inner = getSize(segment.getSizes().back());
-    FailureOr<json::Value> outer = json::Value(1);
-    if (segment.getSizes().size() == 2)
-      outer = getSize(segment.getSizes().front());
-    if (failed(inner) || failed(outer))
+  bool isTable = segment.getSizes().size() == 2;
+  bool isExpand = segment.getKind() == SegmentKind::Expand;
+  if (isTable || isExpand) {
+    FailureOr<json::Value> size = getSize(segment.getSizes().front());
+    if (failed(size))
       return failure();
-    rows = *outer;
-    columns = *inner;
+    rows = *size;
+    if (int64_t extra = segment.getNumExtraRows())
+      rows = json::Array{"add", *size, extra};
+  }
+  if (isTable || segment.getKind() == SegmentKind::Tile) {
+    FailureOr<json::Value> size = getSize(segment.getSizes().back());
+    if (failed(size))
+      return failure();
+    columns = *size;
     tile[1] = getTileShape(segment).columns;
   }
   j.object([&] {

@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "nsa/IR/KernelParameters.h"
+#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -19,34 +21,77 @@ namespace nsa {
 using namespace mlir;
 using namespace nsa;
 
-/// The index space that a copy of `value` runs over: the rows of the scan if it
-/// needs one, else its own sizes.
+static SegmentKind getKind(Value value) {
+  if (getExpansion(value))
+    return SegmentKind::Expand;
+  return dependsOnScan(value) ? SegmentKind::Scan : SegmentKind::Tile;
+}
+
+/// The cumulative sum that `value` is made from.
+static CuSeqlensOp getScan(Value value) {
+  while (!value.getDefiningOp<CuSeqlensOp>())
+    value =
+        *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
+  return value.getDefiningOp<CuSeqlensOp>();
+}
+
+/// The number of requests whose expansion gives the rows of `value`.
+static OpFoldResult getNumRequests(OpBuilder &b, Location loc, Value value) {
+  Operation *op = value.getDefiningOp();
+  if (isa<ExpandSeqlensOp, ExpandRowsOp>(op))
+    return getDimSize(b, loc, op->getOperand(0), 0);
+  if (auto total = dyn_cast<TotalRowsOp>(op))
+    return getDimSize(b, loc, getExpansion(value).getExtend(), 0);
+  return getNumRequests(b, loc, *llvm::find_if(op->getOperands(), getExpansion));
+}
+
+/// The index space that a copy of `value` runs over: its own sizes, but for
+/// the rows that a scan walks and the requests that an expansion starts from.
 static SmallVector<Value> getIndexSpace(OpBuilder &b, Location loc,
-                                        Value value, SegmentKind kind) {
-  if (kind == SegmentKind::Scan)
+                                        Value value) {
+  SmallVector<OpFoldResult> sizes = getSizes(b, loc, value);
+  switch (getKind(value)) {
+  case SegmentKind::Scan:
     // The last element of a cumulative sum is written after the walk.
-    while (!isa<CuSeqlensOp>(value.getDefiningOp()))
-      value = *llvm::find_if(value.getDefiningOp()->getOperands(),
-                             dependsOnScan);
-  if (kind == SegmentKind::Scan)
-    value = cast<CuSeqlensOp>(value.getDefiningOp()).getSource();
-  return llvm::map_to_vector(getSizes(b, loc, value), [&](OpFoldResult size) -> Value {
+    sizes = getSizes(b, loc, getScan(value).getSource());
+    break;
+  case SegmentKind::Expand:
+    sizes[0] = getNumRequests(b, loc, value);
+    break;
+  case SegmentKind::Tile:
+    break;
+  }
+  return llvm::map_to_vector(sizes, [&](OpFoldResult size) -> Value {
     return getValueOrCreateConstantIndexOp(b, loc, size);
   });
 }
 
+/// Sums over a request's rows are computed without visiting them, which is
+/// known for lengths that are expanded and perhaps clipped.
+static LogicalResult verifyExpandedScan(Value value) {
+  if (!getExpansion(value) || !dependsOnScan(value))
+    return success();
+  CuSeqlensOp scan = getScan(value);
+  Value source = scan.getSource();
+  if (auto clip = source.getDefiningOp<ClipSeqlensOp>())
+    source = clip.getSource();
+  if (source.getDefiningOp<ExpandSeqlensOp>())
+    return success();
+  return scan.emitOpError("expected the rows that it adds up to be "
+                          "'nsa.expand_seqlens' or a clip of it");
+}
+
 /// Creates a launch that writes `value` to `destinations`.
-static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
-                         ValueRange destinations) {
+static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
+                             ValueRange destinations) {
   Location loc = copy.getLoc();
-  SegmentKind kind = dependsOnScan(copy.getValue()) ? SegmentKind::Scan
-                                                    : SegmentKind::Tile;
-  SmallVector<Value> sizes = getIndexSpace(b, loc, copy.getValue(), kind);
+  SmallVector<Value> sizes = getIndexSpace(b, loc, copy.getValue());
 
   OpBuilder::InsertionGuard guard(b);
   auto launch = LaunchOp::create(b, loc, name);
   b.setInsertionPointToStart(&launch.getBody().emplaceBlock());
-  auto segment = SegmentOp::create(b, loc, kind, sizes);
+  auto segment =
+      SegmentOp::create(b, loc, getKind(copy.getValue()), sizes);
   b.setInsertionPointToStart(&segment.getBody().emplaceBlock());
 
   // Values move inside; sizes (scalars) stay outside, where the host can
@@ -54,7 +99,8 @@ static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   BackwardSliceOptions options;
   options.inclusive = true;
   options.filter = [](Operation *op) {
-    return llvm::any_of(op->getResultTypes(), llvm::IsaPred<TensorType>);
+    return llvm::any_of(op->getResultTypes(),
+                        llvm::IsaPred<TensorType, ExpansionType>);
   };
   llvm::SetVector<Operation *> slice;
   (void)getBackwardSlice(copy.getValue(), &slice, options);
@@ -63,6 +109,24 @@ static void createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
     b.clone(*op, mapping);
   CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()),
                  destinations, copy.getFrom());
+  return launch;
+}
+
+/// Creates launches that write the value of `copy` to `destinations`: one, if
+/// its parameters fit, else more.
+static void createLaunches(OpBuilder &b, CopyOp copy,
+                           ValueRange destinations) {
+  auto step = cast<StepOp>(copy->getParentOp());
+  auto first = cast<BlockArgument>(destinations.front());
+  std::string name = (step.getSymName() + "_" + step.getPortName(first)).str();
+  LaunchOp launch = createLaunch(b, copy, name, destinations);
+  if (destinations.size() == 1 ||
+      getParameterBytes(launch.getUsedPorts()) <= TargetModel::parameterBytes)
+    return;
+  launch.erase();
+  size_t half = destinations.size() / 2;
+  createLaunches(b, copy, destinations.take_front(half));
+  createLaunches(b, copy, destinations.drop_front(half));
 }
 
 namespace {
@@ -76,18 +140,14 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
       step.setGuards(true);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
+      if (failed(verifyExpandedScan(copy.getValue())))
+        return signalPassFailure();
       b.setInsertionPoint(copy);
-      auto form = [&](ValueRange destinations) {
-        auto first = cast<BlockArgument>(destinations.front());
-        std::string name =
-            (step.getSymName() + "_" + step.getPortName(first)).str();
-        createLaunch(b, copy, name, destinations);
-      };
       if (perCopy)
-        form(copy.getDestinations());
+        createLaunches(b, copy, copy.getDestinations());
       else
         for (Value destination : copy.getDestinations())
-          form(destination);
+          createLaunches(b, copy, destination);
       copy.erase();
     }
     // Values live in the launches now.

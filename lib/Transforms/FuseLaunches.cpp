@@ -39,13 +39,26 @@ static void append(SegmentOp target, SegmentOp source) {
   source.erase();
 }
 
+static bool areEquivalent(Operation *lhs, Operation *rhs) {
+  return lhs == rhs ||
+         (lhs && rhs &&
+          OperationEquivalence::isEquivalentTo(
+              lhs, rhs, OperationEquivalence::IgnoreLocations));
+}
+
+/// Whether two segments run over the same requests, rows and columns.
+static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
+  return llvm::equal(lhs.getSizes(), rhs.getSizes()) &&
+         areEquivalent(lhs.getExpansion(), rhs.getExpansion());
+}
+
 /// Segments over the same index space run as one. Segments are independent, so
 /// their order is free.
 static void fuseEqualSpaces(LaunchOp launch) {
   SmallVector<SegmentOp> kept;
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
     auto it = llvm::find_if(kept, [&](SegmentOp other) {
-      return llvm::equal(other.getSizes(), segment.getSizes());
+      return haveEqualSpaces(other, segment);
     });
     if (it == kept.end())
       kept.push_back(segment);
@@ -54,12 +67,18 @@ static void fuseEqualSpaces(LaunchOp launch) {
   }
 }
 
+/// The table whose rows `value` repeats, or `value` itself.
+static Operation *getRequestTable(Value value) {
+  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
+    value = rows.getSource();
+  return value.getDefiningOp();
+}
+
 /// The table in `segment` that is copied there and equals `table`, or null.
 static Operation *findCopied(SegmentOp segment, Operation *table) {
   for (CopyOp copy : segment.getCopies()) {
-    Operation *op = copy.getValue().getDefiningOp();
-    if (op && OperationEquivalence::isEquivalentTo(
-                  op, table, OperationEquivalence::IgnoreLocations))
+    Operation *op = getRequestTable(copy.getValue());
+    if (op && areEquivalent(op, table))
       return op;
   }
   return nullptr;
@@ -71,7 +90,8 @@ static void fusePageTables(LaunchOp launch) {
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
     SmallVector<RealPageTableOp> pages;
     for (CopyOp copy : segment.getCopies())
-      if (auto op = copy.getValue().getDefiningOp<RealPageTableOp>())
+      if (auto op = dyn_cast_or_null<RealPageTableOp>(
+              getRequestTable(copy.getValue())))
         pages.push_back(op);
     if (!llvm::hasSingleElement(pages) ||
         !llvm::hasSingleElement(segment.getCopies()))
@@ -80,7 +100,8 @@ static void fusePageTables(LaunchOp launch) {
     if (!table)
       continue;
     for (SegmentOp other : launch.getSegments()) {
-      if (other == segment)
+      if (other == segment ||
+          !areEquivalent(other.getExpansion(), segment.getExpansion()))
         continue;
       if (Operation *copied = findCopied(other, table)) {
         append(other, segment);
@@ -95,10 +116,6 @@ static void fusePageTables(LaunchOp launch) {
 //===----------------------------------------------------------------------===//
 // Launches
 //===----------------------------------------------------------------------===//
-
-static int64_t getParameterBytes(ArrayRef<BlockArgument> ports) {
-  return getKernelParameters(ports).size() * KernelParameter::bytes;
-}
 
 /// The ports that two launches use together.
 static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,

@@ -10,27 +10,36 @@ as a key.
 
 from . import _metadata
 
-__all__ = ["DECODE_FIELDS", "copy_metadata", "decode_replay", "port"]
+__all__ = [
+    "DECODE_FIELDS",
+    "FIELDS",
+    "MODES",
+    "copy_metadata",
+    "decode_replay",
+    "expand_seqlens",
+    "port",
+    "replay",
+]
 
-#: Field of a decode destination -> (value in the text, rank).
-DECODE_FIELDS = {
+MODES = ("decode", "target_verify", "draft_extend")
+
+#: Field of a destination -> (value in the text, rank).
+FIELDS = {
     "cache_seqlens": ("len", 1),
     "cu_seqlens_k": ("cu", 1),
-    # Decode has one row per request.
-    "seqlens_expanded": ("len", 1),
+    "seqlens_expanded": ("rows", 1),
     "nsa_cache_seqlens": ("clip", 1),
     "nsa_cu_seqlens_k": ("ccu", 1),
-    "page_table_1": ("tab", 2),
+    "page_table_1": ("row_tab", 2),
     "real_page_table": ("real", 2),
+    "paged_mqa_ctx_lens": ("ctx", 2),
 }
+DECODE_FIELDS = FIELDS
 
 _VECTOR = "tensor<?xi32>"
 _TABLE = "tensor<?x?xi32>"
 _DESTINATION = {1: "memref<?xi32, strided<[?]>>", 2: "memref<?x?xi32, strided<[?, 1]>>"}
-_VALUE = {1: _VECTOR, 2: _TABLE}
 _ELEMENT = {"int32": "i32", "int64": "i64"}
-# What each value is computed from.
-_NEEDS = {"cu": ["len"], "clip": ["len"], "ccu": ["clip"], "real": ["tab"]}
 
 
 def port(backend, field):
@@ -50,6 +59,210 @@ def copy_metadata(mode, source, destinations, name=None):
     return _metadata.copy_text(mode, source, destinations, name or f"copy_{mode}")
 
 
+class _Text:
+    """A step in the making: values are written once, when first asked for, after what
+    they need; ports in the order in which they are needed."""
+
+    def __init__(self):
+        self.ports, self.body, self.values = {}, [], {}
+
+    def port(self, name, declaration):
+        self.ports.setdefault(name, declaration)
+        return f"%{name}"
+
+    def size(self, name):
+        return self.port(name, f"in %{name} : index")
+
+    def array(self, name, dtype, extent="bs"):
+        type = f"tensor<?x{_element(name, dtype)}>"
+        self.size(extent)
+        return self.port(name, f"in %{name}[%{extent}] : {type}"), type
+
+    def value(self, name, make):
+        """%name, from what `make` returns: an operation's text, or a value."""
+        if name not in self.values:
+            text = make()
+            if not text.startswith("%"):
+                self.body.append(f"%{name} = {text}")
+                text = f"%{name}"
+            self.values[name] = text
+        return self.values[name]
+
+    def copy(self, value, type, destination, rank):
+        out = self.port(destination, f"out %{destination} : {_DESTINATION[rank]}")
+        self.body.append(f"nsa.copy {value} to {out} : {type} to {_DESTINATION[rank]}")
+
+    def step(self, name):
+        order = ("in %bs :", "in ", "out ")  # stable: sizes and arrays as needed
+        ports = sorted(
+            self.ports.values(), key=lambda p: next(i for i, o in enumerate(order) if p.startswith(o))
+        )
+        head, body = ",\n    ".join(ports), "\n  ".join(self.body)
+        return f"nsa.step @{name}(\n    {head}) {{\n  {body}\n}}\n"
+
+
+class _Replay(_Text):
+    """The values of a metadata set, by forward mode; a method each."""
+
+    def __init__(self, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded):
+        super().__init__()
+        self.mode, self.topk, self.page_size = mode, topk, page_size
+        self.next_n, self.extend = next_n, extend
+        self.live_only, self.padded = live_only, padded
+        self.lens_dtype, self.pool_dtype = lens, pool
+        self.size("bs")
+
+    def get(self, name):
+        return self.value(name, getattr(self, name))
+
+    def _seqlens(self, plus):
+        source, type = self.array("seq_lens", self.lens_dtype)
+        return f"nsa.seqlens {source} plus {plus} : {type} -> {_VECTOR}"
+
+    def len(self):
+        return self._seqlens(self.next_n if self.mode == "target_verify" else 0)
+
+    def base(self):
+        return self._seqlens(0)
+
+    def cu(self):
+        return f"nsa.cu_seqlens {self.get('len')} : {_VECTOR} -> {_VECTOR}"
+
+    def ctx(self):
+        type = f"tensor<?x{self.next_n}xi32>"
+        return f"nsa.context_lens {self.get('len')} columns {self.next_n} : {_VECTOR} -> {type}"
+
+    def expansion(self):
+        by, type = f"{1 if self.mode == 'decode' else self.next_n}", ""
+        ragged = False
+        if self.mode == "draft_extend":
+            ragged = not isinstance(self.extend, int)
+            by = str(self.extend)
+            if ragged:
+                by, array_type = self.array("extend_seq_lens", self.extend)
+                type = f" : {array_type}"
+        if self.padded:
+            by += f" padded to {self.size('row_bound')}"
+        elif ragged:
+            by += f" within {self.size('row_bound')}"
+        return f"nsa.expansion by {by}{type}"
+
+    @property
+    def expands(self):
+        return self.mode != "decode" or self.padded
+
+    def rows(self):
+        if not self.expands:
+            return self.get("len")
+        kind, source = {
+            "decode": ("broadcast", "len"),
+            "target_verify": ("following", "base"),
+            "draft_extend": ("causal", "len"),
+        }[self.mode]
+        return (
+            f"nsa.expand_seqlens {kind} {self.get(source)} over {self.get('expansion')}"
+            f" : {_VECTOR} -> {_VECTOR}"
+        )
+
+    def clip(self):
+        if self.topk is None:
+            raise ValueError("argument 'topk': expected an integer for the nsa_ fields")
+        return f"nsa.clip_seqlens {self.get('rows')} to {int(self.topk)} : {_VECTOR}"
+
+    def ccu(self):
+        return f"nsa.cu_seqlens {self.get('clip')} : {_VECTOR} -> {_VECTOR}"
+
+    def tab(self):
+        columns = self.size("max_len")
+        pool, type = self.array("req_pool_indices", self.pool_dtype)
+        table = self.port("req_to_token", f"in %req_to_token : {_TABLE}")
+        live = f" live {self.get('len')} : {_VECTOR}" if self.live_only else ""
+        return (
+            f"nsa.page_table {table}[{pool}] columns {columns}{live}"
+            f" : {_TABLE}, {type} -> {_TABLE}"
+        )
+
+    def row_tab(self):
+        if not self.expands:
+            return self.get("tab")
+        return (
+            f"nsa.expand_rows {self.get('tab')} over {self.get('expansion')}"
+            f" : {_TABLE} -> {_TABLE}"
+        )
+
+    def real(self):
+        if self.page_size is None:
+            raise ValueError("argument 'page_size': expected an integer for real_page_table")
+        return (
+            f"nsa.real_page_table {self.get('row_tab')} page_size {int(self.page_size)}"
+            f" : {_TABLE} -> {_TABLE}"
+        )
+
+
+def replay(
+    mode,
+    fields,
+    seq_lens_dtype="int64",
+    req_pool_indices_dtype="int64",
+    topk=None,
+    page_size=None,
+    next_n=1,
+    extend=None,
+    live_only=False,
+    padded=False,
+    name=None,
+):
+    """The text of a step that computes metadata and writes it to its destinations.
+
+    `mode`: one of ``MODES``. `fields`: for each destination, the names of its fields (of
+    ``FIELDS``). `topk` clips the ``nsa_`` fields; `page_size`, in tokens, divides
+    real_page_table. `next_n`: rows of a request in target_verify. `extend`, in
+    draft_extend: rows of a request, an integer for all or the dtype of a device array.
+    `live_only`: columns past a request's length may keep what they hold. `padded`: rows
+    up to the size row_bound are defined.
+
+    Ports, each only if a field needs it: sizes bs, max_len and row_bound; in seq_lens,
+    extend_seq_lens, req_pool_indices [bs] and req_to_token [any, any] (int32); out
+    ``b<i>_<field>``. Raises ``ValueError`` for what cannot be written down.
+    """
+    if mode not in MODES:
+        known = ", ".join(repr(m) for m in MODES)
+        raise ValueError(f"argument 'mode': expected one of {known} but got {mode!r}")
+    for destination in fields:
+        for field in destination:
+            if field not in FIELDS:
+                raise ValueError(f"field {field!r}: expected one of {', '.join(FIELDS)}")
+            if field == "paged_mqa_ctx_lens" and mode == "draft_extend":
+                raise ValueError(f"field {field!r}: draft_extend has none")
+    # In the table's order, so that equal sets give equal texts.
+    fields = [[f for f in FIELDS if f in destination] for destination in fields]
+    if not any(fields):
+        raise ValueError("fields: expected at least one field")
+
+    text = _Replay(
+        mode,
+        seq_lens_dtype,
+        req_pool_indices_dtype,
+        topk,
+        page_size,
+        next_n,
+        extend,
+        live_only,
+        padded,
+    )
+    for destination in fields:
+        for field in destination:
+            text.get(FIELDS[field][0])
+    for backend, destination in enumerate(fields):
+        for field in destination:
+            value, rank = FIELDS[field]
+            type = {1: _VECTOR, 2: _TABLE}[rank]
+            if value == "ctx":
+                type = f"tensor<?x{next_n}xi32>"
+            text.copy(text.get(value), type, port(backend, field), rank)
+    return text.step(name or f"{mode}_replay")
+
+
 def decode_replay(
     fields,
     seq_lens_dtype="int64",
@@ -58,70 +271,39 @@ def decode_replay(
     page_size=None,
     name="decode_replay",
 ):
-    """The text of a decode step that writes `fields` to each of its destinations.
+    """``replay`` for decode."""
+    return replay(
+        "decode", fields, seq_lens_dtype, req_pool_indices_dtype, topk, page_size, name=name
+    )
 
-    `fields`: for each destination, the names of its fields (of ``DECODE_FIELDS``).
-    `topk` clips the ``nsa_`` fields; `page_size`, in tokens, divides real_page_table.
-    Ports: sizes bs and max_len; in seq_lens [bs], req_pool_indices [bs] and
-    req_to_token [any, any] (int32); out ``b<i>_<field>``. A port that no field needs is
-    left out. Raises ``ValueError`` for what cannot be written down.
+
+def expand_seqlens(
+    extend_dtype="int32", seq_lens_dtype="int32", topk=0, causal=True, total=False
+):
+    """The text of a step that gives each row of each request its length.
+
+    Ports: sizes bs and row_bound; in extend_seq_lens and seq_lens [bs]; out
+    out_seqlens_expanded and out_nsa_cache_seqlens [row_bound] and, if `total`,
+    out_total [1].
     """
-    for destination in fields:
-        for field in destination:
-            if field not in DECODE_FIELDS:
-                known = ", ".join(DECODE_FIELDS)
-                raise ValueError(f"field {field!r}: expected one of {known}")
-    # In the table's order, so that equal sets give equal texts.
-    fields = [[f for f in DECODE_FIELDS if f in destination] for destination in fields]
-    values = set()
-    todo = [DECODE_FIELDS[field][0] for destination in fields for field in destination]
-    while todo:
-        value = todo.pop()
-        values.add(value)
-        todo += _NEEDS.get(value, [])
-    if not values:
-        raise ValueError("fields: expected at least one field")
-    if "clip" in values and topk is None:
-        raise ValueError("argument 'topk': expected an integer for the nsa_ fields")
-    if "real" in values and page_size is None:
-        raise ValueError("argument 'page_size': expected an integer for real_page_table")
-
-    lens = f"tensor<?x{_element('seq_lens', seq_lens_dtype)}>"
-    pool = f"tensor<?x{_element('req_pool_indices', req_pool_indices_dtype)}>"
-    ports, body = ["in %bs : index"], []
-    if "tab" in values:
-        ports.append("in %max_len : index")
-    if "len" in values:
-        ports.append(f"in %seq_lens[%bs] : {lens}")
-        body.append(f"%len = nsa.seqlens %seq_lens plus 0 : {lens} -> {_VECTOR}")
-    if "cu" in values:
-        body.append(f"%cu = nsa.cu_seqlens %len : {_VECTOR} -> {_VECTOR}")
-    if "clip" in values:
-        body.append(f"%clip = nsa.clip_seqlens %len to {int(topk)} : {_VECTOR}")
-    if "ccu" in values:
-        body.append(f"%ccu = nsa.cu_seqlens %clip : {_VECTOR} -> {_VECTOR}")
-    if "tab" in values:
-        ports.append(f"in %req_pool_indices[%bs] : {pool}")
-        ports.append(f"in %req_to_token : {_TABLE}")
-        body.append(
-            "%tab = nsa.page_table %req_to_token[%req_pool_indices] columns %max_len "
-            f": {_TABLE}, {pool} -> {_TABLE}"
-        )
-    if "real" in values:
-        body.append(
-            f"%real = nsa.real_page_table %tab page_size {int(page_size)}"
-            f" : {_TABLE} -> {_TABLE}"
-        )
-    for backend, destination in enumerate(fields):
-        for field in destination:
-            value, rank = DECODE_FIELDS[field]
-            ports.append(f"out %{port(backend, field)} : {_DESTINATION[rank]}")
-            body.append(
-                f"nsa.copy %{value} to %{port(backend, field)} "
-                f": {_VALUE[rank]} to {_DESTINATION[rank]}"
-            )
-    head = ",\n    ".join(ports)
-    return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
+    text = _Text()
+    text.size("bs")
+    bound = text.size("row_bound")
+    extend, extend_type = text.array("extend_seq_lens", extend_dtype)
+    lens, lens_type = text.array("seq_lens", seq_lens_dtype)
+    kind = "causal" if causal else "broadcast"
+    text.body += [
+        f"%len = nsa.seqlens {lens} plus 0 : {lens_type} -> {_VECTOR}",
+        f"%expansion = nsa.expansion by {extend} within {bound} : {extend_type}",
+        f"%rows = nsa.expand_seqlens {kind} %len over %expansion : {_VECTOR} -> {_VECTOR}",
+        f"%clip = nsa.clip_seqlens %rows to {int(topk)} : {_VECTOR}",
+    ]
+    text.copy("%rows", _VECTOR, "out_seqlens_expanded", 1)
+    text.copy("%clip", _VECTOR, "out_nsa_cache_seqlens", 1)
+    if total:
+        text.body.append("%total = nsa.total_rows %expansion : tensor<1xi32>")
+        text.copy("%total", "tensor<1xi32>", "out_total", 1)
+    return text.step("expand_seqlens")
 
 
 def _element(argument, dtype):

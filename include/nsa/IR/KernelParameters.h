@@ -46,6 +46,11 @@ mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 llvm::SmallVector<KernelParameter>
 getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
 
+/// The bytes that those parameters take.
+inline int64_t getParameterBytes(llvm::ArrayRef<mlir::BlockArgument> ports) {
+  return getKernelParameters(ports).size() * KernelParameter::bytes;
+}
+
 } // namespace nsa
 
 #endif // NSA_IR_KERNELPARAMETERS_H

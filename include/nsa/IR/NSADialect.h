@@ -25,13 +25,11 @@
 #include "nsa/IR/NSAEnums.h.inc"
 #include "nsa/IR/NSAInterfaces.h.inc"
 
-#define GET_TYPEDEF_CLASSES
-#include "nsa/IR/NSATypes.h.inc"
-
 namespace nsa {
 class LaunchOp;
 class SegmentOp;
 class CopyOp;
+class ExpansionOp;
 
 /// The size of dimension `dim` of a value in a step, in terms of the step's
 /// ports: a constant, an `index` port, a `tensor.dim` of a port, or an
@@ -42,14 +40,30 @@ mlir::OpFoldResult getDimSize(mlir::OpBuilder &b, mlir::Location loc,
 llvm::SmallVector<mlir::OpFoldResult>
 getSizes(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value);
 
-/// Whether `value` is computed from a cumulative sum, so that only a `scan`
-/// segment can hold it.
+/// Whether `value` is computed from a cumulative sum, so that only a `scan` or
+/// `expand` segment can hold it.
 bool dependsOnScan(mlir::Value value);
+
+/// The expansion that the rows of `value` come from, or null if its rows are
+/// requests.
+ExpansionOp getExpansion(mlir::Value value);
+
+/// Whether `value` has an element or a row for each request: it is made neither
+/// from a cumulative sum nor from an expansion.
+bool isPerRequest(mlir::Value value);
+
+/// Whether two values with an element or a row for each request are known to
+/// have the same number of them: their sizes are the same constant, or come
+/// from the same port.
+bool haveSameRequests(mlir::Value lhs, mlir::Value rhs);
 
 /// Whether `op` has no effects and computes values of this dialect or sizes:
 /// what stands in steps and segments beside copies.
 bool isValueOrSize(mlir::Operation *op);
 } // namespace nsa
+
+#define GET_TYPEDEF_CLASSES
+#include "nsa/IR/NSATypes.h.inc"
 
 #define GET_OP_CLASSES
 #include "nsa/IR/NSAOps.h.inc"

@@ -29,9 +29,6 @@ def NSA_Dialect : Dialect {
     kernels or to host loops.
   }];
   let useDefaultTypePrinterParser = 1;
-  let extraClassDeclaration = [{
-    void registerTypes();
-  }];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",

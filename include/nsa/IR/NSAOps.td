@@ -12,6 +12,7 @@
 include "nsa/IR/NSADialect.td"
 include "nsa/IR/NSAInterfaces.td"
 include "nsa/IR/NSATypes.td"
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
@@ -27,6 +28,15 @@ def NSA_Vector : 1DTensorOf<[I32]>;
 def NSA_Table : 2DTensorOf<[I32]>;
 def NSA_Value : TensorRankOf<[I32], [1, 2]>;
 def NSA_Destination : MemRefRankOf<[I32], [1, 2]>;
+
+def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
+  let mnemonic = "expansion";
+  let summary = "How requests become rows";
+  let description = [{
+    What `nsa.expansion` makes: how many rows each request takes, one after the
+    other. It is no array and takes no memory.
+  }];
+}
 
 class NSA_Op<string mnemonic, list<Trait> traits = []>
     : Op<NSA_Dialect, mnemonic, traits>;
@@ -238,13 +248,18 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector> {
   let hasVerifier = 1;
 }
 
-def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [NSA_VectorElement]> {
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
+    AttrSizedOperandSegments, NSA_VectorElement
+  ]> {
   let summary = "Each request's row of the token table";
   let description = [{
     `result[b, c] = req_to_token[rows[b], c]`, and 0 where `rows[b]` is not a
     row or `c` not a column of `req_to_token`. (Slot 0 is the engines' padding
     slot.) The number of columns is an `index` value, or a constant, which then
     is part of the type.
+
+    With `live %len`, columns from `len[b]` on are unspecified, and a copy may
+    leave what is there: nobody reads past a request's length.
 
     Example:
 
@@ -260,20 +275,28 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [NSA_VectorElement]> 
     - (C1) `result` has as many rows as `rows` has elements, and the columns
       given.
     - (C2) A constant number of columns is 0 or more.
-    - (C3) `rows` does not depend on an `nsa.cu_seqlens`.
+    - (C3) `rows` and `live` depend neither on an `nsa.cu_seqlens` nor on an
+      `nsa.expansion`.
+    - (C4) `live` has as many elements as `rows`: the same extent or static size.
   }];
   let arguments = (ins NSA_Table:$req_to_token, NSA_Index1D:$rows,
                        Optional<Index>:$columns,
-                       OptionalAttr<I64Attr>:$static_columns);
+                       OptionalAttr<I64Attr>:$static_columns,
+                       Optional<NSA_Vector>:$live);
   let assemblyFormat = [{
     $req_to_token `[` $rows `]` `columns`
-    custom<SizeOrConstant>($columns, $static_columns) attr-dict `:`
+    custom<SizeOrConstant>($columns, $static_columns)
+    (`live` $live^ `:` type($live))? attr-dict `:`
     type($req_to_token) `,` type($rows) `->` type($result)
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The number of columns, a constant or a value.
     ::mlir::OpFoldResult getMixedColumns();
+    /// Emits whether the column at `indices` is before the row's live length,
+    /// or returns null if all columns are live.
+    ::mlir::Value emitIsLive(::nsa::ElementBuilder &builder,
+                             ::mlir::ValueRange indices);
   }];
 }
 
@@ -306,6 +329,175 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element
   let extraClassDeclaration = [{
     /// Emits the number of the page that holds `token`, an i32.
     ::mlir::Value emitPage(::mlir::OpBuilder &b, ::mlir::Value token);
+    /// As `PageTableOp::emitIsLive`, for a column in pages.
+    ::mlir::Value emitIsLive(::nsa::ElementBuilder &builder,
+                             ::mlir::ValueRange indices);
+  }];
+}
+
+//===----------------------------------------------------------------------===//
+// Expansion
+//===----------------------------------------------------------------------===//
+
+def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
+  let summary = "How many rows each request takes";
+  let description = [{
+    Request `b` takes `E[b]` rows, after those of the requests before it: rows
+    `off[b]` to `off[b] + E[b]`, where `off` is the exclusive sum of `E`.
+    `by 4` gives every request 4 rows; `by %extend_seq_lens` gives it as many as
+    a device array says, so the total is known to the device only. The host then
+    gives a bound: `within %bound` rows exist, and those past the total are not
+    written. With `padded to %bound` they are: lengths are 0, sums stay at the
+    last one, tables are 0.
+
+    Device lengths are cut to 0 to `bound` before they are added up, and rows to
+    the bound, so no contents reach past it.
+
+    Example:
+
+    ```mlir
+    %verify = nsa.expansion by 4
+    %ragged = nsa.expansion by %extend_seq_lens within %bound : tensor<?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) Rows are given by a constant or by an array, not both.
+    - (C2) A constant is 0 or more.
+    - (C3) An array needs a bound.
+    - (C4) Padding needs a bound.
+    - (C5) A constant without padding has no bound.
+    - (C6) `extend` depends neither on an `nsa.cu_seqlens` nor on another
+      expansion.
+  }];
+  let arguments = (ins Optional<NSA_Index1D>:$extend,
+                       OptionalAttr<I64Attr>:$static_extend,
+                       Optional<Index>:$bound, UnitAttr:$padded);
+  let results = (outs NSA_ExpansionType:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether all requests take the same number of rows.
+    bool isUniform() { return !getExtend(); }
+    /// The number of rows of `requests` requests: a size that the host knows.
+    ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b, ::mlir::Location loc,
+                                    ::mlir::OpFoldResult requests);
+  }];
+}
+
+def NSA_Causal : I32EnumAttrCase<"Causal", 0, "causal">;
+def NSA_Broadcast : I32EnumAttrCase<"Broadcast", 1, "broadcast">;
+def NSA_Following : I32EnumAttrCase<"Following", 2, "following">;
+def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows",
+                                 [NSA_Causal, NSA_Broadcast, NSA_Following]> {
+  let cppNamespace = "::nsa";
+}
+
+def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
+  let summary = "A length for each row of each request";
+  let description = [{
+    The length of row `i` of request `b`, whose length is `S = source[b]`:
+
+    | kind | length |
+    |---|---|
+    | `causal` | `max(S - E[b] + 1 + i, 0)`: the rows are the last `E[b]` tokens |
+    | `broadcast` | `S` |
+    | `following` | `S + 1 + i`: the rows are tokens after the `S` |
+
+    `E[b]` here is the length as it stands in the array, truncated to 32 bits;
+    arithmetic wraps.
+
+    Example:
+
+    ```mlir
+    %exp = nsa.expand_seqlens causal %len over %ragged
+        : tensor<?xi32> -> tensor<?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `source` depends neither on an `nsa.cu_seqlens` nor on an expansion.
+    - (C2) An expansion by an array has as many elements as `source`: the same
+      extent or static size.
+  }];
+  let hasVerifier = 1;
+  let arguments = (ins NSA_ExpandKind:$kind, NSA_Vector:$source,
+                       NSA_ExpansionType:$expansion);
+  let assemblyFormat = [{
+    $kind $source `over` $expansion attr-dict `:` type($source) `->`
+    type($result)
+  }];
+}
+
+def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
+  let summary = "A table with each request's row repeated";
+  let description = [{
+    Row `off[b] + i` of the result is row `b` of `source`, for each of the rows
+    of request `b`.
+
+    Example:
+
+    ```mlir
+    %rows = nsa.expand_rows %tab over %verify
+        : tensor<?x?xi32> -> tensor<?x?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `source` does not depend on an expansion.
+    - (C2) An expansion by an array has as many elements as `source` has rows:
+      the same extent or static size.
+  }];
+  let hasVerifier = 1;
+  let arguments = (ins NSA_Table:$source, NSA_ExpansionType:$expansion);
+  let assemblyFormat = [{
+    $source `over` $expansion attr-dict `:` type($source) `->` type($result)
+  }];
+}
+
+def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
+  let summary = "The number of rows, as an array of one element";
+  let description = [{
+    The sum of the rows of all requests of a device array, at most the bound.
+
+    Example:
+
+    ```mlir
+    %total = nsa.total_rows %ragged : tensor<1xi32>
+    ```
+
+    Constraints:
+
+    - (C1) The expansion is by an array.
+    - (C2) The result is copied, and nothing is computed from it.
+  }];
+  let arguments = (ins NSA_ExpansionType:$expansion);
+  let assemblyFormat = "$expansion attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElement]> {
+  let summary = "The lengths once in each of a few columns";
+  let description = [{
+    `result[b, j] = source[b]` for `j < columns`: the table of context lengths
+    that paged MQA kernels take.
+
+    Example:
+
+    ```mlir
+    %ctx = nsa.context_lens %len columns 4 : tensor<?xi32> -> tensor<?x4xi32>
+    ```
+
+    Constraints:
+
+    - (C1) `columns` is 1 or more.
+    - (C2) `source` depends neither on an `nsa.cu_seqlens` nor on an expansion.
+  }];
+  let hasVerifier = 1;
+  let arguments = (ins NSA_Vector:$source,
+                       ConfinedAttr<I64Attr, [IntPositive]>:$columns);
+  let assemblyFormat = [{
+    $source `columns` $columns attr-dict `:` type($source) `->` type($result)
   }];
 }
 
@@ -425,9 +617,10 @@ def NSA_LaunchOp : NSA_Op<"launch", [
 }
 
 def NSA_Scan : I32EnumAttrCase<"Scan", 0, "scan">;
-def NSA_Tile : I32EnumAttrCase<"Tile", 1, "tile">;
+def NSA_Expand : I32EnumAttrCase<"Expand", 1, "expand">;
+def NSA_Tile : I32EnumAttrCase<"Tile", 2, "tile">;
 def NSA_SegmentKind : I32EnumAttr<"SegmentKind", "how a segment is cut into blocks",
-                                  [NSA_Scan, NSA_Tile]> {
+                                  [NSA_Scan, NSA_Expand, NSA_Tile]> {
   let cppNamespace = "::nsa";
 }
 
@@ -441,13 +634,18 @@ def NSA_SegmentOp : NSA_Op<"segment", [
 
     - A `scan` segment is one-dimensional and walks its rows in order, so its
       values may be cumulative sums. One block of threads does all of it.
+    - An `expand` segment runs over requests, and for two-dimensional values over
+      columns, and writes the rows of each request (`nsa.expansion`). A block
+      adds up the rows of the requests before its own, so blocks do not wait for
+      each other. There is one more block, past the last request, for what
+      follows the last row.
     - A `tile` segment has one or two dimensions, the innermost of which is cut
       into tiles; every tile is a block of threads, and tiles do not
       communicate.
 
     Constraints:
 
-    - (C1) A `scan` segment has one dimension, a `tile` segment one or two.
+    - (C1) A `scan` segment has one dimension, the others one or two.
     - (C2) The body holds copies, value operations of this dialect, and
       operations without effects that compute sizes.
   }];
@@ -458,6 +656,11 @@ def NSA_SegmentOp : NSA_Op<"segment", [
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     auto getCopies() { return getBody().getOps<CopyOp>(); }
+    /// How the requests of an `expand` segment become rows.
+    ExpansionOp getExpansion();
+    /// Rows of blocks past the last request: one for what follows the last row
+    /// of an expansion, the totals and the padding.
+    int64_t getNumExtraRows();
   }];
 }
 

@@ -40,7 +40,8 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
     `nsa.segment`, together with the operations that its value needs; the launch
     is named after the step and the destination. This is the unfused form of a
     step: every field of every backend is one kernel. With `per-copy`, a copy
-    stays whole, so that its destinations share a launch.
+    stays whole, so that its destinations share a launch, as long as the
+    launch's parameters fit the space that PTX has for them.
   }];
   let options = [
     Option<"perCopy", "per-copy", "bool", /*default=*/"false",
@@ -64,7 +65,7 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
 
     - `scan` segments and one-dimensional `tile` segments over the same rows, so
       that small fields and scans share a block;
-    - two-dimensional `tile` segments over the same index space;
+    - other segments over the same index space and the same expansion;
     - a segment that copies only `nsa.real_page_table` values joins the one that
       copies the table they are made from, and picks its elements as they pass.
 

@@ -1,0 +1,73 @@
+//===- ExpandSegment.h - The rows of requests, for any target ---*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_EXPANDSEGMENT_H
+#define NSA_LIB_CONVERSION_EXPANDSEGMENT_H
+
+#include "LowerSegment.h"
+
+namespace nsa {
+
+/// The parts of an `expand` segment that its lowerings order in time.
+///
+/// A block (or a round of the host's loop) has one request. It needs the number
+/// of rows before its own, and for cumulative sums what they add up to; both
+/// follow from the lengths of the requests before it, without visiting rows:
+/// the lengths of a request's rows are consecutive numbers, cut at 0 and at the
+/// clip's limit, so their sum is a difference of triangular numbers. All of it
+/// is exact modulo 2^32, as sums are.
+class ExpandSegment {
+public:
+  ExpandSegment(SegmentOp segment, const mlir::IRMapping &ports);
+
+  size_t getNumScans() { return scans.size(); }
+  bool isUniform() { return expansion.isUniform(); }
+  bool isPadded() { return expansion.getPadded(); }
+
+  /// The number of requests and the most rows that there may be (index).
+  mlir::Value emitNumRequests(ElementBuilder &builder);
+  mlir::Value emitBound(ElementBuilder &builder);
+  /// The rows that `request` asks for, between 0 and the bound (index).
+  mlir::Value emitCount(ElementBuilder &builder, mlir::Value request);
+
+  /// The value that the lengths of a request's rows start from, for each
+  /// `nsa.expand_seqlens` (i32).
+  llvm::SmallVector<mlir::Value> emitBases(ElementBuilder &builder,
+                                           mlir::Value request);
+  /// What the first `count` rows of a request add to each scan (i32).
+  llvm::SmallVector<mlir::Value> emitSums(ElementBuilder &builder,
+                                          mlir::ValueRange bases,
+                                          mlir::Value count);
+
+  /// Stores row `row`, the `number`-th of its request, `before` being each
+  /// scan's sum of the rows of the requests before it.
+  void emitRow(ElementBuilder &builder, mlir::Value row, mlir::Value number,
+               mlir::ValueRange bases, mlir::ValueRange before);
+  /// Stores row `row` past the last one.
+  void emitPadding(ElementBuilder &builder, mlir::Value row,
+                   mlir::ValueRange sums);
+  /// Stores what does not belong to a row: the leading 0 of cumulative sums and
+  /// the number of rows.
+  void emitTotals(ElementBuilder &builder, mlir::Value numRows);
+
+private:
+  /// Stores what is known for `row` at it, and sums after it.
+  void emitStores(ElementBuilder &builder, mlir::Value row,
+                  mlir::ValueRange sums);
+
+  const mlir::IRMapping &ports;
+  SegmentOp segment;
+  ExpansionOp expansion;
+  llvm::SmallVector<ExpandSeqlensOp> expands;
+  llvm::SmallVector<CuSeqlensOp> scans;
+  llvm::SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
+};
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_EXPANDSEGMENT_H
