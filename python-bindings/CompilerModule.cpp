@@ -11,6 +11,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Target/Compile.h"
+#include "nsa/Target/Toolchain.h"
+
+#include "llvm/Config/llvm-config.h"
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
@@ -30,13 +33,14 @@ struct PyModule {
 /// (module or None, diagnostics).
 nb::tuple compile(const std::string &source, const std::string &name,
                   const std::string &chip, bool fuse, bool guards, bool ptx,
-                  bool host) {
+                  bool host, bool hostObject) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
   options.guards = guards;
   options.ptx = ptx;
   options.host = host;
+  options.hostObject = hostObject;
   std::string diagnostics;
   std::unique_ptr<nsa::CompiledModule> module;
   {
@@ -76,7 +80,36 @@ NB_MODULE(_nsa_compiler, m) {
                    "[(name, manifest, ptx or None, [(kernel, address)])]");
   m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
-        "Returns (CompiledModule or None, diagnostics).");
+        "host_object"_a = false, "Returns (CompiledModule or None, diagnostics).");
+  m.def(
+      "host_libraries",
+      [](const PyModule &self) {
+        nb::list libraries;
+        for (const nsa::CompiledStep &step : self.module->steps()) {
+          std::string error;
+          std::optional<std::string> library;
+          {
+            nb::gil_scoped_release release;
+            library = nsa::linkSharedLibrary(step.hostObject, error);
+          }
+          if (!library)
+            throw std::runtime_error(error);
+          libraries.append(nb::make_tuple(
+              step.name,
+              nsa::setManifestFile(
+                  nsa::setManifestFile(step.manifest, "ptx", ""), "host",
+                  step.name + ".so"),
+              nb::bytes(library->data(), library->size())));
+        }
+        return libraries;
+      },
+      "module"_a,
+      "[(step, manifest that names NAME.so, shared library)] of a module that "
+      "was compiled with host_object. Raises RuntimeError without a linker.");
+  nb::dict versions;
+  versions["nsa"] = NSA_VERSION;
+  versions["llvm"] = LLVM_VERSION_STRING;
+  m.attr("versions") = versions;
   m.def(
       "emit_header",
       [](const PyModule &self, const std::string &name) {

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Caller.h"
 #include "Steps.h"
 
 #include <nanobind/nanobind.h>
@@ -240,6 +241,18 @@ NB_MODULE(_nsa_runtime, m) {
                    "Its arguments in order, as (name, kind, dtype, rank).")
       .def_prop_ro("runs_on_host",
                    [](PyStep &self) { return self.step.hasHostKernels(); });
+
+  nb::class_<Caller>(m, "Caller",
+                     "A step called with arrays in a fixed order, whose checks "
+                     "are remembered by what the arrays are.")
+      .def(nb::init<nb::object, nb::tuple, nb::tuple>(), "make_step"_a,
+           "arrays"_a, "sizes"_a,
+           "`make_step` takes a target and returns a Step; `arrays` and `sizes` "
+           "are names of arguments.")
+      .def("__call__", &Caller::call, "arrays"_a, "sizes"_a,
+           "stream"_a.none() = nb::none(),
+           "Checks what is new and launches. A size may be None: that of the "
+           "dimensions that name it.");
 
   m.def("load_bundle", &loadBundle, "directory"_a,
         "The steps of a saved bundle, in the order of their names.");

@@ -11,8 +11,7 @@
 namespace nb = nanobind;
 using namespace nsa::python;
 
-/// What a size argument is given as.
-static int64_t sizeOf(nb::handle value, const char *argument) {
+int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
   nb::object index = nb::steal(PyNumber_Index(value.ptr()));
   if (!index.is_valid()) {
     PyErr_Clear();
@@ -42,7 +41,7 @@ PyStep::PyStep(runtime::Step made, nb::object keep)
     if (!isArray)
       sizeNames.push_back(name);
     arguments.push_back(
-        {std::move(name), isArray,
+        {std::move(name), isArray, info.ndim,
          "a " + std::to_string(info.ndim) + "-d " + info.dtype + " array"});
   }
 }

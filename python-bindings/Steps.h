@@ -20,6 +20,9 @@
 
 namespace nsa::python {
 
+/// What a size argument is given as. Throws nanobind::python_error.
+int64_t sizeOf(nanobind::handle value, const char *argument);
+
 /// A runtime step, and the Python object that its host kernels live in.
 class PyStep {
 public:
@@ -27,6 +30,7 @@ public:
     /// For a match by identity: the names of keyword arguments are interned.
     nanobind::object name;
     bool isArray;
+    int32_t rank;
     /// "a 1-d int32 array".
     std::string expected;
   };

@@ -4,15 +4,37 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Fetches what the benchmarks compare with into .peers/ (ignored by git): of
-# SGLang's wheel, the few files that its metadata kernels are made of.
+# SGLang's wheel, the few files that its metadata kernels are made of; and its
+# tests of the metadata copies, from the last release whose wheel has them.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 version=0.5.23
+tests_version=0.5.9
+tests=.peers/tests
 destination=.peers/sglang
 python=build/venv/bin/python
 [[ -x $python ]] || python=python3
+
+if [[ ! -f $tests/VERSION || $(<"$tests/VERSION") != "$tests_version" ]]; then
+  echo "fetch_peers: fetching the tests of sglang $tests_version with pip"
+  download=$(mktemp -d)
+  "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+    --only-binary=:all: --dest "$download" "sglang==$tests_version"
+  mkdir -p "$tests"
+  "$python" - "$download"/sglang-*.whl "$tests" <<'PYTHON'
+import sys
+import zipfile
+from pathlib import Path
+
+name = "sglang/jit_kernel/tests/test_fused_metadata_copy.py"
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    Path(sys.argv[2], Path(name).name).write_bytes(wheel.read(name))
+PYTHON
+  rm -rf "$download"
+  echo "$tests_version" >"$tests/VERSION"
+fi
 
 if [[ -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
   exit 0

@@ -6,10 +6,11 @@
 # Runs everything that needs a GPU, on a machine that has one, but neither LLVM
 # nor a network:
 #
-#   gpu_check.sh [build] [test] [sanitize] [bench]      (default: all, in order)
+#   gpu_check.sh [build] [test] [peer_tests] [sanitize] [bench]  (default: all)
 #
 #   build     the runtime and the Python extension, for PYTHON, into build-gpu/
 #   test      pytest test/python, on the kernels in .bundles/
+#   peer_tests  SGLang's own tests of its copies, with our import, if fetched
 #   sanitize  compute-sanitizer's memcheck, racecheck and initcheck
 #   bench     the benchmarks, beside the peers in .peers/
 #
@@ -25,10 +26,10 @@ python=$("${PYTHON:-python3}" -c 'import sys; print(sys.executable)') || exit
 build=$PWD/build-gpu
 out=${OUT:-$build/results}
 stages=("$@")
-((${#stages[@]})) || stages=(build test sanitize bench)
+((${#stages[@]})) || stages=(build test peer_tests sanitize bench)
 for stage in "${stages[@]}"; do
-  if [[ ! $stage =~ ^(build|test|sanitize|bench)$ ]]; then
-    echo "gpu_check: no stage '$stage'; there are build, test, sanitize, bench" >&2
+  if [[ ! $stage =~ ^(build|test|peer_tests|sanitize|bench)$ ]]; then
+    echo "gpu_check: no stage '$stage'; there are build, test, peer_tests, sanitize, bench" >&2
     exit 2
   fi
 done
@@ -58,6 +59,19 @@ stage_test() {
   "$python" -m pytest test/python -q -rs -p no:cacheprovider
 }
 
+# Only the import is replaced.
+stage_peer_tests() {
+  local file=.peers/tests/test_fused_metadata_copy.py
+  if [[ ! -f $file ]]; then
+    echo "skipped: no $file; scripts/fetch_peers.sh fetches it"
+    return 0
+  fi
+  mkdir -p "$build/peer_tests"
+  sed 's/from sglang\.jit_kernel\.fused_metadata_copy import/from nsa.compat.sglang import/' \
+    "$file" >"$build/peer_tests/$(basename "$file")"
+  "$python" -m pytest "$build/peer_tests" -q -rs -p no:cacheprovider
+}
+
 stage_sanitize() {
   local tool failed=0
   local -a bundles options
@@ -68,6 +82,8 @@ stage_sanitize() {
     echo "== $tool"
     compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
       "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
+    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+      "$python" test/python/gpu_sanitize_copy.py || failed=1
   done
   return "$failed"
 }
@@ -82,7 +98,8 @@ stage_bench() {
   # shellcheck disable=SC2086 # options are words
   "$python" benchmarks/decode_replay.py --bundle "$(flagship)" "${options[@]}" \
     --out "$out" --cold ${BENCH_OPTIONS:-} &&
-    "$python" benchmarks/plot.py "$out/decode_replay.json"
+    "$python" benchmarks/plot.py "$out/decode_replay.json" &&
+    "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold
 }
 
 # The folder with the bundle of the decode replay.
@@ -127,9 +144,11 @@ done
 
 echo "== summary"
 [[ ! -f $out/test.log ]] || tail -n 1 "$out/test.log"
+[[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
 [[ ! -f $out/decode_replay.md ]] || cat "$out/decode_replay.md"
+[[ ! -f $out/copy_metadata.md ]] || cat "$out/copy_metadata.md"
 for stage in "${stages[@]}"; do
   echo "$stage: ${verdict[$stage]}"
 done

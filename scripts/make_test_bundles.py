@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
 
+from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 
@@ -26,7 +27,10 @@ def main(directory: str) -> None:
     variants = [*gpu_variants(), *replay_variants(36)]
     for variant in variants:
         _cache.save_bundle(variant.text, directory)
-    print(f"{len(variants)} steps in {directory}")
+    texts = copy_texts(gpu_copy_cases())
+    for text in texts:
+        _cache.save_bundle(text, directory)
+    print(f"{len(variants) + len(texts)} steps in {directory}")
 
 
 if __name__ == "__main__":

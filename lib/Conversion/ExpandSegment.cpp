@@ -170,9 +170,11 @@ void ExpandSegment::emitStores(ElementBuilder &builder, Value row,
   auto store = [&](ArrayRef<CopyOp> copies, Value index) {
     for (CopyOp copy : copies) {
       Value element = builder.element(copy.getValue(), row);
-      for (Value destination : copy.getDestinations())
-        memref::StoreOp::create(builder.b, builder.loc, element,
-                                builder.lookup(destination), index);
+      emitIfCopied(builder, copy, index, [&] {
+        for (Value destination : copy.getDestinations())
+          memref::StoreOp::create(builder.b, builder.loc, element,
+                                  builder.lookup(destination), index);
+      });
     }
   };
   store(rowCopies, row);
@@ -215,10 +217,13 @@ void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
   Value first = math.constant(0);
   Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
   auto store = [&](ArrayRef<CopyOp> copies, Value element) {
-    for (CopyOp copy : copies)
+    for (CopyOp copy : copies) {
+      if (copy.getFrom() > 0)
+        continue;
       for (Value destination : copy.getDestinations())
         memref::StoreOp::create(builder.b, builder.loc, element,
                                 builder.lookup(destination), first);
+    }
   };
   store(scanCopies, zero);
   store(totalCopies, math.toI32(numRows));

@@ -12,6 +12,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -49,7 +50,8 @@ private:
   /// The row of blocks and the first column of this thread.
   std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
   /// The thread's points in a tile from `column` on.
-  SmallVector<SmallVector<Value>> emitPoints(ArrayRef<Value> row, Value column);
+  SmallVector<SmallVector<Value>>
+  emitPoints(SegmentOp segment, ArrayRef<Value> row, Value column);
 
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
@@ -178,7 +180,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
   Value columns = ports.lookupOrDefault(segment.getSizes().back());
   AffineExpr tiles =
-      b.getAffineSymbolExpr(0).ceilDiv(TargetModel::tileColumns(32));
+      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
   return toI32(affine::makeComposedAffineApply(
       b, loc(), AffineMap::get(0, 1, tiles), {columns}));
 }
@@ -211,15 +213,16 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
   Value column = arith::AddIOp::create(
       b, loc(),
       arith::MulIOp::create(b, loc(), toIndex(tile),
-                            index(TargetModel::tileColumns(32))),
+                            index(getTileShape(segment).columns)),
       arith::MulIOp::create(b, loc(), thread,
-                            index(TargetModel::vectorWidth(32))));
+                            index(getTileShape(segment).width)));
   return {row, column};
 }
 
-SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(ArrayRef<Value> row,
-                                                          Value column) {
-  int64_t step = TargetModel::blockSize * TargetModel::vectorWidth(32);
+SmallVector<SmallVector<Value>>
+KernelEmitter::emitPoints(SegmentOp segment, ArrayRef<Value> row,
+                          Value column) {
+  int64_t step = TargetModel::blockSize * getTileShape(segment).width;
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
@@ -234,8 +237,8 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   SmallVector<Value> outer;
   if (row)
     outer.push_back(row);
-  emitTile(b, segment, ports, emitPoints(outer, column),
-           TargetModel::vectorWidth(32));
+  emitTile(b, segment, ports, emitPoints(segment, outer, column),
+           getTileShape(segment).width);
 }
 
 std::pair<Value, SmallVector<Value>>
@@ -359,8 +362,8 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
             b, loc, expand.emitCount(builder, request), rest);
         scf::YieldOp::create(b, loc, count);
       });
-  emitTile(b, segment, ports, emitPoints(request, column),
-           TargetModel::vectorWidth(32),
+  emitTile(b, segment, ports, emitPoints(segment, request, column),
+           getTileShape(segment).width,
            RowRange{first, ifOp.getResult(0), isPadding});
 }
 

@@ -11,6 +11,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 namespace nsa {
@@ -106,7 +107,7 @@ static void lowerExpand(OpBuilder &b, SegmentOp segment,
 static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
                              const IRMapping &ports) {
   Location loc = segment.getLoc();
-  int64_t width = TargetModel::vectorWidth(32);
+  int64_t width = getTileShape(segment).width;
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc, ports, {});
   Value zero = constantIndex(b, loc, 0), one = constantIndex(b, loc, 1);
@@ -144,7 +145,7 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
 static void lowerTile(OpBuilder &b, SegmentOp segment,
                       const IRMapping &ports) {
   Location loc = segment.getLoc();
-  int64_t width = TargetModel::vectorWidth(32);
+  int64_t width = getTileShape(segment).width;
   SmallVector<Value> sizes = llvm::map_to_vector(
       segment.getSizes(),
       [&](Value size) { return ports.lookupOrDefault(size); });

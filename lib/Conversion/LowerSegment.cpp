@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -93,15 +94,43 @@ static void emitIf(ElementBuilder &builder, Value condition,
   body();
 }
 
+namespace {
+/// The columns of a destination that a copy writes.
+struct Columns {
+  int64_t from;
+  Value end;
+
+  /// Whether columns `first` to `last` are all among them.
+  Value contain(ElementBuilder &builder, Value first, Value last) const {
+    Value inside =
+        compare(builder, arith::CmpIPredicate::slt, last, end);
+    if (from == 0)
+      return inside;
+    Value after = compare(builder, arith::CmpIPredicate::sge, first,
+                          builder.constantIndex(from));
+    return arith::AndIOp::create(builder.b, builder.loc, after, inside);
+  }
+};
+} // namespace
+
+void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
+                       function_ref<void()> body) {
+  if (copy.getFrom() == 0)
+    return body();
+  emitIf(builder,
+         compare(builder, arith::CmpIPredicate::sge, index,
+                 builder.constantIndex(copy.getFrom())),
+         body);
+}
+
 /// Stores the lanes of `vector` that are columns, one by one.
 static void storeLanes(ElementBuilder &builder, Value vector,
-                       Value destination, ValueRange indices, Value columns,
-                       int64_t width) {
+                       Value destination, ValueRange indices,
+                       const Columns &columns, int64_t width) {
   SmallVector<Value> lane(indices);
   for (int64_t i = 0; i < width; ++i) {
     lane.back() = add(builder, indices.back(), i);
-    emitIf(builder,
-           compare(builder, arith::CmpIPredicate::slt, lane.back(), columns),
+    emitIf(builder, columns.contain(builder, lane.back(), lane.back()),
            [&] {
              Value element =
                  vector::ExtractOp::create(builder.b, builder.loc, vector, i);
@@ -113,26 +142,33 @@ static void storeLanes(ElementBuilder &builder, Value vector,
 
 /// Stores the lanes of `vector` that are columns: at once if all are and the
 /// destination's row is aligned.
-static void storeVector(ElementBuilder &builder, Value vector,
-                        Value destination, ValueRange indices, Value columns,
+static void storeVector(ElementBuilder &builder, Value vector, Value port,
+                        ValueRange indices, const Columns &columns,
                         int64_t width) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
+  Value destination = builder.lookup(port);
   Value isAligned =
-      width > 1 ? builder.isRowAligned(destination, indices, width) : Value();
+      width > 1 ? builder.isRowAligned(port, indices, width) : Value();
   if (!isAligned)
     return storeLanes(builder, vector, destination, indices, columns, width);
-  Value isFull = compare(builder, arith::CmpIPredicate::slt,
-                         add(builder, indices.back(), width - 1), columns);
+  Value last = add(builder, indices.back(), width - 1);
+  Value isFull = columns.contain(builder, indices.back(), last);
+  // Where every row is made of whole aligned vectors, there is nothing else.
+  std::optional<int64_t> end = getConstantIntValue(columns.end);
+  bool isWhole = end && *end % width == 0 && columns.from % width == 0 &&
+                 getConstantIntValue(isAligned) == 1;
   auto ifOp = scf::IfOp::create(
       b, loc, arith::AndIOp::create(b, loc, isFull, isAligned),
-      /*withElseRegion=*/true);
+      /*withElseRegion=*/!isWhole);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   auto type = cast<VectorType>(vector.getType());
   vector::StoreOp::create(
       b, loc, vector, destination, indices, /*nontemporal=*/false,
       llvm::MaybeAlign(width * type.getElementTypeBitWidth() / 8));
+  if (isWhole)
+    return;
   b.setInsertionPoint(ifOp.elseYield());
   storeLanes(builder, vector, destination, indices, columns, width);
 }
@@ -301,8 +337,8 @@ void TileEmitter::emitRowStores(ElementBuilder &builder, ValueRange indices,
     TileValue value = values.lookup(getRequestValue(copy.getValue()));
     emitIfLive(value, [&] {
       for (Value destination : copy.getDestinations())
-        storeVector(builder, value.vector, builder.lookup(destination),
-                    indices, columns, width);
+        storeVector(builder, value.vector, destination, indices,
+                    Columns{copy.getFrom(), columns}, width);
     });
   }
   for (CopyOp copy : pageCopies) {
@@ -368,9 +404,12 @@ void ScanSegment::emitStores(ElementBuilder &builder, ArrayRef<CopyOp> copies,
   });
   for (auto [number, value] : llvm::enumerate(values)) {
     CopyOp copy = copies[number];
-    for (Value destination : copy.getDestinations())
-      memref::StoreOp::create(builder.b, builder.loc, value,
-                              builder.lookup(destination), row);
+    auto store = [&, value = value] {
+      for (Value destination : copy.getDestinations())
+        memref::StoreOp::create(builder.b, builder.loc, value,
+                                builder.lookup(destination), row);
+    };
+    emitIfCopied(builder, copy, row, store);
   }
 }
 

@@ -39,6 +39,10 @@ void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
               llvm::ArrayRef<mlir::BlockArgument> ports,
               mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
 
+/// Emits `body` where `copy` writes element `index`: from its `from` on.
+void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
+                  llvm::function_ref<void()> body);
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//

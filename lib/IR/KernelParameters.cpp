@@ -18,6 +18,9 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
   SmallVector<int64_t> strides(tensor.getRank(), ShapedType::kDynamic);
   if (tensor.getRank() == 2)
     strides.back() = 1;
+  auto step = cast<StepOp>(port.getOwner()->getParentOp());
+  if (StridedLayoutAttr layout = step.getLayout(port))
+    strides.assign(layout.getStrides().begin(), layout.getStrides().end());
   return MemRefType::get(
       tensor.getShape(), tensor.getElementType(),
       StridedLayoutAttr::get(port.getContext(), /*offset=*/0, strides));

@@ -45,8 +45,13 @@ OpFoldResult nsa::getDimSize(OpBuilder &b, Location loc, Value value,
     return b.getIndexAttr(type.getDimSize(dim));
   if (auto port = dyn_cast<BlockArgument>(value)) {
     auto step = cast<StepOp>(port.getOwner()->getParentOp());
-    if (BlockArgument extent = step.getExtent(port, dim))
-      return extent;
+    if (BlockArgument extent = step.getExtent(port, dim)) {
+      int64_t offset = step.getExtentOffset(port, dim);
+      if (offset == 0)
+        return extent;
+      return affine::makeComposedFoldedAffineApply(
+          b, loc, b.getAffineSymbolExpr(0) + offset, OpFoldResult(extent));
+    }
     return tensor::DimOp::create(b, loc, value, dim).getResult();
   }
   auto reify = cast<ReifyRankedShapedTypeOpInterface>(value.getDefiningOp());

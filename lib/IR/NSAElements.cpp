@@ -46,8 +46,13 @@ Value ElementBuilder::size(OpFoldResult size) {
 Value ElementBuilder::dim(Value port, unsigned dim) {
   auto argument = cast<BlockArgument>(port);
   auto step = cast<StepOp>(argument.getOwner()->getParentOp());
-  if (BlockArgument extent = step.getExtent(argument, dim))
-    return lookup(extent);
+  if (BlockArgument extent = step.getExtent(argument, dim)) {
+    Value size = lookup(extent);
+    int64_t offset = step.getExtentOffset(argument, dim);
+    if (offset == 0)
+      return size;
+    return arith::AddIOp::create(b, loc, size, constantIndex(offset));
+  }
   return memref::DimOp::create(b, loc, lookup(port), dim);
 }
 
@@ -90,21 +95,33 @@ Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
   return vector::FromElementsOp::create(b, loc, type, lanes);
 }
 
-Value ElementBuilder::isRowAligned(Value memref, ValueRange indices,
+Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
                                    int64_t width) {
+  Value memref = lookup(port);
   auto type = cast<MemRefType>(memref.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
   if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
     return {};
   int64_t bytes = type.getElementTypeBitWidth() / 8;
+  // What the text says of the base and the row stride need not be looked at.
+  auto argument = cast<BlockArgument>(port);
+  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
+  bool isBaseAligned = step.getAlignment(argument) % (bytes * width) == 0;
+  bool areRowsAligned =
+      type.getRank() == 1 ||
+      (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
+  if (isBaseAligned && areRowsAligned)
+    return arith::ConstantIntOp::create(b, loc, 1, 1);
   Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
-  if (type.getRank() == 2) {
+  if (!areRowsAligned) {
     auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
     Value row = arith::MulIOp::create(b, loc, indices.front(),
                                       metadata.getStrides().front());
     row = arith::MulIOp::create(b, loc, row, constantIndex(bytes));
-    address = arith::AddIOp::create(b, loc, address, row);
+    address = isBaseAligned
+                  ? row
+                  : arith::AddIOp::create(b, loc, address, row).getResult();
   }
   Value low = arith::AndIOp::create(b, loc, address,
                                     constantIndex(bytes * width - 1));
@@ -149,7 +166,7 @@ static Value loadElements(ElementBuilder &builder, Value port,
         b, loc, VectorType::get(1, elementType), loadLane(indices));
   }
 
-  Value isAligned = builder.isRowAligned(memref, indices, width);
+  Value isAligned = builder.isRowAligned(port, indices, width);
   if (!isAligned)
     return builder.emitLanes(indices, width, loadLane);
   Value last = arith::AddIOp::create(b, loc, column,

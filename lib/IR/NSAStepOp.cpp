@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
+#include "nsa/IR/Metadata.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -24,6 +24,36 @@ BlockArgument StepOp::getExtent(BlockArgument port, unsigned dim) {
   return getBody().getArgument(extents[dim]);
 }
 
+int64_t StepOp::getExtentOffset(BlockArgument port, unsigned dim) {
+  std::optional<ArrayAttr> offsets = getExtentOffsets();
+  if (!offsets)
+    return 0;
+  auto list = cast<DenseI64ArrayAttr>((*offsets)[port.getArgNumber()]);
+  return dim < static_cast<size_t>(list.size()) ? list[dim] : 0;
+}
+
+/// What is known of the array behind a port; may be empty.
+static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
+  std::optional<ArrayAttr> attrs = step.getPortAttrs();
+  if (!attrs)
+    return DictionaryAttr::get(step.getContext());
+  return cast<DictionaryAttr>((*attrs)[port.getArgNumber()]);
+}
+
+static constexpr StringLiteral alignmentName = "alignment",
+                               layoutName = "layout";
+
+int64_t StepOp::getAlignment(BlockArgument port) {
+  if (auto alignment =
+          getPortAttrDict(*this, port).getAs<IntegerAttr>(alignmentName))
+    return alignment.getInt();
+  return cast<ShapedType>(port.getType()).getElementTypeBitWidth() / 8;
+}
+
+StridedLayoutAttr StepOp::getLayout(BlockArgument port) {
+  return getPortAttrDict(*this, port).getAs<StridedLayoutAttr>(layoutName);
+}
+
 void StepOp::getAsmBlockArgumentNames(Region &region,
                                       OpAsmSetValueNameFn setName) {
   for (BlockArgument port : region.getArguments())
@@ -39,7 +69,8 @@ namespace {
 struct ParsedPort {
   OpAsmParser::Argument argument;
   SmallVector<std::optional<OpAsmParser::UnresolvedOperand>> extents;
-  bool hasExtents = false;
+  SmallVector<int64_t> offsets;
+  NamedAttrList attrs;
 };
 } // namespace
 
@@ -51,15 +82,19 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   if (parser.parseArgument(port.argument))
     return failure();
   if (succeeded(parser.parseOptionalLSquare())) {
-    port.hasExtents = true;
     auto parseExtent = [&]() -> ParseResult {
       OpAsmParser::UnresolvedOperand &extent =
           port.extents.emplace_back().emplace();
+      int64_t &offset = port.offsets.emplace_back(0);
       if (succeeded(parser.parseOptionalQuestion())) {
         port.extents.back().reset();
         return success();
       }
-      return parser.parseOperand(extent, /*allowResultNumber=*/false);
+      if (parser.parseOperand(extent, /*allowResultNumber=*/false))
+        return failure();
+      if (succeeded(parser.parseOptionalPlus()))
+        return parser.parseInteger(offset);
+      return success();
     };
     if (parser.parseCommaSeparatedList(parseExtent) || parser.parseRSquare())
       return failure();
@@ -67,14 +102,15 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   if (parser.parseColon())
     return failure();
   SMLoc typeLoc = parser.getCurrentLocation();
-  if (parser.parseType(port.argument.type))
+  if (parser.parseType(port.argument.type) ||
+      parser.parseOptionalAttrDict(port.attrs))
     return failure();
   bool isOut = StepOp::isOut(port.argument.type);
   if (isOut != (direction == "out"))
     return parser.emitError(typeLoc)
            << "expected "
-           << (isOut ? "an 'out' port for a memref"
-                     : "an 'out' port to be a memref")
+           << (isOut ? "an 'out' port for a memref or a metadata_ref"
+                     : "an 'out' port to be a memref or a metadata_ref")
            << " but got '" << direction << "' with type "
            << port.argument.type;
   return success();
@@ -87,13 +123,14 @@ ParseResult StepOp::parse(OpAsmParser &parser, OperationState &result) {
                              result.attributes))
     return failure();
 
-  SmallVector<ParsedPort> ports;
+  SmallVector<ParsedPort, 0> ports;
   if (parser.parseCommaSeparatedList(
           OpAsmParser::Delimiter::Paren,
           [&] { return parsePort(parser, ports.emplace_back()); }))
     return failure();
 
-  SmallVector<Attribute> names, extents;
+  SmallVector<Attribute> names, extents, offsets, attrs;
+  bool hasOffsets = false, hasAttrs = false;
   SmallVector<OpAsmParser::Argument> arguments;
   for (ParsedPort &port : ports) {
     arguments.push_back(port.argument);
@@ -114,11 +151,21 @@ ParseResult StepOp::parse(OpAsmParser &parser, OperationState &result) {
       numbers.push_back(std::distance(ports.begin(), it));
     }
     extents.push_back(b.getDenseI64ArrayAttr(numbers));
+    offsets.push_back(b.getDenseI64ArrayAttr(port.offsets));
+    attrs.push_back(port.attrs.getDictionary(b.getContext()));
+    hasOffsets |= llvm::any_of(port.offsets, [](int64_t n) { return n != 0; });
+    hasAttrs |= !port.attrs.empty();
   }
   result.addAttribute(getPortNamesAttrName(result.name),
                       b.getArrayAttr(names));
   result.addAttribute(getExtentsAttrName(result.name),
                       b.getArrayAttr(extents));
+  if (hasOffsets)
+    result.addAttribute(getExtentOffsetsAttrName(result.name),
+                        b.getArrayAttr(offsets));
+  if (hasAttrs)
+    result.addAttribute(getPortAttrsAttrName(result.name),
+                        b.getArrayAttr(attrs));
 
   Region *body = result.addRegion();
   if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
@@ -139,20 +186,26 @@ void StepOp::print(OpAsmPrinter &p) {
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
     if (!extents.empty()) {
       p << '[';
-      llvm::interleaveComma(extents.asArrayRef(), p, [&](int64_t number) {
-        if (number < 0)
-          p << '?';
-        else
-          p << getBody().getArgument(number);
-      });
+      llvm::interleaveComma(
+          llvm::enumerate(extents.asArrayRef()), p, [&](auto extent) {
+            if (extent.value() < 0) {
+              p << '?';
+              return;
+            }
+            p << getBody().getArgument(extent.value());
+            if (int64_t offset = getExtentOffset(port, extent.index()))
+              p << " + " << offset;
+          });
       p << ']';
     }
     p << " : " << port.getType();
+    p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue());
   });
   p << ')';
   p.printOptionalAttrDictWithKeyword(
       (*this)->getAttrs(), {getSymNameAttrName(), getPortNamesAttrName(),
-                            getExtentsAttrName()});
+                            getExtentsAttrName(), getExtentOffsetsAttrName(),
+                            getPortAttrsAttrName()});
   p << ' ';
   p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
@@ -184,7 +237,7 @@ static bool isIdentifier(StringRef name) {
 }
 
 static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
-  if (type.isIndex())
+  if (type.isIndex() || isa<MetadataType>(type))
     return success();
   auto tensor = dyn_cast<RankedTensorType>(type);
   bool isElementType =
@@ -224,11 +277,21 @@ static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
 
 static LogicalResult verifyExtents(StepOp step, BlockArgument port,
                                    ArrayRef<int64_t> extents) {
-  if (extents.empty())
+  auto set = dyn_cast<MetadataType>(port.getType());
+  if (extents.empty() && !set)
     return success();
   StringRef name = step.getPortName(port);
+  if (set) {
+    unsigned count = getNumMetadataSizes(set.getMode());
+    if (extents.size() != count || llvm::is_contained(extents, -1))
+      return step.emitOpError() // (C4)
+             << "expected the " << count << " sizes of a "
+             << stringifyMetadataMode(set.getMode()) << " set on port '"
+             << name << "', but got " << extents.size();
+  }
   auto type = dyn_cast<RankedTensorType>(port.getType());
-  if (!type || static_cast<size_t>(type.getRank()) != extents.size())
+  if (!set &&
+      (!type || static_cast<size_t>(type.getRank()) != extents.size()))
     return step.emitOpError() // (C4)
            << "expected one extent for each dimension of port '" << name
            << "', but got " << extents.size() << " for " << port.getType();
@@ -240,12 +303,62 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
       return step.emitOpError() // (C4)
              << "expected extent " << dim << " of port '" << name
              << "' to be an index port";
-    if (!type.isDynamicDim(dim))
+    int64_t offset = step.getExtentOffset(port, dim);
+    if (offset < 0 || (set && offset != 0))
+      return step.emitOpError() // (C4)
+             << "expected extent " << dim << " of port '" << name << "' to add "
+             << (set ? "nothing" : "0 or more") << ", but got " << offset;
+    if (type && !type.isDynamicDim(dim))
       return step.emitOpError() // (C4)
              << "expected dimension " << dim << " of port '" << name
              << "' to be dynamic because it has an extent, but got " << type;
   }
   return success();
+}
+
+static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
+  StringRef name = step.getPortName(port);
+  auto type = dyn_cast<ShapedType>(port.getType());
+  for (NamedAttribute attr : getPortAttrDict(step, port)) {
+    bool isAlignment = attr.getName() == alignmentName;
+    if (!isAlignment && attr.getName() != layoutName)
+      return step.emitOpError() // (C7)
+             << "expected 'alignment' or 'layout' on port '" << name
+             << "', but got '" << attr.getName().getValue() << "'";
+    if (isAlignment) {
+      auto alignment = dyn_cast<IntegerAttr>(attr.getValue());
+      if (!type || !alignment || alignment.getInt() <= 0 ||
+          !llvm::isPowerOf2_64(alignment.getInt()) ||
+          alignment.getInt() * 8 < type.getElementTypeBitWidth() ||
+          alignment.getInt() > (1 << 20))
+        return step.emitOpError() // (C7)
+               << "expected the alignment of port '" << name
+               << "' to be a power of 2 from the size of an element to 2^20, "
+                  "but got "
+               << attr.getValue();
+      continue;
+    }
+    auto layout = dyn_cast<StridedLayoutAttr>(attr.getValue());
+    if (!isa<RankedTensorType>(port.getType()) || !layout ||
+        layout.getOffset() != 0 ||
+        layout.getStrides().size() != static_cast<size_t>(type.getRank()) ||
+        !llvm::all_of(layout.getStrides(),
+                      [](int64_t stride) {
+                        return ShapedType::isDynamic(stride) || stride > 0;
+                      }) ||
+        (type.getRank() == 2 && layout.getStrides().back() != 1))
+      return step.emitOpError() // (C7)
+             << "expected the layout of port '" << name
+             << "' to be strided, on a tensor, with a stride for each dimension, "
+                "no offset and, for rank 2, an inner stride of 1, but got "
+             << attr.getValue();
+  }
+  return success();
+}
+
+/// Whether `attr`, if there, has an entry for each port.
+static bool isPerPort(std::optional<ArrayAttr> attr, Block &block) {
+  return !attr || attr->size() == block.getNumArguments();
 }
 
 LogicalResult StepOp::verify() {
@@ -255,7 +368,9 @@ LogicalResult StepOp::verify() {
            << getSymName() << "'";
   Block &block = getBody().front();
   if (getPortNames().size() != block.getNumArguments() ||
-      getExtents().size() != block.getNumArguments())
+      getExtents().size() != block.getNumArguments() ||
+      !isPerPort(getExtentOffsets(), block) ||
+      !isPerPort(getPortAttrs(), block))
     return emitOpError() // (C1)
            << "expected " << block.getNumArguments()
            << " port names and lists of extents, one for each port, but got "
@@ -272,8 +387,11 @@ LogicalResult StepOp::verify() {
              << "expected port names to be unique, but got '" << name
              << "' twice";
     Type type = port.getType();
-    if (failed(isOut(type) ? verifyOut(*this, name, cast<MemRefType>(type))
-                           : verifyIn(*this, name, type)))
+    auto memref = dyn_cast<MemRefType>(type);
+    if (failed(memref        ? verifyOut(*this, name, memref)
+               : isOut(type) ? success()
+                             : verifyIn(*this, name, type)) ||
+        failed(verifyPortAttrs(*this, port)))
       return failure();
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
     if (failed(verifyExtents(*this, port, extents)))
@@ -284,21 +402,23 @@ LogicalResult StepOp::verify() {
 
 LogicalResult StepOp::verifyRegions() {
   for (Operation &op : getBody().front())
-    if (!isa<LaunchOp, CopyOp>(op) && !isValueOrSize(&op))
+    if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValueOrSize(&op))
       return op.emitOpError() // (C6)
              << "is not one of those that the body of a step holds: copies, "
                 "launches, nsa values and sizes";
-  DenseMap<Value, CopyOp> writers;
-  WalkResult result = walk([&](CopyOp copy) {
-    for (Value destination : copy.getDestinations()) {
+  DenseMap<Value, Operation *> writers;
+  WalkResult result = walk([&](Operation *copy) {
+    if (!isa<CopyOp, CopyMetadataOp>(copy))
+      return WalkResult::advance();
+    for (Value destination : copy->getOperands().drop_front()) {
       auto [it, inserted] = writers.try_emplace(destination, copy);
       if (inserted || it->second == copy)
         continue;
       InFlightDiagnostic diag = // (C5)
-          copy.emitOpError() << "writes to port '"
+          copy->emitOpError() << "writes to port '"
                              << getPortName(cast<BlockArgument>(destination))
                              << "', which another copy writes to";
-      diag.attachNote(it->second.getLoc()) << "the other copy is here";
+      diag.attachNote(it->second->getLoc()) << "the other copy is here";
       return WalkResult::interrupt();
     }
     return WalkResult::advance();

@@ -191,6 +191,12 @@ LogicalResult CopyOp::verify() {
   if (getDestinations().empty())
     return emitOpError("expected at least one destination"); // (C2)
   auto valueType = cast<ShapedType>(getValue().getType());
+  int64_t from = getFrom();
+  if (from < 0 || (from != 0 && valueType.getRank() != 1))
+    return emitOpError() // (C5)
+           << "expected 'from' to be 0 or more, and 0 unless the value has "
+              "rank 1, but got "
+           << from << " for " << valueType;
   llvm::SmallPtrSet<Value, 16> seen;
   for (Value destination : getDestinations()) {
     auto port = dyn_cast<BlockArgument>(destination);

@@ -10,6 +10,8 @@
 #include "Driver.h"
 #include "Error.h"
 
+#include <algorithm>
+
 using namespace nsa::runtime;
 
 namespace {
@@ -232,7 +234,10 @@ void Checker::takeSizes() {
       if (!spec.extents[dim])
         continue;
       int64_t size = *spec.extents[dim];
-      int64_t value = result.arrays[i].shape[dim];
+      // Too small for its constant, a dimension names 0, and `requires` says
+      // what is wrong with it.
+      int64_t value = std::max<int64_t>(
+          result.arrays[i].shape[dim] - spec.extentOffsets[dim], 0);
       if (value > maxSize || (found[size] != unsetSize && found[size] != value))
         disagree[size] = true;
       found[size] = value;
@@ -266,10 +271,13 @@ void nsa::runtime::failUnsetSize(const Manifest &manifest, int64_t sizeIndex,
     for (size_t dim = 0; dim != spec.extents.size(); ++dim)
       if (spec.extents[dim] == sizeIndex) {
         int64_t value = arrays[i].shape[dim];
-        if (value > maxSize)
-          checkSize(size, value);
+        int64_t offset = spec.extentOffsets[dim];
+        if (value - offset > maxSize)
+          checkSize(size, value - offset);
         seen += (seen.empty() ? "" : ", ") + spec.name + ".shape[" +
                 std::to_string(dim) + "] is " + std::to_string(value);
+        if (offset)
+          seen += " (" + size.name + " + " + std::to_string(offset) + ")";
       }
   }
   if (seen.empty())

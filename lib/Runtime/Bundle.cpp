@@ -34,11 +34,17 @@ static std::shared_ptr<const Step> loadStep(const fs::path &path) {
   std::string text = readFile(path);
   std::string image;
   try {
-    std::string ptx = Manifest::parse(text).ptx;
-    if (!ptx.empty())
-      image = readFile(path.parent_path() / ptx);
-    return std::make_shared<Step>(std::move(text), std::move(image), nullptr,
-                                  0);
+    Manifest manifest = Manifest::parse(text);
+    fs::path folder = path.parent_path();
+    if (!manifest.ptx.empty())
+      image = readFile(folder / manifest.ptx);
+    auto step = std::make_shared<Step>(std::move(text), std::move(image),
+                                       nullptr, 0);
+    if (!manifest.cubin.empty())
+      step->cubin = readFile(folder / manifest.cubin);
+    if (!manifest.host.empty())
+      step->loadHostLibrary(fs::absolute(folder / manifest.host).string());
+    return step;
   } catch (const StatusError &error) {
     if (error.status == NSA_IO)
       throw;

@@ -44,11 +44,17 @@ Manifest Parser::parse(const JsonReader &root) {
   manifest.step = root.member("step").string();
   if (auto chip = root.optionalMember("chip"))
     manifest.chip = chip->string();
-  if (auto ptx = root.optionalMember("ptx")) {
-    manifest.ptx = ptx->string();
-    if (manifest.ptx.empty() || manifest.ptx.find('/') != std::string::npos)
-      ptx->expected("the name of a file beside the manifest");
-  }
+  auto readFile = [&](const char *member, std::string &file) {
+    auto json = root.optionalMember(member);
+    if (!json)
+      return;
+    file = json->string();
+    if (file.empty() || file.find('/') != std::string::npos)
+      json->expected("the name of a file beside the manifest");
+  };
+  readFile("ptx", manifest.ptx);
+  readFile("cubin", manifest.cubin);
+  readFile("host", manifest.host);
 
   JsonReader arguments = root.member("arguments");
   for (size_t i = 0, e = arguments.size(); i != e; ++i)
@@ -128,6 +134,7 @@ void Parser::parseArgument(const JsonReader &json) {
   if (auto alignment = json.optionalMember("alignment"))
     argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
   argument.extents.resize(argument.shape.size());
+  argument.extentOffsets.resize(argument.shape.size());
   manifest.arguments.push_back(std::move(argument));
 }
 
@@ -144,7 +151,15 @@ void Parser::parseExtents(const JsonReader &json, ArgumentSpec &argument) {
     JsonReader extent = (*extents)[i];
     if (extent.isNull())
       continue;
-    int64_t size = argumentOf(extent, /*array=*/false);
+    // A name, or a name plus a constant.
+    bool isSum = extent.isArray();
+    if (isSum && (extent.size() != 3 || !extent[0].isString() ||
+                  extent[0].string() != "add"))
+      extent.expected("a size argument, [\"add\", a size argument, a constant] "
+                      "or null");
+    if (isSum)
+      argument.extentOffsets[i] = extent[2].integer(0, INT32_MAX, "a constant");
+    int64_t size = argumentOf(isSum ? extent[1] : extent, /*array=*/false);
     argument.extents[i] = manifest.arguments[size].sizeIndex;
   }
 }

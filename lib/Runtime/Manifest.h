@@ -45,6 +45,8 @@ struct ArgumentSpec {
   bool contiguous = false;
   /// Size arguments (by sizeIndex) that dimensions name.
   std::vector<std::optional<int64_t>> extents;
+  /// What is added to them.
+  std::vector<int64_t> extentOffsets;
   int64_t alignment = 1;
 
   bool isArray() const { return kind != ArgumentKind::Size; }
@@ -83,6 +85,8 @@ struct Manifest {
   std::string chip;
   /// The file name of the PTX beside the manifest, "" if there is none.
   std::string ptx;
+  /// The same for a cubin of `chip`, and for a shared library of host kernels.
+  std::string cubin, host;
   std::vector<ArgumentSpec> arguments;
   /// Of each size argument, its place in `arguments`.
   std::vector<int64_t> sizes;

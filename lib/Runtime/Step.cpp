@@ -7,7 +7,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "Step.h"
+#include "Driver.h"
 #include "Error.h"
+
+#include <cstdlib>
+#include <dlfcn.h>
 
 using namespace nsa::runtime;
 
@@ -31,7 +35,29 @@ Step::Step(std::string text, std::string image,
   }
 }
 
+void Step::loadHostLibrary(const std::string &path) {
+  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    hostError = dlerror();
+    return;
+  }
+  std::vector<nsa_host_fn> functions;
+  for (const std::string &name : kernelNames) {
+    std::string symbol = manifest.step + "." + name;
+    void *address = dlsym(library, symbol.c_str());
+    if (!address) {
+      hostError = path + ": no symbol '" + symbol + "'";
+      return;
+    }
+    functions.push_back(reinterpret_cast<nsa_host_fn>(address));
+  }
+  hostFunctions = std::move(functions);
+}
+
 const std::vector<nsa_host_fn> &Step::hostKernels() const {
+  if (!hasHostKernels() && !hostError.empty())
+    fail(NSA_NO_KERNEL, "step '", manifest.step,
+         "': its host kernels cannot be loaded: ", hostError);
   if (!hasHostKernels())
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "' has no host kernels, but its arrays are on the cpu: compile it for "
@@ -39,7 +65,22 @@ const std::vector<nsa_host_fn> &Step::hostKernels() const {
   return hostFunctions;
 }
 
+/// Whether a cubin for `chip` ("sm_90", "sm_90a") runs on a device: binaries
+/// run within a generation, from their own minor version on.
+static bool cubinRunsOn(const std::string &chip, int capability) {
+  if (chip.compare(0, 3, "sm_") != 0)
+    return false;
+  char *end;
+  long number = std::strtol(chip.c_str() + 3, &end, 10);
+  if (*end)
+    return number == capability;
+  return number / 10 == capability / 10 && number <= capability;
+}
+
 const DeviceModule &Step::deviceKernels(int device) const {
+  if (!cubin.empty() &&
+      (image.empty() || cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))
+    return loadDeviceModule(cubin, kernelNames, device, manifest.step);
   if (image.empty())
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "' has no PTX, but its arrays are on cuda:", device,

@@ -29,6 +29,13 @@ public:
   const Manifest manifest;
   const std::string manifestText;
   const std::string image;
+  /// For `manifest.chip`; preferred where it runs. Empty if there is none.
+  std::string cubin;
+
+  /// Takes host kernels from the shared library `path`, which stays loaded for
+  /// good. If it cannot be loaded, that is an error only where they are needed:
+  /// a bundle may come from a machine of another kind.
+  void loadHostLibrary(const std::string &path);
 
   bool hasHostKernels() const {
     return hostFunctions.size() == manifest.kernels.size();
@@ -40,6 +47,8 @@ public:
 private:
   std::vector<std::string> kernelNames;
   std::vector<nsa_host_fn> hostFunctions;
+  /// Why there are none.
+  std::string hostError;
 };
 
 /// The steps of a directory, by name.

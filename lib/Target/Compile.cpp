@@ -9,6 +9,7 @@
 #include "nsa/Target/Compile.h"
 
 #include "HostJIT.h"
+#include "HostObject.h"
 #include "Manifest.h"
 
 #include "nsa/Target/Pipelines.h"
@@ -42,6 +43,8 @@ struct CompileAccess {
   static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
                               StringRef chip);
   static LogicalResult addHostKernels(CompiledModule &result,
+                                      ModuleOp launches);
+  static LogicalResult addHostObjects(CompiledModule &result,
                                       ModuleOp launches);
 };
 } // namespace nsa
@@ -82,6 +85,25 @@ LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
         return failure();
       compiled.hostKernels.emplace_back(launch.getSymName().str(), kernel);
     }
+  }
+  return success();
+}
+
+/// An object for each step, so that a bundle's files belong to one step.
+LogicalResult CompileAccess::addHostObjects(CompiledModule &result,
+                                            ModuleOp launches) {
+  for (auto [compiled, step] :
+       llvm::zip_equal(result.compiledSteps, launches.getOps<StepOp>())) {
+    OwningOpRef<ModuleOp> module = ModuleOp::create(step.getLoc());
+    module->push_back(step->clone());
+    PassManager pm(module->getContext());
+    buildLaunchToLLVMPipeline(pm);
+    if (failed(pm.run(*module)))
+      return failure();
+    std::optional<std::string> object = emitHostObject(*module);
+    if (!object)
+      return failure();
+    compiled.hostObject = std::move(*object);
   }
   return success();
 }
@@ -131,12 +153,27 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
     if (failed(manifest))
       return nullptr;
     CompileAccess::steps(*result).push_back(
-        {step.getSymName().str(), std::move(*manifest), {}, {}});
+        {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
   }
   if (options.ptx &&
       failed(CompileAccess::addPTX(*result, *module, options.chip)))
     return nullptr;
   if (options.host && failed(CompileAccess::addHostKernels(*result, *module)))
     return nullptr;
+  if (options.hostObject &&
+      failed(CompileAccess::addHostObjects(*result, *module)))
+    return nullptr;
   return result;
+}
+
+std::string nsa::setManifestFile(std::string manifest, std::string_view key,
+                                 std::string_view file) {
+  // As text, so that members keep their order.
+  std::string member = "  \"" + std::string(key) + "\": ";
+  if (size_t at = manifest.find(member); at != std::string::npos)
+    manifest.erase(at, manifest.find('\n', at) + 1 - at);
+  if (!file.empty())
+    manifest.insert(manifest.find("  \"arguments\": ["),
+                    member + '"' + std::string(file) + "\",\n");
+  return manifest;
 }

@@ -9,6 +9,7 @@
 #include "Manifest.h"
 
 #include "nsa/IR/KernelParameters.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -155,16 +156,18 @@ void ManifestBuilder::addArgument(BlockArgument port) {
     else
       strideValues.push_back(nullptr);
     BlockArgument extent = step.getExtent(port, dim);
-    if (extent)
-      extents.push_back(getName(extent));
-    else
+    if (!extent)
       extents.push_back(nullptr);
+    else if (int64_t offset = step.getExtentOffset(port, dim))
+      extents.push_back(json::Array{"add", getName(extent), offset});
+    else
+      extents.push_back(getName(extent));
   }
   addDims("shape", shape);
   addDims("strides", strideValues);
   if (!isOut)
     addDims("extents", extents);
-  j.attribute("alignment", bits / 8);
+  j.attribute("alignment", step.getAlignment(port));
   j.objectEnd();
 }
 
@@ -185,9 +188,12 @@ LogicalResult ManifestBuilder::addRequirements() {
   for (BlockArgument port : step.getBody().getArguments())
     if (auto type = dyn_cast<RankedTensorType>(port.getType()))
       for (int64_t dim = 0; dim < type.getRank(); ++dim)
-        if (BlockArgument extent = step.getExtent(port, dim))
-          if (failed(addRequirement(port, dim, extent)))
+        if (step.getExtent(port, dim)) {
+          OpBuilder b = OpBuilder::atBlockBegin(&step.getBody().front());
+          if (failed(addRequirement(port, dim,
+                                    getDimSize(b, step.getLoc(), port, dim))))
             return failure();
+        }
 
   WalkResult result = step.walk([&](CopyOp copy) {
     OpBuilder b(copy);
@@ -220,7 +226,7 @@ LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
     if (failed(size))
       return failure();
     columns = *size;
-    tile[1] = TargetModel::tileColumns(32);
+    tile[1] = getTileShape(segment).columns;
   }
   j.object([&] {
     j.attribute("rows", rows);

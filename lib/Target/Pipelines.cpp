@@ -29,6 +29,7 @@ using namespace nsa;
 
 void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   OpPassManager &step = pm.nest<StepOp>();
+  step.addPass(createExpandMetadataSets());
   step.addPass(createCanonicalizerPass());
   if (!fuse) {
     step.addPass(createFormLaunches({/*perCopy=*/false, guards}));

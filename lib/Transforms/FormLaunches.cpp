@@ -108,7 +108,7 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   for (Operation *op : slice)
     b.clone(*op, mapping);
   CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()),
-                 destinations);
+                 destinations, copy.getFrom());
   return launch;
 }
 

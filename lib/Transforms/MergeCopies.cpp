@@ -23,11 +23,11 @@ struct MergeCopies : public nsa::impl::MergeCopiesBase<MergeCopies> {
   void runOnOperation() override {
     // Copies write to different ports (StepOp C5) and read values only, so any
     // order is right; the first copy's place keeps the text readable.
-    llvm::MapVector<Value, SmallVector<CopyOp>> copies;
+    llvm::MapVector<std::pair<Value, int64_t>, SmallVector<CopyOp>> copies;
     for (CopyOp copy : getOperation().getBody().getOps<CopyOp>())
-      copies[copy.getValue()].push_back(copy);
+      copies[{copy.getValue(), copy.getFrom()}].push_back(copy);
 
-    for (auto &[value, group] : copies) {
+    for (auto &[key, group] : copies) {
       CopyOp first = group.front();
       if (group.size() == 1)
         continue;

@@ -1,7 +1,13 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Steps by their text: compiled once per process, or found in saved bundles.
+"""Steps by their text: compiled once, then found again.
+
+In a process a step is made once. Between processes, compiled bundles are kept in
+``NSA_CACHE_DIR`` (default ``$XDG_CACHE_HOME/nsa`` or ``~/.cache/nsa``; empty: nowhere),
+each in a directory named after everything that it depends on: the text, the target, the
+chip, the options, the versions of nsa and LLVM, and the compiler's own file. A bundle
+appears there whole or not at all; a directory that cannot be written is left alone.
 
 Where there is no compiler, a step comes from a bundle that was saved under the key of
 its text and options in one of the directories of ``NSA_BUNDLE_PATH`` (separated as in
@@ -10,11 +16,18 @@ its text and options in one of the directories of ``NSA_BUNDLE_PATH`` (separated
 
 import hashlib
 import json
+import logging
 import os
+import platform
+import shutil
+import tempfile
 import threading
 
+from . import _compile, _nsa_runtime
 from ._compile import DEFAULT_CHIP, CompileError, compile, has_compiler
 from ._module import load
+
+logger = logging.getLogger("nsa")
 
 _lock = threading.Lock()
 _steps = {}
@@ -51,9 +64,89 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False):
     return step
 
 
+# ----------------------------------------------------------------------------
+# On disk
+# ----------------------------------------------------------------------------
+
+
+def cache_directory():
+    """Where compiled bundles are kept, or None."""
+    directory = os.environ.get("NSA_CACHE_DIR")
+    if directory is not None:
+        return directory or None
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(home, "nsa") if os.path.isabs(home) else None
+
+
+_fingerprint = None
+
+
+def compiler_fingerprint():
+    """What the compiler is: versions, and its file as it is on the disk."""
+    global _fingerprint
+    if _fingerprint is None:
+        compiler = _compile._nsa_compiler
+        status = os.stat(compiler.__file__)
+        _fingerprint = {
+            **compiler.versions,
+            "schema": _nsa_runtime.manifest_schema,
+            "file": [status.st_size, status.st_mtime_ns],
+            "machine": platform.machine(),
+        }
+    return _fingerprint
+
+
+def cache_key(text, target, chip, fuse, guards):
+    """The name of a bundle's directory in the cache."""
+    facts = {
+        "bundle": bundle_key(text, chip, fuse, guards),
+        "target": target,
+        "compiler": compiler_fingerprint(),
+    }
+    content = json.dumps(facts, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _find(path, name):
+    """The step of a bundle in the cache, or None. What is broken is as good as missing."""
+    try:
+        return load(path)[name] if os.path.isdir(path) else None
+    except (OSError, ValueError, KeyError) as error:
+        logger.debug("%s: not used: %s", path, error)
+        return None
+
+
+def _keep(module, path):
+    """Puts a module's bundle at `path`, whole; says so at most in the log."""
+    parent = os.path.dirname(path)
+    temporary = None
+    try:
+        os.makedirs(parent, exist_ok=True)
+        temporary = tempfile.mkdtemp(prefix=".new-", dir=parent)
+        module.save(temporary)
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, path)
+        temporary = None
+    except (OSError, ValueError, RuntimeError) as error:
+        # Read-only homes, full disks, another process that was first, no linker.
+        logger.debug("%s: not kept: %s", path, error)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _make(name, text, target, chip, fuse, guards):
     if has_compiler():
-        return compile(text, target, chip, fuse, guards)[name]
+        directory = cache_directory()
+        if directory is None:
+            return compile(text, target, chip, fuse, guards)[name]
+        path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
+        step = _find(path, name)
+        if step is None:
+            module = compile(text, target, chip, fuse, guards)
+            _keep(module, path)
+            step = module[name]
+        return step
     if target != "cuda":
         raise CompileError(
             f"step {name!r} needs the compiler for CPU arrays, and this installation of "

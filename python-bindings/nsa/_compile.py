@@ -96,4 +96,20 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         (chip or DEFAULT_CHIP) if target == "cuda" else "the host",
         1e3 * (time.perf_counter() - start),
     )
-    return Module(steps)
+    return Module(
+        steps,
+        (lambda: host_libraries(text, name, fuse, guards)) if target == "cpu" else None,
+    )
+
+
+def host_libraries(text, name="<string>", fuse=True, guards=False):
+    """[(step, manifest, shared library)] of the host kernels of `text`.
+
+    Raises ``RuntimeError`` if there is no linker, ``CompileError`` as ``compile`` does.
+    """
+    module, diagnostics = _nsa_compiler.compile(
+        text, name, fuse=fuse, guards=guards, ptx=False, host_object=True
+    )
+    if module is None:
+        raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
+    return _nsa_compiler.host_libraries(module)

@@ -22,8 +22,9 @@ def _signature(step):
     the size of the dimensions that name it.
     """
     arguments = json.loads(step.manifest)["arguments"]
+    # A dimension names a size, or ["add", size, constant].
     named = {
-        extent
+        extent if isinstance(extent, str) else extent[1]
         for argument in arguments
         for extent in argument.get("extents") or []
         if extent is not None
@@ -61,8 +62,10 @@ Step.__repr__ = _repr
 class Module:
     """Steps by name: ``module["decode_replay"]``, iteration over names, ``len``."""
 
-    def __init__(self, steps):
+    def __init__(self, steps, libraries=None):
         self._steps = {step.name: step for step in steps}
+        # Of host kernels: makes [(step, manifest, shared library)].
+        self._libraries = libraries
 
     def __getitem__(self, name):
         try:
@@ -95,10 +98,19 @@ class Module:
     def save(self, directory):
         """Writes ``NAME.json`` and ``NAME.ptx`` of every step into `directory`.
 
-        The directory is made if it is missing. ``nsa.load`` and libnsa_runtime read it
-        back, with no compiler. Raises ``ValueError`` for a step that has no PTX: host
-        kernels live in this process alone. Raises ``OSError`` if a file cannot be written.
+        Of a module that was compiled for the host, ``NAME.json`` and ``NAME.so``, linked
+        by a C compiler or a linker from ``PATH``. The directory is made if it is missing.
+        ``nsa.load`` and libnsa_runtime read it back, with no compiler. Raises
+        ``ValueError`` for a step with neither PTX nor a text to compile again,
+        ``RuntimeError`` without a linker, ``OSError`` if a file cannot be written.
         """
+        if self._libraries is not None:
+            libraries = self._libraries()
+            os.makedirs(directory, exist_ok=True)
+            for name, manifest, library in libraries:
+                _write(directory, f"{name}.so", library)
+                _write(directory, f"{name}.json", manifest)
+            return
         for step in self.values():
             if step.ptx is None:
                 raise ValueError(

@@ -8,10 +8,10 @@ milliseconds) and is cached; see ``NSA_BUNDLE_PATH`` in ``nsa._cache`` for insta
 without the compiler.
 """
 
-from . import _nsa_runtime, steps
+from . import _metadata, _nsa_runtime, steps
 from ._cache import get_step
 
-__all__ = ["expand_seqlens", "replay_metadata"]
+__all__ = ["copy_metadata", "expand_seqlens", "replay_metadata"]
 
 _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 _CUDA = (2, 13)
@@ -27,6 +27,89 @@ _ROW_FIELDS = {
 
 # What a text depends on -> its step; a text need not be written twice.
 _replays = {}
+
+
+# (mode, the source's fields, those of each destination) -> _Copy
+_copies = {}
+
+
+class _Copy:
+    """A copy between sets of these fields: which arrays it takes, and what runs it."""
+
+    def __init__(self, mode, source, destinations):
+        used = {field for fields in destinations for field in fields}
+        self.source = [f for f in source if f in used or f not in _metadata.FIELDS]
+        self.sizes = _metadata.sizes_of(mode)
+        name = f"copy_{mode}"
+        # Wrong fields are to be reported as they came.
+        checked = steps.copy_metadata(mode, source, destinations, name)
+        self.text = (
+            checked
+            if len(self.source) == len(source)
+            else steps.copy_metadata(mode, self.source, destinations, name)
+        )
+        arrays = [f"src_{field}" for field in self.source]
+        for number, fields in enumerate(destinations):
+            arrays += [steps.port(number, field) for field in fields]
+        self.call = _nsa_runtime.Caller(
+            lambda target: get_step(name, self.text, target), tuple(arrays), self.sizes
+        )
+
+
+def copy_metadata(
+    src,
+    dsts,
+    mode="decode",
+    *,
+    bs=None,
+    max_len=None,
+    max_seqlen_k=None,
+    seqlens_expanded_size=None,
+    stream=None,
+):
+    """Copies precomputed metadata of one set to every destination, in one launch.
+
+    `src`: a dict, field name -> int32 array. `dsts`: a list of such dicts, each with any
+    of the source's fields. With m = `seqlens_expanded_size` (bs in decode), rows = the
+    rows of the source's own table (bs in decode) and columns = `max_len` in decode, else
+    `max_seqlen_k`, these elements are copied, and no others are written:
+
+    ===================  =================================
+    field                elements
+    ===================  =================================
+    cache_seqlens        [0 : bs]
+    cu_seqlens_k         [1 : bs + 1]
+    seqlens_expanded     [0 : m], not in decode
+    nsa_cache_seqlens    [0 : m]
+    nsa_cu_seqlens_k     [1 : m + 1]
+    page_table_1         [0 : rows, 0 : columns]
+    real_page_table      [0 : rows, the source's columns]
+    flashmla_num_splits  [0 : m + 1]
+    flashmla_metadata    all of the source
+    ===================  =================================
+
+    Vectors may have any stride, tables any row stride; flashmla_metadata may have any
+    number of dimensions and is contiguous. A size that is left out is what the source's
+    arrays say. `mode`: ``"decode"``, ``"target_verify"`` or ``"draft_extend"``. `stream` as
+    in ``Step.__call__``.
+
+    Destinations overlap neither the source nor each other, except as the very same view of
+    one field. Raises ``ValueError`` or ``TypeError`` that names the argument
+    (``src_<field>``, ``b<i>_<field>``), what was expected and what came, and writes nothing
+    then; ``CompileError`` if the step can neither be compiled nor found.
+    """
+    key = (mode, tuple(src), *map(tuple, dsts))
+    copy = _copies.get(key)
+    if copy is None:
+        copy = _copies[key] = _Copy(mode, key[1], key[2:])
+    arrays = [src[field] for field in copy.source]
+    for destination in dsts:
+        arrays += destination.values()
+    if mode == "decode":
+        sizes = (bs, max_len)
+    else:
+        sizes = (bs, max_seqlen_k, seqlens_expanded_size)
+    copy.call(arrays, sizes, stream)
 
 
 def _describe(argument, array):

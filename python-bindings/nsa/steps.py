@@ -10,10 +10,13 @@ as a key.
 
 import re
 
+from . import _metadata
+
 __all__ = [
     "DECODE_FIELDS",
     "FIELDS",
     "MODES",
+    "copy_metadata",
     "decode_replay",
     "expand_seqlens",
     "port",
@@ -51,6 +54,17 @@ def port(backend, field):
 def port_names(text):
     """The names of the ports of a step."""
     return re.findall(r"(?:in|out) %(\w+)", text)
+
+def copy_metadata(mode, source, destinations, name=None):
+    """The text of a step that copies one metadata set to many.
+
+    `mode`: decode, target_verify or draft_extend. `source`: the names of the source's
+    fields; `destinations`: for each destination the names of its own, all of which the
+    source has. Ports: sizes bs and max_len, or outside of decode bs, max_seqlen_k and
+    seqlens_expanded_size; in ``src_<field>``, out ``b<i>_<field>``, for the fields that a
+    destination has. Raises ``ValueError`` for what cannot be written down.
+    """
+    return _metadata.copy_text(mode, source, destinations, name or f"copy_{mode}")
 
 
 class _Text:

@@ -38,6 +38,9 @@ class _Arrays:
 
 
 class CupyArrays(_Arrays):
+    # CuPy 14 divides a stride by an unsigned item size when it exports an array.
+    negative_strides = False
+
     def __init__(self) -> None:
         import cupy
 
@@ -57,6 +60,14 @@ class CupyArrays(_Arrays):
         start = storage.data + (self.margin + placement.first) * size
         strides = tuple(stride * size for stride in placement.strides)
         return self.cupy.ndarray(placement.shape, storage.dtype, start, strides=strides)
+
+    def view_of(
+        self, array: Any, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Any:
+        size = array.dtype.itemsize
+        return self.cupy.ndarray(
+            shape, array.dtype, array.data, strides=tuple(s * size for s in strides)
+        )
 
     def empty(self, count: int) -> Any:
         return self.cupy.empty(count, np.int32)
@@ -109,6 +120,11 @@ class TorchArrays(_Arrays):
     def view(self, storage: Any, placement: Placement) -> Any:
         start = self.margin + placement.first
         return storage.as_strided(placement.shape, placement.strides, start)
+
+    def view_of(
+        self, array: Any, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> Any:
+        return array.as_strided(shape, strides)
 
     def empty(self, count: int) -> Any:
         return self.torch.empty(count, dtype=self.torch.int32, device="cuda")

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Target/Compile.h"
+#include "nsa/Target/Toolchain.h"
 
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
@@ -19,7 +20,7 @@
 namespace cl = llvm::cl;
 
 namespace {
-enum class Emit { PTX, Manifest, Header };
+enum class Emit { PTX, Manifest, Header, Cubin, Host };
 } // namespace
 
 static cl::OptionCategory category("nsa-compile options");
@@ -34,11 +35,16 @@ static cl::opt<std::string> chip("chip", cl::init("sm_80"),
                                  cl::desc("The GPU to compile for"),
                                  cl::value_desc("sm_NN"), cl::cat(category));
 static cl::list<Emit> emits(
-    "emit", cl::CommaSeparated, cl::desc("What to write (default: all)"),
+    "emit", cl::CommaSeparated, cl::desc("What to write (default: ptx,header,manifest)"),
     cl::values(clEnumValN(Emit::PTX, "ptx", "NAME.ptx, the kernels"),
                clEnumValN(Emit::Header, "header", "NAME.h, to embed them"),
                clEnumValN(Emit::Manifest, "manifest",
-                          "NAME.json, for launchers")),
+                          "NAME.json, for launchers"),
+               clEnumValN(Emit::Cubin, "cubin",
+                          "NAME.cubin, assembled for the chip (needs ptxas)"),
+               clEnumValN(Emit::Host, "host",
+                          "NAME.o and NAME.so, the kernels for this machine's "
+                          "processor (needs a linker)")),
     cl::cat(category));
 static cl::opt<bool> guards("guards",
                             cl::desc("Check every access in the kernels"),
@@ -118,7 +124,8 @@ int main(int argc, char **argv) {
   cl::ParseCommandLineOptions(
       argc, argv,
       "Compiles nsa steps to bundles: for each step NAME the kernels as\n"
-      "NAME.ptx, the manifest NAME.json and the header NAME.h\n");
+      "NAME.ptx, the manifest NAME.json and the header NAME.h; with --emit\n"
+      "also a cubin, and the kernels for the host\n");
 
   auto buffer = llvm::MemoryBuffer::getFileOrSTDIN(input, /*IsText=*/true);
   if (!buffer)
@@ -128,6 +135,7 @@ int main(int argc, char **argv) {
   options.chip = chip;
   options.fuse = !noFuse;
   options.guards = guards;
+  options.hostObject = llvm::is_contained(emits, Emit::Host);
   std::string diagnostics;
   std::unique_ptr<nsa::CompiledModule> module = nsa::compile(
       std::string_view((*buffer)->getBuffer()),
@@ -138,23 +146,51 @@ int main(int argc, char **argv) {
     return 1;
 
   auto wants = [&](Emit emit) {
-    return emits.empty() || llvm::is_contained(emits, emit);
+    bool byDefault = emit != Emit::Cubin && emit != Emit::Host;
+    return emits.empty() ? byDefault : llvm::is_contained(emits, emit);
   };
   std::vector<OutputFile> files;
   for (const nsa::CompiledStep &step : module->steps()) {
     llvm::SmallString<128> path(outputFolder);
     llvm::sys::path::append(path, step.name);
     std::string base = path.str().str();
+    std::string manifest = step.manifest, error;
+    size_t cubinBytes = 0;
+    if (wants(Emit::Host)) {
+      auto library = nsa::linkSharedLibrary(step.hostObject, error);
+      if (!library)
+        return fail(error);
+      manifest = nsa::setManifestFile(manifest, "host", step.name + ".so");
+      files.push_back({base + ".o", step.hostObject, {}});
+      files.push_back({base + ".so", std::move(*library), {}});
+    }
+    if (wants(Emit::Cubin)) {
+      auto cubin = nsa::assemblePTX(step.ptx, options.chip, error);
+      if (!cubin)
+        return fail(error);
+      cubinBytes = cubin->size();
+      manifest = nsa::setManifestFile(manifest, "cubin", step.name + ".cubin");
+      files.push_back({base + ".cubin", std::move(*cubin), {}});
+    }
+    if (!wants(Emit::PTX))
+      manifest = nsa::setManifestFile(manifest, "ptx", "");
     if (wants(Emit::PTX))
       files.push_back({base + ".ptx", step.ptx, {}});
     if (wants(Emit::Manifest))
-      files.push_back({base + ".json", step.manifest, {}});
+      files.push_back({base + ".json", manifest, {}});
     if (wants(Emit::Header))
       files.push_back({base + ".h", nsa::emitHeader(step), {}});
-    if (stats)
+    if (stats) {
       llvm::outs() << step.name << ": "
                    << llvm::StringRef(step.ptx).count(".entry")
-                   << " kernel(s), " << step.ptx.size() << " bytes of PTX\n";
+                   << " kernel(s), " << step.ptx.size() << " bytes of PTX";
+      if (cubinBytes)
+        llvm::outs() << ", " << cubinBytes << " bytes of cubin";
+      if (!step.hostObject.empty())
+        llvm::outs() << ", " << step.hostObject.size()
+                     << " bytes of host object";
+      llvm::outs() << '\n';
+    }
   }
 
   if (std::error_code code =

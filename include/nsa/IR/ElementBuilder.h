@@ -56,11 +56,12 @@ public:
   /// The number of elements in dimension `dim` of the array behind a port.
   mlir::Value dim(mlir::Value port, unsigned dim);
 
-  /// Whether the `width` elements of a memref at the start of the row that
-  /// `indices` lie in are aligned for one vector access. The innermost index
-  /// itself must be a multiple of `width`. Null if they never can be (an inner
-  /// stride other than 1).
-  mlir::Value isRowAligned(mlir::Value memref, mlir::ValueRange indices,
+  /// Whether the `width` elements of a port's array at the start of the row that
+  /// `indices` lie in are aligned for one vector access: a constant where the
+  /// text says so, else a look at the address. The innermost index itself must
+  /// be a multiple of `width`. Null if they never can be (an inner stride other
+  /// than 1).
+  mlir::Value isRowAligned(mlir::Value port, mlir::ValueRange indices,
                            int64_t width);
 
   mlir::Value constantIndex(int64_t value);

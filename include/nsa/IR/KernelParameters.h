@@ -35,7 +35,8 @@ struct KernelParameter {
 };
 
 /// The memref type that a kernel sees for a port: that of an `out` port, or for
-/// an `in` port the most general layout that ports accept.
+/// an `in` port the layout that it states, else the most general one that ports
+/// accept.
 mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 
 /// The parameters of a kernel that uses `ports`, in the order in which they are

@@ -11,6 +11,7 @@
 
 include "nsa/IR/NSADialect.td"
 include "nsa/IR/NSAInterfaces.td"
+include "nsa/IR/NSATypes.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpAsmInterface.td"
@@ -75,16 +76,30 @@ def NSA_StepOp : NSA_Op<"step", [
     ```
     step ::= `nsa.step` @name `(` port (`,` port)* `)` attr-dict? region
     port ::= (`in` | `out`) %name (`[` extent (`,` extent)* `]`)? `:` type
-    extent ::= %size-port | `?`
+             dictionary-attribute?
+    extent ::= %size-port (`+` integer)? | `?`
     ```
 
     An `in` port is an `index`, a size that the host knows at launch, or a
     tensor, an immutable array in device memory. The array behind a 1-D tensor
     may have any stride, that behind a 2-D tensor any row stride and an inner
     stride of 1. An extent `[%bs]` says that the port is the first `%bs`
-    elements of its array; without one it is the whole array. An `out` port is
+    elements of its array, `[%bs + 1]` one more; without one it is the whole
+    array. An `out` port is
     a memref; its type says which layouts it accepts, with MLIR's meaning:
     `memref<?xi32>` is contiguous, `memref<?xi32, strided<[?]>>` has any stride.
+
+    What is known of the array behind a port specialises the kernels, and the
+    host checks it: `{alignment = 16}` is a number of bytes that divides the
+    base address; `{layout = strided<[4096, 1]>}` states the strides behind an
+    `in` port, as the type does for an `out` port.
+
+    A port may also be a whole set of metadata fields: `!nsa.metadata` is one
+    that is read, `!nsa.metadata_ref` one that is written.
+    `nsa-expand-metadata-sets` turns `%b0` into `%b0_cache_seqlens`,
+    `%b0_page_table_1` and so on. The extents of an `in` set are its sizes:
+    `[%bs, %max_len]` in decode, else
+    `[%bs, %max_seqlen_k, %seqlens_expanded_size]`.
 
     With `attributes {guards}`, kernels check the indices of every access
     against the array's sizes and stop at a wrong one. Kernels need no guards to
@@ -104,22 +119,32 @@ def NSA_StepOp : NSA_Op<"step", [
 
     - (C1) The step and its ports have names that are C identifiers (not
       keywords of C or C++); no two ports have the same.
-    - (C2) An `in` port is an `index` or a tensor of rank 1 or 2 of `i32` or
-      `i64`.
-    - (C3) An `out` port is a memref of rank 1 or 2 of `i32`, in the default
+    - (C2) An `in` port is an `index`, a set, or a tensor of rank 1 or 2 of
+      `i32` or `i64`.
+    - (C3) An `out` port is a set or a memref of rank 1 or 2 of `i32`, in the default
       memory space, with a strided layout without offset, strides that are
       positive or dynamic, and an inner stride of 1 if its rank is 2.
     - (C4) Extents, one for each dimension, stand on tensors; each names an
-      `index` port and belongs to a dynamic dimension.
+      `index` port, adds a constant of 0 or more, and belongs to a dynamic
+      dimension. On an `in` set stand all of its sizes.
     - (C5) No `out` port is the destination of two copies.
     - (C6) The body holds copies, launches, value operations of this dialect,
       and operations without effects that compute sizes (no tensors).
+    - (C7) An `alignment` is a power of 2, at least the element's size, and
+      stands on an array; a `layout` stands on a tensor, has a stride for each
+      dimension, positive or dynamic, an inner one of 1 if the rank is 2, and no
+      offset.
   }];
 
   // extents[p][d] is the number of the port that gives the size of dimension d
-  // of port p, or -1. Empty for a port without extents.
+  // of port p, or -1. Empty for a port without extents. extent_offsets, of the
+  // same form, has what is added; port_attrs what is known of the arrays. Both
+  // are missing where there is nothing to say.
   let arguments = (ins SymbolNameAttr:$sym_name, StrArrayAttr:$port_names,
                        TypedArrayAttrBase<DenseI64ArrayAttr, "extents">:$extents,
+                       OptionalAttr<TypedArrayAttrBase<
+                           DenseI64ArrayAttr, "offsets">>:$extent_offsets,
+                       OptionalAttr<DictArrayAttr>:$port_attrs,
                        UnitAttr:$guards);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -136,9 +161,16 @@ def NSA_StepOp : NSA_Op<"step", [
     /// The `index` port that gives the size of dimension `dim` of `port`, or
     /// null if the whole array is used.
     ::mlir::BlockArgument getExtent(::mlir::BlockArgument port, unsigned dim);
+    /// What is added to `getExtent`.
+    int64_t getExtentOffset(::mlir::BlockArgument port, unsigned dim);
+    /// Bytes that divide the base address of the array behind `port`; at least
+    /// the size of an element.
+    int64_t getAlignment(::mlir::BlockArgument port);
+    /// The layout that an `in` port states, or null.
+    ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
     /// Whether a port of this type is written.
     static bool isOut(::mlir::Type type) {
-      return ::llvm::isa<::mlir::MemRefType>(type);
+      return ::llvm::isa<::mlir::MemRefType, MetadataRefType>(type);
     }
     /// The launches, in order. Empty before launches are formed.
     auto getLaunches() { return getBody().getOps<LaunchOp>(); }
@@ -478,14 +510,17 @@ def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterf
   let description = [{
     Writes every element of `value`, a computed value or an `in` port, to the
     same indices of each destination. The rest of a larger destination is left
-    untouched. That a destination is large enough is checked by the host before
-    the launch, where the types leave it open.
+    untouched, and so are, with `from`, the elements before that index: element 0
+    of a cumulative sum is 0 since it was allocated. That a destination is large
+    enough is checked by the host before the launch, where the types leave it
+    open.
 
     Example:
 
     ```mlir
     nsa.copy %len to %b0_cache_seqlens, %b1_cache_seqlens
         : tensor<?xi32> to memref<?xi32>, memref<?xi32, strided<[?]>>
+    nsa.copy %cu from 1 to %b0_cu_seqlens_k : tensor<?xi32> to memref<?xi32>
     ```
 
     Constraints:
@@ -494,10 +529,52 @@ def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterf
     - (C2) There is at least one destination, and none stands twice.
     - (C3) Every destination has the rank of `value`.
     - (C4) No static size of a destination is smaller than that of `value`.
+    - (C5) `from` is 0 or more, and 0 unless `value` has rank 1.
   }];
-  let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations);
+  let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations,
+                       DefaultValuedAttr<I64Attr, "0">:$from);
   let assemblyFormat = [{
-    $value `to` $destinations attr-dict `:` type($value) `to` type($destinations)
+    $value (`from` $from^)? `to` $destinations attr-dict `:`
+    type($value) `to` type($destinations)
+  }];
+  let hasVerifier = 1;
+}
+
+def NSA_CopyMetadataOp : NSA_Op<"copy_metadata", [
+    HasParent<"StepOp">, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>
+  ]> {
+  let summary = "Copies a set of metadata fields to the sets of some backends";
+  let description = [{
+    Every field that a destination has is copied there from the source's field
+    of that name. How many elements that are follows from the mode and the sizes
+    of the source; see `!nsa.metadata`. Element 0 of the cumulative sums is not
+    written. `nsa-expand-metadata-sets` makes `nsa.copy` operations of it.
+
+    Example:
+
+    ```mlir
+    nsa.step @copy(in %bs : index, in %max_len : index,
+                   in %src[%bs, %max_len] : !nsa.metadata<decode, [real_page_table]>,
+                   out %b0 : !nsa.metadata_ref<decode, [real_page_table]>,
+                   out %b1 : !nsa.metadata_ref<decode>) {
+      nsa.copy_metadata %src to %b0, %b1
+          : !nsa.metadata<decode, [real_page_table]>
+          to !nsa.metadata_ref<decode, [real_page_table]>, !nsa.metadata_ref<decode>
+    }
+    ```
+
+    Constraints:
+
+    - (C1) The source is an `in` port, every destination an `out` port of the step.
+    - (C2) There is at least one destination, and none stands twice.
+    - (C3) Every destination has the source's mode.
+    - (C4) The source has every field that a destination has.
+  }];
+  let arguments = (ins NSA_Metadata:$source,
+                       Variadic<NSA_MetadataRef>:$destinations);
+  let assemblyFormat = [{
+    $source `to` $destinations attr-dict `:` qualified(type($source)) `to`
+    type($destinations)
   }];
   let hasVerifier = 1;
 }

@@ -35,6 +35,8 @@ struct CompileOptions {
   bool ptx = true;
   /// Produce host kernels by JIT; they live as long as the CompiledModule.
   bool host = false;
+  /// Produce host kernels as an object file.
+  bool hostObject = false;
 };
 
 /// A host kernel: `parameters[i]` points at the 8 bytes of parameter i of the
@@ -50,6 +52,9 @@ struct CompiledStep {
   std::string ptx;
   /// The kernels in launch order. Empty unless CompileOptions::host.
   std::vector<std::pair<std::string, HostKernelFn>> hostKernels;
+  /// Position-independent; the symbol of kernel K of step S is "S.K". Empty
+  /// unless CompileOptions::hostObject.
+  std::string hostObject;
 };
 
 /// The steps of one source text, and the JIT that owns their host kernels.
@@ -74,6 +79,11 @@ std::unique_ptr<CompiledModule> compile(std::string_view source,
                                         std::string_view sourceName,
                                         const CompileOptions &options,
                                         std::string &diagnostics);
+
+/// The manifest with the member `key` ("ptx", "cubin", "host") naming `file`,
+/// or without it if `file` is empty.
+std::string setManifestFile(std::string manifest, std::string_view key,
+                            std::string_view file);
 
 /// The header NAME.h for a compiled step: the PTX embedded, an argument struct
 /// and a checked launch function.

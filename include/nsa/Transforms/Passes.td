@@ -11,6 +11,16 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
+  let summary = "Turns sets of metadata fields into a port for each field";
+  let description = [{
+    Every port `%NAME` that is a set (`!nsa.metadata`, `!nsa.metadata_ref`)
+    becomes a port `%NAME_FIELD` for each of its fields, in the place of the set,
+    and every `nsa.copy_metadata` becomes an `nsa.copy` for each field, to the
+    destinations that have it. Sizes become the extents of the source's fields.
+  }];
+}
+
 def MergeCopies : Pass<"nsa-merge-copies", "nsa::StepOp"> {
   let summary = "Merges copies of one value into one copy to many destinations";
   let description = [{

@@ -1,0 +1,37 @@
+//===- Toolchain.h - Programs that finish what we compile -------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// ptxas and a linker are found where users have them; nothing here needs them
+// before it is asked for what they make.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_TARGET_TOOLCHAIN_H
+#define NSA_TARGET_TOOLCHAIN_H
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace nsa {
+
+/// Assembles PTX for `chip` with ptxas, from PATH, CUDA_HOME or
+/// /usr/local/cuda. Returns nothing and says why in `error` if there is none or
+/// it fails.
+std::optional<std::string> assemblePTX(std::string_view ptx,
+                                       std::string_view chip,
+                                       std::string &error);
+
+/// Links an object to a shared library with a C compiler or a linker from
+/// PATH (or the one that NSA_LINKER names). Errors as above.
+std::optional<std::string> linkSharedLibrary(std::string_view object,
+                                             std::string &error);
+
+} // namespace nsa
+
+#endif // NSA_TARGET_TOOLCHAIN_H

@@ -1,0 +1,61 @@
+//===- Caller.h - Calls that remember their bindings ------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_PYTHON_CALLER_H
+#define NSA_PYTHON_CALLER_H
+
+#include "Steps.h"
+
+#include <unordered_map>
+
+namespace nsa::python {
+
+/// A step called with arrays in a fixed order. Engines call with the same
+/// buffers again and again: what was checked for an array's address, shape,
+/// strides, type and device need not be checked again, so bindings are kept
+/// under these. No array is kept alive.
+class Caller {
+public:
+  /// `makeStep` takes a target, "cuda" or "cpu", and returns a Step. `arrays`
+  /// and `sizes` are names of its arguments.
+  Caller(nanobind::object makeStep, nanobind::tuple arrays,
+         nanobind::tuple sizes);
+  Caller(const Caller &) = delete;
+  Caller &operator=(const Caller &) = delete;
+
+  /// `arrays` is a list, `sizes` a tuple, in the order of the names; a size
+  /// that is None takes that of the dimensions that name it. An array of more
+  /// dimensions than its argument's one is taken as flat if it is contiguous.
+  void call(nanobind::list arrays, nanobind::tuple sizes,
+            nanobind::object stream);
+
+private:
+  struct Entry {
+    std::vector<int64_t> key;
+    runtime::Binding binding;
+    StreamSource source;
+    /// Where each size is in the binding's list.
+    std::vector<size_t> places;
+    size_t numSizes;
+  };
+
+  /// Writes what a binding depends on to `key`.
+  void describe(nanobind::list arrays);
+  Entry &bind(nanobind::list arrays, uint64_t hash);
+  const char *nameOf(size_t array) const;
+
+  nanobind::object makeStep;
+  nanobind::object steps[2]; // cpu, cuda
+  std::vector<nanobind::object> arrayNames, sizeNames;
+  std::unordered_map<uint64_t, Entry> entries;
+  std::vector<int64_t> key, values;
+};
+
+} // namespace nsa::python
+
+#endif // NSA_PYTHON_CALLER_H

@@ -1,0 +1,85 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Metadata sets: which fields they have, and the text that copies them."""
+
+MODES = ("decode", "target_verify", "draft_extend")
+
+#: Field -> whether a set has it only if it is named, in the compiler's order.
+FIELDS = {
+    "cache_seqlens": False,
+    "cu_seqlens_k": False,
+    "seqlens_expanded": False,
+    "nsa_cache_seqlens": False,
+    "nsa_cu_seqlens_k": False,
+    "page_table_1": False,
+    "real_page_table": True,
+    "flashmla_num_splits": True,
+    "flashmla_metadata": True,
+}
+
+
+def fields_of(mode):
+    """The fields that a set of `mode` can have. Raises ``ValueError`` for no mode."""
+    if mode not in MODES:
+        expected = ", ".join(repr(m) for m in MODES)
+        raise ValueError(f"argument 'mode': expected one of {expected} but got {mode!r}")
+    return [f for f in FIELDS if mode != "decode" or f != "seqlens_expanded"]
+
+
+def sizes_of(mode):
+    """The size arguments of a copy."""
+    if mode == "decode":
+        return ("bs", "max_len")
+    return ("bs", "max_seqlen_k", "seqlens_expanded_size")
+
+
+def set_type(name, mode, fields):
+    """The text of a set's type."""
+    default = [f for f in fields_of(mode) if not FIELDS[f]]
+    listed = [f for f in FIELDS if f in fields]
+    only = ""
+    if all(f in listed for f in default):
+        listed = [f for f in listed if FIELDS[f]]
+    else:
+        only = "only "
+    rest = f", {only}[{', '.join(listed)}]" if listed or only else ""
+    return f"!nsa.{name}<{mode}{rest}>"
+
+
+def copy_text(mode, source, destinations, name):
+    """The text of a step that copies fields of one set to others; see
+    ``nsa.steps.copy_metadata``."""
+    known = fields_of(mode)
+    for what, fields in [("src", source)] + [
+        (f"dsts[{n}]", fields) for n, fields in enumerate(destinations)
+    ]:
+        for field in fields:
+            if field not in known:
+                expected = ", ".join(known)
+                raise ValueError(
+                    f"argument {what!r}: expected fields of {mode} ({expected}) but got "
+                    f"{field!r}"
+                )
+    for number, fields in enumerate(destinations):
+        for field in fields:
+            if field not in source:
+                raise ValueError(
+                    f"argument 'src': expected field {field!r}, which dsts[{number}] has, "
+                    "but it is missing"
+                )
+    if not destinations or not all(destinations):
+        raise ValueError("argument 'dsts': expected at least one field in each of one or more")
+    sizes = sizes_of(mode)
+    src = set_type("metadata", mode, source)
+    types = [set_type("metadata_ref", mode, fields) for fields in destinations]
+    ports = [f"in %{size} : index" for size in sizes]
+    ports.append(f"in %src[{', '.join('%' + size for size in sizes)}] : {src}")
+    ports += [f"out %b{n} : {type_}" for n, type_ in enumerate(types)]
+    names = ", ".join(f"%b{n}" for n in range(len(types)))
+    head = ",\n    ".join(ports)
+    return (
+        f"nsa.step @{name}(\n    {head}) {{\n"
+        f"  nsa.copy_metadata %src to {names}\n      : {src}\n"
+        f"      to {', '.join(types)}\n}}\n"
+    )
