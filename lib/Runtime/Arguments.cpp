@@ -200,7 +200,8 @@ void Checker::checkOverlap() {
     const ArgumentSpec &spec = manifest.arguments[i];
     if (!spec.isArray())
       continue;
-    regions.push_back({&result.arrays[i], spec.kind == ArgumentKind::Out});
+    regions.push_back(
+        {&result.arrays[i], spec.kind == ArgumentKind::Out, spec.value});
     places.push_back(i);
   }
   auto pair = findOverlap(regions);
@@ -214,7 +215,10 @@ void Checker::checkOverlap() {
   failArgument(NSA_INVALID_ARGUMENT, manifest.arguments[places[b]].name,
                "expected an array that overlaps no other but it overlaps '",
                other.name, "'",
-               regions[a].written ? " without being the very same view" : "");
+               !regions[a].written ? ""
+               : regions[a].value == regions[b].value
+                   ? " without being the very same view"
+                   : ", to which another value is written");
 }
 
 void Checker::takeSizes() {

@@ -131,6 +131,8 @@ void Parser::parseArgument(const JsonReader &json) {
   }
 
   argument.alignment = argument.dtype.bytes();
+  if (auto value = json.optionalMember("value"))
+    argument.value = value->integer(-1, 1 << 20, "the number of a value");
   if (auto alignment = json.optionalMember("alignment"))
     argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
   argument.extents.resize(argument.shape.size());

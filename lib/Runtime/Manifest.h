@@ -48,6 +48,8 @@ struct ArgumentSpec {
   /// What is added to them.
   std::vector<int64_t> extentOffsets;
   int64_t alignment = 1;
+  /// Which value is written to it: arrays of the same one may be one array.
+  int64_t value = -1;
 
   bool isArray() const { return kind != ArgumentKind::Size; }
   int64_t rank() const { return static_cast<int64_t>(shape.size()); }

@@ -177,7 +177,8 @@ nsa::runtime::findOverlap(const std::vector<Region> &regions) {
       if (!collide(a.normal, ra.extent->itemSize, b.normal,
                    rb.extent->itemSize))
         continue;
-      if (ra.written && rb.written && isSameView(*ra.extent, *rb.extent))
+      if (ra.written && rb.written && ra.value == rb.value &&
+          isSameView(*ra.extent, *rb.extent))
         continue;
       auto pair = std::minmax(a.place, b.place);
       if (!first || std::pair<size_t, size_t>(pair) < *first)

@@ -46,10 +46,12 @@ bool mayOverlap(const Extent &a, const Extent &b);
 struct Region {
   const Extent *extent;
   bool written;
+  /// Which value is written; -1 if that is not known.
+  int64_t value = -1;
 };
 
 /// The first two regions, by their places, that may overlap though one of them
-/// is written; two written ones may be the very same view.
+/// is written; two that the same value is written to may be the very same view.
 std::optional<std::pair<size_t, size_t>>
 findOverlap(const std::vector<Region> &regions);
 

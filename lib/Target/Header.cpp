@@ -120,12 +120,13 @@ void HeaderWriter::writePorts() {
     if (*argument.getString("kind") == "size")
       continue;
     StringRef dtype = *argument.getString("dtype");
-    unsigned bits;
+    unsigned bits = 0;
     dtype.drop_front(StringRef("int").size()).getAsInteger(10, bits);
     StringRef port = *argument.getString("name");
     os << "    {\"" << port << "\", offsetof(" << name << "_args, " << port
        << "), " << argument.getArray("shape")->size() << ", " << bits / 8
-       << ", " << (*argument.getString("kind") == "out") << ", ";
+       << ", " << (*argument.getString("kind") == "out") << ", "
+       << argument.getInteger("value").value_or(-1) << ", ";
     writeDims(*argument.getArray("shape"));
     os << ", ";
     writeDims(*argument.getArray("strides"));

@@ -53,6 +53,7 @@ typedef struct nsa_port {
   int rank;
   int bytes; /* of an element */
   int is_out;
+  int value; /* which one is written to it */
   int64_t size[2];
   int64_t stride[2];
 } nsa_port;
@@ -183,7 +184,8 @@ static inline nsa_status nsa_check_port(nsa_message *message,
 }
 
 /* Checks every array, and that no array that is written shares memory with
-   another one, unless both are written and the very same. */
+   another one, unless the same value is written to both and they are the very
+   same. */
 static inline nsa_status nsa_check_ports(nsa_message *message,
                                          const nsa_port *ports, size_t count,
                                          const void *args) {
@@ -199,6 +201,7 @@ static inline nsa_status nsa_check_ports(nsa_message *message,
       const nsa_array *b = nsa_get(&ports[j], args);
       uintptr_t a_begin, a_end, b_begin, b_end;
       int is_same = ports[i].is_out && ports[j].is_out &&
+                    ports[i].value == ports[j].value &&
                     ports[i].rank == ports[j].rank && a->data == b->data &&
                     a->size[0] == b->size[0] && a->stride[0] == b->stride[0] &&
                     (ports[i].rank == 1 || (a->size[1] == b->size[1] &&

@@ -168,6 +168,8 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   if (!isOut)
     addDims("extents", extents);
   j.attribute("alignment", step.getAlignment(port));
+  if (isOut && step.getPortValues())
+    j.attribute("value", (*step.getPortValues())[port.getArgNumber()]);
   j.objectEnd();
 }
 

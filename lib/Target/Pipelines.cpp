@@ -31,12 +31,12 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createExpandMetadataSets());
   step.addPass(createCanonicalizerPass());
+  step.addPass(createCSEPass());
   if (!fuse) {
     step.addPass(createFormLaunches({/*perCopy=*/false, guards}));
     step.addPass(createCSEPass());
     return;
   }
-  step.addPass(createCSEPass());
   step.addPass(createMergeCopies());
   step.addPass(createFormLaunches({/*perCopy=*/true, guards}));
   step.addPass(createCSEPass());
@@ -63,6 +63,7 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
   kernels.addPass(createConvertGpuOpsToNVVMOps());
   kernels.addPass(createConvertVectorToLLVMPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
+  kernels.addPass(createDropWrapFlags());
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
   GpuModuleToBinaryPassOptions toPTX;
@@ -83,6 +84,7 @@ void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createDropWrapFlags());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

@@ -129,6 +129,19 @@ static void createLaunches(OpBuilder &b, CopyOp copy,
   createLaunches(b, copy, destinations.drop_front(half));
 }
 
+/// Says which ports get the same value, while that can still be seen.
+static void numberValues(StepOp step) {
+  SmallVector<int64_t> numbers(step.getBody().getNumArguments(), -1);
+  DenseMap<Value, int64_t> values;
+  for (CopyOp copy : step.getBody().getOps<CopyOp>()) {
+    int64_t number =
+        values.try_emplace(copy.getValue(), values.size()).first->second;
+    for (Value destination : copy.getDestinations())
+      numbers[cast<BlockArgument>(destination).getArgNumber()] = number;
+  }
+  step.setPortValues(numbers);
+}
+
 namespace {
 struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
   using Base::Base;
@@ -138,6 +151,7 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
     OpBuilder b(step);
     if (guards)
       step.setGuards(true);
+    numberValues(step);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
       if (failed(verifyExpandedScan(copy.getValue())))

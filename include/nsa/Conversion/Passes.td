@@ -63,6 +63,16 @@ def FlattenKernelArgs : Pass<"nsa-flatten-kernel-args"> {
   ];
 }
 
+def DropWrapFlags : Pass<"nsa-drop-wrap-flags"> {
+  let summary = "Lets strides be negative";
+  let description = [{
+    Upstream's lowering of memref accesses promises LLVM that offsets do not wrap
+    around as unsigned numbers, which a negative stride breaks. Takes these
+    promises back, in the LLVM dialect.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
   let summary = "Says which GPU to compile for";
   let description = [{

@@ -136,6 +136,9 @@ def NSA_StepOp : NSA_Op<"step", [
       offset.
   }];
 
+  // port_values[p] numbers the values that are copied to `out` ports, once
+  // launches are formed: equal for ports that get the same value, which may
+  // share an array. -1 for other ports.
   // extents[p][d] is the number of the port that gives the size of dimension d
   // of port p, or -1. Empty for a port without extents. extent_offsets, of the
   // same form, has what is added; port_attrs what is known of the arrays. Both
@@ -145,7 +148,8 @@ def NSA_StepOp : NSA_Op<"step", [
                        OptionalAttr<TypedArrayAttrBase<
                            DenseI64ArrayAttr, "offsets">>:$extent_offsets,
                        OptionalAttr<DictArrayAttr>:$port_attrs,
-                       UnitAttr:$guards);
+                       UnitAttr:$guards,
+                       OptionalAttr<DenseI64ArrayAttr>:$port_values);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
