@@ -24,6 +24,7 @@ lit.llvm.llvm_config.with_environment(
 config.substitutions.append(("%examples", os.path.join(config.nsa_source_dir, "examples")))
 config.substitutions.append(("%source", config.nsa_source_dir))
 config.substitutions.append(("%build", config.nsa_binary_dir))
+config.substitutions.append(("%python", config.python))
 
 # ptxas assembles PTX without a GPU.
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")

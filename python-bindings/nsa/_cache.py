@@ -51,8 +51,15 @@ def save_bundle(text, directory, chip=None, fuse=True, guards=False):
 def get_step(name, text, target, chip=None, fuse=True, guards=False):
     """The step `name` of `text`, compiled for `target` on the first call.
 
-    Raises ``CompileError`` if it neither compiles here nor is saved anywhere.
+    Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
+    ``DriverError`` if ``NSA_TARGET`` names another target.
     """
+    restriction = os.environ.get("NSA_TARGET")
+    if restriction and restriction != target:
+        raise _nsa_runtime.DriverError(
+            f"step {name!r}: its arrays need target {target!r}, which "
+            f"NSA_TARGET={restriction} excludes"
+        )
     key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
     step = _steps.get(key)
     if step is None:
