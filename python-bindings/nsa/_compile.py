@@ -102,6 +102,23 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     )
 
 
+def host_module(text, fuse=True, guards=False):
+    """A module without steps in this process, to be saved: its host kernels are compiled
+    to shared libraries when that happens."""
+
+    def libraries():
+        start = time.perf_counter()
+        made = host_libraries(text, "<string>", fuse, guards)
+        logger.info(
+            "compiled %s for the host in %.1f ms",
+            ", ".join(step for step, _, _ in made),
+            1e3 * (time.perf_counter() - start),
+        )
+        return made
+
+    return Module([], libraries)
+
+
 def host_libraries(text, name="<string>", fuse=True, guards=False):
     """[(step, manifest, shared library)] of the host kernels of `text`.
 
