@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """nsa text to a module of steps, in this process."""
 
+import importlib.util
 import logging
 import os
 import time
@@ -14,6 +15,8 @@ try:
 except ImportError as error:  # built without the compiler
     _nsa_compiler = None
     _missing = str(error)
+    if importlib.util.find_spec(f"{__package__}._nsa_compiler") is None:
+        _missing = "it was built without one"
 
 __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 
