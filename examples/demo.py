@@ -157,7 +157,9 @@ def main():
             equal = count_equal(outputs, inputs)
             failed |= equal != len(outputs) or not outputs
             print(f"  {form:8} {equal} of {len(outputs)} outputs equal the reference")
-        same = sum(np.array_equal(results[0][name], results[1][name]) for name in results[0])
+        same = sum(
+            np.array_equal(results[0][name], results[1][name]) for name in results[0]
+        )
         failed |= same != len(results[0])
         print(f"  {same} of {len(results[0])} outputs are the same in both forms")
     if isinstance(device, str):

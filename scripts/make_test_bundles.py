@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
 
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
+from replay_cases import variants as replay_variants  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
 
 def main(directory: str) -> None:
-    variants = gpu_variants()
+    variants = [*gpu_variants(), *replay_variants(36)]
     for variant in variants:
         _cache.save_bundle(variant.text, directory)
     texts = copy_texts(gpu_copy_cases())

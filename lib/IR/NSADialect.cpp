@@ -101,18 +101,20 @@ bool nsa::isPerRequest(Value value) {
 /// The size or the array that gives the number of requests of `value`, or the
 /// constant that is it.
 static std::pair<Value, int64_t> getRequests(Value value) {
-  while (Operation *op = value.getDefiningOp()) {
+  Operation *op = value.getDefiningOp();
+  while (op && isa_and_nonnull<NSADialect>(op->getDialect())) {
     auto table = dyn_cast<PageTableOp>(op);
     value = table ? table.getRows() : op->getOperand(0);
+    op = value.getDefiningOp();
   }
   int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
   if (!ShapedType::isDynamic(size))
     return {Value(), size};
-  auto port = cast<BlockArgument>(value);
-  auto step = cast<StepOp>(port.getOwner()->getParentOp());
-  if (BlockArgument extent = step.getExtent(port, 0))
-    return {extent, 0};
-  return {port, 0};
+  if (auto port = dyn_cast<BlockArgument>(value))
+    if (auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp()))
+      if (BlockArgument extent = step.getExtent(port, 0))
+        return {extent, 0};
+  return {value, 0};
 }
 
 bool nsa::haveSameRequests(Value lhs, Value rhs) {

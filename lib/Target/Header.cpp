@@ -182,8 +182,8 @@ void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
   for (const json::Value &value : *kernel.getArray("segments")) {
     const json::Object &segment = *value.getAsObject();
     const json::Array &tile = *segment.getArray("tile");
-    os << llvm::formatv("    blocks += nsa_ceildiv({0}, {1}) *\n"
-                        "              nsa_ceildiv({2}, {3});\n",
+    os << llvm::formatv("    blocks += nsa_blocks({0}, {1},\n"
+                        "                         {2}, {3});\n",
                         getSize(*segment.get("rows")), *tile[0].getAsInteger(),
                         getSize(*segment.get("columns")),
                         *tile[1].getAsInteger());

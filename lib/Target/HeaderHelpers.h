@@ -58,11 +58,28 @@ typedef struct nsa_port {
   int64_t stride[2];
 } nsa_port;
 
-static inline int64_t nsa_floordiv(int64_t a, int64_t b) { return a / b; }
-static inline int64_t nsa_ceildiv(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
+/* For b > 0. C rounds towards 0. */
+static inline int64_t nsa_floordiv(int64_t a, int64_t b) {
+  return a / b - (a % b < 0);
 }
-static inline int64_t nsa_mod(int64_t a, int64_t b) { return a % b; }
+static inline int64_t nsa_ceildiv(int64_t a, int64_t b) {
+  return a / b + (a % b > 0);
+}
+static inline int64_t nsa_mod(int64_t a, int64_t b) {
+  return a % b + (a % b < 0 ? b : 0);
+}
+
+/* The blocks of rows times columns in tiles. A negative size is an empty one;
+   what does not fit a grid is INT32_MAX + 1. */
+static inline int64_t nsa_blocks(int64_t rows, int64_t tile_rows,
+                                 int64_t columns, int64_t tile_columns) {
+  int64_t limit = (int64_t)INT32_MAX + 1;
+  if (rows <= 0 || columns <= 0)
+    return 0;
+  rows = nsa_ceildiv(rows, tile_rows);
+  columns = nsa_ceildiv(columns, tile_columns);
+  return rows > limit / columns ? limit : rows * columns;
+}
 
 static inline nsa_status nsa_driver_error(nsa_message *message,
                                           const char *what, CUresult result) {
@@ -127,9 +144,11 @@ static inline nsa_status nsa_check_port(nsa_message *message,
     if (array->size[dim] < 0 ||
         (port->size[dim] != NSA_ANY && array->size[dim] != port->size[dim])) {
       snprintf(message->text, sizeof(message->text),
-               "argument '%s': expected size %lld in dimension %d but got %lld",
+               "argument '%s': expected size %lld%s in dimension %d but got "
+               "%lld",
                port->name, (long long)(port->size[dim] < 0 ? 0 : port->size[dim]),
-               dim, (long long)array->size[dim]);
+               port->size[dim] < 0 ? " or more" : "", dim,
+               (long long)array->size[dim]);
       return NSA_BAD_ARGUMENT;
     }
     if (stride == NSA_CONTIGUOUS)
@@ -208,8 +227,7 @@ static inline nsa_status nsa_launch(nsa_message *message, CUfunction function,
     return NSA_OK;
   if (blocks > INT32_MAX) {
     snprintf(message->text, sizeof(message->text),
-             "expected at most 2147483647 blocks but the sizes give %lld",
-             (long long)blocks);
+             "expected sizes that give at most 2147483647 blocks");
     return NSA_BAD_ARGUMENT;
   }
   result = cuLaunchKernel(function, (unsigned)blocks, 1, 1, threads, 1, 1, 0,

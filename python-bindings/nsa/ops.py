@@ -232,10 +232,11 @@ def replay_metadata(
 
     constants = (topk, page_size, next_n, extend, bool(live_only), padded)
     key = (mode, fields, lens_dtype, pool_dtype, *constants, target)
-    step = _replays.get(key)
-    if step is None:
+    if key not in _replays:
         text = steps.replay(mode, fields, lens_dtype, pool_dtype, *constants)
-        step = _replays[key] = get_step(f"{mode}_replay", text, target)
+        step = get_step(f"{mode}_replay", text, target)
+        _replays[key] = step, frozenset(steps.port_names(text))
+    step, ports = _replays[key]
 
     arguments = {
         steps.port(backend, field): array
@@ -254,7 +255,6 @@ def replay_metadata(
     if padded:
         arguments["row_bound"] = row_bound
     # A step has the ports that its fields need.
-    ports = step.signature.parameters
     step(stream=stream, **{k: v for k, v in arguments.items() if k in ports})
 
 

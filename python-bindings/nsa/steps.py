@@ -8,6 +8,8 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
+import re
+
 from . import _metadata
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "decode_replay",
     "expand_seqlens",
     "port",
+    "port_names",
     "replay",
 ]
 
@@ -34,7 +37,8 @@ FIELDS = {
     "real_page_table": ("real", 2),
     "paged_mqa_ctx_lens": ("ctx", 2),
 }
-DECODE_FIELDS = FIELDS
+#: The fields of a decode replay without the table of context lengths.
+DECODE_FIELDS = {k: v for k, v in FIELDS.items() if k != "paged_mqa_ctx_lens"}
 
 _VECTOR = "tensor<?xi32>"
 _TABLE = "tensor<?x?xi32>"
@@ -46,6 +50,10 @@ def port(backend, field):
     """The name of the port that `field` of the destination number `backend` goes to."""
     return f"b{backend}_{field}"
 
+
+def port_names(text):
+    """The names of the ports of a step."""
+    return re.findall(r"(?:in|out) %(\w+)", text)
 
 def copy_metadata(mode, source, destinations, name=None):
     """The text of a step that copies one metadata set to many.
@@ -93,9 +101,10 @@ class _Text:
         self.body.append(f"nsa.copy {value} to {out} : {type} to {_DESTINATION[rank]}")
 
     def step(self, name):
-        order = ("in %bs :", "in ", "out ")  # stable: sizes and arrays as needed
+        # Sizes, inputs, outputs; within each, as they were needed.
+        kinds = ("in", "out")
         ports = sorted(
-            self.ports.values(), key=lambda p: next(i for i, o in enumerate(order) if p.startswith(o))
+            self.ports.values(), key=lambda p: (not p.endswith(": index"), kinds.index(p.split()[0]))
         )
         head, body = ",\n    ".join(ports), "\n  ".join(self.body)
         return f"nsa.step @{name}(\n    {head}) {{\n  {body}\n}}\n"

@@ -485,9 +485,7 @@ class Problem:
         image = storage.copy()
         part = place.view(image, margin)[tuple(slice(n) for n in values.shape)]
         part[...] = values
-        view, read = self.arrays.upload(
-            storage if writable else image, place, writable
-        )
+        view, read = self.arrays.upload(storage if writable else image, place, writable)
         return Array(image, view, read)
 
     @cached_property
@@ -553,7 +551,6 @@ def run_case(case: Case, arrays: Arrays) -> None:
     problem.check()
 
 
-
 # ----------------------------------------------------------------------------
 # Errors
 # ----------------------------------------------------------------------------
@@ -603,7 +600,8 @@ ERRORS: dict[str, ErrorCase] = {
     "too few rows": ErrorCase(
         lambda a: {"b1_real_page_table": a["b1_real_page_table"][:4]},
         ValueError,
-        "argument 'b1_real_page_table': expected shape[0] to be at least 5 (bs) but got 4",
+        "argument 'b1_real_page_table': expected shape[0] to be at least 5 (bs) but "
+        "got 4",
     ),
     "too few columns": ErrorCase(
         lambda a: {"b2_page_table_1": a["b2_page_table_1"][:, :8]},
@@ -692,7 +690,9 @@ def check_error(
 ) -> None:
     """Calls `step` in a way that it has to refuse, and sees that nothing is written."""
     good = error_arguments(asarray)
-    before = {name: asnumpy(a).copy() for name, a in good.items() if hasattr(a, "shape")}
+    before = {
+        name: asnumpy(a).copy() for name, a in good.items() if hasattr(a, "shape")
+    }
     arguments = {**good, **ERRORS[name].change(good)}
     arguments = {name: value for name, value in arguments.items() if value is not ...}
     message = "no error"

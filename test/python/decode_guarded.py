@@ -3,11 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Runs decode cases on arrays that touch pages without access.
 
-    decode_guarded.py before|after [--provoke read|write]
+    decode_guarded.py [--provoke before|after read|write]
 
-Each array is exactly as large as its view reaches and lies directly after
-(`before`) or directly before (`after`) a page that can neither be read nor
-written; arrays that a step only reads cannot be written either. A host kernel
+Each array is exactly as large as its view reaches. Every case runs twice: with
+the arrays directly after a page that can neither be read nor written, and
+directly before one; arrays that a step only reads cannot be written either. A host kernel
 that goes a byte too far ends the process, and the last line of the output says
 at which case. --provoke does so on purpose.
 """
@@ -26,6 +26,7 @@ from decode_cases import EVERYTHING_TWICE, Case, Placement, Problem, host_cases
 
 PAGE = mmap.PAGESIZE
 PROT_NONE, PROT_READ = 0, mmap.PROT_READ
+SIDES = ("before", "after")
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -64,25 +65,27 @@ class GuardedArrays:
 
 def cases() -> list[Case]:
     """Host cases, but for the slowest, and widths around the vector's."""
-    chosen = [case for case in host_cases() if case.bs * case.max_len <= 200_000]
+    chosen = [case for case in host_cases(0) if case.bs * case.max_len <= 200_000]
     for size in ("same", "narrower"):
         for max_len in range(1, 18):
-            chosen.append(Case(EVERYTHING_TWICE, 5, max_len, size, "hostile", seed=max_len))
+            chosen.append(
+                Case(EVERYTHING_TWICE, 5, max_len, size, "hostile", seed=max_len)
+            )
     return chosen
 
 
-def run(side: str) -> None:
+def run() -> None:
     count = 0
     for case in cases():
         # The launch gets no array that is larger than it has to be.
         case = replace(case, caller="step")
-        print(case, flush=True)
-        arrays = GuardedArrays(side)
-        problem = Problem(case, arrays, tight=True)
-        problem.run()
-        problem.check()
-        count += 1
-    print(f"{count} cases with guards {side} every array")
+        for side in SIDES:
+            print(f"page {side} every array: {case}", flush=True)
+            problem = Problem(case, GuardedArrays(side), tight=True)
+            problem.run()
+            problem.check()
+            count += 1
+    print(f"{count} runs stayed inside")
 
 
 def provoke(side: str, access: str) -> None:
@@ -99,14 +102,13 @@ def provoke(side: str, access: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("side", choices=("before", "after"))
-    parser.add_argument("--provoke", choices=("read", "write"))
+    parser.add_argument("--provoke", nargs=2, metavar=("SIDE", "ACCESS"))
     options = parser.parse_args()
     faulthandler.enable()
     if options.provoke:
-        provoke(options.side, options.provoke)
+        provoke(*options.provoke)
     else:
-        run(options.side)
+        run()
 
 
 if __name__ == "__main__":

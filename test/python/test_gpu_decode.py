@@ -242,8 +242,8 @@ class Replayed:
             got = self.gpu.asnumpy(storage)
             wrong = np.flatnonzero(got != self.images[name])
             assert not len(wrong), (
-                f"{name}: {len(wrong)} elements differ, the first is {wrong[0]}: expected "
-                f"{self.images[name][wrong[0]]} but got {got[wrong[0]]}"
+                f"{name}: {len(wrong)} elements differ, the first is {wrong[0]}: "
+                f"expected {self.images[name][wrong[0]]} but got {got[wrong[0]]}"
             )
 
 
@@ -251,7 +251,9 @@ class Replayed:
 def test_captured_graph(gpu: Any, how: str) -> None:
     """Captured once, replayed with new contents of every input."""
     variant = FLAGSHIP if how in ("bound", "unfused") else EVERYTHING_TWICE
-    data = Replayed(gpu, Case(variant, 33, 257, "narrower" if how == "called" else "same"))
+    data = Replayed(
+        gpu, Case(variant, 33, 257, "narrower" if how == "called" else "same")
+    )
     if how == "operation":
         inputs = ("seq_lens", "req_pool_indices", "req_to_token", "max_len")
         arguments = {name: data.ports[name] for name in inputs}
@@ -289,9 +291,13 @@ def test_stream(gpu: Any, given: str) -> None:
     step = EVERYTHING_TWICE.step("cuda")
     bound = step.bind(**data.ports)
     stream = gpu.stream()
-    argument = {"object": stream, "address": gpu.address(stream), "current": None}[given]
+    address = gpu.address(stream)
+    argument = {"object": stream, "address": address, "current": None}[given]
     busy, other = gpu.empty(1 << 27), gpu.empty(1 << 27)
-    for launch in (lambda s: step(**data.ports, stream=s), lambda s: bound.launch(stream=s)):
+    for launch in (
+        lambda s: step(**data.ports, stream=s),
+        lambda s: bound.launch(stream=s),
+    ):
         start = data.refresh("ordinary")
         gpu.synchronize()
         with gpu.current(stream):
@@ -393,7 +399,8 @@ def test_mixed_devices(gpu: Any, name: str) -> None:
     with pytest.raises(ValueError) as info:
         example(fuse=True)(**arguments)
     assert str(info.value) == (
-        f"argument '{name}': expected an array on cuda:0 like 'seq_lens' but got one on cpu"
+        f"argument '{name}': expected an array on cuda:0 like 'seq_lens' but got one on "
+        "cpu"
     )
     for _, field in FLAGSHIP.outputs:
         array = arguments[steps.port(0, field)]

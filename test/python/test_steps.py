@@ -21,9 +21,9 @@ nsa.step @decode_replay(
     out %b1_cu_seqlens_k : memref<?xi32, strided<[?]>>,
     out %b1_real_page_table : memref<?x?xi32, strided<[?, 1]>>) {
   %len = nsa.seqlens %seq_lens plus 0 : tensor<?xi64> -> tensor<?xi32>
-  %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
   %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
   %ccu = nsa.cu_seqlens %clip : tensor<?xi32> -> tensor<?xi32>
+  %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
   %tab = nsa.page_table %req_to_token[%req_pool_indices] columns %max_len \
 : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
   %real = nsa.real_page_table %tab page_size 64 : tensor<?x?xi32> -> tensor<?x?xi32>
@@ -82,11 +82,10 @@ def test_text_errors(arguments, error, message):
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        (dict(mode="target_verify"), ValueError, "'mode': 'target_verify' is not impl"),
+        (dict(mode="prefill"), ValueError, "'mode': expected one of 'decode', "),
         (dict(extend_seq_lens=1), ValueError, "'extend_seq_lens': decode takes none"),
         (dict(next_n=2), ValueError, "'next_n': expected 1 in decode but got 2"),
-        (dict(live_only=True), ValueError, "'live_only': not implemented yet"),
-        (dict(row_bound=8), ValueError, "'row_bound': not implemented yet"),
+        (dict(next_n=0), ValueError, "'next_n': expected 1 in decode but got 0"),
         (dict(seq_lens=3), TypeError, "'seq_lens': expected an array but got int"),
         (
             dict(seq_lens=np.zeros((2, 2), np.int64)),

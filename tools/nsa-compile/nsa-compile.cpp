@@ -71,6 +71,10 @@ struct OutputFile {
 static std::string writeAll(std::vector<OutputFile> &files) {
   std::string error;
   auto writeTemporary = [&](OutputFile &file) {
+    if (llvm::sys::fs::is_directory(file.path)) {
+      error = "cannot write '" + file.path + "': it is a folder";
+      return false;
+    }
     int descriptor;
     llvm::SmallString<128> temporary;
     if (std::error_code code = llvm::sys::fs::createUniqueFile(
@@ -89,19 +93,22 @@ static std::string writeAll(std::vector<OutputFile> &files) {
     }
     return true;
   };
-  bool isWritten = llvm::all_of(files, writeTemporary);
+  (void)llvm::all_of(files, writeTemporary);
   for (OutputFile &file : files) {
     if (file.temporary.empty())
       continue;
-    if (!isWritten) {
+    if (!error.empty()) {
       llvm::sys::fs::remove(file.temporary);
       continue;
     }
-    llvm::sys::fs::setPermissions(file.temporary,
-                                  llvm::sys::fs::perms(0666 & ~llvm::sys::fs::getUmask()));
+    llvm::sys::fs::setPermissions(
+        file.temporary,
+        llvm::sys::fs::perms(0666 & ~llvm::sys::fs::getUmask()));
     if (std::error_code code =
-            llvm::sys::fs::rename(file.temporary, file.path))
-      return "cannot write '" + file.path + "': " + code.message();
+            llvm::sys::fs::rename(file.temporary, file.path)) {
+      error = "cannot write '" + file.path + "': " + code.message();
+      llvm::sys::fs::remove(file.temporary);
+    }
   }
   return error;
 }
