@@ -40,7 +40,9 @@ constexpr int64_t requests = 2, columns = 5, pages = 2, parts = 16;
 class Memory {
 public:
   nsa_array vector(int64_t size) { return array(1, size, size); }
-  nsa_array table(int64_t rows, int64_t size) { return array(rows, size, size); }
+  nsa_array table(int64_t rows, int64_t size) {
+    return array(rows, size, size);
+  }
 
   /// Bytes handed out so far.
   int64_t bytes = 0;
