@@ -25,6 +25,10 @@ config.substitutions.append(("%examples", os.path.join(config.nsa_source_dir, "e
 config.substitutions.append(("%source", config.nsa_source_dir))
 config.substitutions.append(("%build", config.nsa_binary_dir))
 config.substitutions.append(("%python", config.python))
+# Generated headers are C99 and C++17, without a warning.
+warnings = "-Wall -Wextra -Werror"
+config.substitutions.append(("%c99", f"{config.c_compiler} -std=c99 {warnings}"))
+config.substitutions.append(("%cxx17", f"{config.cxx_compiler} -std=c++17 {warnings}"))
 
 # ptxas assembles PTX without a GPU.
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")

@@ -98,8 +98,8 @@ bool nsa::isPerRequest(Value value) {
   return !dependsOnScan(value) && !getExpansion(value);
 }
 
-/// The size or the array that gives the number of requests of `value`, or the
-/// constant that is it.
+/// The number of requests of `value`: that of an array or the value of an
+/// `index` port, if any, plus a constant.
 static std::pair<Value, int64_t> getRequests(Value value) {
   Operation *op = value.getDefiningOp();
   while (op && isa_and_nonnull<NSADialect>(op->getDialect())) {
@@ -113,7 +113,7 @@ static std::pair<Value, int64_t> getRequests(Value value) {
   if (auto port = dyn_cast<BlockArgument>(value))
     if (auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp()))
       if (BlockArgument extent = step.getExtent(port, 0))
-        return {extent, 0};
+        return {extent, step.getExtentOffset(port, 0)};
   return {value, 0};
 }
 
