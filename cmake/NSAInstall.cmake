@@ -10,6 +10,9 @@ install(DIRECTORY include/nsa-c DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/nsa/Runtime DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nsa)
 if(NSA_BUILD_COMPILER)
   set_target_properties(nsa-compile PROPERTIES EXPORT_NAME compile)
+  # LLVM's folder of libraries is none that the loader looks into.
+  set_target_properties(nsa-compile nsa-opt nsa-lsp-server PROPERTIES
+    INSTALL_RPATH_USE_LINK_PATH ON)
   install(TARGETS nsa-compile EXPORT NSATargets
     RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(TARGETS nsa-opt nsa-lsp-server RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
