@@ -2,7 +2,7 @@
 //
 // RUN: nsa-compile %s -o %t --emit=manifest && FileCheck %s --input-file=%t/step.json
 
-// CHECK-NOT: "ptx"
+// CHECK: "ptx": "step.ptx"
 // CHECK: "name": "cu"
 // CHECK: "extents": [
 // CHECK-NEXT: [
