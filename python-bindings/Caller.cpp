@@ -84,8 +84,8 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
   size_t number = 0;
   for (nb::handle object : arrays)
     imported.emplace_back(object, nameOf(number++), "an array");
-  int32_t type = imported.empty() ? NSA_DEVICE_CPU
-                                  : imported.front().get().device_type;
+  int32_t type =
+      imported.empty() ? NSA_DEVICE_CPU : imported.front().get().device_type;
   bool isCuda = type == NSA_DEVICE_CUDA || type == NSA_DEVICE_CUDA_MANAGED;
   nb::object &made = steps[isCuda];
   if (!made.is_valid())
@@ -115,7 +115,8 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
     }
     arguments.push_back({nameOf(i), &array, 0});
   }
-  Entry entry{std::move(thisKey), step.step.bind(arguments), StreamSource(), {}, 0};
+  Entry entry{
+      std::move(thisKey), step.step.bind(arguments), StreamSource(), {}, 0};
   if (isCuda) {
     nb::object first = arrays[0];
     entry.source = StreamSource(first, imported.front().get().device_id);
@@ -155,6 +156,5 @@ void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
     ++number;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry.source.current();
-  runtime::check(
-      nsa_binding_launch(entry.binding.get(), values.data(), raw));
+  runtime::check(nsa_binding_launch(entry.binding.get(), values.data(), raw));
 }

@@ -157,7 +157,7 @@ static void storeVector(ElementBuilder &builder, Value vector, Value port,
   // Where every row is made of whole aligned vectors, there is nothing else.
   std::optional<int64_t> end = getConstantIntValue(columns.end);
   bool isWhole = end && *end % width == 0 && columns.from % width == 0 &&
-                 getConstantIntValue(isAligned) == 1;
+                 getConstantIntValue(isAligned).value_or(0) != 0;
   auto ifOp = scf::IfOp::create(
       b, loc, arith::AndIOp::create(b, loc, isFull, isAligned),
       /*withElseRegion=*/!isWhole);

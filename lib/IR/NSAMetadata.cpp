@@ -24,7 +24,8 @@ ArrayRef<MetadataField> nsa::getMetadataFields() {
                     requestsEnd[] = {Size::RequestsEnd}, rows[] = {Size::Rows},
                     rowsEnd[] = {Size::RowsEnd},
                     table[] = {Size::TableRows, Size::Columns},
-                    real[] = {Size::TableRows, Size::Own}, whole[] = {Size::Own};
+                    real[] = {Size::TableRows, Size::Own},
+                    whole[] = {Size::Own};
   // Element 0 of a cumulative sum is 0 since it was allocated.
   static const MetadataField fields[] = {
       {"cache_seqlens", false, requests, 0, false},
@@ -69,9 +70,9 @@ static ParseResult parseSet(AsmParser &parser, MetadataMode &mode,
     return failure();
   std::optional<MetadataMode> parsed = symbolizeMetadataMode(keyword);
   if (!parsed)
-    return parser.emitError(loc)
-           << "expected a mode (decode, target_verify or draft_extend) but got '"
-           << keyword << "'";
+    return parser.emitError(loc) << "expected a mode (decode, target_verify or "
+                                    "draft_extend) but got '"
+                                 << keyword << "'";
   mode = *parsed;
   fields = getDefaultMetadataFields(mode);
   if (failed(parser.parseOptionalComma()))
@@ -84,12 +85,13 @@ static ParseResult parseSet(AsmParser &parser, MetadataMode &mode,
     StringRef name;
     if (parser.parseKeyword(&name))
       return failure();
-    const auto *it = llvm::find_if(
-        getMetadataFields(),
-        [&](const MetadataField &field) { return field.name == name; });
+    const auto *it =
+        llvm::find_if(getMetadataFields(), [&](const MetadataField &field) {
+          return field.name == name;
+        });
     if (it == getMetadataFields().end())
-      return parser.emitError(loc) << "expected a field but got '" << name
-                                   << "'";
+      return parser.emitError(loc)
+             << "expected a field but got '" << name << "'";
     uint32_t bit = 1u << (it - getMetadataFields().begin());
     if (!(getAllMetadataFields(mode) & bit))
       return parser.emitError(loc)
@@ -125,8 +127,7 @@ static void printSet(AsmPrinter &printer, MetadataMode mode, uint32_t fields) {
   printer << '>';
 }
 
-template <typename SetType>
-static Type parseSetType(AsmParser &parser) {
+template <typename SetType> static Type parseSetType(AsmParser &parser) {
   MetadataMode mode;
   uint32_t fields;
   if (failed(parseSet(parser, mode, fields)))
@@ -159,7 +160,7 @@ LogicalResult CopyMetadataOp::verify() {
   auto getPort = [&](Value value) -> BlockArgument {
     auto port = dyn_cast<BlockArgument>(value);
     return port && port.getOwner() == &step.getBody().front() ? port
-                                                             : BlockArgument();
+                                                              : BlockArgument();
   };
   if (!getPort(getSource()))
     return emitOpError("expected an 'in' port as its source"); // (C1)

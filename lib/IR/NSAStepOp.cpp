@@ -106,11 +106,12 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
       parser.parseOptionalAttrDict(port.attrs))
     return failure();
   bool isOut = StepOp::isOut(port.argument.type);
+  bool isSet = isa<MetadataType, MetadataRefType>(port.argument.type);
   if (isOut != (direction == "out"))
     return parser.emitError(typeLoc)
            << "expected "
-           << (isOut ? "an 'out' port for a memref or a metadata_ref"
-                     : "an 'out' port to be a memref or a metadata_ref")
+           << (isOut ? "an 'out' port for a " : "an 'out' port to be a ")
+           << (isSet ? "metadata_ref" : "memref")
            << " but got '" << direction << "' with type "
            << port.argument.type;
   return success();

@@ -28,5 +28,6 @@ TileShape nsa::getTileShape(SegmentOp segment) {
                   return llvm::any_of(copy.getDestinations(), isDense);
                 });
   int64_t width = isWide ? TargetModel::vectorWidth(32) : 1;
-  return {width, TargetModel::blockSize * TargetModel::vectorsPerThread * width};
+  return {width,
+          TargetModel::blockSize * TargetModel::vectorsPerThread * width};
 }

@@ -79,7 +79,8 @@ static bool cubinRunsOn(const std::string &chip, int capability) {
 
 const DeviceModule &Step::deviceKernels(int device) const {
   if (!cubin.empty() &&
-      (image.empty() || cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))
+      (image.empty() ||
+       cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))
     return loadDeviceModule(cubin, kernelNames, device, manifest.step);
   if (image.empty())
     fail(NSA_NO_KERNEL, "step '", manifest.step,

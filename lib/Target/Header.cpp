@@ -125,7 +125,8 @@ void HeaderWriter::writePorts() {
     StringRef port = *argument.getString("name");
     os << "    {\"" << port << "\", offsetof(" << name << "_args, " << port
        << "), " << argument.getArray("shape")->size() << ", " << bits / 8
-       << ", " << (*argument.getString("kind") == "out") << ", "
+       << ", " << *argument.getInteger("alignment") << ", "
+       << (*argument.getString("kind") == "out") << ", "
        << argument.getInteger("value").value_or(-1) << ", ";
     writeDims(*argument.getArray("shape"));
     os << ", ";

@@ -52,6 +52,7 @@ typedef struct nsa_port {
   size_t offset; /* in the argument struct */
   int rank;
   int bytes; /* of an element */
+  int alignment; /* bytes that divide the address */
   int is_out;
   int value; /* which one is written to it */
   int64_t size[2];
@@ -173,11 +174,11 @@ static inline nsa_status nsa_check_port(nsa_message *message,
     inner *= array->size[dim];
     elements *= array->size[dim];
   }
-  if (elements > 0 && (!array->data || (uintptr_t)array->data % port->bytes)) {
+  if (elements > 0 && (!array->data || (uintptr_t)array->data % port->alignment)) {
     snprintf(message->text, sizeof(message->text),
              "argument '%s': expected an address that is a multiple of %d but "
              "got %p",
-             port->name, port->bytes, array->data);
+             port->name, port->alignment, array->data);
     return NSA_BAD_ARGUMENT;
   }
   return NSA_OK;

@@ -32,9 +32,9 @@ std::optional<std::string> nsa::emitHostObject(ModuleOp module) {
       llvm::TargetRegistry::lookupTarget(triple, error);
   if (!target)
     return fail(error);
-  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, /*CPU=*/"", /*Features=*/"", llvm::TargetOptions(),
-      llvm::Reloc::PIC_));
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(triple, /*CPU=*/"", /*Features=*/"",
+                                  llvm::TargetOptions(), llvm::Reloc::PIC_));
 
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context);
@@ -42,8 +42,8 @@ std::optional<std::string> nsa::emitHostObject(ModuleOp module) {
     return fail("no LLVM IR");
   code->setTargetTriple(triple);
   code->setDataLayout(machine->createDataLayout());
-  auto optimize = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
-                                            machine.get());
+  auto optimize =
+      makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0, machine.get());
   if (llvm::Error failed = optimize(code.get()))
     return fail(llvm::toString(std::move(failed)));
 

@@ -78,10 +78,10 @@ transform(const std::string &program, std::string_view input,
   std::vector<StringRef> views{program};
   views.insert(views.end(), arguments.begin(), arguments.end());
   std::string reason;
-  int status = sys::ExecuteAndWait(program, views, /*Env=*/std::nullopt,
-                                   {StringRef(), StringRef(log), StringRef(log)},
-                                   /*SecondsToWait=*/0, /*MemoryLimit=*/0,
-                                   &reason);
+  int status =
+      sys::ExecuteAndWait(program, views, /*Env=*/std::nullopt,
+                          {StringRef(), StringRef(log), StringRef(log)},
+                          /*SecondsToWait=*/0, /*MemoryLimit=*/0, &reason);
   if (status != 0) {
     error = "'" + program + "' failed";
     if (auto output = llvm::MemoryBuffer::getFile(log))

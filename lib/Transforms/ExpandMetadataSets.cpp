@@ -28,7 +28,9 @@ struct Port {
 };
 } // namespace
 
-static bool isSet(Type type) { return isa<MetadataType, MetadataRefType>(type); }
+static bool isSet(Type type) {
+  return isa<MetadataType, MetadataRefType>(type);
+}
 
 static uint32_t getFields(Type set) {
   if (auto source = dyn_cast<MetadataType>(set))
@@ -94,8 +96,7 @@ static void setExtents(Port &port, const MetadataField &field,
 namespace {
 class Expansion {
 public:
-  explicit Expansion(StepOp step)
-      : step(step), block(step.getBody().front()) {}
+  explicit Expansion(StepOp step) : step(step), block(step.getBody().front()) {}
 
   void run();
 
@@ -140,9 +141,8 @@ void Expansion::expandPort(unsigned number) {
   for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
     if (!(getFields(set.getType()) & (1u << bit)))
       continue;
-    values[bit] =
-        block.insertArgument(++at, getFieldType(step.getContext(), field, isOut),
-                             set.getLoc());
+    values[bit] = block.insertArgument(
+        ++at, getFieldType(step.getContext(), field, isOut), set.getLoc());
     Port port;
     port.name = ports[number].name + "_" + field.name.str();
     port.attrs = DictionaryAttr::get(step.getContext());
@@ -154,8 +154,7 @@ void Expansion::expandPort(unsigned number) {
 }
 
 void Expansion::expandCopies() {
-  for (auto copy :
-       llvm::make_early_inc_range(block.getOps<CopyMetadataOp>())) {
+  for (auto copy : llvm::make_early_inc_range(block.getOps<CopyMetadataOp>())) {
     OpBuilder b(copy);
     for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
       SmallVector<Value> destinations;

@@ -9,6 +9,7 @@
     step(seq_lens=..., ..., stream=None)               # arrays by name
     bound = step.bind(seq_lens=..., ...)               # checked once
     bound.launch(stream=None, bs=..., max_len=...)     # the cheapest launch
+    nsa.warmup(text, ...)                              # compile and load ahead
 
 Arrays are anything with DLPack (torch, CuPy, JAX, NumPy), all of one device: CUDA
 arrays launch the step's PTX, CPU arrays run its host kernels. Shapes and strides
@@ -19,11 +20,15 @@ was expected and what came, and nothing is launched or written. ``DriverError`` 
 ``RuntimeError``) says that the machine lacks a driver, a device or a kernel for the
 arrays' device; ``CompileError`` carries the compiler's diagnostics.
 
-``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them.
+``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them;
+``nsa.compat.sglang`` has them under SGLang's names. What was compiled is kept on disk
+(``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, and ``nsa.config()`` says
+what is in use and why.
 """
 
 from . import ops, steps
 from ._compile import CompileError, compile, has_compiler
+from ._config import config, warmup
 from ._module import Binding, DriverError, Module, Step, device_count, load
 
 __version__ = "0.1.0"
@@ -35,9 +40,11 @@ __all__ = [
     "Module",
     "Step",
     "compile",
+    "config",
     "device_count",
     "has_compiler",
     "load",
     "ops",
     "steps",
+    "warmup",
 ]

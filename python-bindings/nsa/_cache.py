@@ -24,7 +24,7 @@ import tempfile
 import threading
 
 from . import _compile, _nsa_runtime
-from ._compile import DEFAULT_CHIP, CompileError, compile, has_compiler
+from ._compile import DEFAULT_CHIP, CompileError, compile, has_compiler, host_module
 from ._module import load
 
 logger = logging.getLogger("nsa")
@@ -51,8 +51,15 @@ def save_bundle(text, directory, chip=None, fuse=True, guards=False):
 def get_step(name, text, target, chip=None, fuse=True, guards=False):
     """The step `name` of `text`, compiled for `target` on the first call.
 
-    Raises ``CompileError`` if it neither compiles here nor is saved anywhere.
+    Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
+    ``DriverError`` if ``NSA_TARGET`` names another target.
     """
+    restriction = os.environ.get("NSA_TARGET")
+    if restriction and restriction != target:
+        raise _nsa_runtime.DriverError(
+            f"step {name!r}: its arrays need target {target!r}, which "
+            f"NSA_TARGET={restriction} excludes"
+        )
     key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
     step = _steps.get(key)
     if step is None:
@@ -117,7 +124,8 @@ def _find(path, name):
 
 
 def _keep(module, path):
-    """Puts a module's bundle at `path`, whole; says so at most in the log."""
+    """Puts a module's bundle at `path`, whole, and returns whether it is there; says why
+    it is not at most in the log."""
     parent = os.path.dirname(path)
     temporary = None
     try:
@@ -127,12 +135,14 @@ def _keep(module, path):
         os.chmod(temporary, 0o755)
         os.rename(temporary, path)
         temporary = None
+        return True
     except (OSError, ValueError, RuntimeError) as error:
         # Read-only homes, full disks, another process that was first, no linker.
         logger.debug("%s: not kept: %s", path, error)
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+    return False
 
 
 def _make(name, text, target, chip, fuse, guards):
@@ -143,10 +153,14 @@ def _make(name, text, target, chip, fuse, guards):
         path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
         step = _find(path, name)
         if step is None:
-            module = compile(text, target, chip, fuse, guards)
-            _keep(module, path)
-            step = module[name]
-        return step
+            if target == "cpu":
+                # The library that is kept serves this process, too.
+                step = _keep(host_module(text, fuse, guards), path) and _find(path, name)
+            else:
+                module = compile(text, target, chip, fuse, guards)
+                _keep(module, path)
+                step = module[name]
+        return step or compile(text, target, chip, fuse, guards)[name]
     if target != "cuda":
         raise CompileError(
             f"step {name!r} needs the compiler for CPU arrays, and this installation of "

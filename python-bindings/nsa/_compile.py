@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """nsa text to a module of steps, in this process."""
 
+import importlib.util
 import logging
 import os
 import time
@@ -14,6 +15,8 @@ try:
 except ImportError as error:  # built without the compiler
     _nsa_compiler = None
     _missing = str(error)
+    if importlib.util.find_spec(f"{__package__}._nsa_compiler") is None:
+        _missing = "it was built without one"
 
 __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 
@@ -100,6 +103,23 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         steps,
         (lambda: host_libraries(text, name, fuse, guards)) if target == "cpu" else None,
     )
+
+
+def host_module(text, fuse=True, guards=False):
+    """A module without steps in this process, to be saved: its host kernels are compiled
+    to shared libraries when that happens."""
+
+    def libraries():
+        start = time.perf_counter()
+        made = host_libraries(text, "<string>", fuse, guards)
+        logger.info(
+            "compiled %s for the host in %.1f ms",
+            ", ".join(step for step, _, _ in made),
+            1e3 * (time.perf_counter() - start),
+        )
+        return made
+
+    return Module([], libraries)
 
 
 def host_libraries(text, name="<string>", fuse=True, guards=False):

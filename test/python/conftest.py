@@ -6,10 +6,14 @@ tested without the compiler."""
 
 import ctypes
 import json
+import os
 
 import pytest
 
 import nsa
+
+# Tests leave the user's cache alone; those of the cache have one of their own.
+os.environ["NSA_CACHE_DIR"] = ""
 
 MANIFEST = {
     "schema": 1,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,25 @@ def test_numerics() -> None:
     run_copies(copy_cases(), HostArrays())
 
 
-@pytest.mark.parametrize("mode", ["decode", "target_verify", "draft_extend"])
-def test_unfused(mode: str) -> None:
+#: All fields in each mode, and every eleventh of the pairwise cases.
+UNFUSED = [
+    *(CopyCase(mode, "all", 3) for mode in ("decode", "target_verify", "draft_extend")),
+    *copy_cases(drawn=0)[::11],
+]
+
+
+@pytest.mark.parametrize("case", UNFUSED, ids=[str(n) for n in range(len(UNFUSED))])
+def test_unfused(case: CopyCase) -> None:
     """Without fusion, a kernel for each field of each destination, and equal results."""
-    case = CopyCase(mode, "all", 3)
     source, sets = case.fields()
-    text = steps.copy_metadata(mode, source, sets)
-    fused = nsa.compile(text, "cpu")[f"copy_{mode}"]
-    unfused = nsa.compile(text, "cpu", fuse=False)[f"copy_{mode}"]
+    source = [name for name in source if any(name in s for s in sets)]
+    text = steps.copy_metadata(case.mode, source, sets)
+    fused = nsa.compile(text, "cpu")[f"copy_{case.mode}"]
+    unfused = nsa.compile(text, "cpu", fuse=False)[f"copy_{case.mode}"]
     assert (len(fused.kernels), len(unfused.kernels)) == (1, sum(map(len, sets)))
     for step in (fused, unfused):
         problem = CopyProblem(case, HostArrays())
-        arguments = {f"src_{n}": a.view for n, a in problem.source.items()}
+        arguments = {f"src_{n}": problem.source[n].view for n in source}
         for number, destination in enumerate(problem.destinations):
             arguments.update(
                 {steps.port(number, n): a.view for n, a in destination.items()}
@@ -240,6 +248,38 @@ def test_same_view() -> None:
     shared = np.full(6, -1, np.int32)
     nsa.ops.copy_metadata(src, [{"cache_seqlens": shared}] * 3, bs=5, max_len=0)
     assert shared.tolist() == [0, 1, 2, 3, 4, -1]
+
+
+@pytest.mark.parametrize("mode", ["decode", "target_verify", "draft_extend"])
+def test_example(mode: str) -> None:
+    """The examples do what ``nsa.ops`` does with the same fields."""
+    example = Path(__file__).resolve().parents[2] / f"examples/copy_{mode}.mlir"
+    step = nsa.compile(example, "cpu")[f"copy_{mode}"]
+    assert len(step.kernels) == 1
+    bs, rows, columns = 3, 3 if mode == "decode" else 6, 37
+    sizes = {"bs": bs, "rows": rows, "max_len": columns, "max_seqlen_k": columns}
+    rng = np.random.default_rng(1)
+    arguments: dict[str, Any] = {}
+    sets: dict[str, dict[str, Any]] = {}
+    for name, kind, _, rank in step.arguments:
+        if kind == "size":
+            arguments[name] = sizes[name]
+            continue
+        owner, field = name.split("_", 1)
+        shape = (rows, columns) if rank == 2 else (rows + 1,)
+        array = rng.integers(1, 1 << 30, shape, np.int32)
+        arguments[name] = sets.setdefault(owner, {})[field] = array
+    src = sets.pop("src")
+    expected = [{f: a.copy() for f, a in d.items()} for d in sets.values()]
+    by_name = {"bs": bs, "max_len" if mode == "decode" else "max_seqlen_k": columns}
+    if mode != "decode":
+        by_name["seqlens_expanded_size"] = rows
+    nsa.ops.copy_metadata(src, expected, mode, **by_name)
+    step(**arguments)
+    for got, want in zip(sets.values(), expected):
+        for field in want:
+            assert np.array_equal(got[field], want[field]), field
+    assert np.array_equal(sets["b0"]["cache_seqlens"][:bs], src["cache_seqlens"][:bs])
 
 
 def test_sixteen_backends_in_one_launch() -> None:

@@ -172,7 +172,8 @@ int main(int argc, char **argv) {
       manifest = nsa::setManifestFile(manifest, "cubin", step.name + ".cubin");
       files.push_back({base + ".cubin", std::move(*cubin), {}});
     }
-    if (!wants(Emit::PTX))
+    // A bundle of other kernels alone names no PTX.
+    if (!wants(Emit::PTX) && (wants(Emit::Host) || wants(Emit::Cubin)))
       manifest = nsa::setManifestFile(manifest, "ptx", "");
     if (wants(Emit::PTX))
       files.push_back({base + ".ptx", step.ptx, {}});

@@ -23,9 +23,8 @@ namespace nsa {
 /// Assembles PTX for `chip` with ptxas, from PATH, CUDA_HOME or
 /// /usr/local/cuda. Returns nothing and says why in `error` if there is none or
 /// it fails.
-std::optional<std::string> assemblePTX(std::string_view ptx,
-                                       std::string_view chip,
-                                       std::string &error);
+std::optional<std::string>
+assemblePTX(std::string_view ptx, std::string_view chip, std::string &error);
 
 /// Links an object to a shared library with a C compiler or a linker from
 /// PATH (or the one that NSA_LINKER names). Errors as above.

@@ -1,0 +1,89 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Which targets there are, and compiling for them ahead of time.
+
+An array's device decides what runs: PTX for CUDA arrays, host kernels for CPU arrays.
+``NSA_TARGET`` (``cuda`` or ``cpu``) restricts that; it never sends an array elsewhere.
+"""
+
+import os
+import re
+
+from . import _cache, _compile, _nsa_runtime
+from ._compile import has_compiler
+from ._nsa_runtime import DriverError
+
+_TARGETS = ("cuda", "cpu")
+
+
+def _restriction():
+    """What ``NSA_TARGET`` says, or None."""
+    value = os.environ.get("NSA_TARGET") or None
+    if value is not None and value not in _TARGETS:
+        raise ValueError(f"NSA_TARGET: expected 'cuda' or 'cpu' but got {value!r}")
+    return value
+
+
+def _state(target):
+    """(whether `target` can be used, why)."""
+    restriction = _restriction()
+    if restriction not in (None, target):
+        return False, f"NSA_TARGET={restriction} excludes it"
+    if target == "cpu":
+        if has_compiler():
+            return True, "host kernels are compiled when they are needed"
+        return False, f"no compiler ({_compile._missing}); saved bundles may have some"
+    try:
+        count = _nsa_runtime.device_count()
+    except DriverError as error:
+        return False, str(error)
+    source = "compiled when it is needed" if has_compiler() else "from NSA_BUNDLE_PATH"
+    return count > 0, f"{count} device(s); PTX is {source}"
+
+
+def config():
+    """What is in use, and why, as a dict:
+
+    ``target``: the first of ``"cuda"`` and ``"cpu"`` that can be used here, or None;
+    ``targets``: for each of them (usable, why); ``restriction``: ``NSA_TARGET`` or None;
+    ``compiler``: versions of nsa and LLVM, or None; ``cache``: the directory of compiled
+    bundles, or None; ``bundle_path``: where bundles are looked for without a compiler.
+
+    Raises ``ValueError`` if ``NSA_TARGET`` is neither of them.
+    """
+    targets = {target: _state(target) for target in _TARGETS}
+    usable = [target for target in _TARGETS if targets[target][0]]
+    path = os.environ.get("NSA_BUNDLE_PATH", "")
+    return {
+        "target": usable[0] if usable else None,
+        "targets": targets,
+        "restriction": _restriction(),
+        "compiler": dict(_compile._nsa_compiler.versions) if has_compiler() else None,
+        "cache": _cache.cache_directory(),
+        "bundle_path": [d for d in path.split(os.pathsep) if d],
+    }
+
+
+def warmup(*texts, target=None, device=0):
+    """Compiles the steps of `texts` and loads them, so that no first call has to.
+
+    `texts`: nsa texts of one step each, as ``nsa.steps`` writes them; the operations of
+    ``nsa.ops`` find what was warmed up. `target`: ``"cuda"`` or ``"cpu"``, by default what
+    ``config()`` says. `device`: the CUDA device to load on. Every compilation is logged
+    once (logger ``nsa``, level INFO). Returns the steps in order.
+
+    Raises ``CompileError`` as ``compile`` does, ``DriverError`` without a device for
+    ``"cuda"``, ``ValueError`` for a text without a step.
+    """
+    target = target or config()["target"]
+    steps = []
+    for text in texts:
+        name = re.search(r"nsa\.step\s+@(\w+)", text)
+        if name is None:
+            raise ValueError("argument 'texts': expected text with an nsa.step")
+        step = _cache.get_step(name[1], text, target)
+        if target == "cuda":
+            step.load(device)
+        steps.append(step)
+    return steps
