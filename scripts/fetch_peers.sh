@@ -4,7 +4,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Fetches what the benchmarks compare with into .peers/ (ignored by git): of
-# SGLang's wheel, the few files that its metadata kernels are made of.
+# SGLang's wheel, the few files that its metadata and dequantisation kernels are
+# made of.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +15,8 @@ destination=.peers/sglang
 python=build/venv/bin/python
 [[ -x $python ]] || python=python3
 
-if [[ -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
+newest=$destination/sglang/kernels/ops/attention/dsv4/dequant_k_cache.py
+if [[ -f $newest && -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
   exit 0
 fi
 
@@ -41,6 +43,9 @@ wanted = (
     "sglang/kernels/jit/csrc/elementwise/fused_metadata_copy.cuh",
     "sglang/kernels/ops/attention/dsa/metadata.py",
     "sglang/kernels/ops/attention/dsa/fused_metadata_copy.py",
+    "sglang/kernels/ops/attention/dsa/dequant_k_cache.py",
+    "sglang/kernels/ops/attention/dsv4/dequant_k_cache.py",
+    "sglang/kernels/ops/attention/dsv4/kv_layout.py",
     "sglang/srt/environ.py",
 )
 with zipfile.ZipFile(sys.argv[1]) as wheel:

@@ -17,15 +17,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
 
 from decode_cases import gpu_variants  # noqa: E402
+from dequant_cases import gpu_texts  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
 
 def main(directory: str) -> None:
-    variants = gpu_variants()
-    for variant in variants:
-        _cache.save_bundle(variant.text, directory)
-    print(f"{len(variants)} steps in {directory}")
+    texts = {variant.text for variant in gpu_variants()} | gpu_texts()
+    for text in sorted(texts):
+        _cache.save_bundle(text, directory)
+    print(f"{len(texts)} steps in {directory}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/Conversion/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -39,6 +40,14 @@ private:
   void emitSegments(ArrayRef<SegmentOp> segments, Value block);
   void emitScan(SegmentOp segment);
   void emitTiles(SegmentOp segment, Value block);
+  /// The points of this thread in the tile number `block` of the segment, for
+  /// tiles of one row and for tiles of several.
+  SmallVector<SmallVector<Value>> getPointsOfRow(SegmentOp segment,
+                                                 const TileShape &shape,
+                                                 Value block);
+  SmallVector<SmallVector<Value>> getPointsOfRows(SegmentOp segment,
+                                                  const TileShape &shape,
+                                                  Value block);
 
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
@@ -161,7 +170,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
   Value columns = ports.lookupOrDefault(segment.getSizes().back());
   AffineExpr tiles =
-      b.getAffineSymbolExpr(0).ceilDiv(TargetModel::tileColumns(32));
+      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
   return toI32(affine::makeComposedAffineApply(
       b, loc(), AffineMap::get(0, 1, tiles), {columns}));
 }
@@ -173,11 +182,24 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   if (segment.getSizes().size() == 1)
     return tiles;
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  AffineExpr rowTiles =
+      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).rows);
+  rows = affine::makeComposedAffineApply(
+      b, loc(), AffineMap::get(0, 1, rowTiles), {rows});
   return arith::MulIOp::create(b, loc(), toI32(rows), tiles);
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
-  int64_t width = TargetModel::vectorWidth(32);
+  TileShape shape = getTileShape(segment);
+  emitTile(b, segment, ports,
+           shape.hasRows() ? getPointsOfRows(segment, shape, block)
+                           : getPointsOfRow(segment, shape, block),
+           shape.width);
+}
+
+SmallVector<SmallVector<Value>>
+KernelEmitter::getPointsOfRow(SegmentOp segment, const TileShape &shape,
+                              Value block) {
   SmallVector<Value> row;
   Value tile = block;
   if (segment.getSizes().size() == 2) {
@@ -190,16 +212,50 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   }
   Value first = arith::AddIOp::create(
       b, loc(),
-      arith::MulIOp::create(b, loc(), toIndex(tile),
-                            index(TargetModel::tileColumns(32))),
-      arith::MulIOp::create(b, loc(), thread, index(width)));
+      arith::MulIOp::create(b, loc(), toIndex(tile), index(shape.columns)),
+      arith::MulIOp::create(b, loc(), thread, index(shape.width)));
   SmallVector<SmallVector<Value>> points;
-  for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {
+  for (int64_t i = 0; i < shape.vectors; ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
     point.push_back(arith::AddIOp::create(
-        b, loc(), first, index(i * TargetModel::blockSize * width)));
+        b, loc(), first, index(i * TargetModel::blockSize * shape.width)));
   }
-  emitTile(b, segment, ports, points, width);
+  return points;
+}
+
+SmallVector<SmallVector<Value>>
+KernelEmitter::getPointsOfRows(SegmentOp segment, const TileShape &shape,
+                               Value block) {
+  int64_t perRow = shape.getVectorsPerRow();
+  Value first = arith::MulIOp::create(b, loc(), toIndex(block),
+                                      index(shape.rows));
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  SmallVector<SmallVector<Value>> points;
+  for (int64_t i = 0; i < shape.vectors; ++i) {
+    // 32 bits are enough for the place in the tile.
+    Value number = arith::AddIOp::create(b, loc(), toI32(thread),
+                                         i32(i * TargetModel::blockSize));
+    Value inTile = arith::DivUIOp::create(b, loc(), number, i32(perRow));
+    Value inRow = arith::SubIOp::create(
+        b, loc(), number,
+        arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
+    Value row = arith::AddIOp::create(b, loc(), first, toIndex(inTile));
+    Value isRow = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
+                                        row, rows);
+    if ((i + 1) * TargetModel::blockSize > shape.rows * perRow)
+      isRow = arith::AndIOp::create(
+          b, loc(), isRow,
+          arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
+                                i32(shape.rows)));
+    Value column = arith::MulIOp::create(b, loc(), toIndex(inRow),
+                                         index(shape.width));
+    // A place past the rows is one past the columns of a row that there is.
+    points.push_back(
+        {arith::SelectOp::create(b, loc(), isRow, row, first),
+         arith::SelectOp::create(b, loc(), isRow, column,
+                                 index(shape.columns))});
+  }
+  return points;
 }
 
 namespace {

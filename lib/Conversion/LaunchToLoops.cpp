@@ -10,7 +10,7 @@
 #include "LowerSegment.h"
 
 #include "nsa/Conversion/Passes.h"
-#include "nsa/Target/TargetModel.h"
+#include "nsa/Conversion/TileShape.h"
 
 namespace nsa {
 #define GEN_PASS_DEF_LAUNCHTOLOOPS
@@ -49,7 +49,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment,
 static void lowerTile(OpBuilder &b, SegmentOp segment,
                       const IRMapping &ports) {
   Location loc = segment.getLoc();
-  int64_t width = TargetModel::vectorWidth(32);
+  int64_t width = getTileShape(segment).width;
   SmallVector<Value> sizes = llvm::map_to_vector(
       segment.getSizes(),
       [&](Value size) { return ports.lookupOrDefault(size); });

@@ -186,22 +186,22 @@ void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
 
   Location loc = segment.getLoc();
   Value columns = ports.lookupOrDefault(segment.getSizes().back());
-  SmallVector<DenseMap<Value, Value>> vectors(points.size());
-  for (auto [point, values] : llvm::zip_equal(points, vectors)) {
-    ElementBuilder builder(b, loc, ports, point);
-    for (CopyOp copy : copies)
-      values[copy.getValue()] =
-          builder.elements(copy.getValue(), point, width);
-  }
-  for (auto [point, values] : llvm::zip_equal(points, vectors)) {
+  SmallVector<ElementBuilder> builders;
+  for (const SmallVector<Value> &point : points)
+    builders.emplace_back(b, loc, ports, point);
+  DenseMap<Value, SmallVector<Value>> vectors;
+  for (CopyOp copy : copies)
+    vectors[copy.getValue()] =
+        ElementBuilder::elementsAt(builders, copy.getValue(), points, width);
+  for (auto [number, point] : llvm::enumerate(points)) {
     ElementBuilder builder(b, loc, ports, point);
     for (CopyOp copy : copies)
       for (Value destination : copy.getDestinations())
-        storeVector(builder, values[copy.getValue()],
+        storeVector(builder, vectors[copy.getValue()][number],
                     builder.lookup(destination), point, columns, width);
     for (CopyOp copy : pageCopies) {
       auto pages = copy.getValue().getDefiningOp<RealPageTableOp>();
-      storePages(builder, pages, values[pages.getSource()],
+      storePages(builder, pages, vectors[pages.getSource()][number],
                  copy.getDestinations(), point, columns, width);
     }
   }

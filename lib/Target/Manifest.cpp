@@ -8,6 +8,7 @@
 
 #include "Manifest.h"
 
+#include "nsa/Conversion/TileShape.h"
 #include "nsa/IR/KernelParameters.h"
 #include "nsa/Target/TargetModel.h"
 
@@ -122,6 +123,12 @@ private:
 };
 } // namespace
 
+static std::string getDType(ShapedType type) {
+  if (type.getElementType().isBF16())
+    return "bfloat16";
+  return "int" + std::to_string(type.getElementTypeBitWidth());
+}
+
 void ManifestBuilder::addArgument(BlockArgument port) {
   j.objectBegin();
   j.attribute("name", getName(port));
@@ -134,7 +141,7 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   MemRefType type = getKernelMemRefType(port);
   unsigned bits = type.getElementTypeBitWidth();
   j.attribute("kind", isOut ? "out" : "in");
-  j.attribute("dtype", "int" + std::to_string(bits));
+  j.attribute("dtype", getDType(cast<ShapedType>(port.getType())));
 
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -189,7 +196,15 @@ LogicalResult ManifestBuilder::addRequirements() {
           if (failed(addRequirement(port, dim, extent)))
             return failure();
 
-  WalkResult result = step.walk([&](CopyOp copy) {
+  WalkResult result = step.walk([&](DequantPagedOp op) {
+    int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
+    OpFoldResult size = IntegerAttr::get(IndexType::get(op.getContext()), bytes);
+    return WalkResult(addRequirement(op.getCache(), 1, size));
+  });
+  if (result.wasInterrupted())
+    return failure();
+
+  result = step.walk([&](CopyOp copy) {
     OpBuilder b(copy);
     SmallVector<OpFoldResult> sizes =
         getSizes(b, copy.getLoc(), copy.getValue());
@@ -214,7 +229,8 @@ LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
       return failure();
     rows = *outer;
     columns = *inner;
-    tile[1] = TargetModel::tileColumns(32);
+    TileShape shape = getTileShape(segment);
+    tile = json::Array{shape.rows, shape.columns};
   }
   j.object([&] {
     j.attribute("rows", rows);

@@ -39,13 +39,22 @@ static void append(SegmentOp target, SegmentOp source) {
   source.erase();
 }
 
+/// Whether two segments over the same index space can be one: a tile has
+/// elements of one size.
+static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
+  return lhs.getKind() == SegmentKind::Scan ||
+         rhs.getKind() == SegmentKind::Scan ||
+         lhs.getElementBits() == rhs.getElementBits();
+}
+
 /// Segments over the same index space run as one. Segments are independent, so
 /// their order is free.
 static void fuseEqualSpaces(LaunchOp launch) {
   SmallVector<SegmentOp> kept;
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
     auto it = llvm::find_if(kept, [&](SegmentOp other) {
-      return llvm::equal(other.getSizes(), segment.getSizes());
+      return llvm::equal(other.getSizes(), segment.getSizes()) &&
+             canJoin(other, segment);
     });
     if (it == kept.end())
       kept.push_back(segment);

@@ -22,7 +22,7 @@ arrays' device; ``CompileError`` carries the compiler's diagnostics.
 ``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them.
 """
 
-from . import ops, steps
+from . import layouts, ops, steps
 from ._compile import CompileError, compile, has_compiler
 from ._module import Binding, DriverError, Module, Step, device_count, load
 
@@ -37,6 +37,7 @@ __all__ = [
     "compile",
     "device_count",
     "has_compiler",
+    "layouts",
     "load",
     "ops",
     "steps",

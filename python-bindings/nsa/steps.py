@@ -8,7 +8,9 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
-__all__ = ["DECODE_FIELDS", "decode_replay", "port"]
+from . import layouts
+
+__all__ = ["DECODE_FIELDS", "decode_replay", "dequant_paged", "port"]
 
 #: Field of a decode destination -> (value in the text, rank).
 DECODE_FIELDS = {
@@ -106,6 +108,36 @@ def decode_replay(
                 f"nsa.copy %{value} to %{port(backend, field)} "
                 f": {_VALUE[rank]} to {_DESTINATION[rank]}"
             )
+    head = ",\n    ".join(ports)
+    return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
+
+
+def dequant_paged(parts, name="dequant_paged"):
+    """The text of a step that dequantises each of `parts` in one launch.
+
+    `parts`: for each, (layout, page size, dtype of the ids). Ports of part i: size
+    tokens<i>; in cache<i> [pages, bytes] (int8) and ids<i> [tokens<i>]; out out<i>
+    [tokens<i> or more, columns of the layout or more] (bfloat16).
+    """
+    ports, body = [], []
+    for i, (layout, page_size, dtype) in enumerate(parts):
+        layout = layouts.parse(layout)
+        cache, ids = "tensor<?x?xi8>", f"tensor<?x{_element(f'ids{i}', dtype)}>"
+        value = f"tensor<?x{layout.row}xbf16>"
+        out = "memref<?x?xbf16, strided<[?, 1]>>"
+        ports += [
+            f"in %tokens{i} : index",
+            f"in %cache{i} : {cache}",
+            f"in %ids{i}[%tokens{i}] : {ids}",
+            f"out %out{i} : {out}",
+        ]
+        body += [
+            f"%kv{i} = nsa.dequant_paged %cache{i}[%ids{i}] layout {layout} "
+            f"page_size {int(page_size)} : {cache}, {ids} -> {value}",
+            f"nsa.copy %kv{i} to %out{i} : {value} to {out}",
+        ]
+    if not body:
+        raise ValueError("parts: expected at least one")
     head = ",\n    ".join(ports)
     return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
 

@@ -9,6 +9,7 @@
 #ifndef NSA_IR_NSAOPS_TD
 #define NSA_IR_NSAOPS_TD
 
+include "nsa/IR/NSAAttributes.td"
 include "nsa/IR/NSADialect.td"
 include "nsa/IR/NSAInterfaces.td"
 include "mlir/IR/EnumAttr.td"
@@ -24,8 +25,10 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def NSA_Index1D : 1DTensorOf<[I32, I64]>;
 def NSA_Vector : 1DTensorOf<[I32]>;
 def NSA_Table : 2DTensorOf<[I32]>;
-def NSA_Value : TensorRankOf<[I32], [1, 2]>;
-def NSA_Destination : MemRefRankOf<[I32], [1, 2]>;
+def NSA_Bytes : 2DTensorOf<[I8]>;
+def NSA_BF16Table : 2DTensorOf<[BF16]>;
+def NSA_Value : TensorRankOf<[I8, I16, I32, BF16], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I8, I16, I32, BF16], [1, 2]>;
 
 class NSA_Op<string mnemonic, list<Trait> traits = []>
     : Op<NSA_Dialect, mnemonic, traits>;
@@ -47,6 +50,10 @@ def NSA_Element
 def NSA_VectorElement
     : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitElement", "emitElements"]>;
+// Emits vectors at several points together.
+def NSA_PointsElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitElement", "emitElements", "emitPoints"]>;
 
 //===----------------------------------------------------------------------===//
 // Steps
@@ -94,11 +101,12 @@ def NSA_StepOp : NSA_Op<"step", [
 
     - (C1) The step and its ports have names that are C identifiers (not
       keywords of C or C++); no two ports have the same.
-    - (C2) An `in` port is an `index` or a tensor of rank 1 or 2 of `i32` or
-      `i64`.
-    - (C3) An `out` port is a memref of rank 1 or 2 of `i32`, in the default
-      memory space, with a strided layout without offset, strides that are
-      positive or dynamic, and an inner stride of 1 if its rank is 2.
+    - (C2) An `in` port is an `index` or a tensor of rank 1 or 2 of `i8`,
+      `i16`, `i32`, `i64` or `bf16`.
+    - (C3) An `out` port is a memref of rank 1 or 2 of `i8`, `i16`, `i32` or
+      `bf16`, in the default memory space, with a strided layout without offset,
+      strides that are positive or dynamic, and an inner stride of 1 if its rank
+      is 2.
     - (C4) Extents, one for each dimension, stand on tensors; each names an
       `index` port and belongs to a dynamic dimension.
     - (C5) No `out` port is the destination of two copies.
@@ -277,6 +285,44 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element
   }];
 }
 
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, [NSA_PointsElement]> {
+  let summary = "Rows of a paged, quantised cache as bf16";
+  let description = [{
+    Row t of the result is the row of token `ids[t]`, which is slot
+    `ids[t] mod page_size` of page `ids[t] div page_size`. An `e4m3` element is
+    converted to float32, multiplied by its scale in float32, and rounded to
+    bf16, to nearest even both times; a `bf16` element is copied bit for bit.
+    Where the result is NaN, its payload is unspecified. A row is zeros if its
+    id is negative or not in the cache.
+
+    `cache` has a row of bytes for each page. Its row stride may be larger than
+    a page.
+
+    Example:
+
+    ```mlir
+    %kv = nsa.dequant_paged %cache[%ids] layout #nsa.kv_layout<v32> page_size 64
+        : tensor<?x?xi8>, tensor<?xi64> -> tensor<?x576xbf16>
+    ```
+
+    Constraints:
+
+    - (C1) `result` has a row for each of `ids`, and the columns of the layout.
+    - (C2) `page_size` is 1 or more.
+    - (C3) `cache` is an `in` port, whose rows, where their size is static, hold
+      a page.
+    - (C4) `ids` does not depend on an `nsa.cu_seqlens`.
+  }];
+  let arguments = (ins NSA_Bytes:$cache, NSA_Index1D:$ids,
+                       NSA_KVLayoutAttr:$layout,
+                       ConfinedAttr<I32Attr, [IntPositive]>:$page_size);
+  let assemblyFormat = [{
+    $cache `[` $ids `]` `layout` qualified($layout) `page_size` $page_size
+    attr-dict `:` type($cache) `,` type($ids) `->` type($result)
+  }];
+  let hasVerifier = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Copies
 //===----------------------------------------------------------------------===//
@@ -302,6 +348,7 @@ def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterf
     - (C2) There is at least one destination, and none stands twice.
     - (C3) Every destination has the rank of `value`.
     - (C4) No static size of a destination is smaller than that of `value`.
+    - (C5) Every destination has the element type of `value`.
   }];
   let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations);
   let assemblyFormat = [{
@@ -365,14 +412,15 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     - A `scan` segment is one-dimensional and walks its rows in order, so its
       values may be cumulative sums. One block of threads does all of it.
     - A `tile` segment has one or two dimensions, the innermost of which is cut
-      into tiles; every tile is a block of threads, and tiles do not
-      communicate.
+      into tiles; short rows of a known size share a tile. Every tile is a block
+      of threads, and tiles do not communicate.
 
     Constraints:
 
     - (C1) A `scan` segment has one dimension, a `tile` segment one or two.
     - (C2) The body holds copies, value operations of this dialect, and
       operations without effects that compute sizes.
+    - (C3) The copies of a `tile` segment have elements of one size.
   }];
   let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
   let regions = (region SizedRegion<1>:$body);
@@ -381,6 +429,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     auto getCopies() { return getBody().getOps<CopyOp>(); }
+    /// The bits of an element that is copied.
+    int64_t getElementBits();
   }];
 }
 

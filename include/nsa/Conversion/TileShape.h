@@ -1,0 +1,45 @@
+//===- TileShape.h - How a tile segment is cut into blocks ------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CONVERSION_TILESHAPE_H
+#define NSA_CONVERSION_TILESHAPE_H
+
+#include "nsa/IR/NSADialect.h"
+
+namespace nsa {
+
+/// What a block of threads does of a `tile` segment. Kernels and manifest have
+/// to agree on it, and both ask here.
+///
+/// Rows that are long, or whose length is not known, are cut into tiles of one
+/// row. Short ones share a tile, whose vectors are dealt to the threads row after
+/// row: thread t takes the vectors t, t + blockSize, ...
+///
+///   columns 576 of 16 bits, vectors of 8: 72 a row, 14 rows in 1,024 vectors
+///
+///     thread       0 ... 71   72 ... 143  144 ... 215  216 ... 255
+///     vector 0     row 0      row 1       row 2        row 3, first 40
+///     vector 1     row 3, other 32, then row 4, ...
+struct TileShape {
+  int64_t rows;
+  int64_t columns;
+  /// Elements of a vector.
+  int64_t width;
+  /// Vectors that a thread takes.
+  int64_t vectors;
+
+  bool hasRows() const { return rows > 1; }
+  /// Of a tile with rows.
+  int64_t getVectorsPerRow() const { return columns / width; }
+};
+
+TileShape getTileShape(SegmentOp segment);
+
+} // namespace nsa
+
+#endif // NSA_CONVERSION_TILESHAPE_H
