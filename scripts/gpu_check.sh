@@ -68,6 +68,8 @@ stage_sanitize() {
     echo "== $tool"
     compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
       "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
+    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+      "$python" test/python/gpu_sanitize_dequant.py || failed=1
   done
   return "$failed"
 }
@@ -82,7 +84,9 @@ stage_bench() {
   # shellcheck disable=SC2086 # options are words
   "$python" benchmarks/decode_replay.py --bundle "$(flagship)" "${options[@]}" \
     --out "$out" --cold ${BENCH_OPTIONS:-} &&
-    "$python" benchmarks/plot.py "$out/decode_replay.json"
+    "$python" benchmarks/plot.py "$out/decode_replay.json" &&
+    "$python" benchmarks/dequant.py "${options[@]}" --out "$out" &&
+    "$python" benchmarks/plot.py "$out/dequant.json"
 }
 
 # The folder with the bundle of the decode replay.
@@ -129,7 +133,9 @@ echo "== summary"
 [[ ! -f $out/test.log ]] || tail -n 1 "$out/test.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-[[ ! -f $out/decode_replay.md ]] || cat "$out/decode_replay.md"
+for table in decode_replay dequant; do
+  [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
+done
 for stage in "${stages[@]}"; do
   echo "$stage: ${verdict[$stage]}"
 done
