@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,17 @@ def test_layouts_agree_with_the_compiler() -> None:
         assert layouts.parse(str(parsed)) == parsed
 
 
+def test_picture_is_that_of_the_attributes(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    picture = tmp_path / "layouts.svg"
+    subprocess.run(
+        [sys.executable, root / "scripts/draw_layouts.py", picture], check=True
+    )
+    assert picture.read_text() == (root / "docs/kv-layouts.svg").read_text()
+    page = (root / "docs/KVLayouts.md").read_text()
+    assert all(text in page for text in layouts.NAMED.values())
+
+
 @pytest.mark.parametrize(
     ("name", "token_bytes", "row", "stride64"),
     [
@@ -154,18 +166,6 @@ def test_guards_hold() -> None:
         step = nsa.compile(case.text, target="cpu", guards=True)["dequant_paged"]
         step(tokens0=case.tokens, cache0=problem.cache, ids0=problem.ids, out0=problem.out)
         problem.check()
-
-
-def test_host_kernels_need_no_library(tmp_path: Path) -> None:
-    """Rounding to bf16 is not a call: not every libgcc has that function."""
-    tool = Path(nsa.__file__).resolve().parents[2] / "bin/nsa-opt"
-    if not tool.exists():
-        pytest.skip(f"no {tool}")
-    done = subprocess.run(
-        [tool, "--nsa-to-llvm"], input=Case().text, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "fptrunc" not in done.stdout and "llvm.call" not in done.stdout
 
 
 @pytest.mark.parametrize(
