@@ -8,6 +8,8 @@
 
 #include "LowerSegment.h"
 
+#include "nsa/Target/TargetModel.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -111,15 +113,18 @@ static void storeLanes(ElementBuilder &builder, Value vector,
   }
 }
 
-/// Stores the lanes of `vector` that are columns: at once if all are and the
-/// destination's row is aligned.
+/// Stores the lanes of `vector` that are columns: by the widest accesses if all are
+/// and the destination's row is aligned.
 static void storeVector(ElementBuilder &builder, Value vector,
                         Value destination, ValueRange indices, Value columns,
                         int64_t width) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
+  auto type = cast<VectorType>(vector.getType());
+  int64_t bits = type.getElementTypeBitWidth();
+  int64_t part = std::min(width, TargetModel::vectorWidth(bits));
   Value isAligned =
-      width > 1 ? builder.isRowAligned(destination, indices, width) : Value();
+      width > 1 ? builder.isRowAligned(destination, indices, part) : Value();
   if (!isAligned)
     return storeLanes(builder, vector, destination, indices, columns, width);
   Value isFull = compare(builder, arith::CmpIPredicate::slt,
@@ -129,10 +134,18 @@ static void storeVector(ElementBuilder &builder, Value vector,
       /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
-  auto type = cast<VectorType>(vector.getType());
-  vector::StoreOp::create(
-      b, loc, vector, destination, indices, /*nontemporal=*/false,
-      llvm::MaybeAlign(width * type.getElementTypeBitWidth() / 8));
+  SmallVector<Value> place(indices);
+  for (int64_t first = 0; first < width; first += part) {
+    Value lanes = vector;
+    if (part < width)
+      lanes = vector::ExtractStridedSliceOp::create(
+          b, loc, vector, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{part},
+          ArrayRef<int64_t>{1});
+    place.back() = add(builder, indices.back(), first);
+    vector::StoreOp::create(b, loc, lanes, destination, place,
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(part * bits / 8));
+  }
   b.setInsertionPoint(ifOp.elseYield());
   storeLanes(builder, vector, destination, indices, columns, width);
 }

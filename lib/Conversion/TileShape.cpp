@@ -15,25 +15,32 @@
 using namespace mlir;
 using namespace nsa;
 
-/// The bytes that a thread loads for a vector of `width` elements, on average
-/// over the row.
+/// The elements of a vector. Values that are computed from a cache are wider than
+/// what is loaded for them: their vectors fill a load, and are stored in parts.
+static int64_t getWidth(SegmentOp segment) {
+  int64_t width = TargetModel::vectorWidth(segment.getElementBits());
+  int64_t loaded = TargetModel::vectorWidth(8);
+  bool canLoad = !segment.getCopies().empty() &&
+                 llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
+                   auto op = copy.getValue().getDefiningOp<DequantPagedOp>();
+                   return op && op.isUniform(loaded);
+                 });
+  return canLoad ? loaded : width;
+}
+
+/// The bytes that a thread loads for a vector at least.
 static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
-  int64_t bytes = width * segment.getElementBits() / 8;
-  for (CopyOp copy : segment.getCopies())
-    if (auto op = copy.getValue().getDefiningOp<DequantPagedOp>()) {
-      KVLayoutAttr layout = op.getLayout();
-      bytes = std::min(bytes, std::max<int64_t>(layout.getDataBytes() * width /
-                                                    layout.getRowSize(),
-                                                1));
-    }
-  return bytes;
+  bool isDequant = llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+    return isa_and_nonnull<DequantPagedOp>(copy.getValue().getDefiningOp());
+  });
+  return isDequant ? width : width * segment.getElementBits() / 8;
 }
 
 TileShape nsa::getTileShape(SegmentOp segment) {
-  int64_t bits = segment.getElementBits();
-  int64_t width = TargetModel::vectorWidth(bits);
-  TileShape longRows = {1, TargetModel::tileColumns(bits), width,
-                        TargetModel::vectorsPerThread};
+  int64_t width = getWidth(segment);
+  TileShape longRows = {
+      1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
+      TargetModel::vectorsPerThread};
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
   if (segment.getSizes().size() != 2 || !columns || *columns < 1)

@@ -12,7 +12,7 @@
 //   1. ids, and from them pages, slots, and which field a column lies in;
 //   2. loads of cache bytes, each under the condition that its row and its field
 //      are the right ones, and 0 otherwise;
-//   3. conversion, which needs no condition: what was not loaded is 0, so the
+//   3. conversion, which does not ask what was loaded: what was not is 0, so the
 //      fields' results are or-ed.
 //
 // So the loads of all vectors are in flight together, and no contents make a
@@ -28,6 +28,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -68,8 +69,6 @@ public:
     }
   }
 
-  /// Whether no vector has columns of two fields or of two groups.
-  bool isUniform();
   SmallVector<Value> emit(ArrayRef<SmallVector<Value>> points);
 
 private:
@@ -83,10 +82,17 @@ private:
                  bool isAligned);
   Raw emitRaw(const Place &place, const Field &field, bool isAligned);
 
+  /// The bytes as float32, but for a factor of 2^-120 and NaN.
   Value emitE4M3(Value bytes);
+  /// The scale, as the bits of a float32.
   Value emitScale(Value raw);
+  /// Whether a product is NaN, or may be infinite before it has its right size.
+  Value emitIsSpecial(Value bytes, Value scale);
+  Value emitProduct(Value numbers, Value scale);
+  Value emitSpecialProduct(Value numbers, Value scale);
   /// As storage: i32 words, or i16 if the width is odd.
   Value emitBF16(const Raw &raw);
+  Value toStorage(Value floats);
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
@@ -124,13 +130,6 @@ private:
 };
 } // namespace
 
-bool Emitter::isUniform() {
-  return llvm::all_of(fields, [&](const Field &field) {
-    return field.column % width == 0 && field.run.count % width == 0 &&
-           (field.run.type != KVType::E4M3 || layout.getGroup() % width == 0);
-  });
-}
-
 //===----------------------------------------------------------------------===//
 // Places
 //===----------------------------------------------------------------------===//
@@ -160,12 +159,16 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
 // Loads
 //===----------------------------------------------------------------------===//
 
+/// The widest access of a target: wider vectors are loaded in parts.
+static constexpr int64_t mostAccessBytes = 16;
+
 /// The largest access, if all accesses of whole vectors are multiples of their
 /// own size away from the page's start, else 0.
 int64_t Emitter::getAccessBytes() {
   bool isPaged = op.getPageSize() > 1;
   int64_t largest = 0;
   auto isMultiple = [&](int64_t bytes, int64_t first, int64_t stride) {
+    bytes = std::min(bytes, mostAccessBytes);
     largest = std::max(largest, bytes);
     return llvm::isPowerOf2_64(bytes) && first % bytes == 0 &&
            (!isPaged || stride % bytes == 0);
@@ -202,7 +205,7 @@ Value Emitter::emitLoad(const Place &place, Value offset, int64_t bytes,
   return vector::LoadOp::create(
       b, vectorOf(b.getI8Type(), bytes), cache,
       ValueRange{place.page, offset}, /*nontemporal=*/false,
-      llvm::MaybeAlign(isAligned ? bytes : 1));
+      llvm::MaybeAlign(isAligned ? std::min(bytes, mostAccessBytes) : 1));
 }
 
 /// Phase 2 for one field at one point.
@@ -285,10 +288,14 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
 // Conversion
 //===----------------------------------------------------------------------===//
 
-/// e4m3 has the fields of float32, four exponent bits instead of eight and
-/// three bits of fraction instead of 23. Put in the places of float32's, they
-/// make a number (a subnormal one if it was subnormal) that is right but for the
-/// exponent's bias, which is 7 instead of 127: the factor is 2^120.
+// e4m3 has the fields of float32, four exponent bits instead of eight and three
+// bits of fraction instead of 23. Put in the places of float32's, they make a
+// number (a subnormal one if it was subnormal) that is right but for the
+// exponent's bias, which is 7 instead of 127: a factor of 2^120 is missing. It goes
+// into the scale, so that one multiplication, rounded once, does both. Two kinds of
+// vectors need more, and take another way: those with NaN, whose bits would be
+// those of 480, and those whose scale is too large for the factor.
+
 Value Emitter::emitE4M3(Value bytes) {
   // Each byte in the highest bits of an i32.
   Value bits;
@@ -311,53 +318,100 @@ Value Emitter::emitE4M3(Value bytes) {
   // Moves exponent and fraction into place and leaves the sign where it is.
   bits = arith::ShRSIOp::create(b, bits, splat(uint32_t(4)));
   bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x87f00000)));
-  Value magnitude =
-      arith::AndIOp::create(b, bits, splat(uint32_t(0x7fffffff)));
-  Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, magnitude,
-                                      splat(uint32_t(0x07f00000)));
-  Value number = arith::BitcastOp::create(
-      b, vectorOf(b.getF32Type(), width), bits);
-  number = arith::MulFOp::create(b, number, splat(0x1p120f));
-  return arith::SelectOp::create(
-      b, isNaN, splat(std::numeric_limits<float>::quiet_NaN()), number);
+  return arith::BitcastOp::create(b, vectorOf(b.getF32Type(), width), bits);
 }
 
-/// The scale as `width` times the same float32.
 Value Emitter::emitScale(Value raw) {
   Value bits = vector::ExtractOp::create(b, raw, 0);
-  if (layout.getScales().type == KVType::UE8M0) {
-    // The byte is float32's exponent, but for 0, whose power is subnormal, and
-    // 255, which would be infinity.
-    Value byte = arith::ExtUIOp::create(b, b.getI32Type(), bits);
-    bits = arith::ShLIOp::create(b, byte, i32(23));
-    auto replace = [&](int64_t value, int64_t other) {
-      Value is = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, byte,
-                                       i32(value));
-      bits = arith::SelectOp::create(b, is, i32(other), bits);
-    };
-    replace(0, 0x00400000);
-    replace(255, 0x7fc00000);
+  if (layout.getScales().type == KVType::F32)
+    return bits;
+  // The byte is float32's exponent, but for 0, whose power is subnormal, and 255,
+  // which would be infinity.
+  Value byte = arith::ExtUIOp::create(b, b.getI32Type(), bits);
+  bits = arith::ShLIOp::create(b, byte, i32(23));
+  auto replace = [&](int64_t value, int64_t other) {
+    Value is =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, byte, i32(value));
+    bits = arith::SelectOp::create(b, is, i32(other), bits);
+  };
+  replace(0, 0x00400000);
+  replace(255, 0x7fc00000);
+  return bits;
+}
+
+Value Emitter::emitIsSpecial(Value bytes, Value scale) {
+  // A byte's lower bits are all ones only in NaN; plus 1, they carry.
+  auto type = cast<VectorType>(bytes.getType());
+  auto words = [&](uint32_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type, APInt(32, value)));
+  };
+  Value carry = arith::AndIOp::create(b, bytes, words(0x7f7f7f7f));
+  carry = arith::AddIOp::create(b, carry, words(0x01010101));
+  Value any =
+      vector::ReductionOp::create(b, vector::CombiningKind::OR, carry);
+  any = arith::AndIOp::create(b, any, i32(0x80808080));
+  Value hasNaN =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, any, i32(0));
+  // 2^8 times 2^120 is the first power of two that is infinity.
+  Value magnitude = arith::AndIOp::create(b, scale, i32(0x7fffffff));
+  Value isLarge = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, magnitude,
+                                        i32(0x43800000));
+  return arith::OrIOp::create(b, hasNaN, isLarge);
+}
+
+Value Emitter::emitProduct(Value numbers, Value scale) {
+  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
+  Value power = arith::ConstantOp::create(b, b.getF32FloatAttr(0x1p120f));
+  factor = arith::MulFOp::create(b, factor, power);
+  factor = vector::BroadcastOp::create(b, numbers.getType(), factor);
+  return toStorage(arith::MulFOp::create(b, numbers, factor));
+}
+
+Value Emitter::emitSpecialProduct(Value numbers, Value scale) {
+  numbers = arith::MulFOp::create(b, numbers, splat(0x1p120f));
+  Value bits = arith::BitcastOp::create(b, vectorOf(b.getI32Type(), width),
+                                        numbers);
+  bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x7fffffff)));
+  Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits,
+                                      splat(llvm::bit_cast<uint32_t>(480.0f)));
+  numbers = arith::SelectOp::create(
+      b, isNaN, splat(std::numeric_limits<float>::quiet_NaN()), numbers);
+  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
+  factor = vector::BroadcastOp::create(b, numbers.getType(), factor);
+  return toStorage(arith::MulFOp::create(b, numbers, factor));
+}
+
+Value Emitter::toStorage(Value value) {
+  VectorType type = vectorOf(b.getI16Type(), width);
+  if (getElementTypeOrSelf(value).isF32()) {
+    value = arith::TruncFOp::create(b, vectorOf(b.getBF16Type(), width), value);
+    value = arith::BitcastOp::create(b, type, value);
+  } else {
+    value = vector::BitCastOp::create(b, type, value);
   }
-  Value scale = arith::BitcastOp::create(b, b.getF32Type(), bits);
-  return vector::BroadcastOp::create(b, vectorOf(b.getF32Type(), width), scale);
+  if (width % 2 == 0)
+    value = vector::BitCastOp::create(
+        b, vectorOf(b.getI32Type(), width / 2), value);
+  return value;
 }
 
 Value Emitter::emitBF16(const Raw &raw) {
-  VectorType type = vectorOf(b.getI16Type(), width);
-  Value result;
-  if (raw.scale) {
-    Value product = arith::MulFOp::create(b, emitE4M3(raw.data),
-                                          emitScale(raw.scale));
-    Value rounded = arith::TruncFOp::create(
-        b, vectorOf(b.getBF16Type(), width), product);
-    result = arith::BitcastOp::create(b, type, rounded);
-  } else {
-    result = vector::BitCastOp::create(b, type, raw.data);
-  }
-  if (width % 2 == 0)
-    result = vector::BitCastOp::create(b, vectorOf(b.getI32Type(), width / 2),
-                                       result);
-  return result;
+  if (!raw.scale)
+    return toStorage(raw.data);
+  Value numbers = emitE4M3(raw.data);
+  Value scale = emitScale(raw.scale);
+  if (width % 4 != 0)
+    return emitSpecialProduct(numbers, scale);
+  auto ifOp = scf::IfOp::create(
+      b, emitIsSpecial(raw.data, scale),
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, emitSpecialProduct(numbers, scale));
+      },
+      [&](OpBuilder &, Location) {
+        scf::YieldOp::create(b, emitProduct(numbers, scale));
+      });
+  return ifOp.getResult(0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -401,13 +455,23 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
   return vectors;
 }
 
+bool DequantPagedOp::isUniform(int64_t width) {
+  int64_t column = 0;
+  for (const KVRun &run : getLayout().getFields()) {
+    column += run.count;
+    if (column % width != 0 || (run.type == KVType::E4M3 &&
+                                getLayout().getGroup() % width != 0))
+      return false;
+  }
+  return true;
+}
+
 SmallVector<Value>
 DequantPagedOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
                            ArrayRef<SmallVector<Value>> points,
                            int64_t width) {
-  Emitter emitter(*this, builders, width);
-  if (emitter.isUniform())
-    return emitter.emit(points);
+  if (isUniform(width))
+    return Emitter(*this, builders, width).emit(points);
   SmallVector<Value> vectors;
   for (auto [builder, point] : llvm::zip_equal(builders, points))
     vectors.push_back(builder.emitLanes(point, width, [&](ValueRange lane) {

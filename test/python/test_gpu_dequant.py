@@ -163,22 +163,35 @@ def test_two_into_one_workspace(torch: Any) -> None:
         assert np.array_equal(canonical(got), canonical(want))
 
 
-@pytest.mark.parametrize("layout", ["v32", "v4"])
-def test_equal_to_sglang(torch: Any, layout: str) -> None:
-    """Bit by bit, on what engines write and on every e4m3 byte: scales 1..254."""
+@pytest.fixture(scope="module")
+def sglang() -> Any:
     peers = ROOT / ".peers/sglang"
     if not (peers / "sglang/kernels").is_dir():
         pytest.skip(f"no {peers}: scripts/fetch_peers.sh makes it")
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from dequant_workload import Buffers
     from peers import load_sglang
 
+    return load_sglang(peers)
+
+
+@pytest.mark.parametrize("layout", ["v32", "v4"])
+@pytest.mark.parametrize("scales", ["usual", "all"])
+def test_equal_to_sglang(torch: Any, sglang: Any, layout: str, scales: str) -> None:
+    """Bit by bit, on what engines write, and with NaN and with scales 1..254."""
+    from dequant_workload import Buffers
+
     buffers = Buffers(layout, 64, cached=1 << 14, tokens=5000, seed=3)
+    if scales == "all":
+        random = torch.randint_like(buffers.cache, 1, 255)
+        if layout == "v4":
+            buffers.cache.copy_(random)
+        else:
+            buffers.cache[:, : 512 * 64].copy_(random[:, : 512 * 64])
     out = buffers.new_output()
     nsa.ops.dequantize_k_cache_paged(
         buffers.cache, buffers.ids, out, layout, page_size=64
     )
-    peer = buffers.peer(load_sglang(peers))
+    peer = buffers.peer(sglang)
     same = (out == peer) | (out.isnan() & peer.isnan())
     assert same.all()
 

@@ -20,11 +20,11 @@ namespace nsa {
 /// row. Short ones share a tile, whose vectors are dealt to the threads row after
 /// row: thread t takes the vectors t, t + blockSize, ...
 ///
-///   columns 576 of 16 bits, vectors of 8: 72 a row, 14 rows in 1,024 vectors
+///   columns 576, vectors of 16: 36 a row, 14 rows in the 512 of two a thread
 ///
-///     thread       0 ... 71   72 ... 143  144 ... 215  216 ... 255
-///     vector 0     row 0      row 1       row 2        row 3, first 40
-///     vector 1     row 3, other 32, then row 4, ...
+///     thread       0 ... 35   36 ... 71   ...   216 ... 251   252 ... 255
+///     vector 0     row 0      row 1       ...   row 6         row 7, first 4
+///     vector 1     row 7, other 32, then row 8, ...
 struct TileShape {
   int64_t rows;
   int64_t columns;

@@ -321,6 +321,11 @@ def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, [NSA_Points
     attr-dict `:` type($cache) `,` type($ids) `->` type($result)
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether vectors of `width` columns, the first a multiple of `width`, never
+    /// have columns of two fields or of two groups.
+    bool isUniform(int64_t width);
+  }];
 }
 
 //===----------------------------------------------------------------------===//

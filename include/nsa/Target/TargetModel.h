@@ -31,10 +31,10 @@ struct TargetModel {
   /// bandwidth times latency, over the threads that load. The PTX for one chip
   /// runs on all later ones, so these are the facts of the most demanding chip
   /// that was measured (H200): 4.8 TB/s, 700 ns, 132 multiprocessors with room
-  /// for 2,048 threads, half of which registers allow.
+  /// for 2,048 threads.
   static constexpr int64_t memoryBytesPerNanosecond = 4800;
   static constexpr int64_t memoryLatencyNanoseconds = 700;
-  static constexpr int64_t residentThreads = 132 * 2048 / 2;
+  static constexpr int64_t residentThreads = 132 * 2048;
 
   /// Vectors that a thread has to have in flight if it loads `bytes` bytes for
   /// each.
@@ -47,10 +47,6 @@ struct TargetModel {
   /// Elements of `bits` bits in the widest access.
   static constexpr int64_t vectorWidth(int64_t bits) {
     return accessBytes * 8 / bits;
-  }
-  /// Columns of a tile of elements of `bits` bits.
-  static constexpr int64_t tileColumns(int64_t bits) {
-    return blockSize * vectorsPerThread * vectorWidth(bits);
   }
 };
 
