@@ -15,11 +15,11 @@
 // MANIFEST: "rows": "tokens",
 // MANIFEST-NEXT: "columns": 576,
 // MANIFEST-NEXT: "tile": [
-// MANIFEST-NEXT: 10,
+// MANIFEST-NEXT: 7,
 // MANIFEST-NEXT: 576
 
 // PTX: .entry v32(
-// PTX: ld.global.nc.v2.b32
+// PTX: ld.global.nc.v4.b32
 // PTX: cvt.rn.bf16x2.f32
 // PTX: st.global.v4.b32
 
