@@ -10,9 +10,10 @@
 // for all vectors before the next begins:
 //
 //   1. ids, and from them pages, slots, and which field a column lies in;
-//   2. loads of cache bytes, those of the column's field, and 0 for a row that the
-//      cache does not have;
-//   3. conversion, of fields that need it.
+//   2. loads of cache bytes, each under the condition that its row and its field
+//      are the right ones, and 0 otherwise;
+//   3. conversion, which does not ask what was loaded: what was not is 0, so the
+//      fields' results are or-ed.
 //
 // So the loads of all vectors are in flight together, and no contents make a
 // kernel leave the cache. Everything is integer and float32 arithmetic that all
@@ -46,8 +47,7 @@ struct Place {
   Value page, slot, column;
 };
 
-/// What phase 2 loads at a point. Fields share the registers: narrower numbers
-/// come first, then zeros.
+/// What phase 2 loads for a field at a point. `scale` is null for bf16.
 struct Raw {
   Value data, scale;
 };
@@ -77,27 +77,21 @@ private:
   int64_t getAccessBytes();
   Value emitIsAligned();
   SmallVector<Value> emitLoads(ArrayRef<Place> places, bool isAligned);
+  /// The bytes from `offset` on, as one integer or float.
   Value emitLoad(const Place &place, Value offset, int64_t bytes,
                  bool isAligned);
-  /// Phase 2 at one point, for the fields from `rest` on.
-  Raw emitRaw(const Place &place, ArrayRef<Field> rest, bool isAligned);
-  Raw emitField(const Place &place, const Field &field, bool isAligned);
-  Raw emitZeros();
+  Raw emitRaw(const Place &place, const Field &field, bool isAligned);
 
-  Value emitIsIn(const Place &place, const Field &field);
   /// The bytes as float32, but for a factor of 2^-120 and NaN.
   Value emitE4M3(Value bytes);
-  /// Each byte in the highest bits of an i32.
-  Value emitHighBytes(Value bytes);
   /// The scale, as the bits of a float32.
   Value emitScale(Value raw);
   /// Whether a product is NaN, or may be infinite before it has its right size.
   Value emitIsSpecial(Value bytes, Value scale);
-  Value emitProduct(Value bytes, Value scale);
-  Value emitSpecialProduct(Value bytes, Value scale);
+  Value emitProduct(Value numbers, Value scale);
+  Value emitSpecialProduct(Value numbers, Value scale);
   /// As storage: i32 words, or i16 if the width is odd.
-  Value emitRounded(Value bytes, Value rawScale);
-  Value emitBF16(const Place &place, const Raw &raw);
+  Value emitBF16(const Raw &raw);
   Value toStorage(Value floats);
 
   Value index(int64_t value) {
@@ -119,25 +113,11 @@ private:
     auto type = vectorOf(b.getF32Type(), width);
     return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
   }
-  bool hasType(KVType type) {
-    return llvm::any_of(fields, [&](const Field &field) {
-      return field.run.type == type;
-    });
-  }
-  /// The type in which numbers of `size` bytes travel: words where they fit.
-  VectorType getDataType(int64_t size) {
-    if (width % 4 == 0)
-      return vectorOf(b.getI32Type(), width * size / 4);
-    return vectorOf(b.getI8Type(), width * size);
-  }
-  /// That of the widest field.
-  VectorType getDataType() {
-    return getDataType(hasType(KVType::BF16) ? 2 : 1);
-  }
-  VectorType getScaleType() {
-    if (layout.getScales().type == KVType::F32)
-      return vectorOf(b.getI32Type(), 1);
-    return vectorOf(b.getI8Type(), 1);
+  /// The type in which `bytes` of bf16 and e4m3 travel: words where they fit.
+  VectorType getRawType(int64_t bytes) {
+    if (bytes % 4 == 0)
+      return vectorOf(b.getI32Type(), bytes / 4);
+    return vectorOf(b.getI8Type(), bytes);
   }
 
   DequantPagedOp op;
@@ -228,89 +208,79 @@ Value Emitter::emitLoad(const Place &place, Value offset, int64_t bytes,
       llvm::MaybeAlign(isAligned ? std::min(bytes, mostAccessBytes) : 1));
 }
 
-Value Emitter::emitIsIn(const Place &place, const Field &field) {
-  Value end = index(field.column + field.run.count);
-  Value isIn = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, place.column,
-                                     end);
-  if (field.column == 0)
-    return isIn;
-  Value isPast = arith::CmpIOp::create(b, arith::CmpIPredicate::uge,
-                                       place.column, index(field.column));
-  return arith::AndIOp::create(b, isPast, isIn);
-}
-
-Raw Emitter::emitZeros() {
-  return {arith::ConstantOp::create(b, b.getZeroAttr(getDataType())),
-          arith::ConstantOp::create(b, b.getZeroAttr(getScaleType()))};
-}
-
-Raw Emitter::emitField(const Place &place, const Field &field,
-                       bool isAligned) {
+/// Phase 2 for one field at one point.
+Raw Emitter::emitRaw(const Place &place, const Field &field, bool isAligned) {
   const KVRun &run = field.run, &scales = layout.getScales();
-  int64_t size = getBytes(run.type);
-  Value column =
-      arith::SubIOp::create(b, place.column, index(field.column));
-  Value data =
-      arith::MulIOp::create(b, place.slot, index(layout.getDataBytes()));
-  Value offset = arith::AddIOp::create(
-      b, arith::MulIOp::create(b, column, index(size)), index(run.offset));
-  offset = arith::AddIOp::create(b, data, offset);
-  Raw raw = emitZeros();
-  Value loaded = vector::BitCastOp::create(
-      b, getDataType(size), emitLoad(place, offset, width * size, isAligned));
-  raw.data = loaded.getType() == raw.data.getType()
-                 ? loaded
-                 : vector::InsertStridedSliceOp::create(
-                       b, loaded, raw.data, ArrayRef<int64_t>{0},
-                       ArrayRef<int64_t>{1})
-                       .getResult();
-  if (run.type == KVType::BF16)
-    return raw;
+  bool isScaled = run.type == KVType::E4M3;
+  int64_t bytes = width * getBytes(run.type);
+  Type dataType = getRawType(bytes);
+  Type scaleType = vectorOf(b.getI8Type(), getBytes(scales.type));
+  if (scales.type == KVType::F32)
+    scaleType = vectorOf(b.getI32Type(), 1);
 
-  int64_t scaleSize = getBytes(scales.type);
-  Value entry = data;
-  int64_t first = scales.offset + field.scale * scaleSize;
-  if (!layout.isInline()) {
-    entry =
-        arith::MulIOp::create(b, place.slot, index(layout.getFooterBytes()));
-    first += op.getPageSize() * layout.getDataBytes();
-  }
-  Value group = arith::DivUIOp::create(b, column, index(layout.getGroup()));
-  offset = arith::AddIOp::create(
-      b, arith::MulIOp::create(b, group, index(scaleSize)), index(first));
-  offset = arith::AddIOp::create(b, entry, offset);
-  raw.scale = vector::BitCastOp::create(
-      b, getScaleType(), emitLoad(place, offset, scaleSize, isAligned));
-  return raw;
-}
-
-Raw Emitter::emitRaw(const Place &place, ArrayRef<Field> rest,
-                     bool isAligned) {
-  if (rest.empty())
-    return emitZeros();
-  auto yield = [&](const Raw &raw) {
-    scf::YieldOp::create(b, ValueRange{raw.data, raw.scale});
+  Value isMine = place.isToken;
+  auto require = [&](arith::CmpIPredicate predicate, int64_t column) {
+    Value is = arith::CmpIOp::create(b, predicate, place.column, index(column));
+    isMine = arith::AndIOp::create(b, isMine, is);
   };
-  Value isMine =
-      arith::AndIOp::create(b, place.isToken, emitIsIn(place, rest.front()));
+  if (field.column > 0)
+    require(arith::CmpIPredicate::uge, field.column);
+  require(arith::CmpIPredicate::ult, field.column + run.count);
+
   auto ifOp = scf::IfOp::create(
       b, isMine,
       [&](OpBuilder &, Location) {
-        yield(emitField(place, rest.front(), isAligned));
+        Value column = arith::SubIOp::create(b, place.column,
+                                             index(field.column));
+        Value data = arith::MulIOp::create(b, place.slot,
+                                           index(layout.getDataBytes()));
+        Value offset = arith::AddIOp::create(
+            b, arith::MulIOp::create(b, column, index(getBytes(run.type))),
+            index(run.offset));
+        offset = arith::AddIOp::create(b, data, offset);
+        SmallVector<Value> values = {vector::BitCastOp::create(
+            b, dataType, emitLoad(place, offset, bytes, isAligned))};
+        if (isScaled) {
+          Value entry = data;
+          int64_t first = scales.offset + field.scale * getBytes(scales.type);
+          if (!layout.isInline()) {
+            entry = arith::MulIOp::create(b, place.slot,
+                                          index(layout.getFooterBytes()));
+            first += op.getPageSize() * layout.getDataBytes();
+          }
+          Value group = arith::DivUIOp::create(b, column,
+                                               index(layout.getGroup()));
+          offset = arith::AddIOp::create(
+              b, arith::MulIOp::create(b, group, index(getBytes(scales.type))),
+              index(first));
+          offset = arith::AddIOp::create(b, entry, offset);
+          values.push_back(vector::BitCastOp::create(
+              b, scaleType,
+              emitLoad(place, offset, getBytes(scales.type), isAligned)));
+        }
+        scf::YieldOp::create(b, values);
       },
       [&](OpBuilder &, Location) {
-        yield(emitRaw(place, rest.drop_front(), isAligned));
+        SmallVector<Value> values = {
+            arith::ConstantOp::create(b, b.getZeroAttr(dataType))};
+        if (isScaled)
+          values.push_back(
+              arith::ConstantOp::create(b, b.getZeroAttr(scaleType)));
+        scf::YieldOp::create(b, values);
       });
-  return {ifOp.getResult(0), ifOp.getResult(1)};
+  return {ifOp.getResult(0), isScaled ? ifOp.getResult(1) : Value()};
 }
 
-/// Phase 2: data and scale at each place, in a row.
+/// Phase 2: data and, for e4m3, scale of each field at each place, in a row.
 SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
   SmallVector<Value> values;
-  for (const Place &place : places) {
-    Raw raw = emitRaw(place, fields, isAligned);
-    values.append({raw.data, raw.scale});
-  }
+  for (const Place &place : places)
+    for (const Field &field : fields) {
+      Raw raw = emitRaw(place, field, isAligned);
+      values.push_back(raw.data);
+      if (raw.scale)
+        values.push_back(raw.scale);
+    }
   return values;
 }
 
@@ -326,7 +296,8 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
 // vectors need more, and take another way: those with NaN, whose bits would be
 // those of 480, and those whose scale is too large for the factor.
 
-Value Emitter::emitHighBytes(Value bytes) {
+Value Emitter::emitE4M3(Value bytes) {
+  // Each byte in the highest bits of an i32.
   Value bits;
   if (width % 4 == 0) {
     SmallVector<Value> words;
@@ -344,11 +315,6 @@ Value Emitter::emitHighBytes(Value bytes) {
     bits = arith::ExtUIOp::create(b, vectorOf(b.getI32Type(), width), bytes);
     bits = arith::ShLIOp::create(b, bits, splat(uint32_t(24)));
   }
-  return bits;
-}
-
-Value Emitter::emitE4M3(Value bytes) {
-  Value bits = emitHighBytes(bytes);
   // Moves exponent and fraction into place and leaves the sign where it is.
   bits = arith::ShRSIOp::create(b, bits, splat(uint32_t(4)));
   bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x87f00000)));
@@ -394,8 +360,7 @@ Value Emitter::emitIsSpecial(Value bytes, Value scale) {
   return arith::OrIOp::create(b, hasNaN, isLarge);
 }
 
-Value Emitter::emitProduct(Value bytes, Value scale) {
-  Value numbers = emitE4M3(bytes);
+Value Emitter::emitProduct(Value numbers, Value scale) {
   Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
   Value power = arith::ConstantOp::create(b, b.getF32FloatAttr(0x1p120f));
   factor = arith::MulFOp::create(b, factor, power);
@@ -403,27 +368,18 @@ Value Emitter::emitProduct(Value bytes, Value scale) {
   return toStorage(arith::MulFOp::create(b, numbers, factor));
 }
 
-Value Emitter::emitSpecialProduct(Value bytes, Value scale) {
-  // Sign and magnitude apart: what the usual way has in common with this one
-  // would be computed before the branch, and be in registers over it.
-  Value high = emitHighBytes(bytes);
-  Value magnitude = arith::ShRUIOp::create(b, high, splat(uint32_t(4)));
-  magnitude =
-      arith::AndIOp::create(b, magnitude, splat(uint32_t(0x07f00000)));
-  Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, magnitude,
-                                      splat(uint32_t(0x07f00000)));
-  Value number = arith::BitcastOp::create(b, vectorOf(b.getF32Type(), width),
-                                          magnitude);
-  number = arith::MulFOp::create(b, number, splat(0x1p120f));
-  number = arith::SelectOp::create(
-      b, isNaN, splat(std::numeric_limits<float>::quiet_NaN()), number);
-  Value isNegative = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, high,
-                                           splat(uint32_t(0)));
-  number = arith::SelectOp::create(b, isNegative,
-                                   arith::NegFOp::create(b, number), number);
+Value Emitter::emitSpecialProduct(Value numbers, Value scale) {
+  numbers = arith::MulFOp::create(b, numbers, splat(0x1p120f));
+  Value bits = arith::BitcastOp::create(b, vectorOf(b.getI32Type(), width),
+                                        numbers);
+  bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x7fffffff)));
+  Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits,
+                                      splat(llvm::bit_cast<uint32_t>(480.0f)));
+  numbers = arith::SelectOp::create(
+      b, isNaN, splat(std::numeric_limits<float>::quiet_NaN()), numbers);
   Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
-  factor = vector::BroadcastOp::create(b, number.getType(), factor);
-  return toStorage(arith::MulFOp::create(b, number, factor));
+  factor = vector::BroadcastOp::create(b, numbers.getType(), factor);
+  return toStorage(arith::MulFOp::create(b, numbers, factor));
 }
 
 Value Emitter::toStorage(Value value) {
@@ -440,43 +396,20 @@ Value Emitter::toStorage(Value value) {
   return value;
 }
 
-Value Emitter::emitRounded(Value bytes, Value rawScale) {
-  Value scale = emitScale(rawScale);
-  if (width % 4 != 0)
-    return emitSpecialProduct(bytes, scale);
-  auto ifOp = scf::IfOp::create(
-      b, emitIsSpecial(bytes, scale),
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitSpecialProduct(bytes, scale));
-      },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitProduct(bytes, scale));
-      });
-  return ifOp.getResult(0);
-}
-
-Value Emitter::emitBF16(const Place &place, const Raw &raw) {
-  if (!hasType(KVType::E4M3))
+Value Emitter::emitBF16(const Raw &raw) {
+  if (!raw.scale)
     return toStorage(raw.data);
-  if (!hasType(KVType::BF16))
-    return emitRounded(raw.data, raw.scale);
-  Value isScaled;
-  for (const Field &field : fields)
-    if (field.run.type == KVType::E4M3) {
-      Value isIn = emitIsIn(place, field);
-      isScaled = isScaled ? arith::OrIOp::create(b, isScaled, isIn) : isIn;
-    }
+  Value numbers = emitE4M3(raw.data);
+  Value scale = emitScale(raw.scale);
+  if (width % 4 != 0)
+    return emitSpecialProduct(numbers, scale);
   auto ifOp = scf::IfOp::create(
-      b, isScaled,
+      b, emitIsSpecial(raw.data, scale),
       [&](OpBuilder &, Location) {
-        int64_t count = getDataType(1).getNumElements();
-        Value bytes = vector::ExtractStridedSliceOp::create(
-            b, raw.data, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{count},
-            ArrayRef<int64_t>{1});
-        scf::YieldOp::create(b, emitRounded(bytes, raw.scale));
+        scf::YieldOp::create(b, emitSpecialProduct(numbers, scale));
       },
       [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, toStorage(raw.data));
+        scf::YieldOp::create(b, emitProduct(numbers, scale));
       });
   return ifOp.getResult(0);
 }
@@ -506,10 +439,18 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
   }
 
   SmallVector<Value> vectors;
-  for (auto [number, place] : llvm::enumerate(places)) {
-    Raw raw = {loaded[2 * number], loaded[2 * number + 1]};
+  ArrayRef<Value> next = loaded;
+  for (size_t i = 0; i < points.size(); ++i) {
+    Value result;
+    for (const Field &field : fields) {
+      Raw raw = {next.consume_front(), {}};
+      if (field.run.type == KVType::E4M3)
+        raw.scale = next.consume_front();
+      Value part = emitBF16(raw);
+      result = result ? arith::OrIOp::create(b, result, part) : part;
+    }
     vectors.push_back(vector::BitCastOp::create(
-        b, vectorOf(b.getI16Type(), width), emitBF16(place, raw)));
+        b, vectorOf(b.getI16Type(), width), result));
   }
   return vectors;
 }
