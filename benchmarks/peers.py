@@ -5,8 +5,9 @@
 
 Importing SGLang as a whole pulls in a serving engine. Its kernels need little
 of it, so the packages around them are stubs here: their `__init__` does not
-run, but what they contain is found where it lies. One module is replaced,
-`sglang.srt.utils.common`, of which the kernels use two one-line functions. The
+run, but what they contain is found where it lies. Two modules are replaced,
+`sglang.srt.utils.common` and `sglang.kernels.ops.quantization.fp8_kernel`, and a
+name in `sglang.srt.utils`: the kernels use a one-line function or two of each. The
 kernels, their launchers and their JIT compilation are the peer's own files.
 
     python benchmarks/peers.py .peers/sglang     # compiles what the benchmarks use
@@ -20,6 +21,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # The packages whose __init__ is not run.
 _STUBBED_PACKAGES = (
@@ -28,6 +30,8 @@ _STUBBED_PACKAGES = (
     "sglang.kernels.ops",
     "sglang.kernels.ops.attention",
     "sglang.kernels.ops.attention.dsa",
+    "sglang.kernels.ops.attention.dsv4",
+    "sglang.kernels.ops.quantization",
     "sglang.srt",
     "sglang.srt.utils",
 )
@@ -38,6 +42,9 @@ class SGLang:
     version: str
     fused_dsa_decode_metadata: Callable[..., None]
     fused_metadata_copy_multi_cuda: Callable[..., None]
+    # Return the rows: DeepSeek V3.2's and V4's dequantisation of a paged cache.
+    dequantize_k_cache_paged_dsa: Callable[..., Any]
+    dequantize_k_cache_paged_dsv4: Callable[..., Any]
 
 
 def _stub_package(name: str, directory: Path) -> None:
@@ -58,6 +65,11 @@ def _stub_common_utilities() -> None:
         map(int, (torch.version.cuda or "0.0").split("."))
     )
     sys.modules[common.__name__] = common
+    fp8 = types.ModuleType("sglang.kernels.ops.quantization.fp8_kernel", "A stub.")
+    fp8.is_fp8_fnuz = lambda: False  # type: ignore[attr-defined]
+    sys.modules[fp8.__name__] = fp8
+    utils = sys.modules["sglang.srt.utils"]
+    utils.is_gfx95_supported = lambda: False  # type: ignore[attr-defined]
 
 
 def load_sglang(path: str | Path) -> SGLang:
@@ -82,10 +94,16 @@ def load_sglang(path: str | Path) -> SGLang:
     cuda_kernels = importlib.import_module(
         "sglang.kernels.ops.attention.dsa.fused_metadata_copy"
     )
+    dequant = [
+        importlib.import_module(f"sglang.kernels.ops.attention.{name}.dequant_k_cache")
+        for name in ("dsa", "dsv4")
+    ]
     return SGLang(
         version=(root / "VERSION").read_text().strip(),
         fused_dsa_decode_metadata=triton_kernels.fused_dsa_decode_metadata,
         fused_metadata_copy_multi_cuda=cuda_kernels.fused_metadata_copy_multi_cuda,
+        dequantize_k_cache_paged_dsa=dequant[0].dequantize_k_cache_paged_dsa,
+        dequantize_k_cache_paged_dsv4=dequant[1].dequantize_k_cache_paged_dsv4,
     )
 
 

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Draws a result of decode_replay.py: plot.py RESULT.json [PICTURE.png].
+"""Draws a result of decode_replay.py or dequant.py: plot.py RESULT.json [PICTURE.png].
 
 Does nothing, and says so, without matplotlib.
 """
@@ -25,6 +25,57 @@ COLOURS = {
 
 
 def draw(result: dict[str, Any], picture: Path) -> None:
+    if result["benchmark"] == "dequant":
+        draw_roofline(result, picture)
+    else:
+        draw_bars(result, picture)
+
+
+def draw_roofline(result: dict[str, Any], picture: Path) -> None:
+    """Bandwidth over bytes moved, below what a copy kernel reaches."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    layouts = list(dict.fromkeys(row["layout"] for row in result["rows"]))
+    figure, panels = pyplot.subplots(
+        1, len(layouts), figsize=(11, 4.5), sharey=True, layout="constrained"
+    )
+    for axes, layout in zip(panels, layouts):
+        rows = [row for row in result["rows"] if row["layout"] == layout]
+        moved = [row["moved_bytes"] / 1e6 for row in rows]
+        for name in ("copy", "nsa", "peer"):
+            if name not in rows[0]["gpu_us"]:
+                continue
+            speeds = [
+                row["moved_bytes"] / row["gpu_us"][name]["median"] / 1e6 for row in rows
+            ]
+            line = "--" if name == "copy" else "-"
+            axes.plot(
+                moved, speeds, line, marker="o", color=COLOURS[name], label=name
+            )
+            for row, x, y in zip(rows, moved, speeds):
+                if name != "copy":
+                    axes.annotate(
+                        f"{row['gpu_us'][name]['median']:.3g} µs",
+                        (x, y),
+                        textcoords="offset points",
+                        xytext=(4, -10),
+                        fontsize=7,
+                    )
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(layout)
+        axes.set_xlabel("MB read and written")
+        axes.grid(which="both", alpha=0.3)
+        axes.legend(fontsize=8)
+    panels[0].set_ylabel("TB/s")
+    figure.suptitle(f"Dequantisation, {result['machine']['device']}")
+    figure.savefig(picture, dpi=150)
+
+
+def draw_bars(result: dict[str, Any], picture: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

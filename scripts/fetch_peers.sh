@@ -4,8 +4,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Fetches what the benchmarks compare with into .peers/ (ignored by git): of
-# SGLang's wheel, the few files that its metadata kernels are made of; and its
-# tests of the metadata copies, from the last release whose wheel has them.
+# SGLang's wheel, the few files that its metadata and dequantisation kernels are
+# made of; and its tests of the metadata copies, from the last release whose wheel
+# has them.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -36,7 +37,8 @@ PYTHON
   echo "$tests_version" >"$tests/VERSION"
 fi
 
-if [[ -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
+newest=$destination/sglang/kernels/ops/attention/dsv4/dequant_k_cache.py
+if [[ -f $newest && -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
   exit 0
 fi
 
@@ -63,6 +65,9 @@ wanted = (
     "sglang/kernels/jit/csrc/elementwise/fused_metadata_copy.cuh",
     "sglang/kernels/ops/attention/dsa/metadata.py",
     "sglang/kernels/ops/attention/dsa/fused_metadata_copy.py",
+    "sglang/kernels/ops/attention/dsa/dequant_k_cache.py",
+    "sglang/kernels/ops/attention/dsv4/dequant_k_cache.py",
+    "sglang/kernels/ops/attention/dsv4/kv_layout.py",
     "sglang/srt/environ.py",
 )
 with zipfile.ZipFile(sys.argv[1]) as wheel:

@@ -84,6 +84,8 @@ stage_sanitize() {
       "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
     compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
       "$python" test/python/gpu_sanitize_copy.py || failed=1
+    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+      "$python" test/python/gpu_sanitize_dequant.py || failed=1
   done
   return "$failed"
 }
@@ -99,7 +101,9 @@ stage_bench() {
   "$python" benchmarks/decode_replay.py --bundle "$(flagship)" "${options[@]}" \
     --out "$out" --cold ${BENCH_OPTIONS:-} &&
     "$python" benchmarks/plot.py "$out/decode_replay.json" &&
-    "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold
+    "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold &&
+    "$python" benchmarks/dequant.py "${options[@]}" --out "$out" &&
+    "$python" benchmarks/plot.py "$out/dequant.json"
 }
 
 # The folder with the bundle of the decode replay.
@@ -147,8 +151,9 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-[[ ! -f $out/decode_replay.md ]] || cat "$out/decode_replay.md"
-[[ ! -f $out/copy_metadata.md ]] || cat "$out/copy_metadata.md"
+for table in decode_replay copy_metadata dequant; do
+  [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
+done
 for stage in "${stages[@]}"; do
   echo "$stage: ${verdict[$stage]}"
 done

@@ -47,11 +47,15 @@ private:
   /// before it.
   std::pair<Value, SmallVector<Value>>
   emitBefore(ExpandSegment &expand, Value request, bool withSums);
-  /// The row of blocks and the first column of this thread.
+  /// The row of blocks and the first column of this thread, for tiles of one
+  /// row.
   std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
-  /// The thread's points in a tile from `column` on.
+  /// The thread's points in a tile of one row, from `column` on.
   SmallVector<SmallVector<Value>>
   emitPoints(SegmentOp segment, ArrayRef<Value> row, Value column);
+  /// The thread's points in the tile of several rows with number `block`.
+  SmallVector<SmallVector<Value>>
+  emitPointsOfRows(SegmentOp segment, const TileShape &shape, Value block);
 
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
@@ -191,7 +195,11 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
   if (segment.getKind() == SegmentKind::Tile && !isTable)
     return emitTilesPerRow(segment);
-  Value rows = toI32(ports.lookupOrDefault(segment.getSizes().front()));
+  Value size = ports.lookupOrDefault(segment.getSizes().front());
+  AffineExpr rowTiles =
+      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).rows);
+  Value rows = toI32(affine::makeComposedAffineApply(
+      b, loc(), AffineMap::get(0, 1, rowTiles), {size}));
   if (int64_t extra = segment.getNumExtraRows())
     rows = arith::AddIOp::create(b, loc(), rows, i32(extra));
   if (!isTable)
@@ -222,9 +230,10 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
 SmallVector<SmallVector<Value>>
 KernelEmitter::emitPoints(SegmentOp segment, ArrayRef<Value> row,
                           Value column) {
-  int64_t step = TargetModel::blockSize * getTileShape(segment).width;
+  TileShape shape = getTileShape(segment);
+  int64_t step = TargetModel::blockSize * shape.width;
   SmallVector<SmallVector<Value>> points;
-  for (int64_t i = 0; i < TargetModel::vectorsPerThread; ++i) {
+  for (int64_t i = 0; i < shape.vectors; ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
     point.push_back(
         arith::AddIOp::create(b, loc(), column, index(i * step)));
@@ -233,12 +242,15 @@ KernelEmitter::emitPoints(SegmentOp segment, ArrayRef<Value> row,
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
+  TileShape shape = getTileShape(segment);
+  if (shape.hasRows())
+    return emitTile(b, segment, ports, emitPointsOfRows(segment, shape, block),
+                    shape.width);
   auto [row, column] = emitRowAndColumn(segment, block);
   SmallVector<Value> outer;
   if (row)
     outer.push_back(row);
-  emitTile(b, segment, ports, emitPoints(segment, outer, column),
-           getTileShape(segment).width);
+  emitTile(b, segment, ports, emitPoints(segment, outer, column), shape.width);
 }
 
 std::pair<Value, SmallVector<Value>>
@@ -365,6 +377,41 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
   emitTile(b, segment, ports, emitPoints(segment, request, column),
            getTileShape(segment).width,
            RowRange{first, ifOp.getResult(0), isPadding});
+}
+
+SmallVector<SmallVector<Value>>
+KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
+                               Value block) {
+  int64_t perRow = shape.getVectorsPerRow();
+  Value first = arith::MulIOp::create(b, loc(), toIndex(block),
+                                      index(shape.rows));
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  SmallVector<SmallVector<Value>> points;
+  for (int64_t i = 0; i < shape.vectors; ++i) {
+    // 32 bits are enough for the place in the tile.
+    Value number = arith::AddIOp::create(b, loc(), toI32(thread),
+                                         i32(i * TargetModel::blockSize));
+    Value inTile = arith::DivUIOp::create(b, loc(), number, i32(perRow));
+    Value inRow = arith::SubIOp::create(
+        b, loc(), number,
+        arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
+    Value row = arith::AddIOp::create(b, loc(), first, toIndex(inTile));
+    Value isRow = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
+                                        row, rows);
+    if ((i + 1) * TargetModel::blockSize > shape.rows * perRow)
+      isRow = arith::AndIOp::create(
+          b, loc(), isRow,
+          arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
+                                i32(shape.rows)));
+    Value column = arith::MulIOp::create(b, loc(), toIndex(inRow),
+                                         index(shape.width));
+    // A place past the rows is one past the columns of a row that there is.
+    points.push_back(
+        {arith::SelectOp::create(b, loc(), isRow, row, first),
+         arith::SelectOp::create(b, loc(), isRow, column,
+                                 index(shape.columns))});
+  }
+  return points;
 }
 
 namespace {

@@ -8,6 +8,8 @@
 
 #include "LowerSegment.h"
 
+#include "nsa/Target/TargetModel.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -140,16 +142,19 @@ static void storeLanes(ElementBuilder &builder, Value vector,
   }
 }
 
-/// Stores the lanes of `vector` that are columns: at once if all are and the
-/// destination's row is aligned.
+/// Stores the lanes of `vector` that are columns: by the widest accesses if all
+/// are and the destination's row is aligned.
 static void storeVector(ElementBuilder &builder, Value vector, Value port,
                         ValueRange indices, const Columns &columns,
                         int64_t width) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value destination = builder.lookup(port);
+  auto type = cast<VectorType>(vector.getType());
+  int64_t bits = type.getElementTypeBitWidth();
+  int64_t part = std::min(width, TargetModel::vectorWidth(bits));
   Value isAligned =
-      width > 1 ? builder.isRowAligned(port, indices, width) : Value();
+      width > 1 ? builder.isRowAligned(port, indices, part) : Value();
   if (!isAligned)
     return storeLanes(builder, vector, destination, indices, columns, width);
   Value last = add(builder, indices.back(), width - 1);
@@ -163,10 +168,18 @@ static void storeVector(ElementBuilder &builder, Value vector, Value port,
       /*withElseRegion=*/!isWhole);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
-  auto type = cast<VectorType>(vector.getType());
-  vector::StoreOp::create(
-      b, loc, vector, destination, indices, /*nontemporal=*/false,
-      llvm::MaybeAlign(width * type.getElementTypeBitWidth() / 8));
+  SmallVector<Value> place(indices);
+  for (int64_t first = 0; first < width; first += part) {
+    Value lanes = vector;
+    if (part < width)
+      lanes = vector::ExtractStridedSliceOp::create(
+          b, loc, vector, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{part},
+          ArrayRef<int64_t>{1});
+    place.back() = add(builder, indices.back(), first);
+    vector::StoreOp::create(b, loc, lanes, destination, place,
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(part * bits / 8));
+  }
   if (isWhole)
     return;
   b.setInsertionPoint(ifOp.elseYield());
@@ -226,14 +239,16 @@ public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
               int64_t width, std::optional<RowRange> rows);
 
-  /// Emits the values to store for a point.
-  DenseMap<Value, TileValue> emitValues(ArrayRef<Value> point);
+  /// Emits the values to store for each point.
+  SmallVector<DenseMap<Value, TileValue>>
+  emitValues(ArrayRef<SmallVector<Value>> points);
   void emitStores(ArrayRef<Value> point,
                   const DenseMap<Value, TileValue> &values);
 
 private:
-  TileValue emitValue(ElementBuilder &builder, Value value,
-                      ArrayRef<Value> point);
+  TileValue emitValue(Value value, ArrayRef<Value> point);
+  /// The value for a point of an expansion, where it may be padding.
+  TileValue emitRequestValue(Value value, ArrayRef<Value> point);
   /// Emits the stores to one row, `indices` being where.
   void emitRowStores(ElementBuilder &builder, ValueRange indices,
                      const DenseMap<Value, TileValue> &values);
@@ -266,13 +281,20 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
   }
 }
 
-TileValue TileEmitter::emitValue(ElementBuilder &builder, Value value,
-                                 ArrayRef<Value> point) {
-  Value isLive;
+/// Emits whether anybody reads the elements of `value` at `point`, or returns
+/// null for yes.
+static Value emitIsLive(ElementBuilder &builder, Value value,
+                        ArrayRef<Value> point) {
   if (auto table = value.getDefiningOp<PageTableOp>())
-    isLive = table.emitIsLive(builder, point);
-  else if (auto pages = value.getDefiningOp<RealPageTableOp>())
-    isLive = pages.emitIsLive(builder, point);
+    return table.emitIsLive(builder, point);
+  if (auto pages = value.getDefiningOp<RealPageTableOp>())
+    return pages.emitIsLive(builder, point);
+  return {};
+}
+
+TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
+  ElementBuilder builder(b, loc, ports, point);
+  Value isLive = emitIsLive(builder, value, point);
   if (!isLive)
     return {builder.elements(value, point, width), isLive};
   // All or none of a vector, so that a live one has no made-up elements.
@@ -291,36 +313,48 @@ TileValue TileEmitter::emitValue(ElementBuilder &builder, Value value,
   return {ifOp.getResult(0), isLive};
 }
 
-DenseMap<Value, TileValue> TileEmitter::emitValues(ArrayRef<Value> point) {
-  DenseMap<Value, TileValue> values;
-  ElementBuilder builder(b, loc, ports, point);
+TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {
+  // A request past the last one has no elements to load.
+  Type elementType = cast<ShapedType>(value.getType()).getElementType();
+  auto type = VectorType::get(width, elementType);
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange{type, b.getI1Type()},
+                                rows->isPadding, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  auto yield = [&](Block *block, function_ref<TileValue()> emit) {
+    b.setInsertionPointToStart(block);
+    TileValue result = emit();
+    if (!result.isLive)
+      result.isLive = arith::ConstantIntOp::create(b, loc, 1, 1);
+    scf::YieldOp::create(b, loc, ValueRange{result.vector, result.isLive});
+  };
+  yield(ifOp.thenBlock(), [&]() -> TileValue {
+    return {arith::ConstantOp::create(b, loc, b.getZeroAttr(type)), Value()};
+  });
+  yield(ifOp.elseBlock(), [&] { return emitValue(value, point); });
+  return {ifOp.getResult(0), ifOp.getResult(1)};
+}
+
+SmallVector<DenseMap<Value, TileValue>>
+TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
+  SmallVector<DenseMap<Value, TileValue>> values(points.size());
   for (CopyOp copy : copies) {
     Value value = getRequestValue(copy.getValue());
-    if (!rows) {
-      values[value] = emitValue(builder, value, point);
+    auto table = value.getDefiningOp<PageTableOp>();
+    if (auto pages = value.getDefiningOp<RealPageTableOp>())
+      table = pages.getSource().getDefiningOp<PageTableOp>();
+    if (rows || (table && table.getLive())) {
+      for (auto [point, pointValues] : llvm::zip_equal(points, values))
+        pointValues[value] =
+            rows ? emitRequestValue(value, point) : emitValue(value, point);
       continue;
     }
-    // A request past the last one has no elements to load.
-    Type elementType = cast<ShapedType>(value.getType()).getElementType();
-    auto type = VectorType::get(width, elementType);
-    auto ifOp = scf::IfOp::create(b, loc, TypeRange{type, b.getI1Type()},
-                                  rows->isPadding, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    auto yield = [&](Block *block, function_ref<TileValue()> emit) {
-      b.setInsertionPointToStart(block);
-      TileValue result = emit();
-      if (!result.isLive)
-        result.isLive = arith::ConstantIntOp::create(b, loc, 1, 1);
-      scf::YieldOp::create(b, loc, ValueRange{result.vector, result.isLive});
-    };
-    yield(ifOp.thenBlock(), [&]() -> TileValue {
-      return {arith::ConstantOp::create(b, loc, b.getZeroAttr(type)), Value()};
-    });
-    yield(ifOp.elseBlock(), [&] {
-      ElementBuilder inner(b, loc, ports, point);
-      return emitValue(inner, value, point);
-    });
-    values[value] = {ifOp.getResult(0), ifOp.getResult(1)};
+    SmallVector<ElementBuilder> builders;
+    for (const SmallVector<Value> &point : points)
+      builders.emplace_back(b, loc, ports, point);
+    SmallVector<Value> vectors =
+        ElementBuilder::elementsAt(builders, value, points, width);
+    for (auto [pointValues, vector] : llvm::zip_equal(values, vectors))
+      pointValues[value] = {vector, Value()};
   }
   return values;
 }
@@ -338,7 +372,7 @@ void TileEmitter::emitRowStores(ElementBuilder &builder, ValueRange indices,
     emitIfLive(value, [&] {
       for (Value destination : copy.getDestinations())
         storeVector(builder, value.vector, destination, indices,
-                    Columns{copy.getFrom(), columns}, width);
+                    Columns{int64_t(copy.getFrom()), columns}, width);
     });
   }
   for (CopyOp copy : pageCopies) {
@@ -371,9 +405,7 @@ void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
                    std::optional<RowRange> rows) {
   TileEmitter emitter(b, segment, ports, width, rows);
-  auto values = llvm::map_to_vector(points, [&](ArrayRef<Value> point) {
-    return emitter.emitValues(point);
-  });
+  SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);
 }

@@ -11,9 +11,15 @@
 using namespace mlir;
 using namespace nsa;
 
+/// Kernels move bf16 as 16 bits, so that no target converts it on the way.
+static Type getStorageType(Type type) {
+  return type.isBF16() ? IntegerType::get(type.getContext(), 16) : type;
+}
+
 MemRefType nsa::getKernelMemRefType(BlockArgument port) {
   if (auto memref = dyn_cast<MemRefType>(port.getType()))
-    return memref;
+    return MemRefType::Builder(memref).setElementType(
+        getStorageType(memref.getElementType()));
   auto tensor = cast<RankedTensorType>(port.getType());
   SmallVector<int64_t> strides(tensor.getRank(), ShapedType::kDynamic);
   if (tensor.getRank() == 2)
@@ -22,7 +28,7 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
   if (StridedLayoutAttr layout = step.getLayout(port))
     strides.assign(layout.getStrides().begin(), layout.getStrides().end());
   return MemRefType::get(
-      tensor.getShape(), tensor.getElementType(),
+      tensor.getShape(), getStorageType(tensor.getElementType()),
       StridedLayoutAttr::get(port.getContext(), /*offset=*/0, strides));
 }
 

@@ -27,7 +27,25 @@ using namespace nsa;
 #define GET_TYPEDEF_CLASSES
 #include "nsa/IR/NSATypes.cpp.inc"
 
+namespace {
+/// Layouts that have a name are printed once, under that name.
+struct NSAOpAsmInterface : public OpAsmDialectInterface {
+  using OpAsmDialectInterface::OpAsmDialectInterface;
+
+  AliasResult getAlias(Attribute attr, raw_ostream &os) const override {
+    auto layout = dyn_cast<KVLayoutAttr>(attr);
+    if (!layout)
+      return AliasResult::NoAlias;
+    StringRef name = layout.getName();
+    os << (name.empty() ? "kv_layout" : name);
+    return AliasResult::OverridableAlias;
+  }
+};
+} // namespace
+
 void NSADialect::initialize() {
+  registerAttributes();
+  addInterfaces<NSAOpAsmInterface>();
   addOperations<
 #define GET_OP_LIST
 #include "nsa/IR/NSAOps.cpp.inc"

@@ -195,6 +195,18 @@ Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
   return loadElements(*this, value, indices, width, /*isValid=*/{});
 }
 
+SmallVector<Value>
+ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
+                           Value value, ArrayRef<SmallVector<Value>> points,
+                           int64_t width) {
+  if (Operation *op = value.getDefiningOp())
+    return cast<ElementOpInterface>(op).emitPoints(builders, points, width);
+  SmallVector<Value> vectors;
+  for (auto [builder, point] : llvm::zip_equal(builders, points))
+    vectors.push_back(builder.elements(value, point, width));
+  return vectors;
+}
+
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//

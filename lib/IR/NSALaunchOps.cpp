@@ -64,6 +64,13 @@ LogicalResult SegmentOp::verify() {
   return success();
 }
 
+int64_t SegmentOp::getElementBits() {
+  if (getCopies().empty())
+    return 32;
+  return cast<ShapedType>((*getCopies().begin()).getValue().getType())
+      .getElementTypeBitWidth();
+}
+
 LogicalResult SegmentOp::verifyRegions() {
   for (Operation &op : getBody().front())
     if (!isa<CopyOp>(op) && !isValueOrSize(&op))
@@ -71,6 +78,16 @@ LogicalResult SegmentOp::verifyRegions() {
              << "expected its body to hold copies, nsa values and sizes only, "
                 "but got '"
              << op.getName() << "'";
+  if (getKind() != SegmentKind::Tile)
+    return success();
+  for (CopyOp copy : getCopies()) {
+    auto type = cast<ShapedType>(copy.getValue().getType());
+    if (type.getElementTypeBitWidth() != getElementBits())
+      return copy.emitOpError() // (C3)
+             << "expected elements of " << getElementBits()
+             << " bits like those of the segment's first copy, but got "
+             << type;
+  }
   return success();
 }
 

@@ -237,18 +237,24 @@ static bool isIdentifier(StringRef name) {
          !keywords.contains(name);
 }
 
+/// Whether arrays of `type` are written as well as read.
+static bool isStored(Type type) {
+  return type.isBF16() || type.isSignlessInteger(8) ||
+         type.isSignlessInteger(16) || type.isSignlessInteger(32);
+}
+
 static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
   if (type.isIndex() || isa<MetadataType>(type))
     return success();
   auto tensor = dyn_cast<RankedTensorType>(type);
   bool isElementType =
-      tensor && (tensor.getElementType().isSignlessInteger(32) ||
+      tensor && (isStored(tensor.getElementType()) ||
                  tensor.getElementType().isSignlessInteger(64));
   if (!isElementType || tensor.getRank() < 1 || tensor.getRank() > 2)
     return step.emitOpError() // (C2)
            << "expected 'in' port '" << name
-           << "' to be an index or a tensor of rank 1 or 2 of i32 or i64, "
-              "but got "
+           << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 "
+              "or bf16, but got "
            << type;
   return success();
 }
@@ -256,7 +262,7 @@ static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
 static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
   SmallVector<int64_t> strides;
   int64_t offset;
-  bool isRight = type.getElementType().isSignlessInteger(32) &&
+  bool isRight = isStored(type.getElementType()) &&
                  type.getRank() >= 1 && type.getRank() <= 2 &&
                  !type.getMemorySpace() &&
                  succeeded(type.getStridesAndOffset(strides, offset)) &&
@@ -270,8 +276,9 @@ static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
   if (!isRight)
     return step.emitOpError() // (C3)
            << "expected 'out' port '" << name
-           << "' to be a memref of rank 1 or 2 of i32 with a strided layout "
-              "without offset and, for rank 2, an inner stride of 1, but got "
+           << "' to be a memref of rank 1 or 2 of i8, i16, i32 or bf16 with a "
+              "strided layout without offset and, for rank 2, an inner stride "
+              "of 1, but got "
            << type;
   return success();
 }

@@ -98,6 +98,15 @@ LogicalResult RealPageTableOp::inferReturnTypes(
   return success();
 }
 
+LogicalResult DequantPagedOp::inferReturnTypes(
+    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
+    SmallVectorImpl<Type> &types) {
+  int64_t rows = getStaticSize(adaptor.getIds(), 0);
+  types.push_back(RankedTensorType::get({rows, adaptor.getLayout().getRowSize()},
+                                        BFloat16Type::get(context)));
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Shapes
 //===----------------------------------------------------------------------===//
@@ -145,6 +154,14 @@ RealPageTableOp::reifyResultShapes(OpBuilder &b,
   return success();
 }
 
+LogicalResult
+DequantPagedOp::reifyResultShapes(OpBuilder &b,
+                                  ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back({getDimSize(b, getLoc(), getIds(), 0),
+                  b.getIndexAttr(getLayout().getRowSize())});
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//
@@ -184,6 +201,22 @@ LogicalResult PageTableOp::verify() {
   return success();
 }
 
+LogicalResult DequantPagedOp::verify() {
+  if (!isa<BlockArgument>(getCache()))
+    return emitOpError() // (C3)
+           << "expected the cache to be an 'in' port";
+  int64_t bytes = getStaticSize(getCache(), 1);
+  int64_t pageBytes = getLayout().getPageBytes(getPageSize());
+  if (!ShapedType::isDynamic(bytes) && bytes < pageBytes)
+    return emitOpError() // (C3)
+           << "expected rows of the cache to hold a page of " << pageBytes
+           << " bytes, but got " << getCache().getType();
+  if (dependsOnScan(getIds()))
+    return emitOpError() // (C4)
+           << "expected ids that do not depend on a cumulative sum";
+  return success();
+}
+
 LogicalResult CopyOp::verify() {
   auto step = (*this)->getParentOfType<StepOp>();
   if (!step)
@@ -213,6 +246,10 @@ LogicalResult CopyOp::verify() {
       return emitOpError() // (C3)
              << "expected destination '" << name << "' to have rank "
              << valueType.getRank() << " but got " << type;
+    if (type.getElementType() != valueType.getElementType())
+      return emitOpError() // (C5)
+             << "expected destination '" << name << "' to have elements of type "
+             << valueType.getElementType() << " but got " << type;
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
       if (!type.isDynamicDim(dim) && !valueType.isDynamicDim(dim) &&
           type.getDimSize(dim) < valueType.getDimSize(dim))

@@ -10,6 +10,8 @@
 
 #include "nsa/Target/TargetModel.h"
 
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
 using namespace mlir;
 using namespace nsa;
 
@@ -22,12 +24,48 @@ static bool isDense(Value destination) {
          strides.back() == 1;
 }
 
-TileShape nsa::getTileShape(SegmentOp segment) {
+/// The elements of a vector. Values that are computed from a cache are wider than
+/// what is loaded for them: their vectors fill a load, and are stored in parts.
+static int64_t getWidth(SegmentOp segment) {
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
                   return llvm::any_of(copy.getDestinations(), isDense);
                 });
-  int64_t width = isWide ? TargetModel::vectorWidth(32) : 1;
-  return {width,
-          TargetModel::blockSize * TargetModel::vectorsPerThread * width};
+  if (!isWide)
+    return 1;
+  int64_t width = TargetModel::vectorWidth(segment.getElementBits());
+  int64_t loaded = TargetModel::vectorWidth(8);
+  bool canLoad = !segment.getCopies().empty() &&
+                 llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
+                   auto op = copy.getValue().getDefiningOp<DequantPagedOp>();
+                   return op && op.isUniform(loaded);
+                 });
+  return canLoad ? loaded : width;
+}
+
+/// The bytes that a thread loads for a vector at least.
+static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
+  bool isDequant = llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+    return isa_and_nonnull<DequantPagedOp>(copy.getValue().getDefiningOp());
+  });
+  return isDequant ? width : width * segment.getElementBits() / 8;
+}
+
+TileShape nsa::getTileShape(SegmentOp segment) {
+  int64_t width = getWidth(segment);
+  TileShape longRows = {
+      1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
+      TargetModel::vectorsPerThread};
+  std::optional<int64_t> columns =
+      getConstantIntValue(segment.getSizes().back());
+  if (segment.getKind() != SegmentKind::Tile ||
+      segment.getSizes().size() != 2 || !columns || *columns < 1)
+    return longRows;
+  int64_t perRow = llvm::divideCeil(*columns, width);
+  int64_t vectors =
+      TargetModel::vectorsInFlight(getLoadBytes(segment, width));
+  int64_t rows = TargetModel::blockSize * vectors / perRow;
+  if (rows < 2)
+    return longRows;
+  return {rows, perRow * width, width, vectors};
 }

@@ -129,7 +129,7 @@ void Checker::checkDevice(const ArgumentSpec &spec, const nsa_array &array) {
 void Checker::checkArray(const ArgumentSpec &spec, const nsa_array &array,
                          Extent &extent) {
   DType dtype{array.dtype_code, array.dtype_bits};
-  if (dtype != spec.dtype)
+  if (!isAccepted(spec.dtype, dtype))
     failArgument(NSA_TYPE, spec.name, "expected dtype ", spec.dtypeName,
                  " but got ", toString(dtype));
   if (array.ndim != spec.rank())

@@ -48,6 +48,20 @@ std::optional<DType> nsa::runtime::parseDType(std::string_view name) {
   return std::nullopt;
 }
 
+bool nsa::runtime::isAccepted(DType expected, DType given) {
+  if (expected == given)
+    return true;
+  if (expected.bits != given.bits || given.code == NSA_DTYPE_BOOL)
+    return false;
+  if (expected == DType{NSA_DTYPE_INT, 8})
+    return true;
+  auto isStorage = [](DType type) {
+    return type.code == NSA_DTYPE_INT || type.code == NSA_DTYPE_UINT ||
+           type.code == NSA_DTYPE_BFLOAT;
+  };
+  return expected.bits == 16 && isStorage(expected) && isStorage(given);
+}
+
 std::string nsa::runtime::toString(DType type) {
   for (const Named &entry : table)
     if (type == entry.type)

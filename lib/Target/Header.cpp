@@ -121,7 +121,7 @@ void HeaderWriter::writePorts() {
       continue;
     StringRef dtype = *argument.getString("dtype");
     unsigned bits = 0;
-    dtype.drop_front(StringRef("int").size()).getAsInteger(10, bits);
+    dtype.drop_while(llvm::isAlpha).getAsInteger(10, bits);
     StringRef port = *argument.getString("name");
     os << "    {\"" << port << "\", offsetof(" << name << "_args, " << port
        << "), " << argument.getArray("shape")->size() << ", " << bits / 8

@@ -123,6 +123,12 @@ private:
 };
 } // namespace
 
+static std::string getDType(ShapedType type) {
+  if (type.getElementType().isBF16())
+    return "bfloat16";
+  return "int" + std::to_string(type.getElementTypeBitWidth());
+}
+
 void ManifestBuilder::addArgument(BlockArgument port) {
   j.objectBegin();
   j.attribute("name", getName(port));
@@ -133,9 +139,8 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   }
   bool isOut = StepOp::isOut(port.getType());
   MemRefType type = getKernelMemRefType(port);
-  unsigned bits = type.getElementTypeBitWidth();
   j.attribute("kind", isOut ? "out" : "in");
-  j.attribute("dtype", "int" + std::to_string(bits));
+  j.attribute("dtype", getDType(cast<ShapedType>(port.getType())));
 
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -197,7 +202,15 @@ LogicalResult ManifestBuilder::addRequirements() {
             return failure();
         }
 
-  WalkResult result = step.walk([&](CopyOp copy) {
+  WalkResult result = step.walk([&](DequantPagedOp op) {
+    int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
+    OpFoldResult size = IntegerAttr::get(IndexType::get(op.getContext()), bytes);
+    return WalkResult(addRequirement(op.getCache(), 1, size));
+  });
+  if (result.wasInterrupted())
+    return failure();
+
+  result = step.walk([&](CopyOp copy) {
     OpBuilder b(copy);
     SmallVector<OpFoldResult> sizes =
         getSizes(b, copy.getLoc(), copy.getValue());
@@ -228,7 +241,8 @@ LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
     if (failed(size))
       return failure();
     columns = *size;
-    tile[1] = getTileShape(segment).columns;
+    TileShape shape = getTileShape(segment);
+    tile = json::Array{shape.rows, shape.columns};
   }
   j.object([&] {
     j.attribute("rows", rows);

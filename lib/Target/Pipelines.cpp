@@ -44,12 +44,16 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   step.addPass(createCSEPass());
 }
 
-/// What both targets do to kernels before their own conversion.
-static void addCommonLowering(OpPassManager &pm) {
+/// What both targets do to kernels before their own conversion. Rounding to bf16
+/// is one instruction on a GPU; on the host it becomes integer arithmetic,
+/// because a call of the compiler's run-time library would not link everywhere.
+static void addCommonLowering(OpPassManager &pm, bool expandBF16) {
   pm.addPass(createFlattenKernelArgs());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
-  pm.addPass(arith::createArithExpandOpsPass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = expandBF16;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
   pm.addPass(createSCFToControlFlowPass());
 }
 
@@ -59,7 +63,7 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
   pm.addPass(createCSEPass());
   pm.addPass(createAttachTarget(AttachTargetOptions{chip.str()}));
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
-  addCommonLowering(kernels);
+  addCommonLowering(kernels, /*expandBF16=*/false);
   kernels.addPass(createConvertGpuOpsToNVVMOps());
   kernels.addPass(createConvertVectorToLLVMPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
@@ -80,7 +84,7 @@ void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createLaunchToLoops());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  addCommonLowering(pm);
+  addCommonLowering(pm, /*expandBF16=*/true);
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());

@@ -53,7 +53,7 @@ transform(const std::string &program, std::string_view input,
     return std::nullopt;
   }
   auto cleanup =
-      llvm::make_scope_exit([&] { (void)sys::fs::remove_directories(folder); });
+      llvm::scope_exit([&] { (void)sys::fs::remove_directories(folder); });
   auto inFolder = [&](StringRef name) {
     llvm::SmallString<128> path(folder);
     sys::path::append(path, name);

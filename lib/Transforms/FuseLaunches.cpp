@@ -52,13 +52,21 @@ static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
          areEquivalent(lhs.getExpansion(), rhs.getExpansion());
 }
 
+/// Whether two segments over the same index space can be one: a tile has
+/// elements of one size.
+static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
+  return lhs.getKind() == SegmentKind::Scan ||
+         rhs.getKind() == SegmentKind::Scan ||
+         lhs.getElementBits() == rhs.getElementBits();
+}
+
 /// Segments over the same index space run as one. Segments are independent, so
 /// their order is free.
 static void fuseEqualSpaces(LaunchOp launch) {
   SmallVector<SegmentOp> kept;
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
     auto it = llvm::find_if(kept, [&](SegmentOp other) {
-      return haveEqualSpaces(other, segment);
+      return haveEqualSpaces(other, segment) && canJoin(other, segment);
     });
     if (it == kept.end())
       kept.push_back(segment);

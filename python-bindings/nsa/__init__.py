@@ -26,7 +26,7 @@ arrays' device; ``CompileError`` carries the compiler's diagnostics.
 what is in use and why.
 """
 
-from . import ops, steps
+from . import layouts, ops, steps
 from ._compile import CompileError, compile, has_compiler
 from ._config import config, warmup
 from ._module import Binding, DriverError, Module, Step, device_count, load
@@ -43,6 +43,7 @@ __all__ = [
     "config",
     "device_count",
     "has_compiler",
+    "layouts",
     "load",
     "ops",
     "steps",

@@ -8,10 +8,15 @@ milliseconds) and is cached; see ``NSA_BUNDLE_PATH`` in ``nsa._cache`` for insta
 without the compiler.
 """
 
-from . import _metadata, _nsa_runtime, steps
+from . import _metadata, _nsa_runtime, layouts, steps
 from ._cache import get_step
 
-__all__ = ["copy_metadata", "expand_seqlens", "replay_metadata"]
+__all__ = [
+    "copy_metadata",
+    "dequantize_k_cache_paged",
+    "expand_seqlens",
+    "replay_metadata",
+]
 
 _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 _CUDA = (2, 13)
@@ -25,6 +30,8 @@ _ROW_FIELDS = {
     "real_page_table": 0,
 }
 
+# (layout, page size, dtype of the ids, target) -> step
+_dequants = {}
 # What a text depends on -> its step; a text need not be written twice.
 _replays = {}
 
@@ -302,3 +309,57 @@ def expand_seqlens(
         seq_lens=seq_lens,
         **outs,
     )
+
+
+
+def dequantize_k_cache_paged(
+    cache, token_ids, out, layout="v32", *, page_size, stream=None
+):
+    """Rows of a paged, quantised cache as bfloat16: ``out[t]`` is the row of token
+    ``token_ids[t]``, which is slot ``id % page_size`` of page ``id // page_size``.
+
+    `cache`: [pages, bytes], elements of one byte (uint8, int8 or a float8), any row
+    stride; a row holds at least the bytes of a page. `token_ids`: [tokens], int32 or
+    int64; an id that is negative or not in the cache gives a row of zeros. `out`:
+    [tokens or more, columns of the layout or more], bfloat16, or uint16 or int16 where
+    a library has no bfloat16; any row stride, so a slice of a workspace; what lies
+    beyond the tokens and columns is left untouched. `layout`: a name of
+    ``nsa.layouts.NAMED``, or the text of a ``#nsa.kv_layout``. `page_size`: tokens in a
+    page. `stream` as in ``Step.__call__``.
+
+    Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
+    then; ``CompileError`` if the step can neither be compiled nor found.
+    """
+    dtype, shape, target = _describe("token_ids", token_ids)
+    if len(shape) != 1:
+        raise ValueError(
+            f"argument 'token_ids': expected 1 dimension but got {len(shape)}"
+        )
+    key = (layout, page_size, dtype, target)
+    step = _dequants.get(key)
+    if step is None:
+        if int(page_size) < 1:
+            raise ValueError(
+                f"argument 'page_size': expected 1 or more but got {page_size}"
+            )
+        try:
+            parsed = layouts.parse(layout)
+            text = steps.dequant_paged([(parsed, page_size, dtype)])
+        except (TypeError, ValueError) as error:
+            message = str(error).replace("'ids0'", "'token_ids'")
+            raise type(error)(message) from None
+        step = _dequants[key] = get_step("dequant_paged", text, target)
+    try:
+        step(tokens0=shape[0], cache0=cache, ids0=token_ids, out0=out, stream=stream)
+    except (TypeError, ValueError) as error:
+        raise type(error)(_renamed(str(error))) from None
+
+
+# The names of a step's ports and those of the function's arguments.
+_DEQUANT_NAMES = {"cache0": "cache", "ids0": "token_ids", "out0": "out"}
+
+
+def _renamed(message):
+    for port, argument in _DEQUANT_NAMES.items():
+        message = message.replace(f"'{port}'", f"'{argument}'")
+    return message

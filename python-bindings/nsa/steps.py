@@ -10,7 +10,7 @@ as a key.
 
 import re
 
-from . import _metadata
+from . import _metadata, layouts
 
 __all__ = [
     "DECODE_FIELDS",
@@ -18,6 +18,7 @@ __all__ = [
     "MODES",
     "copy_metadata",
     "decode_replay",
+    "dequant_paged",
     "expand_seqlens",
     "port",
     "port_names",
@@ -54,6 +55,7 @@ def port(backend, field):
 def port_names(text):
     """The names of the ports of a step."""
     return re.findall(r"(?:in|out) %(\w+)", text)
+
 
 def copy_metadata(mode, source, destinations, name=None):
     """The text of a step that copies one metadata set to many.
@@ -313,6 +315,36 @@ def expand_seqlens(
         text.body.append("%total = nsa.total_rows %expansion : tensor<1xi32>")
         text.copy("%total", "tensor<1xi32>", "out_total", 1)
     return text.step("expand_seqlens")
+
+
+def dequant_paged(parts, name="dequant_paged"):
+    """The text of a step that dequantises each of `parts` in one launch.
+
+    `parts`: for each, (layout, page size, dtype of the ids). Ports of part i: size
+    tokens<i>; in cache<i> [pages, bytes] (int8) and ids<i> [tokens<i>]; out out<i>
+    [tokens<i> or more, columns of the layout or more] (bfloat16).
+    """
+    ports, body = [], []
+    for i, (layout, page_size, dtype) in enumerate(parts):
+        layout = layouts.parse(layout)
+        cache, ids = "tensor<?x?xi8>", f"tensor<?x{_element(f'ids{i}', dtype)}>"
+        value = f"tensor<?x{layout.row}xbf16>"
+        out = "memref<?x?xbf16, strided<[?, 1]>>"
+        ports += [
+            f"in %tokens{i} : index",
+            f"in %cache{i} : {cache}",
+            f"in %ids{i}[%tokens{i}] : {ids}",
+            f"out %out{i} : {out}",
+        ]
+        body += [
+            f"%kv{i} = nsa.dequant_paged %cache{i}[%ids{i}] layout {layout} "
+            f"page_size {int(page_size)} : {cache}, {ids} -> {value}",
+            f"nsa.copy %kv{i} to %out{i} : {value} to {out}",
+        ]
+    if not body:
+        raise ValueError("parts: expected at least one")
+    head = ",\n    ".join(ports)
+    return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
 
 
 def _element(argument, dtype):

@@ -67,3 +67,22 @@ nsa.step @step(in %a : tensor<?xi64>, out %x : memref<?xi32>) {
   // expected-error @+1 {{operand #0 must be 1D/2D tensor of 32-bit signless integer values, but got 'tensor<?xi64>'}}
   nsa.copy %a to %x : tensor<?xi64> to memref<?xi32>
 }
+
+// -----
+
+// CopyMetadataOp C1: the source
+nsa.step @step(in %a : tensor<?xi32>, out %x : !nsa.metadata_ref<decode>) {
+  %set = builtin.unrealized_conversion_cast %a : tensor<?xi32> to !nsa.metadata<decode>
+  // expected-error @+1 {{expected an 'in' port as its source}}
+  nsa.copy_metadata %set to %x : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
+}
+
+// -----
+
+// CopyMetadataOp C1: destinations
+nsa.step @step(in %bs : index, in %max_len : index,
+               in %a[%bs, %max_len] : !nsa.metadata<decode>, out %x : memref<?xi32>) {
+  %set = builtin.unrealized_conversion_cast %x : memref<?xi32> to !nsa.metadata_ref<decode>
+  // expected-error @+1 {{expected every destination to be an 'out' port of the step}}
+  nsa.copy_metadata %a to %set : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
+}

@@ -20,8 +20,9 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
 
     - A `scan` segment is one block. Its threads take a row each, chunk by
       chunk, and add up with warp shuffles and one barrier a chunk.
-    - A `tile` segment has a block for each tile of a row. A thread takes 16
-      bytes: one load, then a 16-byte store for each destination whose row is
+    - A `tile` segment has a block for each tile of a row, or for several short
+      rows of a known length. A thread takes 16 bytes: one load, then a 16-byte
+      store (two, where elements become wider) for each destination whose row is
       aligned, scalar ones for the others.
 
     Kernels have memref arguments here; `nsa-flatten-kernel-args` gives them
@@ -39,7 +40,7 @@ def LaunchToLoops : Pass<"nsa-launch-to-loops", "mlir::ModuleOp"> {
   let description = [{
     Each launch of a step becomes a function `STEP.KERNEL` that does the work of
     its segments one after the other. It emits the same code for a tile's
-    elements as the GPU lowering, four columns at a time.
+    elements as the GPU lowering, a vector at a time.
   }];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",

@@ -39,6 +39,13 @@ public:
   mlir::Value elements(mlir::Value value, mlir::ValueRange indices,
                        int64_t width);
 
+  /// The same at several points, each with its builder, all of which are at the
+  /// same place in the code.
+  static llvm::SmallVector<mlir::Value>
+  elementsAt(llvm::MutableArrayRef<ElementBuilder> builders, mlir::Value value,
+             llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
+             int64_t width);
+
   /// Calls `emit` for each of `width` points from `indices` on and gathers the
   /// results in a vector.
   mlir::Value

@@ -36,7 +36,7 @@ struct KernelParameter {
 
 /// The memref type that a kernel sees for a port: that of an `out` port, or for
 /// an `in` port the layout that it states, else the most general one that ports
-/// accept.
+/// accept. Elements of type bf16 are i16 there.
 mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 
 /// The parameters of a kernel that uses `ports`, in the order in which they are

@@ -20,9 +20,9 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
 #include "nsa/IR/ElementBuilder.h"
+#include "nsa/IR/KVRun.h"
 
 #include "nsa/IR/NSADialect.h.inc"
-#include "nsa/IR/NSAEnums.h.inc"
 #include "nsa/IR/NSAInterfaces.h.inc"
 
 namespace nsa {
@@ -64,6 +64,9 @@ bool isValueOrSize(mlir::Operation *op);
 
 #define GET_TYPEDEF_CLASSES
 #include "nsa/IR/NSATypes.h.inc"
+
+#define GET_ATTRDEF_CLASSES
+#include "nsa/IR/NSAAttributes.h.inc"
 
 #define GET_OP_CLASSES
 #include "nsa/IR/NSAOps.h.inc"

@@ -40,6 +40,23 @@ def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
             indices, width, [&](::mlir::ValueRange lane) {
               return $_op.emitElement(builder, lane);
             });
+      }]>,
+    InterfaceMethod<[{
+        Emits `width` elements at each of several points, given with a builder
+        for each. By default one point after the other; an operation whose
+        elements hang on chains of loads emits the loads of all points before
+        the first use of any, so that they are in flight together.
+      }],
+      "::llvm::SmallVector<::mlir::Value>", "emitPoints",
+      (ins "::llvm::MutableArrayRef<::nsa::ElementBuilder>":$builders,
+           "::llvm::ArrayRef<::llvm::SmallVector<::mlir::Value>>":$points,
+           "int64_t":$width),
+      /*methodBody=*/"",
+      /*defaultImplementation=*/[{
+        ::llvm::SmallVector<::mlir::Value> vectors;
+        for (auto [builder, point] : ::llvm::zip_equal(builders, points))
+          vectors.push_back(builder.elements($_op->getResult(0), point, width));
+        return vectors;
       }]>
   ];
 }

@@ -9,6 +9,7 @@
 #ifndef NSA_IR_NSAOPS_TD
 #define NSA_IR_NSAOPS_TD
 
+include "nsa/IR/NSAAttributes.td"
 include "nsa/IR/NSADialect.td"
 include "nsa/IR/NSAInterfaces.td"
 include "nsa/IR/NSATypes.td"
@@ -26,8 +27,10 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 def NSA_Index1D : 1DTensorOf<[I32, I64]>;
 def NSA_Vector : 1DTensorOf<[I32]>;
 def NSA_Table : 2DTensorOf<[I32]>;
-def NSA_Value : TensorRankOf<[I32], [1, 2]>;
-def NSA_Destination : MemRefRankOf<[I32], [1, 2]>;
+def NSA_Bytes : 2DTensorOf<[I8]>;
+def NSA_BF16Table : 2DTensorOf<[BF16]>;
+def NSA_Value : TensorRankOf<[I8, I16, I32, BF16], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I8, I16, I32, BF16], [1, 2]>;
 
 def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
   let mnemonic = "expansion";
@@ -58,6 +61,10 @@ def NSA_Element
 def NSA_VectorElement
     : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitElement", "emitElements"]>;
+// Emits vectors at several points together.
+def NSA_PointsElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitElement", "emitElements", "emitPoints"]>;
 
 //===----------------------------------------------------------------------===//
 // Steps
@@ -120,10 +127,11 @@ def NSA_StepOp : NSA_Op<"step", [
     - (C1) The step and its ports have names that are C identifiers (not
       keywords of C or C++); no two ports have the same.
     - (C2) An `in` port is an `index`, a set, or a tensor of rank 1 or 2 of
-      `i32` or `i64`.
-    - (C3) An `out` port is a set or a memref of rank 1 or 2 of `i32`, in the default
-      memory space, with a strided layout without offset, strides that are
-      positive or dynamic, and an inner stride of 1 if its rank is 2.
+      `i8`, `i16`, `i32`, `i64` or `bf16`.
+    - (C3) An `out` port is a set or a memref of rank 1 or 2 of `i8`, `i16`,
+      `i32` or `bf16`, in the default memory space, with a strided layout without
+      offset, strides that are positive or dynamic, and an inner stride of 1 if
+      its rank is 2.
     - (C4) Extents, one for each dimension, stand on tensors; each names an
       `index` port, adds a constant of 0 or more, and belongs to a dynamic
       dimension. On an `in` set stand all of its sizes.
@@ -505,6 +513,49 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElemen
   }];
 }
 
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, [NSA_PointsElement]> {
+  let summary = "Rows of a paged, quantised cache as bf16";
+  let description = [{
+    Row t of the result is the row of token `ids[t]`, which is slot
+    `ids[t] mod page_size` of page `ids[t] div page_size`. An `e4m3` element is
+    converted to float32, multiplied by its scale in float32, and rounded to
+    bf16, to nearest even both times; a `bf16` element is copied bit for bit.
+    Where the result is NaN, its payload is unspecified. A row is zeros if its
+    id is negative or not in the cache.
+
+    `cache` has a row of bytes for each page. Its row stride may be larger than
+    a page.
+
+    Example:
+
+    ```mlir
+    %kv = nsa.dequant_paged %cache[%ids] layout #nsa.kv_layout<v32> page_size 64
+        : tensor<?x?xi8>, tensor<?xi64> -> tensor<?x576xbf16>
+    ```
+
+    Constraints:
+
+    - (C1) `result` has a row for each of `ids`, and the columns of the layout.
+    - (C2) `page_size` is 1 or more.
+    - (C3) `cache` is an `in` port, whose rows, where their size is static, hold
+      a page.
+    - (C4) `ids` does not depend on an `nsa.cu_seqlens`.
+  }];
+  let arguments = (ins NSA_Bytes:$cache, NSA_Index1D:$ids,
+                       NSA_KVLayoutAttr:$layout,
+                       ConfinedAttr<I32Attr, [IntPositive]>:$page_size);
+  let assemblyFormat = [{
+    $cache `[` $ids `]` `layout` qualified($layout) `page_size` $page_size
+    attr-dict `:` type($cache) `,` type($ids) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether vectors of `width` columns, the first a multiple of `width`, never
+    /// have columns of two fields or of two groups.
+    bool isUniform(int64_t width);
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Copies
 //===----------------------------------------------------------------------===//
@@ -534,6 +585,7 @@ def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterf
     - (C3) Every destination has the rank of `value`.
     - (C4) No static size of a destination is smaller than that of `value`.
     - (C5) `from` is 0 or more, and 0 unless `value` has rank 1.
+    - (C6) Every destination has the element type of `value`.
   }];
   let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations,
                        DefaultValuedAttr<I64Attr, "0">:$from);
@@ -644,14 +696,15 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       each other. There is one more block, past the last request, for what
       follows the last row.
     - A `tile` segment has one or two dimensions, the innermost of which is cut
-      into tiles; every tile is a block of threads, and tiles do not
-      communicate.
+      into tiles; short rows of a known size share a tile. Every tile is a block
+      of threads, and tiles do not communicate.
 
     Constraints:
 
     - (C1) A `scan` segment has one dimension, the others one or two.
     - (C2) The body holds copies, value operations of this dialect, and
       operations without effects that compute sizes.
+    - (C3) The copies of a `tile` segment have elements of one size.
   }];
   let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
   let regions = (region SizedRegion<1>:$body);
@@ -665,6 +718,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     /// Rows of blocks past the last request: one for what follows the last row
     /// of an expansion, the totals and the padding.
     int64_t getNumExtraRows();
+    /// The bits of an element that is copied.
+    int64_t getElementBits();
   }];
 }
 

@@ -13,17 +13,35 @@
 
 namespace nsa {
 
-/// The tiles of a `tile` segment: what the kernels and the manifest agree on.
-struct TileShape {
-  /// Elements that a thread moves at once.
-  int64_t width;
-  /// Elements of a tile, all in one row.
-  int64_t columns;
-};
-
-/// A thread of a table moves 16 bytes. One of vectors does, too, if a vector
+/// What a block of threads does of a segment that is cut into tiles. Kernels and
+/// manifest have to agree on it, and both ask here.
+///
+/// A thread moves 16 bytes at a time. One of vectors does, too, if a vector
 /// among them is contiguous; vectors of unknown stride allow no wide access, so
 /// a thread has one element, and no load waits behind another.
+///
+/// Rows that are long, or whose length is not known, are cut into tiles of one
+/// row. Short ones share a tile, whose vectors are dealt to the threads row after
+/// row: thread t takes the vectors t, t + blockSize, ...
+///
+///   columns 576, vectors of 16: 36 a row, 14 rows in the 512 of two a thread
+///
+///     thread       0 ... 35   36 ... 71   ...   216 ... 251   252 ... 255
+///     vector 0     row 0      row 1       ...   row 6         row 7, first 4
+///     vector 1     row 7, other 32, then row 8, ...
+struct TileShape {
+  int64_t rows;
+  int64_t columns;
+  /// Elements of a vector.
+  int64_t width;
+  /// Vectors that a thread takes.
+  int64_t vectors;
+
+  bool hasRows() const { return rows > 1; }
+  /// Of a tile with rows.
+  int64_t getVectorsPerRow() const { return columns / width; }
+};
+
 TileShape getTileShape(SegmentOp segment);
 
 } // namespace nsa

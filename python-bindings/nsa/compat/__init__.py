@@ -1,4 +1,4 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The operations under other projects' names and argument lists."""
+"""nsa's operations under the names and argument lists of serving engines."""

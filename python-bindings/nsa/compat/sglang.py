@@ -11,8 +11,19 @@ older releases and with ``dsa_`` in later ones are accepted either way. A wrong 
 import re
 
 from ..ops import copy_metadata
+from ._dequant import (
+    dequantize_k_cache_paged,
+    dequantize_k_cache_paged_dsa,
+    dequantize_k_cache_paged_dsv4,
+)
 
-__all__ = ["fused_metadata_copy_cuda", "fused_metadata_copy_multi_cuda"]
+__all__ = [
+    "dequantize_k_cache_paged",
+    "dequantize_k_cache_paged_dsa",
+    "dequantize_k_cache_paged_dsv4",
+    "fused_metadata_copy_cuda",
+    "fused_metadata_copy_multi_cuda",
+]
 
 #: SGLang's numbers of forward modes.
 _MODES = ("decode", "target_verify", "draft_extend")

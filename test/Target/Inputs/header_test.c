@@ -74,6 +74,7 @@ static replay_args good(int64_t bs, int64_t max_len) {
   args.cu = array(4, 65, 1);
   args.table = array(5, 64, 2048);
   args.pages = array(6, 64, 32);
+  args.lens_again = array(7, 64, 1);
   return args;
 }
 
@@ -92,7 +93,7 @@ int main(void) {
   driver_fails = 0;
   printf("status %d\n", (int)replay_load(&module, &message));
 
-  shown_parameters = 17;
+  shown_parameters = 18;
   call("one request", good(1, 1));
   shown_parameters = 2;
   call("no request", good(0, 2048));
@@ -153,12 +154,16 @@ int main(void) {
   args.pages.size[1] = 2048;
   args.pages.stride[0] = 2048;
   args.pages.data = args.table.data;
-  call("outputs that are the same", args);
+  call("two values in one array", args);
+  args = good(33, 1024);
+  args.lens_again = args.lens;
+  call("one value for both", args);
 
   args = good(INT32_MAX, INT32_MAX);
   args.seq_lens = array(0, INT32_MAX, 1);
   args.pool = array(1, INT32_MAX, 1);
   args.lens = array(3, INT32_MAX, 1);
+  args.lens_again = array(7, INT32_MAX, 1);
   args.cu = array(4, INT64_C(1) << 31, 1);
   args.table = array(4096, INT32_MAX, INT32_MAX);
   args.pages = array(1 << 22, INT32_MAX, INT32_MAX);

@@ -1,0 +1,108 @@
+//===- NSAAttributes.td - Attributes of the nsa dialect ----*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSAATTRIBUTES_TD
+#define NSA_IR_NSAATTRIBUTES_TD
+
+include "nsa/IR/NSADialect.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+
+def NSA_E4M3 : I32EnumAttrCase<"E4M3", 0, "e4m3">;
+def NSA_BF16 : I32EnumAttrCase<"BF16", 1, "bf16">;
+def NSA_F32 : I32EnumAttrCase<"F32", 2, "f32">;
+def NSA_UE8M0 : I32EnumAttrCase<"UE8M0", 3, "ue8m0">;
+def NSA_KVType : I32EnumAttr<"KVType", "how a number is stored in a cache",
+                             [NSA_E4M3, NSA_BF16, NSA_F32, NSA_UE8M0]> {
+  let cppNamespace = "::nsa";
+}
+
+def NSA_KVLayoutAttr : AttrDef<NSA_Dialect, "KVLayout"> {
+  let mnemonic = "kv_layout";
+  let summary = "Where the bytes of a paged, quantised cache are";
+  let description = [{
+    A page holds `page_size` tokens: first their data, `data_bytes` each, then,
+    in layouts with a footer, an entry of `footer` bytes for each of them.
+
+    ```
+    layout ::= `#nsa.kv_layout` `<` (name | body) `>`
+    body   ::= `data_bytes` `=` integer `,`
+               `fields` `=` `[` run (`,` run)* `]` `,`
+               `scales` `=` run `per` integer (`inline` | `footer` integer)
+               (`,` `page_multiple` `=` integer)?
+    run    ::= type `[` count `]` `at` offset
+    type   ::= `e4m3` | `bf16` | `f32` | `ue8m0`
+    ```
+
+    A run is `count` numbers side by side, the first at byte `offset` of the
+    token's data; that of the scales at byte `offset` of the data (`inline`) or
+    of the token's footer entry (`footer`). The row of a token is its fields one
+    after the other, in the order given; element k of the `e4m3` fields, counted
+    through all of them, is multiplied by scale `k div group`, `group` being the
+    integer after `per`.
+
+    A page takes `page_size * (data_bytes + footer)` bytes, and its engine
+    allocates this rounded up to a multiple of `page_multiple`. An array may
+    have pages further apart than that.
+
+    Numbers: `e4m3` is the variant without infinities and with one NaN per sign
+    (`fn`), `ue8m0` byte e is 2^(e-127), 255 NaN. All are little-endian.
+
+    Some layouts have names, which stand for attributes: `v32`, `v4`, `v41` and
+    `indexer`.
+
+    Example:
+
+    ```mlir
+    #v4 = #nsa.kv_layout<data_bytes = 576,
+                         fields = [e4m3[448] at 0, bf16[64] at 448],
+                         scales = ue8m0[7] at 0 per 64 footer 8,
+                         page_multiple = 576>
+    ```
+
+    Constraints:
+
+    - (C1) There is at least one field; fields are of type `e4m3` or `bf16`,
+      scales of type `f32` or `ue8m0`; counts are 1 or more.
+    - (C2) Fields lie inside of the data, scales inside of the data or of the
+      footer entry.
+    - (C3) Neither fields nor inline scales overlap.
+    - (C4) The group divides the count of every `e4m3` field, and there are as
+      many scales as groups.
+    - (C5) `data_bytes`, `page_multiple` and the bytes of a footer are 1 or
+      more; all numbers are less than 2^31.
+  }];
+  let parameters = (ins
+    "int64_t":$dataBytes,
+    ArrayRefParameter<"::nsa::KVRun">:$fields,
+    "::nsa::KVRun":$scales,
+    "int64_t":$group,
+    /// Bytes of a token's footer entry; 0 if scales are inline.
+    "int64_t":$footerBytes,
+    "int64_t":$pageMultiple
+  );
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The layout of that name, or null.
+    static KVLayoutAttr getNamed(::mlir::MLIRContext *context,
+                                 ::llvm::StringRef name);
+    /// Its name, or nothing.
+    ::llvm::StringRef getName();
+
+    /// Elements of a token's row.
+    int64_t getRowSize();
+    /// Bytes of a page of `pageSize` tokens, without padding.
+    int64_t getPageBytes(int64_t pageSize) {
+      return pageSize * (getDataBytes() + getFooterBytes());
+    }
+    bool isInline() { return getFooterBytes() == 0; }
+  }];
+}
+
+#endif // NSA_IR_NSAATTRIBUTES_TD

@@ -1,0 +1,241 @@
+//===- NSAAttributes.cpp - Layouts of caches ------------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/AsmParser/AsmParser.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace nsa;
+
+#define GET_ATTRDEF_CLASSES
+#include "nsa/IR/NSAAttributes.cpp.inc"
+
+void NSADialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "nsa/IR/NSAAttributes.cpp.inc"
+      >();
+}
+
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct NamedLayout {
+  StringLiteral name;
+  StringLiteral text;
+};
+} // namespace
+
+static constexpr NamedLayout namedLayouts[] = {
+#define NSA_KV_LAYOUT(name, text) {#name, "#nsa.kv_layout<" text ">"},
+#include "nsa/IR/KVLayouts.def"
+};
+
+KVLayoutAttr KVLayoutAttr::getNamed(MLIRContext *context, StringRef name) {
+  for (const NamedLayout &layout : namedLayouts)
+    if (layout.name == name)
+      return cast<KVLayoutAttr>(parseAttribute(layout.text, context));
+  return {};
+}
+
+StringRef KVLayoutAttr::getName() {
+  for (const NamedLayout &layout : namedLayouts)
+    if (getNamed(getContext(), layout.name) == *this)
+      return layout.name;
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Assembly
+//===----------------------------------------------------------------------===//
+
+/// run ::= type `[` count `]` `at` offset
+static ParseResult parseRun(AsmParser &parser, KVRun &run) {
+  StringRef name;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseKeyword(&name))
+    return failure();
+  std::optional<KVType> type = symbolizeKVType(name);
+  if (!type)
+    return parser.emitError(loc)
+           << "expected a type, one of e4m3, bf16, f32 and ue8m0, but got '"
+           << name << "'";
+  run.type = *type;
+  return failure(parser.parseLSquare() || parser.parseInteger(run.count) ||
+                 parser.parseRSquare() || parser.parseKeyword("at") ||
+                 parser.parseInteger(run.offset));
+}
+
+static ParseResult parseEntry(AsmParser &parser, StringRef key,
+                              int64_t &value) {
+  return failure(parser.parseKeyword(key) || parser.parseEqual() ||
+                 parser.parseInteger(value));
+}
+
+/// The body of a layout, after its first keyword, `data_bytes`.
+static Attribute parseBody(AsmParser &parser, SMLoc loc) {
+  int64_t dataBytes, group, footerBytes = 0, pageMultiple = 1;
+  SmallVector<KVRun> fields;
+  KVRun scales;
+  if (parser.parseEqual() || parser.parseInteger(dataBytes) ||
+      parser.parseComma() || parser.parseKeyword("fields") ||
+      parser.parseEqual() ||
+      parser.parseCommaSeparatedList(
+          AsmParser::Delimiter::Square,
+          [&] { return parseRun(parser, fields.emplace_back()); }) ||
+      parser.parseComma() || parser.parseKeyword("scales") ||
+      parser.parseEqual() || parseRun(parser, scales) ||
+      parser.parseKeyword("per") || parser.parseInteger(group))
+    return {};
+  if (failed(parser.parseOptionalKeyword("inline"))) {
+    if (parser.parseKeyword("footer", " or 'inline'"))
+      return {};
+    SMLoc footerLoc = parser.getCurrentLocation();
+    if (parser.parseInteger(footerBytes))
+      return {};
+    if (footerBytes < 1) {
+      parser.emitError(footerLoc) // (C5)
+          << "expected 1 or more bytes of footer but got " << footerBytes;
+      return {};
+    }
+  }
+  if (succeeded(parser.parseOptionalComma()) &&
+      parseEntry(parser, "page_multiple", pageMultiple))
+    return {};
+  if (parser.parseGreater())
+    return {};
+  return parser.getChecked<KVLayoutAttr>(loc, parser.getContext(), dataBytes,
+                                         fields, scales, group, footerBytes,
+                                         pageMultiple);
+}
+
+Attribute KVLayoutAttr::parse(AsmParser &parser, Type) {
+  StringRef name;
+  SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseLess() || parser.parseKeyword(&name))
+    return {};
+  if (name == "data_bytes")
+    return parseBody(parser, loc);
+  KVLayoutAttr layout = getNamed(parser.getContext(), name);
+  if (!layout) {
+    InFlightDiagnostic diag = parser.emitError(loc)
+                              << "expected 'data_bytes' or the name of a "
+                                 "layout, one of ";
+    llvm::interleaveComma(namedLayouts, diag,
+                          [&](const NamedLayout &layout) { diag << layout.name; });
+    diag << ", but got '" << name << "'";
+    return {};
+  }
+  if (parser.parseGreater())
+    return {};
+  return layout;
+}
+
+static void printRun(AsmPrinter &printer, const KVRun &run) {
+  printer << stringifyKVType(run.type) << '[' << run.count << "] at "
+          << run.offset;
+}
+
+void KVLayoutAttr::print(AsmPrinter &printer) const {
+  printer << "<data_bytes = " << getDataBytes() << ", fields = [";
+  llvm::interleaveComma(getFields(), printer,
+                        [&](const KVRun &run) { printRun(printer, run); });
+  printer << "], scales = ";
+  printRun(printer, getScales());
+  printer << " per " << getGroup();
+  if (getFooterBytes() == 0)
+    printer << " inline";
+  else
+    printer << " footer " << getFooterBytes();
+  printer << ", page_multiple = " << getPageMultiple() << '>';
+}
+
+//===----------------------------------------------------------------------===//
+// Verification
+//===----------------------------------------------------------------------===//
+
+int64_t KVLayoutAttr::getRowSize() {
+  int64_t size = 0;
+  for (const KVRun &field : getFields())
+    size += field.count;
+  return size;
+}
+
+LogicalResult
+KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                     int64_t dataBytes, ArrayRef<KVRun> fields,
+                     KVRun scales, int64_t group, int64_t footerBytes,
+                     int64_t pageMultiple) {
+  auto inRange = [](int64_t value, int64_t least) {
+    return value >= least && value <= std::numeric_limits<int32_t>::max();
+  };
+  if (!inRange(dataBytes, 1) || !inRange(pageMultiple, 1) ||
+      !inRange(footerBytes, 0) || !inRange(group, 1))
+    return emitError() // (C5)
+           << "expected bytes, group and page multiple from 1 to 2^31-1";
+  if (fields.empty())
+    return emitError() << "expected at least one field"; // (C1)
+
+  int64_t groups = 0;
+  for (const KVRun &field : fields) {
+    if (field.type != KVType::E4M3 && field.type != KVType::BF16)
+      return emitError() // (C1)
+             << "expected fields of type e4m3 or bf16 but got "
+             << stringifyKVType(field.type);
+    if (!inRange(field.count, 1) || !inRange(field.offset, 0))
+      return emitError() // (C1)
+             << "expected counts from 1 and offsets from 0 to 2^31-1";
+    if (field.getEnd() > dataBytes)
+      return emitError() // (C2)
+             << "expected fields inside of the " << dataBytes
+             << " bytes of data, but one ends at byte " << field.getEnd();
+    if (field.type != KVType::E4M3)
+      continue;
+    if (field.count % group != 0)
+      return emitError() // (C4)
+             << "expected the group of " << group
+             << " to divide the count of e4m3 fields, but got " << field.count;
+    groups += field.count / group;
+  }
+
+  if (scales.type != KVType::F32 && scales.type != KVType::UE8M0)
+    return emitError() // (C1)
+           << "expected scales of type f32 or ue8m0 but got "
+           << stringifyKVType(scales.type);
+  if (!inRange(scales.count, 1) || !inRange(scales.offset, 0))
+    return emitError() // (C1)
+           << "expected counts from 1 and offsets from 0 to 2^31-1";
+  if (scales.count != groups)
+    return emitError() // (C4)
+           << "expected a scale for each of the " << groups
+           << " groups but got " << scales.count;
+  int64_t space = footerBytes == 0 ? dataBytes : footerBytes;
+  if (scales.getEnd() > space)
+    return emitError() // (C2)
+           << "expected scales inside of the " << space << " bytes of "
+           << (footerBytes == 0 ? "data" : "a footer entry")
+           << ", but they end at byte " << scales.getEnd();
+
+  SmallVector<KVRun> runs(fields);
+  if (footerBytes == 0)
+    runs.push_back(scales);
+  llvm::sort(runs, [](const KVRun &lhs, const KVRun &rhs) {
+    return lhs.offset < rhs.offset;
+  });
+  for (auto [lhs, rhs] : llvm::zip(runs, llvm::drop_begin(runs)))
+    if (rhs.offset < lhs.getEnd())
+      return emitError() // (C3)
+             << "expected fields and scales that do not overlap, but byte "
+             << rhs.offset << " belongs to two of them";
+  return success();
+}

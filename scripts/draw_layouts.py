@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Draws the cache layouts that have names, from their attributes' text.
+
+    draw_layouts.py [PICTURE.svg]     (default: docs/kv-layouts.svg)
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from html import escape
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE_SIZE = 64
+WIDTH, LEFT, HEIGHT = 900, 20, 30
+COLOURS = {
+    "e4m3": "#9ecae9",
+    "bf16": "#a1d99b",
+    "f32": "#fdae6b",
+    "ue8m0": "#fdae6b",
+    "data": "#c6dbef",
+    "footer": "#fdd0a2",
+    "padding": "#e0e0e0",
+}
+
+
+def load_layouts() -> ModuleType:
+    """nsa/layouts.py alone: the package wants a built extension."""
+    path = ROOT / "python-bindings/nsa/layouts.py"
+    spec = importlib.util.spec_from_file_location("nsa_layouts", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def text(x: float, y: float, content: str, size: int = 12, anchor: str = "start") -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" '
+        f'text-anchor="{anchor}">{escape(content)}</text>'
+    )
+
+
+def box(x: float, y: float, width: float, kind: str, label: str) -> list[str]:
+    parts = [
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{HEIGHT}" '
+        f'fill="{COLOURS[kind]}" stroke="#444"/>'
+    ]
+    if label and width > 6.5 * len(label):
+        parts.append(text(x + width / 2, y + HEIGHT / 2 + 4, label, anchor="middle"))
+    elif label:
+        parts.append(text(x + width / 2, y + HEIGHT + 24, label, 10, "middle"))
+    return parts
+
+
+def strip(y: float, total: int, pieces: list[tuple[int, int, str, str]]) -> list[str]:
+    """Pieces (first byte, bytes, kind, label) of `total` bytes, to scale, with what
+    lies between them as padding, and the offsets below."""
+    parts: list[str] = []
+    scale = WIDTH / total
+    end = 0
+    for first, size, kind, label in sorted(pieces):
+        if first > end:
+            parts += box(LEFT + end * scale, y, (first - end) * scale, "padding", "")
+        parts += box(LEFT + first * scale, y, size * scale, kind, label)
+        parts.append(text(LEFT + first * scale, y + HEIGHT + 12, str(first), 9))
+        end = first + size
+    if end < total:
+        parts += box(LEFT + end * scale, y, (total - end) * scale, "padding", "")
+    parts.append(text(LEFT + WIDTH, y + HEIGHT + 12, str(total), 9, "end"))
+    return parts
+
+
+def run_piece(run: object) -> tuple[int, int, str, str]:
+    return run.offset, run.nbytes, run.type, f"{run.type}[{run.count}]"
+
+
+def draw(name: str, layout: object, y: float) -> tuple[list[str], float]:
+    parts = [text(LEFT, y + 14, name, 16)]
+    parts.append(text(LEFT, y + 30, str(layout), 10))
+    y += 40
+    pieces = [run_piece(run) for run in layout.fields]
+    if not layout.footer_bytes:
+        pieces.append(run_piece(layout.scales))
+    parts.append(text(LEFT, y + 12, f"data of a token, {layout.data_bytes} bytes"))
+    y += 18
+    parts += strip(y, layout.data_bytes, pieces)
+    y += HEIGHT + 30
+    if layout.footer_bytes:
+        title = f"footer entry of a token, {layout.footer_bytes} bytes"
+        parts.append(text(LEFT, y + 12, title))
+        y += 18
+        parts += strip(y, layout.footer_bytes, [run_piece(layout.scales)])
+        y += HEIGHT + 30
+    used, stride = layout.page_bytes(PAGE_SIZE), layout.page_stride(PAGE_SIZE)
+    title = f"page of {PAGE_SIZE} tokens, {used} bytes"
+    if stride > used:
+        title += f", padded to {stride}"
+    parts.append(text(LEFT, y + 12, title))
+    y += 18
+    data = PAGE_SIZE * layout.data_bytes
+    page = [(0, data, "data", f"{PAGE_SIZE} x data")]
+    if layout.footer_bytes:
+        page.append((data, used - data, "footer", f"{PAGE_SIZE} x footer"))
+    parts += strip(y, stride, page)
+    return parts, y + HEIGHT + 50
+
+
+def main() -> int:
+    module = load_layouts()
+    parts: list[str] = []
+    y = 10.0
+    for name in module.NAMED:
+        drawn, y = draw(name, module.parse(name), y)
+        parts += drawn
+    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs/kv-layouts.svg"
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 2 * LEFT}" '
+        f'height="{y:.0f}" font-family="sans-serif">'
+        '<rect width="100%" height="100%" fill="white"/>'
+    )
+    picture.write_text("\n".join([head, *parts, "</svg>"]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
