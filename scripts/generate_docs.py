@@ -27,7 +27,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-NOTICE = "<!-- Written by scripts/generate_docs.py: edit the .td files and docs/examples instead. -->\n\n"
+NOTICE = """\
+<!-- Written by scripts/generate_docs.py from the .td files and docs/examples. -->
+
+"""
 # (file, what its passes do)
 PASS_FILES = [
     ("include/nsa/Transforms/Passes.td", "On steps"),
@@ -47,7 +50,7 @@ class Tools:
 
 
 def run(command: list[str]) -> str:
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f"{shlex.join(command)} failed:\n{result.stderr}")
     return result.stdout
@@ -81,11 +84,13 @@ def clean(text: str) -> str:
     text = text.replace("[TOC]\n\n", "")
     text = re.sub(r"<table>.*?</table>\n", table_of_rows, text, flags=re.DOTALL)
     # Columns to the left.
-    text = re.sub(r"^\|[ :|-]+\|$", lambda m: m[0].replace(":", "-"), text, flags=re.M)
+    text = re.sub(
+        r"^\|[ :|-]+\|$", lambda m: m[0].replace(":", "-"), text, flags=re.MULTILINE
+    )
     # TableGen names these after the methods that an operation has of its own.
     text = re.sub(r"`NSA_(Vector)?Element`", "`ElementOpInterface`", text)
-    text = re.sub(r"^(#+ .*?):$", r"\1", text, flags=re.M)
-    text = re.sub(r"^```\n(?=operation ::=)", "```text\n", text, flags=re.M)
+    text = re.sub(r"^(#+ .*?):$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^```\n(?=operation ::=)", "```text\n", text, flags=re.MULTILINE)
     text = "\n".join(line.rstrip() for line in text.splitlines())
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
@@ -98,7 +103,7 @@ def anchor(heading: str) -> str:
 def contents(text: str, level: int) -> str:
     """Links to the headings of a level, by what is in their first backquotes."""
     lines = []
-    for heading in re.findall(rf"^{'#' * level} (.*)$", text, flags=re.M):
+    for heading in re.findall(rf"^{'#' * level} (.*)$", text, flags=re.MULTILINE):
         name = re.match(r"`[^`]*`", heading)
         if name:
             lines.append(f"- [{name[0]}](#{anchor(heading)})\n")
@@ -139,7 +144,8 @@ def example(tools: Tools, flag: str) -> str:
     after = run([tools.nsa_opt, *shlex.split(arguments), str(path)])
     return (
         f"#### Example\n\n```mlir\n{before.strip()}\n```\n\n"
-        f"becomes, with `nsa-opt {arguments}`,\n\n```mlir\n{unwrap(after).strip()}\n```\n"
+        f"becomes, with `nsa-opt {arguments}`,\n\n"
+        f"```mlir\n{unwrap(after).strip()}\n```\n"
     )
 
 
@@ -147,17 +153,18 @@ def passes_page(tools: Tools) -> str:
     sections = []
     for file, title in PASS_FILES:
         text = clean(tools.tablegen(file, "-gen-pass-doc"))
-        parts = re.split(r"^(?=### )", text, flags=re.M)
+        parts = re.split(r"^(?=### )", text, flags=re.MULTILINE)
         passes = []
         for part in filter(str.strip, parts):
             flag = re.match(r"### `(-[\w-]+)`", part)[1]
             part = part.replace(f"`{flag}`", f"`-{flag}`", 1)
-            part = re.sub(r"^```\n(?=-)", "```text\n", part, flags=re.M)
+            part = re.sub(r"^```\n(?=-)", "```text\n", part, flags=re.MULTILINE)
             passes.append(f"{part.strip()}\n\n{example(tools, flag)}")
         sections.append(f"## {title}\n\n" + "\n".join(passes))
     text = "\n".join(sections)
     return (
-        f"{NOTICE}# Passes\n\nExamples are what nsa-opt makes of the files in [examples](examples).\n\n"
+        f"{NOTICE}# Passes\n\n"
+        "Examples are what nsa-opt makes of the files in [examples](examples).\n\n"
         f"{contents(text, 3)}\n{text}"
     )
 

@@ -247,7 +247,7 @@ LogicalResult CopyOp::verify() {
              << "expected destination '" << name << "' to have rank "
              << valueType.getRank() << " but got " << type;
     if (type.getElementType() != valueType.getElementType())
-      return emitOpError() // (C5)
+      return emitOpError() // (C6)
              << "expected destination '" << name << "' to have elements of type "
              << valueType.getElementType() << " but got " << type;
     for (int64_t dim = 0; dim < type.getRank(); ++dim)

@@ -24,7 +24,7 @@
 // PTX: st.global.v4.b32
 
 // HEADER: nsa_array out; /* out, bfloat16, rank 2 */
-// HEADER: {"out", offsetof(v32_args, out), 2, 2, 1,
+// HEADER: {"out", offsetof(v32_args, out), 2, 2, 2, 1, 0,
 
 // The host rounds by integer arithmetic: no call, no conversion to bfloat.
 // HOST-NOT: fptrunc

@@ -9,7 +9,7 @@
 // CHECK-LABEL: nsa.step @rows
 // PERCOPY-LABEL: nsa.step @rows
 // GUARDS: nsa.step @rows
-// GUARDS-SAME: attributes {guards} {
+// GUARDS-SAME: attributes {guards, port_values = array<i64: -1, -1, 0, 0, 1>} {
 nsa.step @rows(in %n : index, in %a[%n] : tensor<?xi64>,
                out %x : memref<?xi32>, out %y : memref<?xi32>,
                out %cu : memref<?xi32>) {

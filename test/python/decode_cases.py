@@ -618,7 +618,7 @@ ERRORS: dict[str, ErrorCase] = {
         _same_memory,
         ValueError,
         "argument 'b1_cache_seqlens': expected an array that overlaps no other but it "
-        "overlaps 'b0_cu_seqlens_k' without being the very same view",
+        "overlaps 'b0_cu_seqlens_k', to which another value is written",
     ),
     "overlap with a source": ErrorCase(
         lambda a: {"req_to_token": a["b1_page_table_1"][1:]},

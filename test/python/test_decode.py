@@ -388,7 +388,11 @@ def overlapping(name: str) -> tuple[list[dict[str, np.ndarray]], str, np.ndarray
         return dsts, f"'b1_cache_seqlens': .* 'b0_cache_seqlens' {last}", memory
     if name == "table and vector":
         dsts = [dict(page_table_1=square[:, :8], cu_seqlens_k=square[:, 7])]
-        return dsts, f"'b0_page_table_1': .* 'b0_cu_seqlens_k' {last}", memory
+        other = "to which another value is written"
+        return dsts, f"'b0_page_table_1': .* 'b0_cu_seqlens_k', {other}", memory
+    if name == "the same view":
+        dsts = [dict(cache_seqlens=memory[:6], nsa_cache_seqlens=memory[:6])]
+        return dsts, "'b0_nsa_cache_seqlens': .* another value is written", memory
     if name == "rows":
         dsts = [dict(page_table_1=square[:6, :8]), dict(page_table_1=square[5:11, :8])]
         return dsts, f"'b1_page_table_1': .* 'b0_page_table_1' {last}", memory
@@ -406,6 +410,7 @@ def overlapping(name: str) -> tuple[list[dict[str, np.ndarray]], str, np.ndarray
         "other stride",
         "reversed",
         "table and vector",
+        "the same view",
         "rows",
         "itself",
     ],

@@ -1,6 +1,8 @@
+// Dequantisation that is refused.
+
 // RUN: nsa-opt %s --split-input-file --verify-diagnostics
 
-// (C1)
+// DequantPagedOp C1
 nsa.step @c1(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
              out %out : memref<?x512xbf16>) {
   // expected-error @below {{failed to infer returned types}}
@@ -12,7 +14,7 @@ nsa.step @c1(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
 
 // -----
 
-// (C2)
+// DequantPagedOp C2
 nsa.step @c2(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
              out %out : memref<?x576xbf16>) {
   // expected-error @below {{attribute 'page_size' failed to satisfy constraint: 32-bit signless integer attribute whose value is positive}}
@@ -23,7 +25,7 @@ nsa.step @c2(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
 
 // -----
 
-// (C3)
+// DequantPagedOp C3
 nsa.step @c3(in %cache : tensor<?x41983xi8>, in %ids : tensor<?xi32>,
              out %out : memref<?x576xbf16>) {
   // expected-error @below {{expected rows of the cache to hold a page of 41984 bytes, but got 'tensor<?x41983xi8>'}}
@@ -34,7 +36,7 @@ nsa.step @c3(in %cache : tensor<?x41983xi8>, in %ids : tensor<?xi32>,
 
 // -----
 
-// (C4)
+// DequantPagedOp C4
 nsa.step @c4(in %cache : tensor<?x?xi8>, in %lens : tensor<?xi32>,
              out %out : memref<?x576xbf16>) {
   %cu = nsa.cu_seqlens %lens : tensor<?xi32> -> tensor<?xi32>
@@ -46,7 +48,7 @@ nsa.step @c4(in %cache : tensor<?x?xi8>, in %lens : tensor<?xi32>,
 
 // -----
 
-// CopyOp (C5)
+// CopyOp C6
 nsa.step @copy_c5(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
                   out %out : memref<?x576xi16>) {
   %kv = nsa.dequant_paged %cache[%ids] layout #nsa.kv_layout<v32> page_size 64
@@ -57,7 +59,7 @@ nsa.step @copy_c5(in %cache : tensor<?x?xi8>, in %ids : tensor<?xi32>,
 
 // -----
 
-// SegmentOp (C3)
+// SegmentOp C3
 nsa.step @segment_c3(in %a : tensor<8xi32>, in %b : tensor<8xi16>,
                      out %x : memref<8xi32>, out %y : memref<8xi16>) {
   %c8 = arith.constant 8 : index
