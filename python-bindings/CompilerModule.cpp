@@ -80,7 +80,8 @@ NB_MODULE(_nsa_compiler, m) {
                    "[(name, manifest, ptx or None, [(kernel, address)])]");
   m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
-        "host_object"_a = false, "Returns (CompiledModule or None, diagnostics).");
+        "host_object"_a = false,
+        "Returns (CompiledModule or None, diagnostics).");
   m.def(
       "host_libraries",
       [](const PyModule &self) {
@@ -94,12 +95,12 @@ NB_MODULE(_nsa_compiler, m) {
           }
           if (!library)
             throw std::runtime_error(error);
-          libraries.append(nb::make_tuple(
-              step.name,
-              nsa::setManifestFile(
-                  nsa::setManifestFile(step.manifest, "ptx", ""), "host",
-                  step.name + ".so"),
-              nb::bytes(library->data(), library->size())));
+          libraries.append(
+              nb::make_tuple(step.name,
+                             nsa::setManifestFile(
+                                 nsa::setManifestFile(step.manifest, "ptx", ""),
+                                 "host", step.name + ".so"),
+                             nb::bytes(library->data(), library->size())));
         }
         return libraries;
       },

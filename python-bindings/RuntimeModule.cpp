@@ -245,10 +245,11 @@ NB_MODULE(_nsa_runtime, m) {
   nb::class_<Caller>(m, "Caller",
                      "A step called with arrays in a fixed order, whose checks "
                      "are remembered by what the arrays are.")
-      .def(nb::init<nb::object, nb::tuple, nb::tuple>(), "make_step"_a,
-           "arrays"_a, "sizes"_a,
-           "`make_step` takes a target and returns a Step; `arrays` and `sizes` "
-           "are names of arguments.")
+      .def(
+          nb::init<nb::object, nb::tuple, nb::tuple>(), "make_step"_a,
+          "arrays"_a, "sizes"_a,
+          "`make_step` takes a target and returns a Step; `arrays` and `sizes` "
+          "are names of arguments.")
       .def("__call__", &Caller::call, "arrays"_a, "sizes"_a,
            "stream"_a.none() = nb::none(),
            "Checks what is new and launches. A size may be None: that of the "

@@ -42,10 +42,6 @@ if os.path.exists(os.path.join(cuda, "include", "cuda.h")):
 # A read-only folder does not stop root.
 if os.geteuid() != 0:
     config.available_features.add("not-root")
-# Programs built with sanitizers stop at the first finding.
+# Findings of a build with sanitizers say where they come from.
 if config.sanitizers:
-    suppressions = os.path.join(config.nsa_source_dir, "test", "lsan.supp")
-    lit.llvm.llvm_config.with_environment(
-        "LSAN_OPTIONS", f"print_suppressions=0:suppressions={suppressions}"
-    )
     lit.llvm.llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1")

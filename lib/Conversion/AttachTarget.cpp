@@ -30,8 +30,7 @@ static SmallVector<StringRef> getChips() {
   LLVMInitializeNVPTXTargetMC();
   std::string error;
   llvm::Triple target(triple);
-  const llvm::Target *nvptx =
-      llvm::TargetRegistry::lookupTarget(target, error);
+  const llvm::Target *nvptx = llvm::TargetRegistry::lookupTarget(target, error);
   if (!nvptx)
     return {};
   std::unique_ptr<llvm::MCSubtargetInfo> info(
@@ -61,8 +60,8 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
       return signalPassFailure();
     }
     OpBuilder b(&getContext());
-    auto target = NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3,
-                                            triple, chip);
+    auto target =
+        NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3, triple, chip);
     for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
       module.setTargetsAttr(b.getArrayAttr(target));
   }

@@ -28,7 +28,8 @@ static constexpr int64_t numWarps =
     TargetModel::blockSize / TargetModel::warpSize;
 
 MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count) {
-  auto space = gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
+  auto space =
+      gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
   return MemRefType::get({2, int64_t(count), numWarps},
                          IntegerType::get(context, 32), AffineMap(), space);
 }
@@ -59,9 +60,8 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
 
   SmallVector<Value> inclusive = llvm::map_to_vector(
       values, [&](Value value) { return emitWarpScan(b, loc, value); });
-  Value isLast =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
-                            index(TargetModel::warpSize - 1));
+  Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
+                                       index(TargetModel::warpSize - 1));
   scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
     for (auto [number, value] : llvm::enumerate(inclusive))
       memref::StoreOp::create(b, loc, value, buffer,
@@ -110,8 +110,8 @@ SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
                                             gpu::ShuffleMode::XOR);
       value = combine(b, number, value, shuffle.getShuffleResult());
     }
-  Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
-                                        index(0));
+  Value isFirst =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane, index(0));
   scf::IfOp::create(b, loc, isFirst, [&](OpBuilder &b, Location loc) {
     for (auto [number, value] : llvm::enumerate(partial))
       memref::StoreOp::create(b, loc, value, buffer,

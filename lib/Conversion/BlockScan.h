@@ -32,11 +32,9 @@ mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
 /// number, `half` an index that is 0 and 1 in turn from call to call: it picks
 /// a half of `buffer`, so that a thread that is ahead by one call does not
 /// overwrite what a slower one still reads, and no second barrier is needed.
-llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
-                                          mlir::Location loc,
-                                          mlir::ValueRange values,
-                                          mlir::Value thread,
-                                          mlir::Value buffer, mlir::Value half);
+llvm::SmallVector<BlockSum>
+emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
+              mlir::Value thread, mlir::Value buffer, mlir::Value half);
 
 /// Combines two partial results of value `number`; associative and commutative,
 /// with 0 as the neutral element.
@@ -47,9 +45,8 @@ using CombineFn = llvm::function_ref<mlir::Value(
 /// thread gets, with one barrier. All threads must get here. `buffer` is of the
 /// type that `emitBlockScan` takes, and used once.
 llvm::SmallVector<mlir::Value>
-emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc,
-                mlir::ValueRange values, CombineFn combine, mlir::Value thread,
-                mlir::Value buffer);
+emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
+                CombineFn combine, mlir::Value thread, mlir::Value buffer);
 
 } // namespace nsa
 

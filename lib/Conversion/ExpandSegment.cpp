@@ -26,8 +26,7 @@ struct Math {
   ElementBuilder &builder;
 
   Value constant(int64_t value) { return builder.constantIndex(value); }
-  template <typename Op>
-  Value apply(Value lhs, Value rhs) {
+  template <typename Op> Value apply(Value lhs, Value rhs) {
     return Op::create(builder.b, builder.loc, lhs, rhs);
   }
   Value add(Value lhs, Value rhs) { return apply<arith::AddIOp>(lhs, rhs); }
@@ -59,11 +58,10 @@ struct Math {
 /// The sum over all x < `y` of the length of a row for which it is x, modulo
 /// 2^32 and up to a constant: x counts as min(x, limit), and for `causal` as 0
 /// if it is negative. An x past int32 has wrapped: it is x - 2^32, negative.
-static Value emitSumBelow(Math &math, ExpandKind kind, int64_t limit,
-                          Value y) {
+static Value emitSumBelow(Math &math, ExpandKind kind, int64_t limit, Value y) {
   // limit for each x between the limit and the end of int32.
-  Value clipped = math.mul(math.constant(limit),
-                           math.clamp(y, limit + 1, maxI32 + 1));
+  Value clipped =
+      math.mul(math.constant(limit), math.clamp(y, limit + 1, maxI32 + 1));
   if (kind == ExpandKind::Causal)
     return math.add(math.triangle(math.clamp(y, 0, limit + 1)), clipped);
   Value below = math.triangle(math.min(y, math.constant(limit + 1)));
@@ -94,8 +92,7 @@ ExpandSegment::ExpandSegment(SegmentOp segment, const IRMapping &ports)
     if (copy.getValue().getDefiningOp<TotalRowsOp>())
       totalCopies.push_back(copy);
     else
-      (dependsOnScan(copy.getValue()) ? scanCopies : rowCopies)
-          .push_back(copy);
+      (dependsOnScan(copy.getValue()) ? scanCopies : rowCopies).push_back(copy);
   }
 }
 
@@ -153,8 +150,7 @@ SmallVector<Value> ExpandSegment::emitSums(ElementBuilder &builder,
     auto *it = llvm::find(expands, op);
     Value base = math.toIndex(bases[std::distance(expands.begin(), it)]);
     if (op.getKind() == ExpandKind::Broadcast)
-      return math.toI32(
-          math.mul(math.min(base, math.constant(limit)), count));
+      return math.toI32(math.mul(math.min(base, math.constant(limit)), count));
     Value end = emitSumBelow(math, op.getKind(), limit, math.add(base, count));
     Value begin = emitSumBelow(math, op.getKind(), limit, base);
     return math.toI32(math.sub(end, begin));

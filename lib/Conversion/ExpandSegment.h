@@ -40,9 +40,8 @@ public:
   llvm::SmallVector<mlir::Value> emitBases(ElementBuilder &builder,
                                            mlir::Value request);
   /// What the first `count` rows of a request add to each scan (i32).
-  llvm::SmallVector<mlir::Value> emitSums(ElementBuilder &builder,
-                                          mlir::ValueRange bases,
-                                          mlir::Value count);
+  llvm::SmallVector<mlir::Value>
+  emitSums(ElementBuilder &builder, mlir::ValueRange bases, mlir::Value count);
 
   /// Stores row `row`, the `number`-th of its request, `before` being each
   /// scan's sum of the rows of the requests before it.

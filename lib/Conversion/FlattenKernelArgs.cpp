@@ -45,9 +45,8 @@ public:
                              LLVM::LLVMDialect::getReadonlyAttrName()})
         attrs.emplace_back(StringAttr::get(context, name),
                            UnitAttr::get(context));
-    (void)kernel.insertArgument(number, type,
-                                DictionaryAttr::get(context, attrs),
-                                kernel.getLoc());
+    (void)kernel.insertArgument(
+        number, type, DictionaryAttr::get(context, attrs), kernel.getLoc());
     return kernel.getArgument(number);
   }
 
@@ -111,9 +110,9 @@ struct FlattenKernelArgs
       if (auto type = dyn_cast<MemRefType>(argument.getType()))
         value = rebuild(b, kernel, number, type, parameters);
       else
-        value = arith::IndexCastOp::create(b, kernel.getLoc(),
-                                           argument.getType(),
-                                           parameters.next(b.getI64Type()));
+        value =
+            arith::IndexCastOp::create(b, kernel.getLoc(), argument.getType(),
+                                       parameters.next(b.getI64Type()));
       argument.replaceAllUsesWith(value);
     }
     llvm::BitVector erased(kernel.getNumArguments());
@@ -156,8 +155,7 @@ struct FlattenKernelArgs
         descriptor.setSize(b, loc, dim, parameters.next(b.getI64Type()));
     }
     Value value = descriptor;
-    return UnrealizedConversionCastOp::create(b, loc, type, value)
-        .getResult(0);
+    return UnrealizedConversionCastOp::create(b, loc, type, value).getResult(0);
   }
 };
 } // namespace

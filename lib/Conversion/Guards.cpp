@@ -53,9 +53,8 @@ static void guard(Operation *op, const Access &access) {
     // Unsigned, so that a negative index is too large; both ends, so that a
     // vector that wraps around is outside as well.
     for (int64_t offset : {int64_t(0), isInner ? access.width - 1 : 0}) {
-      Value isInside =
-          arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
-                                add(index, offset), size);
+      Value isInside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
+                                             add(index, offset), size);
       cf::AssertOp::create(b, loc, isInside,
                            "nsa: an access is outside of its array");
       if (!isInner || access.width == 1)

@@ -45,14 +45,14 @@ private:
   void emitExpandTiles(SegmentOp segment, Value block);
   /// The first row of `request`, and if `withSums` each scan's sum of the rows
   /// before it.
-  std::pair<Value, SmallVector<Value>>
-  emitBefore(ExpandSegment &expand, Value request, bool withSums);
+  std::pair<Value, SmallVector<Value>> emitBefore(ExpandSegment &expand,
+                                                  Value request, bool withSums);
   /// The row of blocks and the first column of this thread, for tiles of one
   /// row.
   std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
   /// The thread's points in a tile of one row, from `column` on.
-  SmallVector<SmallVector<Value>>
-  emitPoints(SegmentOp segment, ArrayRef<Value> row, Value column);
+  SmallVector<SmallVector<Value>> emitPoints(SegmentOp segment,
+                                             ArrayRef<Value> row, Value column);
   /// The thread's points in the tile of several rows with number `block`.
   SmallVector<SmallVector<Value>>
   emitPointsOfRows(SegmentOp segment, const TileShape &shape, Value block);
@@ -117,8 +117,7 @@ void KernelEmitter::emitSegments(ArrayRef<SegmentOp> segments, Value block) {
   Value numBlocks = emitNumBlocks(segment);
   Value isMine = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
                                        block, numBlocks);
-  auto ifOp =
-      scf::IfOp::create(b, loc(), isMine, /*withElseRegion=*/true);
+  auto ifOp = scf::IfOp::create(b, loc(), isMine, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   emitOne();
@@ -141,8 +140,8 @@ void KernelEmitter::emitScan(SegmentOp segment) {
       b, loc(), index(0), rows, index(TargetModel::blockSize), carried,
       [&](OpBuilder &b, Location loc, Value first, ValueRange carried) {
         Value row = arith::AddIOp::create(b, loc, first, thread);
-        Value isRow = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
-                                            row, rows);
+        Value isRow =
+            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, row, rows);
         auto sources = scf::IfOp::create(
             b, loc, isRow,
             [&](OpBuilder &b, Location loc) {
@@ -152,12 +151,11 @@ void KernelEmitter::emitScan(SegmentOp segment) {
               scf::YieldOp::create(b, loc, values);
             },
             [&](OpBuilder &b, Location loc) {
-              scf::YieldOp::create(b, loc,
-                                   SmallVector<Value>(numScans, zero));
+              scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
             });
         Value half = carried.back();
-        SmallVector<BlockSum> sums = emitBlockScan(
-            b, loc, sources.getResults(), thread, buffer, half);
+        SmallVector<BlockSum> sums =
+            emitBlockScan(b, loc, sources.getResults(), thread, buffer, half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] : llvm::zip(carried.drop_back(), sums)) {
           before.push_back(arith::AddIOp::create(b, loc, carry, sum.before));
@@ -172,8 +170,8 @@ void KernelEmitter::emitScan(SegmentOp segment) {
         scf::YieldOp::create(b, loc, next);
       });
 
-  Value isFirst = arith::CmpIOp::create(
-      b, loc(), arith::CmpIPredicate::eq, thread, index(0));
+  Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
+                                        thread, index(0));
   scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
     ElementBuilder builder(b, loc, ports, rows);
     scan.emitScanStores(builder, rows, loop.getResults().drop_back());
@@ -215,8 +213,7 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
     Value number = arith::DivUIOp::create(b, loc(), block, tilesPerRow);
     row = toIndex(number);
     tile = arith::SubIOp::create(
-        b, loc(), block,
-        arith::MulIOp::create(b, loc(), number, tilesPerRow));
+        b, loc(), block, arith::MulIOp::create(b, loc(), number, tilesPerRow));
   }
   Value column = arith::AddIOp::create(
       b, loc(),
@@ -227,16 +224,15 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
   return {row, column};
 }
 
-SmallVector<SmallVector<Value>>
-KernelEmitter::emitPoints(SegmentOp segment, ArrayRef<Value> row,
-                          Value column) {
+SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
+                                                          ArrayRef<Value> row,
+                                                          Value column) {
   TileShape shape = getTileShape(segment);
   int64_t step = TargetModel::blockSize * shape.width;
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < shape.vectors; ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
-    point.push_back(
-        arith::AddIOp::create(b, loc(), column, index(i * step)));
+    point.push_back(arith::AddIOp::create(b, loc(), column, index(i * step)));
   }
   return points;
 }
@@ -254,8 +250,7 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
 }
 
 std::pair<Value, SmallVector<Value>>
-KernelEmitter::emitBefore(ExpandSegment &expand, Value request,
-                          bool withSums) {
+KernelEmitter::emitBefore(ExpandSegment &expand, Value request, bool withSums) {
   ElementBuilder outer(b, loc(), ports, {});
   Value bound = expand.emitBound(outer);
   size_t numScans = withSums ? expand.getNumScans() : 0;
@@ -287,19 +282,19 @@ KernelEmitter::emitBefore(ExpandSegment &expand, Value request,
         Value count = expand.emitCount(builder, other);
         SmallVector<Value> terms;
         if (numScans > 0)
-          terms = expand.emitSums(builder, expand.emitBases(builder, other),
-                                  count);
+          terms =
+              expand.emitSums(builder, expand.emitBases(builder, other), count);
         if (!expand.isUniform())
-          terms.push_back(arith::IndexCastOp::create(b, loc, b.getI32Type(),
-                                                     count));
+          terms.push_back(
+              arith::IndexCastOp::create(b, loc, b.getI32Type(), count));
         for (auto [number, term] : llvm::enumerate(terms))
           term = combine(b, number, carried[number], term);
         scf::YieldOp::create(b, loc, terms);
       });
   Value buffer = kernel.addWorkgroupAttribution(
       getBlockScanBufferType(b.getContext(), zeros.size()), loc());
-  SmallVector<Value> sums = emitBlockReduce(b, loc(), loop.getResults(),
-                                            combine, thread, buffer);
+  SmallVector<Value> sums =
+      emitBlockReduce(b, loc(), loop.getResults(), combine, thread, buffer);
   if (!expand.isUniform())
     first = toIndex(sums.pop_back_val());
   return {first, sums};
@@ -317,8 +312,7 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
 
   Value isRequest = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
                                           request, numRequests);
-  auto ifOp =
-      scf::IfOp::create(b, loc(), isRequest, /*withElseRegion=*/true);
+  auto ifOp = scf::IfOp::create(b, loc(), isRequest, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   ElementBuilder builder(b, loc(), ports, request);
@@ -326,18 +320,18 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   Value count = arith::MinSIOp::create(
       b, loc(), expand.emitCount(builder, request), rest);
   SmallVector<Value> bases = expand.emitBases(builder, request);
-  scf::ForOp::create(
-      b, loc(), thread, count, index(TargetModel::blockSize), {},
-      [&](OpBuilder &b, Location loc, Value number, ValueRange) {
-        Value row = arith::AddIOp::create(b, loc, firstRow, number);
-        ElementBuilder inner(b, loc, ports, row);
-        expand.emitRow(inner, row, number, bases, before);
-        scf::YieldOp::create(b, loc);
-      });
+  scf::ForOp::create(b, loc(), thread, count, index(TargetModel::blockSize), {},
+                     [&](OpBuilder &b, Location loc, Value number, ValueRange) {
+                       Value row =
+                           arith::AddIOp::create(b, loc, firstRow, number);
+                       ElementBuilder inner(b, loc, ports, row);
+                       expand.emitRow(inner, row, number, bases, before);
+                       scf::YieldOp::create(b, loc);
+                     });
 
   b.setInsertionPoint(ifOp.elseYield());
-  Value isFirst = arith::CmpIOp::create(
-      b, loc(), arith::CmpIPredicate::eq, thread, index(0));
+  Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
+                                        thread, index(0));
   scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
     ElementBuilder builder(b, loc, ports, {});
     expand.emitTotals(builder, firstRow);
@@ -345,14 +339,14 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   });
   if (!expand.isPadded())
     return;
-  scf::ForOp::create(
-      b, loc(), arith::AddIOp::create(b, loc(), firstRow, thread), bound,
-      index(TargetModel::blockSize), {},
-      [&](OpBuilder &b, Location loc, Value row, ValueRange) {
-        ElementBuilder builder(b, loc, ports, row);
-        expand.emitPadding(builder, row, before);
-        scf::YieldOp::create(b, loc);
-      });
+  scf::ForOp::create(b, loc(),
+                     arith::AddIOp::create(b, loc(), firstRow, thread), bound,
+                     index(TargetModel::blockSize), {},
+                     [&](OpBuilder &b, Location loc, Value row, ValueRange) {
+                       ElementBuilder builder(b, loc, ports, row);
+                       expand.emitPadding(builder, row, before);
+                       scf::YieldOp::create(b, loc);
+                     });
 }
 
 void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
@@ -360,11 +354,10 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
   ElementBuilder outer(b, loc(), ports, {});
   auto [request, column] = emitRowAndColumn(segment, block);
   Value first = emitBefore(expand, request, /*withSums=*/false).first;
-  Value rest =
-      arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
-  Value isPadding = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::uge,
-                                          request,
-                                          expand.emitNumRequests(outer));
+  Value rest = arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
+  Value isPadding =
+      arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::uge, request,
+                            expand.emitNumRequests(outer));
   auto ifOp = scf::IfOp::create(
       b, loc(), isPadding,
       [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, rest); },
@@ -381,10 +374,10 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
 
 SmallVector<SmallVector<Value>>
 KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
-                               Value block) {
+                                Value block) {
   int64_t perRow = shape.getVectorsPerRow();
-  Value first = arith::MulIOp::create(b, loc(), toIndex(block),
-                                      index(shape.rows));
+  Value first =
+      arith::MulIOp::create(b, loc(), toIndex(block), index(shape.rows));
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < shape.vectors; ++i) {
@@ -393,23 +386,21 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
                                          i32(i * TargetModel::blockSize));
     Value inTile = arith::DivUIOp::create(b, loc(), number, i32(perRow));
     Value inRow = arith::SubIOp::create(
-        b, loc(), number,
-        arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
+        b, loc(), number, arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
     Value row = arith::AddIOp::create(b, loc(), first, toIndex(inTile));
-    Value isRow = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
-                                        row, rows);
+    Value isRow =
+        arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, row, rows);
     if ((i + 1) * TargetModel::blockSize > shape.rows * perRow)
       isRow = arith::AndIOp::create(
           b, loc(), isRow,
           arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
                                 i32(shape.rows)));
-    Value column = arith::MulIOp::create(b, loc(), toIndex(inRow),
-                                         index(shape.width));
+    Value column =
+        arith::MulIOp::create(b, loc(), toIndex(inRow), index(shape.width));
     // A place past the rows is one past the columns of a row that there is.
-    points.push_back(
-        {arith::SelectOp::create(b, loc(), isRow, row, first),
-         arith::SelectOp::create(b, loc(), isRow, column,
-                                 index(shape.columns))});
+    points.push_back({arith::SelectOp::create(b, loc(), isRow, row, first),
+                      arith::SelectOp::create(b, loc(), isRow, column,
+                                              index(shape.columns))});
   }
   return points;
 }

@@ -26,8 +26,7 @@ static Value constantIndex(OpBuilder &b, Location loc, int64_t value) {
   return arith::ConstantIndexOp::create(b, loc, value);
 }
 
-static void lowerScan(OpBuilder &b, SegmentOp segment,
-                      const IRMapping &ports) {
+static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
   Location loc = segment.getLoc();
   ScanSegment scan(segment, ports);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
@@ -94,13 +93,13 @@ static void lowerExpand(OpBuilder &b, SegmentOp segment,
   expand.emitTotals(outer, numRows);
   if (!expand.isPadded())
     return;
-  scf::ForOp::create(
-      b, loc, numRows, expand.emitBound(outer), one, {},
-      [&](OpBuilder &b, Location loc, Value row, ValueRange) {
-        ElementBuilder builder(b, loc, ports, row);
-        expand.emitPadding(builder, row, requests.getResults().drop_back());
-        scf::YieldOp::create(b, loc);
-      });
+  scf::ForOp::create(b, loc, numRows, expand.emitBound(outer), one, {},
+                     [&](OpBuilder &b, Location loc, Value row, ValueRange) {
+                       ElementBuilder builder(b, loc, ports, row);
+                       expand.emitPadding(builder, row,
+                                          requests.getResults().drop_back());
+                       scf::YieldOp::create(b, loc);
+                     });
 }
 
 /// Rows of tables.
@@ -136,26 +135,25 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
   if (!expand.isPadded())
     return;
   Value first = loop.getResult(0);
-  Value count =
-      arith::SubIOp::create(b, loc, expand.emitBound(outer), first);
+  Value count = arith::SubIOp::create(b, loc, expand.emitBound(outer), first);
   Value isPadding = arith::ConstantIntOp::create(b, loc, 1, 1);
   emitColumns(b, requests, {first, count, isPadding});
 }
 
-static void lowerTile(OpBuilder &b, SegmentOp segment,
-                      const IRMapping &ports) {
+static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
   Location loc = segment.getLoc();
   int64_t width = getTileShape(segment).width;
-  SmallVector<Value> sizes = llvm::map_to_vector(
-      segment.getSizes(),
-      [&](Value size) { return ports.lookupOrDefault(size); });
+  SmallVector<Value> sizes =
+      llvm::map_to_vector(segment.getSizes(), [&](Value size) {
+        return ports.lookupOrDefault(size);
+      });
   SmallVector<Value> zeros(sizes.size(), constantIndex(b, loc, 0));
   SmallVector<Value> steps(sizes.size(), constantIndex(b, loc, 1));
   steps.back() = constantIndex(b, loc, width);
   scf::buildLoopNest(b, loc, zeros, sizes, steps,
                      [&](OpBuilder &b, Location, ValueRange point) {
-                       emitTile(b, segment, ports,
-                                SmallVector<Value>(point), width);
+                       emitTile(b, segment, ports, SmallVector<Value>(point),
+                                width);
                      });
 }
 

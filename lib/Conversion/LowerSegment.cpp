@@ -32,9 +32,8 @@ SmallVector<Type> nsa::getKernelArgumentTypes(ArrayRef<BlockArgument> ports) {
   });
 }
 
-void nsa::mapPorts(OpBuilder &b, LaunchOp launch,
-                   ArrayRef<BlockArgument> ports, FunctionOpInterface kernel,
-                   IRMapping &mapping) {
+void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
+                   FunctionOpInterface kernel, IRMapping &mapping) {
   DenseMap<BlockArgument, SmallVector<int64_t>> sizes;
   for (const KernelParameter &parameter : getKernelParameters(ports))
     if (parameter.field == KernelParameter::Field::Size)
@@ -104,8 +103,7 @@ struct Columns {
 
   /// Whether columns `first` to `last` are all among them.
   Value contain(ElementBuilder &builder, Value first, Value last) const {
-    Value inside =
-        compare(builder, arith::CmpIPredicate::slt, last, end);
+    Value inside = compare(builder, arith::CmpIPredicate::slt, last, end);
     if (from == 0)
       return inside;
     Value after = compare(builder, arith::CmpIPredicate::sge, first,
@@ -126,19 +124,18 @@ void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
 }
 
 /// Stores the lanes of `vector` that are columns, one by one.
-static void storeLanes(ElementBuilder &builder, Value vector,
-                       Value destination, ValueRange indices,
-                       const Columns &columns, int64_t width) {
+static void storeLanes(ElementBuilder &builder, Value vector, Value destination,
+                       ValueRange indices, const Columns &columns,
+                       int64_t width) {
   SmallVector<Value> lane(indices);
   for (int64_t i = 0; i < width; ++i) {
     lane.back() = add(builder, indices.back(), i);
-    emitIf(builder, columns.contain(builder, lane.back(), lane.back()),
-           [&] {
-             Value element =
-                 vector::ExtractOp::create(builder.b, builder.loc, vector, i);
-             memref::StoreOp::create(builder.b, builder.loc, element,
-                                     destination, lane);
-           });
+    emitIf(builder, columns.contain(builder, lane.back(), lane.back()), [&] {
+      Value element =
+          vector::ExtractOp::create(builder.b, builder.loc, vector, i);
+      memref::StoreOp::create(builder.b, builder.loc, element, destination,
+                              lane);
+    });
   }
 }
 
@@ -198,8 +195,8 @@ static void storePages(ElementBuilder &builder, RealPageTableOp op,
   int64_t lanes = pageSize % width == 0 ? 1 : width;
   for (int64_t i = 0; i < lanes; ++i) {
     Value column = add(builder, indices.back(), i);
-    Value rest = arith::RemUIOp::create(builder.b, builder.loc, column,
-                                        pageSizeValue);
+    Value rest =
+        arith::RemUIOp::create(builder.b, builder.loc, column, pageSizeValue);
     Value isPage = arith::AndIOp::create(
         builder.b, builder.loc,
         compare(builder, arith::CmpIPredicate::eq, rest,
@@ -209,8 +206,8 @@ static void storePages(ElementBuilder &builder, RealPageTableOp op,
       Value token =
           vector::ExtractOp::create(builder.b, builder.loc, vector, i);
       Value page = op.emitPage(builder.b, token);
-      Value number = arith::DivUIOp::create(builder.b, builder.loc, column,
-                                            pageSizeValue);
+      Value number =
+          arith::DivUIOp::create(builder.b, builder.loc, column, pageSizeValue);
       for (Value destination : destinations)
         memref::StoreOp::create(builder.b, builder.loc, page,
                                 builder.lookup(destination),
@@ -307,8 +304,8 @@ TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
       [&](OpBuilder &b, Location loc) {
         Type elementType = cast<ShapedType>(value.getType()).getElementType();
         auto zero = b.getZeroAttr(VectorType::get(width, elementType));
-        scf::YieldOp::create(b, loc, arith::ConstantOp::create(b, loc, zero)
-                                         .getResult());
+        scf::YieldOp::create(
+            b, loc, arith::ConstantOp::create(b, loc, zero).getResult());
       });
   return {ifOp.getResult(0), isLive};
 }
@@ -391,13 +388,12 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
   ElementBuilder builder(b, loc, ports, point);
   if (!rows)
     return emitRowStores(builder, point, values);
-  auto loop =
-      scf::ForOp::create(b, loc, builder.constantIndex(0), rows->count,
-                         builder.constantIndex(1));
+  auto loop = scf::ForOp::create(b, loc, builder.constantIndex(0), rows->count,
+                                 builder.constantIndex(1));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(loop.getBody()->getTerminator());
-  Value row = arith::AddIOp::create(b, loc, rows->first,
-                                    loop.getInductionVar());
+  Value row =
+      arith::AddIOp::create(b, loc, rows->first, loop.getInductionVar());
   emitRowStores(builder, {row, point.back()}, values);
 }
 
@@ -417,8 +413,7 @@ void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
 ScanSegment::ScanSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), scans(segment.getBody().getOps<CuSeqlensOp>()) {
   for (CopyOp copy : segment.getCopies())
-    (dependsOnScan(copy.getValue()) ? scanCopies : plainCopies)
-        .push_back(copy);
+    (dependsOnScan(copy.getValue()) ? scanCopies : plainCopies).push_back(copy);
 }
 
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,

@@ -10,9 +10,11 @@
 // for all vectors before the next begins:
 //
 //   1. ids, and from them pages, slots, and which field a column lies in;
-//   2. loads of cache bytes, each under the condition that its row and its field
+//   2. loads of cache bytes, each under the condition that its row and its
+//   field
 //      are the right ones, and 0 otherwise;
-//   3. conversion, which does not ask what was loaded: what was not is 0, so the
+//   3. conversion, which does not ask what was loaded: what was not is 0, so
+//   the
 //      fields' results are or-ed.
 //
 // So the loads of all vectors are in flight together, and no contents make a
@@ -203,8 +205,8 @@ Value Emitter::emitIsAligned() {
 Value Emitter::emitLoad(const Place &place, Value offset, int64_t bytes,
                         bool isAligned) {
   return vector::LoadOp::create(
-      b, vectorOf(b.getI8Type(), bytes), cache,
-      ValueRange{place.page, offset}, /*nontemporal=*/false,
+      b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{place.page, offset},
+      /*nontemporal=*/false,
       llvm::MaybeAlign(isAligned ? std::min(bytes, mostAccessBytes) : 1));
 }
 
@@ -230,10 +232,10 @@ Raw Emitter::emitRaw(const Place &place, const Field &field, bool isAligned) {
   auto ifOp = scf::IfOp::create(
       b, isMine,
       [&](OpBuilder &, Location) {
-        Value column = arith::SubIOp::create(b, place.column,
-                                             index(field.column));
-        Value data = arith::MulIOp::create(b, place.slot,
-                                           index(layout.getDataBytes()));
+        Value column =
+            arith::SubIOp::create(b, place.column, index(field.column));
+        Value data =
+            arith::MulIOp::create(b, place.slot, index(layout.getDataBytes()));
         Value offset = arith::AddIOp::create(
             b, arith::MulIOp::create(b, column, index(getBytes(run.type))),
             index(run.offset));
@@ -248,8 +250,8 @@ Raw Emitter::emitRaw(const Place &place, const Field &field, bool isAligned) {
                                           index(layout.getFooterBytes()));
             first += op.getPageSize() * layout.getDataBytes();
           }
-          Value group = arith::DivUIOp::create(b, column,
-                                               index(layout.getGroup()));
+          Value group =
+              arith::DivUIOp::create(b, column, index(layout.getGroup()));
           offset = arith::AddIOp::create(
               b, arith::MulIOp::create(b, group, index(getBytes(scales.type))),
               index(first));
@@ -291,10 +293,10 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
 // e4m3 has the fields of float32, four exponent bits instead of eight and three
 // bits of fraction instead of 23. Put in the places of float32's, they make a
 // number (a subnormal one if it was subnormal) that is right but for the
-// exponent's bias, which is 7 instead of 127: a factor of 2^120 is missing. It goes
-// into the scale, so that one multiplication, rounded once, does both. Two kinds of
-// vectors need more, and take another way: those with NaN, whose bits would be
-// those of 480, and those whose scale is too large for the factor.
+// exponent's bias, which is 7 instead of 127: a factor of 2^120 is missing. It
+// goes into the scale, so that one multiplication, rounded once, does both. Two
+// kinds of vectors need more, and take another way: those with NaN, whose bits
+// would be those of 480, and those whose scale is too large for the factor.
 
 Value Emitter::emitE4M3(Value bytes) {
   // Each byte in the highest bits of an i32.
@@ -325,8 +327,8 @@ Value Emitter::emitScale(Value raw) {
   Value bits = vector::ExtractOp::create(b, raw, 0);
   if (layout.getScales().type == KVType::F32)
     return bits;
-  // The byte is float32's exponent, but for 0, whose power is subnormal, and 255,
-  // which would be infinity.
+  // The byte is float32's exponent, but for 0, whose power is subnormal, and
+  // 255, which would be infinity.
   Value byte = arith::ExtUIOp::create(b, b.getI32Type(), bits);
   bits = arith::ShLIOp::create(b, byte, i32(23));
   auto replace = [&](int64_t value, int64_t other) {
@@ -348,8 +350,7 @@ Value Emitter::emitIsSpecial(Value bytes, Value scale) {
   };
   Value carry = arith::AndIOp::create(b, bytes, words(0x7f7f7f7f));
   carry = arith::AddIOp::create(b, carry, words(0x01010101));
-  Value any =
-      vector::ReductionOp::create(b, vector::CombiningKind::OR, carry);
+  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, carry);
   any = arith::AndIOp::create(b, any, i32(0x80808080));
   Value hasNaN =
       arith::CmpIOp::create(b, arith::CmpIPredicate::ne, any, i32(0));
@@ -370,8 +371,8 @@ Value Emitter::emitProduct(Value numbers, Value scale) {
 
 Value Emitter::emitSpecialProduct(Value numbers, Value scale) {
   numbers = arith::MulFOp::create(b, numbers, splat(0x1p120f));
-  Value bits = arith::BitcastOp::create(b, vectorOf(b.getI32Type(), width),
-                                        numbers);
+  Value bits =
+      arith::BitcastOp::create(b, vectorOf(b.getI32Type(), width), numbers);
   bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x7fffffff)));
   Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits,
                                       splat(llvm::bit_cast<uint32_t>(480.0f)));
@@ -391,8 +392,8 @@ Value Emitter::toStorage(Value value) {
     value = vector::BitCastOp::create(b, type, value);
   }
   if (width % 2 == 0)
-    value = vector::BitCastOp::create(
-        b, vectorOf(b.getI32Type(), width / 2), value);
+    value = vector::BitCastOp::create(b, vectorOf(b.getI32Type(), width / 2),
+                                      value);
   return value;
 }
 
@@ -431,8 +432,8 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
         scf::YieldOp::create(b, emitLoads(places, aligned));
       };
     };
-    auto ifOp = scf::IfOp::create(b, isAligned, emitBranch(true),
-                                  emitBranch(false));
+    auto ifOp =
+        scf::IfOp::create(b, isAligned, emitBranch(true), emitBranch(false));
     llvm::append_range(loaded, ifOp.getResults());
   } else {
     loaded = emitLoads(places, /*isAligned=*/false);
@@ -449,8 +450,8 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
       Value part = emitBF16(raw);
       result = result ? arith::OrIOp::create(b, result, part) : part;
     }
-    vectors.push_back(vector::BitCastOp::create(
-        b, vectorOf(b.getI16Type(), width), result));
+    vectors.push_back(
+        vector::BitCastOp::create(b, vectorOf(b.getI16Type(), width), result));
   }
   return vectors;
 }
@@ -459,8 +460,8 @@ bool DequantPagedOp::isUniform(int64_t width) {
   int64_t column = 0;
   for (const KVRun &run : getLayout().getFields()) {
     column += run.count;
-    if (column % width != 0 || (run.type == KVType::E4M3 &&
-                                getLayout().getGroup() % width != 0))
+    if (column % width != 0 ||
+        (run.type == KVType::E4M3 && getLayout().getGroup() % width != 0))
       return false;
   }
   return true;
@@ -468,8 +469,7 @@ bool DequantPagedOp::isUniform(int64_t width) {
 
 SmallVector<Value>
 DequantPagedOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
-                           ArrayRef<SmallVector<Value>> points,
-                           int64_t width) {
+                           ArrayRef<SmallVector<Value>> points, int64_t width) {
   if (isUniform(width))
     return Emitter(*this, builders, width).emit(points);
   SmallVector<Value> vectors;
@@ -485,8 +485,7 @@ Value DequantPagedOp::emitElements(ElementBuilder &builder, ValueRange indices,
   return emitPoints(builder, SmallVector<Value>(indices), width).front();
 }
 
-Value DequantPagedOp::emitElement(ElementBuilder &builder,
-                                  ValueRange indices) {
+Value DequantPagedOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   Value lanes = emitElements(builder, indices, 1);
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }

@@ -131,8 +131,9 @@ Attribute KVLayoutAttr::parse(AsmParser &parser, Type) {
     InFlightDiagnostic diag = parser.emitError(loc)
                               << "expected 'data_bytes' or the name of a "
                                  "layout, one of ";
-    llvm::interleaveComma(namedLayouts, diag,
-                          [&](const NamedLayout &layout) { diag << layout.name; });
+    llvm::interleaveComma(namedLayouts, diag, [&](const NamedLayout &layout) {
+      diag << layout.name;
+    });
     diag << ", but got '" << name << "'";
     return {};
   }
@@ -171,11 +172,10 @@ int64_t KVLayoutAttr::getRowSize() {
   return size;
 }
 
-LogicalResult
-KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                     int64_t dataBytes, ArrayRef<KVRun> fields,
-                     KVRun scales, int64_t group, int64_t footerBytes,
-                     int64_t pageMultiple) {
+LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   int64_t dataBytes, ArrayRef<KVRun> fields,
+                                   KVRun scales, int64_t group,
+                                   int64_t footerBytes, int64_t pageMultiple) {
   auto inRange = [](int64_t value, int64_t least) {
     return value >= least && value <= std::numeric_limits<int32_t>::max();
   };

@@ -113,7 +113,8 @@ Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
       (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
   if (isBaseAligned && areRowsAligned)
     return arith::ConstantIntOp::create(b, loc, 1, 1);
-  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+  Value address =
+      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
   if (!areRowsAligned) {
     auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
     Value row = arith::MulIOp::create(b, loc, indices.front(),
@@ -123,8 +124,8 @@ Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
                   ? row
                   : arith::AddIOp::create(b, loc, address, row).getResult();
   }
-  Value low = arith::AndIOp::create(b, loc, address,
-                                    constantIndex(bytes * width - 1));
+  Value low =
+      arith::AndIOp::create(b, loc, address, constantIndex(bytes * width - 1));
   return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, low,
                                constantIndex(0));
 }
@@ -155,8 +156,8 @@ static Value loadElements(ElementBuilder &builder, Value port,
           scf::YieldOp::create(b, loc, element);
         },
         [&](OpBuilder &b, Location loc) {
-          Value zero = arith::ConstantOp::create(b, loc,
-                                                 b.getZeroAttr(elementType));
+          Value zero =
+              arith::ConstantOp::create(b, loc, b.getZeroAttr(elementType));
           scf::YieldOp::create(b, loc, zero);
         });
     return ifOp.getResult(0);
@@ -169,8 +170,8 @@ static Value loadElements(ElementBuilder &builder, Value port,
   Value isAligned = builder.isRowAligned(port, indices, width);
   if (!isAligned)
     return builder.emitLanes(indices, width, loadLane);
-  Value last = arith::AddIOp::create(b, loc, column,
-                                     builder.constantIndex(width - 1));
+  Value last =
+      arith::AddIOp::create(b, loc, column, builder.constantIndex(width - 1));
   Value canLoadVector =
       arith::AndIOp::create(b, loc, isInside(last), isAligned);
   auto ifOp = scf::IfOp::create(
@@ -262,17 +263,15 @@ Value ClipSeqlensOp::emitElements(ElementBuilder &builder, ValueRange indices,
 
 /// The row of `req_to_token` for row `indices[0]` of the result, and whether it
 /// is one.
-static std::pair<Value, Value> emitTokenRow(PageTableOp op,
-                                            ElementBuilder &builder,
-                                            ValueRange indices) {
+static std::pair<Value, Value>
+emitTokenRow(PageTableOp op, ElementBuilder &builder, ValueRange indices) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value row = builder.element(op.getRows(), indices.front());
   row = arith::IndexCastOp::create(b, loc, b.getIndexType(), row);
   // Unsigned, so that a negative row is too large.
-  Value isRow =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, row,
-                            builder.dim(op.getReqToToken(), 0));
+  Value isRow = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, row,
+                                      builder.dim(op.getReqToToken(), 0));
   return {row, isRow};
 }
 
@@ -320,8 +319,7 @@ Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
   return arith::FloorDivSIOp::create(b, getLoc(), token, constant(pageSize));
 }
 
-Value RealPageTableOp::emitIsLive(ElementBuilder &builder,
-                                  ValueRange indices) {
+Value RealPageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
   auto table = getSource().getDefiningOp<PageTableOp>();
   if (!table || !table.getLive())
     return {};
@@ -334,6 +332,5 @@ Value RealPageTableOp::emitElement(ElementBuilder &builder,
                                    ValueRange indices) {
   Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
                                       builder.constantIndex(getPageSize()));
-  return emitPage(builder.b,
-                  builder.element(getSource(), {indices[0], token}));
+  return emitPage(builder.b, builder.element(getSource(), {indices[0], token}));
 }

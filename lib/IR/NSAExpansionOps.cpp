@@ -65,10 +65,9 @@ void ExpansionOp::print(OpAsmPrinter &p) {
     p << getExtend();
   if (getBound())
     p << (getPadded() ? " padded to " : " within ") << getBound();
-  p.printOptionalAttrDict(
-      (*this)->getAttrs(),
-      {getStaticExtendAttrName(), getPaddedAttrName(),
-       getOperandSegmentSizesAttrName()});
+  p.printOptionalAttrDict((*this)->getAttrs(),
+                          {getStaticExtendAttrName(), getPaddedAttrName(),
+                           getOperandSegmentSizesAttrName()});
   if (!isUniform())
     p << " : " << getExtend().getType();
 }
@@ -125,12 +124,14 @@ static RankedTensorType getI32Tensor(MLIRContext *context,
   return RankedTensorType::get(shape, IntegerType::get(context, 32));
 }
 
-LogicalResult ExpandSeqlensOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
-  int64_t requests = cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
-  types.push_back(getI32Tensor(
-      context, getStaticRows(adaptor.getExpansion(), requests)));
+LogicalResult ExpandSeqlensOp::inferReturnTypes(MLIRContext *context,
+                                                std::optional<Location>,
+                                                Adaptor adaptor,
+                                                SmallVectorImpl<Type> &types) {
+  int64_t requests =
+      cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
+  types.push_back(
+      getI32Tensor(context, getStaticRows(adaptor.getExpansion(), requests)));
   return success();
 }
 
@@ -156,7 +157,8 @@ LogicalResult ContextLensOp::inferReturnTypes(MLIRContext *context,
                                               std::optional<Location>,
                                               Adaptor adaptor,
                                               SmallVectorImpl<Type> &types) {
-  int64_t requests = cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
+  int64_t requests =
+      cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
   types.push_back(
       getI32Tensor(context, {requests, int64_t(adaptor.getColumns())}));
   return success();
@@ -191,8 +193,8 @@ TotalRowsOp::reifyResultShapes(OpBuilder &b,
 LogicalResult
 ContextLensOp::reifyResultShapes(OpBuilder &b,
                                  ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getDimSize(b, getLoc(), getSource(), 0),
-                  b.getIndexAttr(getColumns())});
+  dims.push_back(
+      {getDimSize(b, getLoc(), getSource(), 0), b.getIndexAttr(getColumns())});
   return success();
 }
 
@@ -203,8 +205,7 @@ static LogicalResult verifyExpanded(Operation *op, Value source,
     return op->emitOpError() // (C1)
            << "expected a source that depends neither on a cumulative sum nor "
               "on an expansion";
-  if (expansion.getExtend() &&
-      !haveSameRequests(source, expansion.getExtend()))
+  if (expansion.getExtend() && !haveSameRequests(source, expansion.getExtend()))
     return op->emitOpError() // (C2)
            << "expected a source with as many requests as the array of its "
               "expansion, with the same extent or static size";
@@ -212,13 +213,11 @@ static LogicalResult verifyExpanded(Operation *op, Value source,
 }
 
 LogicalResult ExpandSeqlensOp::verify() {
-  return verifyExpanded(*this, getSource(),
-                        nsa::getExpansion(getExpansion()));
+  return verifyExpanded(*this, getSource(), nsa::getExpansion(getExpansion()));
 }
 
 LogicalResult ExpandRowsOp::verify() {
-  return verifyExpanded(*this, getSource(),
-                        nsa::getExpansion(getExpansion()));
+  return verifyExpanded(*this, getSource(), nsa::getExpansion(getExpansion()));
 }
 
 LogicalResult ContextLensOp::verify() {

@@ -111,9 +111,8 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
     return parser.emitError(typeLoc)
            << "expected "
            << (isOut ? "an 'out' port for a " : "an 'out' port to be a ")
-           << (isSet ? "metadata_ref" : "memref")
-           << " but got '" << direction << "' with type "
-           << port.argument.type;
+           << (isSet ? "metadata_ref" : "memref") << " but got '" << direction
+           << "' with type " << port.argument.type;
   return success();
 }
 
@@ -125,9 +124,9 @@ ParseResult StepOp::parse(OpAsmParser &parser, OperationState &result) {
     return failure();
 
   SmallVector<ParsedPort, 0> ports;
-  if (parser.parseCommaSeparatedList(
-          OpAsmParser::Delimiter::Paren,
-          [&] { return parsePort(parser, ports.emplace_back()); }))
+  if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Paren, [&] {
+        return parsePort(parser, ports.emplace_back());
+      }))
     return failure();
 
   SmallVector<Attribute> names, extents, offsets, attrs;
@@ -157,10 +156,8 @@ ParseResult StepOp::parse(OpAsmParser &parser, OperationState &result) {
     hasOffsets |= llvm::any_of(port.offsets, [](int64_t n) { return n != 0; });
     hasAttrs |= !port.attrs.empty();
   }
-  result.addAttribute(getPortNamesAttrName(result.name),
-                      b.getArrayAttr(names));
-  result.addAttribute(getExtentsAttrName(result.name),
-                      b.getArrayAttr(extents));
+  result.addAttribute(getPortNamesAttrName(result.name), b.getArrayAttr(names));
+  result.addAttribute(getExtentsAttrName(result.name), b.getArrayAttr(extents));
   if (hasOffsets)
     result.addAttribute(getExtentOffsetsAttrName(result.name),
                         b.getArrayAttr(offsets));
@@ -204,9 +201,9 @@ void StepOp::print(OpAsmPrinter &p) {
   });
   p << ')';
   p.printOptionalAttrDictWithKeyword(
-      (*this)->getAttrs(), {getSymNameAttrName(), getPortNamesAttrName(),
-                            getExtentsAttrName(), getExtentOffsetsAttrName(),
-                            getPortAttrsAttrName()});
+      (*this)->getAttrs(),
+      {getSymNameAttrName(), getPortNamesAttrName(), getExtentsAttrName(),
+       getExtentOffsetsAttrName(), getPortAttrsAttrName()});
   p << ' ';
   p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
@@ -217,20 +214,94 @@ void StepOp::print(OpAsmPrinter &p) {
 
 /// Whether generated C and C++ can use `name` as a name.
 static bool isIdentifier(StringRef name) {
-  static const llvm::StringSet<> keywords = {
-      "_Bool", "_Complex", "_Imaginary", "alignas", "alignof", "and",
-      "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case",
-      "catch", "char", "char16_t", "char32_t", "class", "compl", "const",
-      "const_cast", "constexpr", "continue", "decltype", "default", "delete",
-      "do", "double", "dynamic_cast", "else", "enum", "explicit", "export",
-      "extern", "false", "float", "for", "friend", "goto", "if", "inline",
-      "int", "long", "mutable", "namespace", "new", "noexcept", "not",
-      "not_eq", "nullptr", "operator", "or", "or_eq", "private", "protected",
-      "public", "register", "reinterpret_cast", "restrict", "return", "short",
-      "signed", "sizeof", "static", "static_assert", "static_cast", "struct",
-      "switch", "template", "this", "thread_local", "throw", "true", "try",
-      "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual",
-      "void", "volatile", "wchar_t", "while", "xor", "xor_eq"};
+  static const llvm::StringSet<> keywords = {"_Bool",
+                                             "_Complex",
+                                             "_Imaginary",
+                                             "alignas",
+                                             "alignof",
+                                             "and",
+                                             "and_eq",
+                                             "asm",
+                                             "auto",
+                                             "bitand",
+                                             "bitor",
+                                             "bool",
+                                             "break",
+                                             "case",
+                                             "catch",
+                                             "char",
+                                             "char16_t",
+                                             "char32_t",
+                                             "class",
+                                             "compl",
+                                             "const",
+                                             "const_cast",
+                                             "constexpr",
+                                             "continue",
+                                             "decltype",
+                                             "default",
+                                             "delete",
+                                             "do",
+                                             "double",
+                                             "dynamic_cast",
+                                             "else",
+                                             "enum",
+                                             "explicit",
+                                             "export",
+                                             "extern",
+                                             "false",
+                                             "float",
+                                             "for",
+                                             "friend",
+                                             "goto",
+                                             "if",
+                                             "inline",
+                                             "int",
+                                             "long",
+                                             "mutable",
+                                             "namespace",
+                                             "new",
+                                             "noexcept",
+                                             "not",
+                                             "not_eq",
+                                             "nullptr",
+                                             "operator",
+                                             "or",
+                                             "or_eq",
+                                             "private",
+                                             "protected",
+                                             "public",
+                                             "register",
+                                             "reinterpret_cast",
+                                             "restrict",
+                                             "return",
+                                             "short",
+                                             "signed",
+                                             "sizeof",
+                                             "static",
+                                             "static_assert",
+                                             "static_cast",
+                                             "struct",
+                                             "switch",
+                                             "template",
+                                             "this",
+                                             "thread_local",
+                                             "throw",
+                                             "true",
+                                             "try",
+                                             "typedef",
+                                             "typeid",
+                                             "typename",
+                                             "union",
+                                             "unsigned",
+                                             "using",
+                                             "virtual",
+                                             "void",
+                                             "volatile",
+                                             "wchar_t",
+                                             "while",
+                                             "xor",
+                                             "xor_eq"};
   return !name.empty() && !llvm::isDigit(name[0]) &&
          llvm::all_of(name,
                       [](char c) { return llvm::isAlnum(c) || c == '_'; }) &&
@@ -253,7 +324,8 @@ static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
   if (!isElementType || tensor.getRank() < 1 || tensor.getRank() > 2)
     return step.emitOpError() // (C2)
            << "expected 'in' port '" << name
-           << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 "
+           << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
+              "i64 "
               "or bf16, but got "
            << type;
   return success();
@@ -262,17 +334,15 @@ static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
 static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
   SmallVector<int64_t> strides;
   int64_t offset;
-  bool isRight = isStored(type.getElementType()) &&
-                 type.getRank() >= 1 && type.getRank() <= 2 &&
-                 !type.getMemorySpace() &&
-                 succeeded(type.getStridesAndOffset(strides, offset)) &&
-                 offset == 0 &&
-                 llvm::all_of(strides,
-                              [](int64_t stride) {
-                                return ShapedType::isDynamic(stride) ||
-                                       stride > 0;
-                              }) &&
-                 (type.getRank() == 1 || strides.back() == 1);
+  bool isRight =
+      isStored(type.getElementType()) && type.getRank() >= 1 &&
+      type.getRank() <= 2 && !type.getMemorySpace() &&
+      succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
+      llvm::all_of(strides,
+                   [](int64_t stride) {
+                     return ShapedType::isDynamic(stride) || stride > 0;
+                   }) &&
+      (type.getRank() == 1 || strides.back() == 1);
   if (!isRight)
     return step.emitOpError() // (C3)
            << "expected 'out' port '" << name
@@ -294,12 +364,11 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
     if (extents.size() != count || llvm::is_contained(extents, -1))
       return step.emitOpError() // (C4)
              << "expected the " << count << " sizes of a "
-             << stringifyMetadataMode(set.getMode()) << " set on port '"
-             << name << "', but got " << extents.size();
+             << stringifyMetadataMode(set.getMode()) << " set on port '" << name
+             << "', but got " << extents.size();
   }
   auto type = dyn_cast<RankedTensorType>(port.getType());
-  if (!set &&
-      (!type || static_cast<size_t>(type.getRank()) != extents.size()))
+  if (!set && (!type || static_cast<size_t>(type.getRank()) != extents.size()))
     return step.emitOpError() // (C4)
            << "expected one extent for each dimension of port '" << name
            << "', but got " << extents.size() << " for " << port.getType();
@@ -357,7 +426,8 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
         (type.getRank() == 2 && layout.getStrides().back() != 1))
       return step.emitOpError() // (C7)
              << "expected the layout of port '" << name
-             << "' to be strided, on a tensor, with a stride for each dimension, "
+             << "' to be strided, on a tensor, with a stride for each "
+                "dimension, "
                 "no offset and, for rank 2, an inner stride of 1, but got "
              << attr.getValue();
   }
@@ -423,9 +493,9 @@ LogicalResult StepOp::verifyRegions() {
       if (inserted || it->second == copy)
         continue;
       InFlightDiagnostic diag = // (C5)
-          copy->emitOpError() << "writes to port '"
-                             << getPortName(cast<BlockArgument>(destination))
-                             << "', which another copy writes to";
+          copy->emitOpError()
+          << "writes to port '" << getPortName(cast<BlockArgument>(destination))
+          << "', which another copy writes to";
       diag.attachNote(it->second->getLoc()) << "the other copy is here";
       return WalkResult::interrupt();
     }

@@ -54,42 +54,46 @@ static int64_t getStaticSize(Value value, unsigned dim) {
   return cast<ShapedType>(value.getType()).getDimSize(dim);
 }
 
-LogicalResult SeqlensOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult SeqlensOp::inferReturnTypes(MLIRContext *context,
+                                          std::optional<Location>,
+                                          Adaptor adaptor,
+                                          SmallVectorImpl<Type> &types) {
   types.push_back(getI32Tensor(context, getStaticSize(adaptor.getSource(), 0)));
   return success();
 }
 
-LogicalResult ClipSeqlensOp::inferReturnTypes(
-    MLIRContext *, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult ClipSeqlensOp::inferReturnTypes(MLIRContext *,
+                                              std::optional<Location>,
+                                              Adaptor adaptor,
+                                              SmallVectorImpl<Type> &types) {
   types.push_back(adaptor.getSource().getType());
   return success();
 }
 
-LogicalResult CuSeqlensOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult CuSeqlensOp::inferReturnTypes(MLIRContext *context,
+                                            std::optional<Location>,
+                                            Adaptor adaptor,
+                                            SmallVectorImpl<Type> &types) {
   int64_t size = getStaticSize(adaptor.getSource(), 0);
-  types.push_back(getI32Tensor(
-      context, ShapedType::isDynamic(size) ? size : size + 1));
+  types.push_back(
+      getI32Tensor(context, ShapedType::isDynamic(size) ? size : size + 1));
   return success();
 }
 
-LogicalResult PageTableOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
-  int64_t columns =
-      adaptor.getStaticColumns().value_or(ShapedType::kDynamic);
+LogicalResult PageTableOp::inferReturnTypes(MLIRContext *context,
+                                            std::optional<Location>,
+                                            Adaptor adaptor,
+                                            SmallVectorImpl<Type> &types) {
+  int64_t columns = adaptor.getStaticColumns().value_or(ShapedType::kDynamic);
   types.push_back(
       getI32Tensor(context, {getStaticSize(adaptor.getRows(), 0), columns}));
   return success();
 }
 
-LogicalResult RealPageTableOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult RealPageTableOp::inferReturnTypes(MLIRContext *context,
+                                                std::optional<Location>,
+                                                Adaptor adaptor,
+                                                SmallVectorImpl<Type> &types) {
   int64_t columns = getStaticSize(adaptor.getSource(), 1);
   if (!ShapedType::isDynamic(columns))
     columns = llvm::divideCeil(columns, int64_t(adaptor.getPageSize()));
@@ -98,12 +102,13 @@ LogicalResult RealPageTableOp::inferReturnTypes(
   return success();
 }
 
-LogicalResult DequantPagedOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult DequantPagedOp::inferReturnTypes(MLIRContext *context,
+                                               std::optional<Location>,
+                                               Adaptor adaptor,
+                                               SmallVectorImpl<Type> &types) {
   int64_t rows = getStaticSize(adaptor.getIds(), 0);
-  types.push_back(RankedTensorType::get({rows, adaptor.getLayout().getRowSize()},
-                                        BFloat16Type::get(context)));
+  types.push_back(RankedTensorType::get(
+      {rows, adaptor.getLayout().getRowSize()}, BFloat16Type::get(context)));
   return success();
 }
 
@@ -117,8 +122,8 @@ static OpFoldResult applyToSize(OpBuilder &b, Location loc, AffineExpr expr,
   return affine::makeComposedFoldedAffineApply(b, loc, expr, size);
 }
 
-LogicalResult
-SeqlensOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &dims) {
+LogicalResult SeqlensOp::reifyResultShapes(OpBuilder &b,
+                                           ReifiedRankedShapedTypeDims &dims) {
   dims.push_back(getSizes(b, getLoc(), getSource()));
   return success();
 }
@@ -134,7 +139,8 @@ LogicalResult
 CuSeqlensOp::reifyResultShapes(OpBuilder &b,
                                ReifiedRankedShapedTypeDims &dims) {
   OpFoldResult size = getDimSize(b, getLoc(), getSource(), 0);
-  dims.push_back({applyToSize(b, getLoc(), b.getAffineSymbolExpr(0) + 1, size)});
+  dims.push_back(
+      {applyToSize(b, getLoc(), b.getAffineSymbolExpr(0) + 1, size)});
   return success();
 }
 
@@ -177,8 +183,7 @@ LogicalResult CuSeqlensOp::verify() {
 OpFoldResult PageTableOp::getMixedColumns() {
   if (Value columns = getColumns())
     return columns;
-  return IntegerAttr::get(IndexType::get(getContext()),
-                          *getStaticColumns());
+  return IntegerAttr::get(IndexType::get(getContext()), *getStaticColumns());
 }
 
 LogicalResult PageTableOp::verify() {
@@ -248,8 +253,9 @@ LogicalResult CopyOp::verify() {
              << valueType.getRank() << " but got " << type;
     if (type.getElementType() != valueType.getElementType())
       return emitOpError() // (C6)
-             << "expected destination '" << name << "' to have elements of type "
-             << valueType.getElementType() << " but got " << type;
+             << "expected destination '" << name
+             << "' to have elements of type " << valueType.getElementType()
+             << " but got " << type;
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
       if (!type.isDynamicDim(dim) && !valueType.isDynamicDim(dim) &&
           type.getDimSize(dim) < valueType.getDimSize(dim))

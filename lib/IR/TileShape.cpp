@@ -24,8 +24,9 @@ static bool isDense(Value destination) {
          strides.back() == 1;
 }
 
-/// The elements of a vector. Values that are computed from a cache are wider than
-/// what is loaded for them: their vectors fill a load, and are stored in parts.
+/// The elements of a vector. Values that are computed from a cache are wider
+/// than what is loaded for them: their vectors fill a load, and are stored in
+/// parts.
 static int64_t getWidth(SegmentOp segment) {
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
@@ -62,8 +63,7 @@ TileShape nsa::getTileShape(SegmentOp segment) {
       segment.getSizes().size() != 2 || !columns || *columns < 1)
     return longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
-  int64_t vectors =
-      TargetModel::vectorsInFlight(getLoadBytes(segment, width));
+  int64_t vectors = TargetModel::vectorsInFlight(getLoadBytes(segment, width));
   int64_t rows = TargetModel::blockSize * vectors / perRow;
   if (rows < 2)
     return longRows;

@@ -38,8 +38,8 @@ static std::shared_ptr<const Step> loadStep(const fs::path &path) {
     fs::path folder = path.parent_path();
     if (!manifest.ptx.empty())
       image = readFile(folder / manifest.ptx);
-    auto step = std::make_shared<Step>(std::move(text), std::move(image),
-                                       nullptr, 0);
+    auto step =
+        std::make_shared<Step>(std::move(text), std::move(image), nullptr, 0);
     if (!manifest.cubin.empty())
       step->cubin = readFile(folder / manifest.cubin);
     if (!manifest.host.empty())

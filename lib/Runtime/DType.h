@@ -30,10 +30,10 @@ struct DType {
   int64_t bytes() const { return (bits + 7) / 8; }
 };
 
-/// Whether an array of `given` may serve where `expected` is asked for. It may if
-/// they are equal; `int8` stands for bytes, so any byte-sized integer or float8
-/// serves; `bfloat16` and `int16` serve each other and `uint16`, as libraries
-/// without bfloat16 store it so.
+/// Whether an array of `given` may serve where `expected` is asked for. It may
+/// if they are equal; `int8` stands for bytes, so any byte-sized integer or
+/// float8 serves; `bfloat16` and `int16` serve each other and `uint16`, as
+/// libraries without bfloat16 store it so.
 bool isAccepted(DType expected, DType given);
 
 /// "int32", "bfloat16", ...; nothing if there is no such type.

@@ -204,7 +204,8 @@ LogicalResult ManifestBuilder::addRequirements() {
 
   WalkResult result = step.walk([&](DequantPagedOp op) {
     int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
-    OpFoldResult size = IntegerAttr::get(IndexType::get(op.getContext()), bytes);
+    OpFoldResult size =
+        IntegerAttr::get(IndexType::get(op.getContext()), bytes);
     return WalkResult(addRequirement(op.getCache(), 1, size));
   });
   if (result.wasInterrupted())

@@ -44,8 +44,8 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   step.addPass(createCSEPass());
 }
 
-/// What both targets do to kernels before their own conversion. Rounding to bf16
-/// is one instruction on a GPU; on the host it becomes integer arithmetic,
+/// What both targets do to kernels before their own conversion. Rounding to
+/// bf16 is one instruction on a GPU; on the host it becomes integer arithmetic,
 /// because a call of the compiler's run-time library would not link everywhere.
 static void addCommonLowering(OpPassManager &pm, bool expandBF16) {
   pm.addPass(createFlattenKernelArgs());
@@ -108,11 +108,11 @@ void nsa::registerPipelines() {
 }
 
 void nsa::registerCompilerDialects(DialectRegistry &registry) {
-  registry.insert<NSADialect, affine::AffineDialect, arith::ArithDialect,
-                  cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
-                  LLVM::LLVMDialect, memref::MemRefDialect, NVVM::NVVMDialect,
-                  scf::SCFDialect, tensor::TensorDialect,
-                  vector::VectorDialect>();
+  registry
+      .insert<NSADialect, affine::AffineDialect, arith::ArithDialect,
+              cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
+              LLVM::LLVMDialect, memref::MemRefDialect, NVVM::NVVMDialect,
+              scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   registerAllExtensions(registry);
   registerAllGPUToLLVMIRTranslations(registry);
   NVVM::registerNVVMTargetInterfaceExternalModels(registry);

@@ -30,8 +30,7 @@ static SegmentKind getKind(Value value) {
 /// The cumulative sum that `value` is made from.
 static CuSeqlensOp getScan(Value value) {
   while (!value.getDefiningOp<CuSeqlensOp>())
-    value =
-        *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
+    value = *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
   return value.getDefiningOp<CuSeqlensOp>();
 }
 
@@ -42,7 +41,8 @@ static OpFoldResult getNumRequests(OpBuilder &b, Location loc, Value value) {
     return getDimSize(b, loc, op->getOperand(0), 0);
   if (auto total = dyn_cast<TotalRowsOp>(op))
     return getDimSize(b, loc, getExpansion(value).getExtend(), 0);
-  return getNumRequests(b, loc, *llvm::find_if(op->getOperands(), getExpansion));
+  return getNumRequests(b, loc,
+                        *llvm::find_if(op->getOperands(), getExpansion));
 }
 
 /// The index space that a copy of `value` runs over: its own sizes, but for
@@ -90,8 +90,7 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   OpBuilder::InsertionGuard guard(b);
   auto launch = LaunchOp::create(b, loc, name);
   b.setInsertionPointToStart(&launch.getBody().emplaceBlock());
-  auto segment =
-      SegmentOp::create(b, loc, getKind(copy.getValue()), sizes);
+  auto segment = SegmentOp::create(b, loc, getKind(copy.getValue()), sizes);
   b.setInsertionPointToStart(&segment.getBody().emplaceBlock());
 
   // Values move inside; sizes (scalars) stay outside, where the host can
@@ -107,15 +106,14 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   IRMapping mapping;
   for (Operation *op : slice)
     b.clone(*op, mapping);
-  CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()),
-                 destinations, copy.getFrom());
+  CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()), destinations,
+                 copy.getFrom());
   return launch;
 }
 
 /// Creates launches that write the value of `copy` to `destinations`: one, if
 /// its parameters fit, else more.
-static void createLaunches(OpBuilder &b, CopyOp copy,
-                           ValueRange destinations) {
+static void createLaunches(OpBuilder &b, CopyOp copy, ValueRange destinations) {
   auto step = cast<StepOp>(copy->getParentOp());
   auto first = cast<BlockArgument>(destinations.front());
   std::string name = (step.getSymName() + "_" + step.getPortName(first)).str();

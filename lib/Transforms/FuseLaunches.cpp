@@ -32,18 +32,16 @@ static remark::RemarkOpts remarkName() {
 /// Moves the body of `source` to the end of `target`.
 static void append(SegmentOp target, SegmentOp source) {
   target.getBody().front().getOperations().splice(
-      target.getBody().front().end(),
-      source.getBody().front().getOperations());
+      target.getBody().front().end(), source.getBody().front().getOperations());
   if (source.getKind() == SegmentKind::Scan)
     target.setKind(SegmentKind::Scan);
   source.erase();
 }
 
 static bool areEquivalent(Operation *lhs, Operation *rhs) {
-  return lhs == rhs ||
-         (lhs && rhs &&
-          OperationEquivalence::isEquivalentTo(
-              lhs, rhs, OperationEquivalence::IgnoreLocations));
+  return lhs == rhs || (lhs && rhs &&
+                        OperationEquivalence::isEquivalentTo(
+                            lhs, rhs, OperationEquivalence::IgnoreLocations));
 }
 
 /// Whether two segments run over the same requests, rows and columns.

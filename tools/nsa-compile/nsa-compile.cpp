@@ -35,7 +35,8 @@ static cl::opt<std::string> chip("chip", cl::init("sm_80"),
                                  cl::desc("The GPU to compile for"),
                                  cl::value_desc("sm_NN"), cl::cat(category));
 static cl::list<Emit> emits(
-    "emit", cl::CommaSeparated, cl::desc("What to write (default: ptx,header,manifest)"),
+    "emit", cl::CommaSeparated,
+    cl::desc("What to write (default: ptx,header,manifest)"),
     cl::values(clEnumValN(Emit::PTX, "ptx", "NAME.ptx, the kernels"),
                clEnumValN(Emit::Header, "header", "NAME.h, to embed them"),
                clEnumValN(Emit::Manifest, "manifest",
@@ -139,8 +140,7 @@ int main(int argc, char **argv) {
   std::string diagnostics;
   std::unique_ptr<nsa::CompiledModule> module = nsa::compile(
       std::string_view((*buffer)->getBuffer()),
-      std::string_view((*buffer)->getBufferIdentifier()), options,
-      diagnostics);
+      std::string_view((*buffer)->getBufferIdentifier()), options, diagnostics);
   llvm::errs() << diagnostics;
   if (!module)
     return 1;
@@ -194,8 +194,7 @@ int main(int argc, char **argv) {
     }
   }
 
-  if (std::error_code code =
-          llvm::sys::fs::create_directories(outputFolder))
+  if (std::error_code code = llvm::sys::fs::create_directories(outputFolder))
     return fail("cannot create folder '" + outputFolder +
                 "': " + code.message());
   if (std::string error = writeAll(files); !error.empty())

@@ -48,9 +48,8 @@ public:
 
   /// Calls `emit` for each of `width` points from `indices` on and gathers the
   /// results in a vector.
-  mlir::Value
-  emitLanes(mlir::ValueRange indices, int64_t width,
-            llvm::function_ref<mlir::Value(mlir::ValueRange)> emit);
+  mlir::Value emitLanes(mlir::ValueRange indices, int64_t width,
+                        llvm::function_ref<mlir::Value(mlir::ValueRange)> emit);
 
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar) { known[value] = scalar; }
@@ -63,11 +62,11 @@ public:
   /// The number of elements in dimension `dim` of the array behind a port.
   mlir::Value dim(mlir::Value port, unsigned dim);
 
-  /// Whether the `width` elements of a port's array at the start of the row that
-  /// `indices` lie in are aligned for one vector access: a constant where the
-  /// text says so, else a look at the address. The innermost index itself must
-  /// be a multiple of `width`. Null if they never can be (an inner stride other
-  /// than 1).
+  /// Whether the `width` elements of a port's array at the start of the row
+  /// that `indices` lie in are aligned for one vector access: a constant where
+  /// the text says so, else a look at the address. The innermost index itself
+  /// must be a multiple of `width`. Null if they never can be (an inner stride
+  /// other than 1).
   mlir::Value isRowAligned(mlir::Value port, mlir::ValueRange indices,
                            int64_t width);
 

@@ -13,16 +13,16 @@
 
 namespace nsa {
 
-/// What a block of threads does of a segment that is cut into tiles. Kernels and
-/// manifest have to agree on it, and both ask here.
+/// What a block of threads does of a segment that is cut into tiles. Kernels
+/// and manifest have to agree on it, and both ask here.
 ///
 /// A thread moves 16 bytes at a time. One of vectors does, too, if a vector
 /// among them is contiguous; vectors of unknown stride allow no wide access, so
 /// a thread has one element, and no load waits behind another.
 ///
 /// Rows that are long, or whose length is not known, are cut into tiles of one
-/// row. Short ones share a tile, whose vectors are dealt to the threads row after
-/// row: thread t takes the vectors t, t + blockSize, ...
+/// row. Short ones share a tile, whose vectors are dealt to the threads row
+/// after row: thread t takes the vectors t, t + blockSize, ...
 ///
 ///   columns 576, vectors of 16: 36 a row, 14 rows in the 512 of two a thread
 ///
