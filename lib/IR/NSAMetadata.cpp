@@ -157,27 +157,14 @@ void MetadataRefType::print(AsmPrinter &printer) const {
 
 LogicalResult CopyMetadataOp::verify() {
   auto step = cast<StepOp>((*this)->getParentOp());
-  auto getPort = [&](Value value) -> BlockArgument {
-    auto port = dyn_cast<BlockArgument>(value);
-    return port && port.getOwner() == &step.getBody().front() ? port
-                                                              : BlockArgument();
-  };
-  if (!getPort(getSource()))
+  auto sourcePort = dyn_cast<BlockArgument>(getSource());
+  if (!sourcePort || sourcePort.getOwner() != &step.getBody().front())
     return emitOpError("expected an 'in' port as its source"); // (C1)
-  if (getDestinations().empty())
-    return emitOpError("expected at least one destination"); // (C2)
+  if (failed(step.verifyDestinations(*this, getDestinations())))
+    return failure();
   MetadataType source = getSource().getType();
-  llvm::SmallPtrSet<Value, 16> seen;
   for (Value destination : getDestinations()) {
-    BlockArgument port = getPort(destination);
-    if (!port)
-      return emitOpError() // (C1)
-             << "expected every destination to be an 'out' port of the step";
-    StringRef name = step.getPortName(port);
-    if (!seen.insert(destination).second)
-      return emitOpError() // (C2)
-             << "expected each destination once, but got '" << name
-             << "' twice";
+    StringRef name = step.getPortName(cast<BlockArgument>(destination));
     auto type = cast<MetadataRefType>(destination.getType());
     if (type.getMode() != source.getMode())
       return emitOpError() // (C3)

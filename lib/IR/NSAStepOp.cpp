@@ -478,6 +478,24 @@ LogicalResult StepOp::verify() {
   return success();
 }
 
+LogicalResult StepOp::verifyDestinations(Operation *copy,
+                                         ValueRange destinations) {
+  if (destinations.empty())
+    return copy->emitOpError("expected at least one destination"); // (C2)
+  llvm::SmallPtrSet<Value, 16> seen;
+  for (Value destination : destinations) {
+    auto port = dyn_cast<BlockArgument>(destination);
+    if (!port || port.getOwner() != &getBody().front())
+      return copy->emitOpError() // (C1)
+             << "expected every destination to be an 'out' port of the step";
+    if (!seen.insert(destination).second)
+      return copy->emitOpError() // (C2)
+             << "expected each destination once, but got '"
+             << getPortName(port) << "' twice";
+  }
+  return success();
+}
+
 LogicalResult StepOp::verifyRegions() {
   for (Operation &op : getBody().front())
     if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValueOrSize(&op))

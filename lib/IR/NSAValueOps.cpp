@@ -226,8 +226,8 @@ LogicalResult CopyOp::verify() {
   auto step = (*this)->getParentOfType<StepOp>();
   if (!step)
     return emitOpError("expected to be inside of an 'nsa.step'"); // (C1)
-  if (getDestinations().empty())
-    return emitOpError("expected at least one destination"); // (C2)
+  if (failed(step.verifyDestinations(*this, getDestinations())))
+    return failure();
   auto valueType = cast<ShapedType>(getValue().getType());
   int64_t from = getFrom();
   if (from < 0 || (from != 0 && valueType.getRank() != 1))
@@ -235,17 +235,8 @@ LogicalResult CopyOp::verify() {
            << "expected 'from' to be 0 or more, and 0 unless the value has "
               "rank 1, but got "
            << from << " for " << valueType;
-  llvm::SmallPtrSet<Value, 16> seen;
   for (Value destination : getDestinations()) {
-    auto port = dyn_cast<BlockArgument>(destination);
-    if (!port || port.getOwner() != &step.getBody().front())
-      return emitOpError() // (C1)
-             << "expected every destination to be an 'out' port of the step";
-    StringRef name = step.getPortName(port);
-    if (!seen.insert(destination).second)
-      return emitOpError() // (C2)
-             << "expected each destination once, but got '" << name
-             << "' twice";
+    StringRef name = step.getPortName(cast<BlockArgument>(destination));
     auto type = cast<ShapedType>(destination.getType());
     if (type.getRank() != valueType.getRank())
       return emitOpError() // (C3)

@@ -184,6 +184,11 @@ def NSA_StepOp : NSA_Op<"step", [
     static bool isOut(::mlir::Type type) {
       return ::llvm::isa<::mlir::MemRefType, MetadataRefType>(type);
     }
+    /// Checks what all copies require of their destinations: that there is one,
+    /// that all are `out` ports of this step, and that none stands twice (C1 and
+    /// C2 of the copies).
+    ::llvm::LogicalResult verifyDestinations(::mlir::Operation *copy,
+                                             ::mlir::ValueRange destinations);
     /// The launches, in order. Empty before launches are formed.
     auto getLaunches() { return getBody().getOps<LaunchOp>(); }
   }];
