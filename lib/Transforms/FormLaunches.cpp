@@ -81,6 +81,19 @@ static LogicalResult verifyExpandedScan(Value value) {
                           "'nsa.expand_seqlens' or a clip of it");
 }
 
+/// Rows are repeated where they are stored, so nothing is computed from repeated
+/// rows; canonicalisation moves `nsa.expand_rows` outwards.
+static LogicalResult verifyExpandedRows(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<ExpandRowsOp>(op))
+    return success();
+  for (Value operand : op->getOperands())
+    if (operand.getDefiningOp<ExpandRowsOp>())
+      return op->emitOpError("expected a source that is not 'nsa.expand_rows'; "
+                             "run 'canonicalize' before");
+  return success();
+}
+
 /// Creates a launch that writes `value` to `destinations`.
 static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
                              ValueRange destinations) {
@@ -152,7 +165,8 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
     numberValues(step);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
-      if (failed(verifyExpandedScan(copy.getValue())))
+      if (failed(verifyExpandedScan(copy.getValue())) ||
+          failed(verifyExpandedRows(copy.getValue())))
         return signalPassFailure();
       b.setInsertionPoint(copy);
       if (perCopy)
