@@ -57,6 +57,9 @@ private:
   SmallVector<SmallVector<Value>>
   emitPointsOfRows(SegmentOp segment, const TileShape &shape, Value block);
 
+  /// A size of a segment. One that is computed may be negative; launchers count
+  /// no blocks for it then.
+  Value emitSize(Value size);
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
   /// The number of blocks of a segment, as i32. (The launcher sees to it that
@@ -179,8 +182,15 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   });
 }
 
+Value KernelEmitter::emitSize(Value size) {
+  Value value = ports.lookupOrDefault(size);
+  if (!size.getDefiningOp<affine::AffineApplyOp>())
+    return value;
+  return arith::MaxSIOp::create(b, loc(), value, index(0));
+}
+
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
-  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  Value columns = emitSize(segment.getSizes().back());
   AffineExpr tiles =
       b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
   return toI32(affine::makeComposedAffineApply(
@@ -193,7 +203,7 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
   if (segment.getKind() == SegmentKind::Tile && !isTable)
     return emitTilesPerRow(segment);
-  Value size = ports.lookupOrDefault(segment.getSizes().front());
+  Value size = emitSize(segment.getSizes().front());
   AffineExpr rowTiles =
       b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).rows);
   Value rows = toI32(affine::makeComposedAffineApply(
