@@ -20,6 +20,9 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
 
     - A `scan` segment is one block. Its threads take a row each, chunk by
       chunk, and add up with warp shuffles and one barrier a chunk.
+    - An `expand` segment has a block for each request, or for each tile of a
+      request's columns. Its threads add up the rows of the requests before it,
+      with one barrier.
     - A `tile` segment has a block for each tile of a row, or for several short
       rows of a known length. A thread takes 16 bytes: one load, then a 16-byte
       store (two, where elements become wider) for each destination whose row is
