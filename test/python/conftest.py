@@ -9,6 +9,7 @@ import json
 import os
 
 import pytest
+from gpu_libraries import LIBRARIES
 
 import nsa
 
@@ -136,3 +137,17 @@ def device_or_skip():
         nsa.device_count()
     except nsa.DriverError as error:
         pytest.skip(f"no CUDA device: {error}")
+
+
+@pytest.fixture(scope="module", params=list(LIBRARIES))
+def gpu(request):
+    """A library whose arrays are on a GPU, where kernels can be had for it."""
+    device_or_skip()
+    if not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"):
+        pytest.skip("no compiler, and no bundles: NSA_BUNDLE_PATH is not set")
+    try:
+        library = LIBRARIES[request.param]()
+    except Exception as error:
+        pytest.skip(f"{request.param}: {error}")
+    yield library
+    library.free_memory()

@@ -8,31 +8,13 @@ Skipped, with the reason, where there is no CUDA device or no library.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import device_or_skip
 from copy_cases import CopyCase, CopyProblem, gpu_copy_cases, run_copies
-from gpu_libraries import LIBRARIES
 
 import nsa
-
-
-@pytest.fixture(scope="module", params=list(LIBRARIES))
-def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Where arrays are."""
-    device_or_skip()
-    if not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"):
-        pytest.skip("no compiler, and no bundles: NSA_BUNDLE_PATH is not set")
-    try:
-        library = LIBRARIES[request.param]()
-    except Exception as error:
-        pytest.skip(f"{request.param}: {error}")
-    yield library
-    library.free_memory()
 
 
 def test_numerics(gpu: Any) -> None:

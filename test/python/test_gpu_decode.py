@@ -11,7 +11,7 @@ NSA_TEST_BUNDLES has the example's, NSA_BUNDLE_PATH the others.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import device_or_skip
 from decode_cases import (
     CASE_FACTORS,
     ERRORS,
@@ -40,27 +39,12 @@ from decode_cases import (
     pattern,
     reference_for,
 )
-from gpu_libraries import LIBRARIES
 
 import nsa
 from nsa import steps
 
 EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples/decode_replay.mlir"
 REPLAYS = 200
-
-
-@pytest.fixture(scope="module", params=list(LIBRARIES))
-def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Where arrays are."""
-    device_or_skip()
-    if not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"):
-        pytest.skip("no compiler, and no bundles: NSA_BUNDLE_PATH is not set")
-    try:
-        library = LIBRARIES[request.param]()
-    except Exception as error:
-        pytest.skip(f"{request.param}: {error}")
-    yield library
-    library.free_memory()
 
 
 @cache

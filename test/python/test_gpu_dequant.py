@@ -9,9 +9,7 @@ compiled here, or come from the bundles that scripts/make_test_bundles.py saves.
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +18,11 @@ import pytest
 from conftest import device_or_skip
 from dequant_cases import LAYOUTS, Case, Problem, cases
 from dequant_reference import canonical, reference_dequant
-from gpu_libraries import LIBRARIES
 
 import nsa
 from nsa import layouts, steps
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module", params=list(LIBRARIES))
-def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
-    device_or_skip()
-    if not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"):
-        pytest.skip("no compiler, and no bundles: NSA_BUNDLE_PATH is not set")
-    try:
-        library = LIBRARIES[request.param]()
-    except Exception as error:
-        pytest.skip(f"{request.param}: {error}")
-    yield library
-    library.free_memory()
 
 
 @pytest.fixture(scope="module")
