@@ -53,14 +53,22 @@ static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
 }
 
 TileShape nsa::getTileShape(SegmentOp segment) {
+  bool isTable = segment.getSizes().size() == 2;
+  if (segment.getKind() == SegmentKind::Expand && !isTable)
+    return {TargetModel::blockSize, 1, 1, 1};
   int64_t width = getWidth(segment);
+  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+        return isa_and_nonnull<CombineIndicesOp>(copy.getValue().getDefiningOp());
+      }))
+    return {TargetModel::blockSize / TargetModel::warpSize, 0, width,
+            TargetModel::walkedVectors};
   TileShape longRows = {
       1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
       TargetModel::vectorsPerThread};
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
-  if (segment.getKind() != SegmentKind::Tile ||
-      segment.getSizes().size() != 2 || !columns || *columns < 1)
+  if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
+      *columns < 1)
     return longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = TargetModel::vectorsInFlight(getLoadBytes(segment, width));
