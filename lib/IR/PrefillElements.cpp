@@ -65,6 +65,14 @@ struct Math {
     return vector::BroadcastOp::create(
         builder.b, builder.loc, VectorType::get(width, value.getType()), value);
   }
+  /// 0, 1, ... `width` - 1.
+  Value lanes(int64_t width) {
+    auto type = VectorType::get(width, builder.b.getI32Type());
+    auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
+    return arith::ConstantOp::create(
+        builder.b, builder.loc,
+        DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
+  }
   /// One element of an array, 0 unless `isValid`.
   Value load(Value port, ValueRange indices, Value isValid) {
     Value lanes = builder.load(port, indices, 1, isValid);
@@ -173,21 +181,40 @@ Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return math.select(math.less(begin, end), result, math.i32(-1));
 }
 
-Value CompressedIdsOp::emitElement(ElementBuilder &builder,
-                                   ValueRange indices) {
+Value CompressedIdsOp::emitElements(ElementBuilder &builder,
+                                    ValueRange indices, int64_t width) {
   Math math(builder);
+  // Columns of vectors are multiples of their width.
+  if (getPageSize() != 1 && getPageSize() % width != 0)
+    return builder.emitLanes(indices, width, [&](ValueRange lane) {
+      return emitElement(builder, lane);
+    });
   Value row = math.toIndex(builder.element(getRows(), indices.front()));
+  Value isRow = math.isInside(row, builder.dim(getTable(), 0));
+  Value zero = math.splat(math.i32(0), width);
+  if (getPageSize() == 1) {
+    Value ids =
+        builder.load(getTable(), {row, indices.back()}, width, isRow);
+    return math.apply<arith::MaxSIOp>(ids, zero);
+  }
   Value pageSize = math.index(getPageSize());
   Value column = math.apply<arith::DivUIOp>(indices.back(), pageSize);
   Value slot = math.apply<arith::RemUIOp>(indices.back(), pageSize);
-  Value isPage = math.both(math.isInside(row, builder.dim(getTable(), 0)),
-                           math.isInside(column, builder.dim(getTable(), 1)));
+  Value isPage =
+      math.both(isRow, math.isInside(column, builder.dim(getTable(), 1)));
   Value page = math.load(getTable(), {row, column}, isPage);
   page = math.apply<arith::MaxSIOp>(page, math.i32(0));
-  Value id = math.add(
-      math.apply<arith::MulIOp>(page, math.i32(getPageSize())),
-      math.toI32(slot));
-  return math.select(isPage, id, math.i32(0));
+  Value first =
+      math.add(math.apply<arith::MulIOp>(page, math.i32(getPageSize())),
+               math.toI32(slot));
+  Value ids = math.add(math.splat(first, width), math.lanes(width));
+  return math.select(isPage, ids, zero);
+}
+
+Value CompressedIdsOp::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
+  return vector::ExtractOp::create(builder.b, getLoc(),
+                                   emitElements(builder, indices, 1), 0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -306,18 +333,12 @@ SmallVector<Value> CombineIndicesOp::emitRow(ElementBuilder &builder,
 
 Value CombineIndicesOp::emitElements(ElementBuilder &builder,
                                      ValueRange indices, int64_t width) {
-  OpBuilder &b = builder.b;
   Math math(builder);
   SmallVector<Value> shared = builder.rowValues(*this, indices.front());
   Value numCompressed = shared[0];
   auto splat = [&](Value value) { return math.splat(value, width); };
   Value column = math.toI32(indices.back());
-  auto lanesType = VectorType::get(width, b.getI32Type());
-  SmallVector<int32_t> numbers(llvm::to_vector(llvm::seq<int32_t>(0, width)));
-  Value lanes = math.add(
-      splat(column),
-      arith::ConstantOp::create(
-          b, getLoc(), DenseElementsAttr::get(lanesType, ArrayRef(numbers))));
+  Value lanes = math.add(splat(column), math.lanes(width));
   Value none = splat(math.i32(-1));
   Value result = math.select(math.less(lanes, splat(shared[1])),
                              math.add(lanes, splat(shared[3])), none);

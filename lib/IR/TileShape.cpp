@@ -28,6 +28,11 @@ static bool isDense(Value destination) {
 /// than what is loaded for them: their vectors fill a load, and are stored in
 /// parts.
 static int64_t getWidth(SegmentOp segment) {
+  // Each of these searches for its request.
+  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+        return isa_and_nonnull<CombineLensOp>(copy.getValue().getDefiningOp());
+      }))
+    return 1;
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
                   return llvm::any_of(copy.getDestinations(), isDense);

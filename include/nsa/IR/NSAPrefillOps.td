@@ -218,7 +218,7 @@ def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, [NSA_Element]> {
   let hasVerifier = 1;
 }
 
-def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, [NSA_Element]> {
+def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, [NSA_VectorElement]> {
   let summary = "The ids of each request's compressed tokens";
   let description = [{
     `result[b, j] = max(0, table[rows[b], j div page_size]) * page_size + j mod
