@@ -104,27 +104,34 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   return sums;
 }
 
+Value nsa::emitWarpReduce(OpBuilder &b, Location loc, Value value,
+                          function_ref<Value(Value, Value)> combine) {
+  Value width = arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32);
+  for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
+    Value offset = arith::ConstantIntOp::create(b, loc, step, 32);
+    auto shuffle = gpu::ShuffleOp::create(b, loc, value, offset, width,
+                                          gpu::ShuffleMode::XOR);
+    value = combine(value, shuffle.getShuffleResult());
+  }
+  return value;
+}
+
 SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
                                         ValueRange values, CombineFn combine,
                                         Value thread, Value buffer) {
   auto index = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, loc, value);
   };
-  auto i32 = [&](int64_t value) -> Value {
-    return arith::ConstantIntOp::create(b, loc, value, 32);
-  };
   Value warpSize = index(TargetModel::warpSize);
   Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
   Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
 
-  SmallVector<Value> partial(values);
-  for (auto [number, value] : llvm::enumerate(partial))
-    for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
-      auto shuffle = gpu::ShuffleOp::create(b, loc, value, i32(step),
-                                            i32(TargetModel::warpSize),
-                                            gpu::ShuffleMode::XOR);
-      value = combine(b, number, value, shuffle.getShuffleResult());
-    }
+  SmallVector<Value> partial;
+  for (auto [number, value] : llvm::enumerate(values))
+    partial.push_back(emitWarpReduce(
+        b, loc, value, [&, number = number](Value lhs, Value rhs) {
+          return combine(b, number, lhs, rhs);
+        }));
   Value isFirst =
       arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane, index(0));
   scf::IfOp::create(b, loc, isFirst, [&](OpBuilder &b, Location loc) {

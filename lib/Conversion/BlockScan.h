@@ -43,6 +43,11 @@ emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
               CombineFn combine, mlir::Value thread, mlir::Value buffer,
               mlir::Value half);
 
+/// Emits the combination of `value` (i32) over the warp, which every lane gets.
+mlir::Value emitWarpReduce(
+    mlir::OpBuilder &b, mlir::Location loc, mlir::Value value,
+    llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
+
 /// Emits the combination of each of `values` (i32) over the block, which every
 /// thread gets, with one barrier. All threads must get here. `buffer` is of the
 /// type that `emitBlockScan` takes, and used once.

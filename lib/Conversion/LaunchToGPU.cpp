@@ -273,13 +273,9 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
   auto emitWarpSum = [](OpBuilder &b, Value value) -> Value {
     Location loc = value.getLoc();
-    for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
-      auto shuffle = gpu::ShuffleOp::create(b, loc, value, step,
-                                            TargetModel::warpSize,
-                                            gpu::ShuffleMode::XOR);
-      value = arith::AddIOp::create(b, loc, value, shuffle.getShuffleResult());
-    }
-    return value;
+    return emitWarpReduce(b, loc, value, [&](Value lhs, Value rhs) -> Value {
+      return arith::AddIOp::create(b, loc, lhs, rhs);
+    });
   };
   scf::IfOp::create(b, loc(), isRow, [&](OpBuilder &b, Location loc) {
     // All lanes have the same row, so they are a team.

@@ -233,34 +233,68 @@ struct Query {
 };
 } // namespace
 
-/// The last request whose first query is row `row` (i32) or before, given that
-/// there is one.
+/// The last request whose first query is row `row` (i32) or before; 0 if there
+/// is none. There are requests.
+///
+/// Requests from `range[0]` on, before `range[1]`, are left. One thread halves
+/// the range; a team looks at a request for each thread, so that 32 threads
+/// need one load for 32 requests, and two for 1,024.
 static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
                            Value offset, Value requests, Value row) {
   OpBuilder &b = builder.b;
+  Location loc = builder.loc;
   Math math(builder);
+  auto isBefore = [&](Value request) {
+    Value first = math.sub(builder.element(queryStartLoc, request), offset);
+    return math.compare(arith::CmpIPredicate::sle, first, row);
+  };
+  auto halve = [&](Value begin, Value end) -> SmallVector<Value> {
+    Value middle =
+        math.apply<arith::ShRUIOp>(math.add(begin, end), math.index(1));
+    Value isUpper = isBefore(middle);
+    return {math.select(isUpper, middle, begin),
+            math.select(isUpper, end, middle)};
+  };
+  auto split = [&](Value begin, Value end) -> SmallVector<Value> {
+    const Team &team = *builder.getTeam();
+    Value part = arith::CeilDivUIOp::create(b, loc, math.sub(end, begin),
+                                            math.index(team.size));
+    Value first = math.add(begin, math.apply<arith::MulIOp>(team.thread, part));
+    auto ifOp = scf::IfOp::create(
+        b, loc, math.less(first, end),
+        [&](OpBuilder &b, Location loc) {
+          scf::YieldOp::create(
+              b, loc,
+              arith::ExtUIOp::create(b, loc, b.getI32Type(), isBefore(first))
+                  .getResult());
+        },
+        [&](OpBuilder &b, Location loc) {
+          scf::YieldOp::create(b, loc, math.i32(0));
+        });
+    // Firsts do not decrease, so the parts that begin before the row come first.
+    Value count = math.toIndex(team.emitSum(b, ifOp.getResult(0)));
+    count = math.apply<arith::MaxSIOp>(count, math.index(1));
+    Value last = math.apply<arith::MulIOp>(math.sub(count, math.index(1)), part);
+    begin = math.add(begin, last);
+    return {begin, math.apply<arith::MinSIOp>(math.add(begin, part), end)};
+  };
   SmallVector<Value> range = {math.index(0), requests};
   auto loop = scf::WhileOp::create(
-      b, builder.loc, TypeRange(ValueRange(range)), range,
+      b, loc, TypeRange(ValueRange(range)), range,
       [&](OpBuilder &b, Location loc, ValueRange range) {
         Value size = math.sub(range[1], range[0]);
         scf::ConditionOp::create(b, loc, math.less(math.index(1), size), range);
       },
       [&](OpBuilder &b, Location loc, ValueRange range) {
-        Value middle = math.apply<arith::ShRUIOp>(math.add(range[0], range[1]),
-                                                  math.index(1));
-        Value first =
-            math.sub(builder.element(queryStartLoc, middle), offset);
-        Value isAfter = math.less(row, first);
         scf::YieldOp::create(b, loc,
-                             ValueRange{math.select(isAfter, range[0], middle),
-                                        math.select(isAfter, middle, range[1])});
+                             builder.getTeam() ? split(range[0], range[1])
+                                               : halve(range[0], range[1]));
       });
   return loop.getResult(0);
 }
 
-/// Emits `body` for the query in row `row`, which returns `numResults` i32;
-/// these are 0 for a row that is no query.
+/// Emits `body` for the query in row `row`, which returns `numResults` i32. A row
+/// that is no query has no rows to attend to; without requests, all are 0.
 template <typename CombineOp>
 static SmallVector<Value>
 emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
@@ -268,29 +302,29 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   OpBuilder &b = builder.b;
   Math math(builder);
   Value queryStartLoc = op.getQueryStartLoc();
-  Value offset = builder.element(queryStartLoc, math.index(0));
   Value requests = math.sub(builder.dim(queryStartLoc, 0), math.index(1));
-  Value queries = math.sub(builder.element(queryStartLoc, requests), offset);
-  Value rowI32 = math.toI32(row);
-  // Without requests there are no queries, so this is false then.
-  Value isQuery = math.less(rowI32, queries);
-
   SmallVector<Type> types(numResults, b.getI32Type());
-  auto ifOp = scf::IfOp::create(b, builder.loc, TypeRange(types), isQuery,
+  auto ifOp = scf::IfOp::create(b, builder.loc, TypeRange(types),
+                                math.less(math.index(0), requests),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(ifOp.thenBlock());
+  // Whether it is a query is asked last, so that no load waits for the answer.
+  Value offset = builder.element(queryStartLoc, math.index(0));
+  Value queries = math.sub(builder.element(queryStartLoc, requests), offset);
+  Value rowI32 = math.toI32(row);
   Query query;
   query.request =
       emitRequestOf(builder, queryStartLoc, offset, requests, rowI32);
   query.length = builder.element(op.getLengths(), query.request);
-  // length - (last - first) + (row - (first - offset)) + 1
+  // length - (next - first) + (row - (first - offset)) + 1
   Value next = builder.element(queryStartLoc,
                                math.add(query.request, math.index(1)));
   Value after = math.sub(math.sub(next, offset), rowI32);
   query.end = math.add(math.sub(query.length, after), math.i32(1));
-  Value seen = math.toIndex(
-      math.apply<arith::MaxSIOp>(query.end, math.i32(0)));
+  Value seen = math.apply<arith::MaxSIOp>(query.end, math.i32(0));
+  seen = math.toIndex(
+      math.select(math.less(rowI32, queries), seen, math.i32(0)));
   query.numCompressed = math.toI32(math.apply<arith::MinSIOp>(
       math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())),
       builder.size(op.getMixedTopk())));

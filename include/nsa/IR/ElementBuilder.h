@@ -76,6 +76,7 @@ public:
   mlir::Value sum(mlir::Value value, mlir::Value count);
   /// Has `sum` computed by a team, all of which must get there.
   void setTeam(const Team &team) { this->team = team; }
+  const std::optional<Team> &getTeam() const { return team; }
 
   /// What `op` said that row `row` shares.
   llvm::SmallVector<mlir::Value> rowValues(mlir::Operation *op,
