@@ -66,7 +66,7 @@ TileShape nsa::getTileShape(SegmentOp segment) {
         return isa_and_nonnull<CombineIndicesOp>(copy.getValue().getDefiningOp());
       }))
     return {TargetModel::blockSize / TargetModel::warpSize, 0, width,
-            TargetModel::walkedVectors};
+            TargetModel::vectorsInFlight(getLoadBytes(segment, width))};
   TileShape longRows = {
       1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
       TargetModel::vectorsPerThread};
