@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Caller.h"
+#include "Plan.h"
 #include "Steps.h"
 
 #include <nanobind/nanobind.h>
@@ -255,11 +256,14 @@ NB_MODULE(_nsa_runtime, m) {
            "Checks what is new and launches. A size may be None: that of the "
            "dimensions that name it.");
 
+  registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,
         "The steps of a saved bundle, in the order of their names.");
   m.def("device_count", &rt::deviceCount,
         "How many CUDA devices there are. Raises DriverError if the driver or "
         "a device is missing.");
+  m.def("check_target", &rt::checkTarget, "target"_a,
+        "Raises DriverError if NSA_TARGET excludes the target.");
   m.def("array_info", &arrayInfo, "array"_a,
         "(dtype code, dtype bits, shape, device type, device id), as DLPack "
         "has them.");

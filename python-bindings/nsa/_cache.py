@@ -52,14 +52,10 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False):
     """The step `name` of `text`, compiled for `target` on the first call.
 
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
-    ``DriverError`` if ``NSA_TARGET`` names another target.
+    ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
     """
-    restriction = os.environ.get("NSA_TARGET")
-    if restriction and restriction != target:
-        raise _nsa_runtime.DriverError(
-            f"step {name!r}: its arrays need target {target!r}, which "
-            f"NSA_TARGET={restriction} excludes"
-        )
+    # Before anything is compiled in vain; binding asks again.
+    _nsa_runtime.check_target(target)
     key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
     step = _steps.get(key)
     if step is None:

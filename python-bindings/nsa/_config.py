@@ -17,19 +17,12 @@ from ._nsa_runtime import DriverError
 _TARGETS = ("cuda", "cpu")
 
 
-def _restriction():
-    """What ``NSA_TARGET`` says, or None."""
-    value = os.environ.get("NSA_TARGET") or None
-    if value is not None and value not in _TARGETS:
-        raise ValueError(f"NSA_TARGET: expected 'cuda' or 'cpu' but got {value!r}")
-    return value
-
-
 def _state(target):
     """(whether `target` can be used, why)."""
-    restriction = _restriction()
-    if restriction not in (None, target):
-        return False, f"NSA_TARGET={restriction} excludes it"
+    try:
+        _nsa_runtime.check_target(target)
+    except DriverError as error:
+        return False, str(error)
     if target == "cpu":
         if has_compiler():
             return True, "host kernels are compiled when they are needed"
@@ -58,7 +51,7 @@ def config():
     return {
         "target": usable[0] if usable else None,
         "targets": targets,
-        "restriction": _restriction(),
+        "restriction": os.environ.get("NSA_TARGET") or None,
         "compiler": dict(_compile._nsa_compiler.versions) if has_compiler() else None,
         "cache": _cache.cache_directory(),
         "bundle_path": [d for d in path.split(os.pathsep) if d],
