@@ -4,8 +4,8 @@
 """Ready-made operations, in place into the caller's arrays, on any target.
 
 The first call with a new set of fields, dtypes and constants compiles (some
-milliseconds) and is cached; see ``NSA_BUNDLE_PATH`` in ``nsa._cache`` for installations
-without the compiler.
+milliseconds) and is cached; the usual ones are shipped, and ``nsa.prebuild`` makes others
+for installations without the compiler.
 """
 
 from . import _metadata, _nsa_runtime, layouts, steps
