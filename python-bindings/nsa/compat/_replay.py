@@ -25,24 +25,26 @@ __all__ = [
 ]
 
 
-def _tables(page_table_1, real_page_table, page_size):
-    """The tables to fill. With pages of one token both are the same, and the first is it."""
-    if page_size == 1:
-        if page_table_1 is None:
-            raise ValueError(
-                "argument 'page_table_1': expected an array, as physical_page_size is 1, but "
-                "got None"
-            )
-        return {"page_table_1": page_table_1}
-    if real_page_table is None:
+def _fields(cache, cu, nsa_cache, nsa_cu, page_table_1, real_page_table, page_size):
+    """The fields of every mode. With pages of one token the two tables are the same, and the
+    first is it."""
+    name = "page_table_1" if page_size == 1 else "real_page_table"
+    needed = page_table_1 if page_size == 1 else real_page_table
+    if needed is None:
         raise ValueError(
-            f"argument 'real_page_table': expected an array, as physical_page_size is "
-            f"{page_size}, but got None"
+            f"argument {name!r}: expected an array, as physical_page_size is {page_size}, but "
+            "got None"
         )
-    tables = {"real_page_table": real_page_table}
+    fields = {
+        "cache_seqlens": cache,
+        "cu_seqlens_k": cu,
+        "nsa_cache_seqlens": nsa_cache,
+        "nsa_cu_seqlens_k": nsa_cu,
+        name: needed,
+    }
     if page_table_1 is not None:
-        tables["page_table_1"] = page_table_1
-    return tables
+        fields["page_table_1"] = page_table_1
+    return fields
 
 
 def _fill(mode, fields, inputs, bs, columns, topk, page_size, next_n=1, rows=None):
@@ -79,13 +81,15 @@ def fused_dsa_decode_metadata(
     Larger arrays will do. Raises ``RuntimeError`` for a wrong dtype, ``ValueError`` or
     ``TypeError`` for what else is wrong, with the argument's name; nothing is written then.
     """
-    fields = {
-        "cache_seqlens": cache_seqlens,
-        "cu_seqlens_k": cu_seqlens_k,
-        "nsa_cache_seqlens": dsa_cache_seqlens,
-        "nsa_cu_seqlens_k": dsa_cu_seqlens_k,
-        **_tables(page_table_1, real_page_table, physical_page_size),
-    }
+    fields = _fields(
+        cache_seqlens,
+        cu_seqlens_k,
+        dsa_cache_seqlens,
+        dsa_cu_seqlens_k,
+        page_table_1,
+        real_page_table,
+        physical_page_size,
+    )
     inputs = (seq_lens, None, req_pool_indices, req_to_token)
     _fill("decode", fields, inputs, bs, max_len, dsa_index_topk, physical_page_size)
 
@@ -116,14 +120,16 @@ def fused_dsa_target_verify_metadata(
     tables have ``bs * next_n`` rows and `dsa_cu_seqlens_k` one more; tables have
     `max_seqlen_k` columns; `paged_mqa_ctx_lens_2d`, if given, is [bs, next_n].
     """
-    fields = {
-        "cache_seqlens": cache_seqlens,
-        "cu_seqlens_k": cu_seqlens_k,
-        "seqlens_expanded": seqlens_expanded,
-        "nsa_cache_seqlens": dsa_cache_seqlens,
-        "nsa_cu_seqlens_k": dsa_cu_seqlens_k,
-        **_tables(page_table_1, real_page_table, physical_page_size),
-    }
+    fields = _fields(
+        cache_seqlens,
+        cu_seqlens_k,
+        dsa_cache_seqlens,
+        dsa_cu_seqlens_k,
+        page_table_1,
+        real_page_table,
+        physical_page_size,
+    )
+    fields["seqlens_expanded"] = seqlens_expanded
     if paged_mqa_ctx_lens_2d is not None:
         fields["paged_mqa_ctx_lens"] = paged_mqa_ctx_lens_2d
     _fill(
@@ -174,14 +180,16 @@ def fused_dsa_draft_extend_metadata(
         raise ValueError(f"argument 'total_len': expected 0 to {most} but got {total_len}")
     # A length that the host knows makes rows like those of target-verify.
     is_uniform = static_extend_len and total_len == bs * max_extend_len
-    fields = {
-        "cache_seqlens": cache_seqlens,
-        "cu_seqlens_k": cu_seqlens_k,
-        "seqlens_expanded": seqlens_expanded,
-        "nsa_cache_seqlens": dsa_cache_seqlens,
-        "nsa_cu_seqlens_k": dsa_cu_seqlens_k,
-        **_tables(page_table_1, real_page_table, physical_page_size),
-    }
+    fields = _fields(
+        cache_seqlens,
+        cu_seqlens_k,
+        dsa_cache_seqlens,
+        dsa_cu_seqlens_k,
+        page_table_1,
+        real_page_table,
+        physical_page_size,
+    )
+    fields["seqlens_expanded"] = seqlens_expanded
     extend = int(max_extend_len) if is_uniform else extend_seq_lens
     _fill(
         "draft_extend",
