@@ -240,3 +240,10 @@ bool ImportedArray::importCapsule(nb::handle object) {
     return false;
   }
 }
+
+nb::tuple nsa::python::describeArray(const nsa_array &array) {
+  nb::list shape;
+  for (int32_t i = 0; i != array.ndim; ++i)
+    shape.append(array.shape[i]);
+  return nb::make_tuple(array.dtype_code, array.dtype_bits, nb::tuple(shape));
+}

@@ -50,6 +50,9 @@ private:
   std::vector<int64_t> shape, strides;
 };
 
+/// What an array is, whoever has it: (dtype code, dtype bits, shape).
+nanobind::tuple describeArray(const nsa_array &array);
+
 /// The exchange API of an array type, or null.
 const dlpack::ExchangeApi *exchangeApiOf(PyTypeObject *type);
 

@@ -38,8 +38,8 @@ static void append(std::vector<int64_t> &key, const nsa_array &array) {
     key.push_back(array.strides[i]);
 }
 
-Caller::Caller(nb::object makeStep, nb::tuple arrays, nb::tuple sizes)
-    : makeStep(std::move(makeStep)) {
+Caller::Caller(nb::object prepare, nb::tuple arrays, nb::tuple sizes)
+    : prepare(std::move(prepare)) {
   for (nb::handle name : arrays)
     arrayNames.push_back(nb::borrow(name));
   for (nb::handle name : sizes)
@@ -77,7 +77,7 @@ void Caller::describe(nb::list arrays) {
 }
 
 Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
-  // Making a step runs Python, which may call this again.
+  // Preparing runs Python, which may call this again.
   std::vector<int64_t> thisKey = key;
   std::vector<ImportedArray> imported;
   imported.reserve(arrayNames.size());
@@ -87,9 +87,11 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
   int32_t type =
       imported.empty() ? NSA_DEVICE_CPU : imported.front().get().device_type;
   bool isCuda = type == NSA_DEVICE_CUDA || type == NSA_DEVICE_CUDA_MANAGED;
-  nb::object &made = steps[isCuda];
-  if (!made.is_valid())
-    made = makeStep(isCuda ? "cuda" : "cpu");
+  nb::list described;
+  for (const ImportedArray &array : imported)
+    described.append(describeArray(array.get()));
+  nb::object prepared = prepare(isCuda ? "cuda" : "cpu", described);
+  nb::object made = prepared[0];
   const PyStep &step = nb::cast<const PyStep &>(made);
 
   std::vector<nsa_array> flat(imported.size());
@@ -115,8 +117,13 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
     }
     arguments.push_back({nameOf(i), &array, 0});
   }
-  Entry entry{
-      std::move(thisKey), step.step.bind(arguments), StreamSource(), {}, 0};
+  nb::dict sizes = prepared[1];
+  for (auto [name, size] : sizes) {
+    const char *text = PyUnicode_AsUTF8(name.ptr());
+    arguments.push_back({text, nullptr, sizeOf(size, text)});
+  }
+  Entry entry{std::move(thisKey), made, step.step.bind(arguments),
+              StreamSource(),     {},   0};
   if (isCuda) {
     nb::object first = arrays[0];
     entry.source = StreamSource(first, imported.front().get().device_id);

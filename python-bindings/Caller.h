@@ -21,22 +21,27 @@ namespace nsa::python {
 /// under these. No array is kept alive.
 class Caller {
 public:
-  /// `makeStep` takes a target, "cuda" or "cpu", and returns a Step. `arrays`
-  /// and `sizes` are names of its arguments.
-  Caller(nanobind::object makeStep, nanobind::tuple arrays,
+  /// `prepare` takes a target, "cuda" or "cpu", and a list of what each array
+  /// is, (dtype code, dtype bits, shape). It returns a Step and a dict of sizes
+  /// that calls leave out. `arrays` and `sizes` are names of the step's
+  /// arguments.
+  Caller(nanobind::object prepare, nanobind::tuple arrays,
          nanobind::tuple sizes);
   Caller(const Caller &) = delete;
   Caller &operator=(const Caller &) = delete;
 
   /// `arrays` is a list, `sizes` a tuple, in the order of the names; a size
-  /// that is None takes that of the dimensions that name it. An array of more
-  /// dimensions than its argument's one is taken as flat if it is contiguous.
+  /// that is None is the prepared one, or that of the dimensions that name it.
+  /// An array of more dimensions than its argument's one is taken as flat if it
+  /// is contiguous.
   void call(nanobind::list arrays, nanobind::tuple sizes,
             nanobind::object stream);
 
 private:
   struct Entry {
     std::vector<int64_t> key;
+    /// Its host kernels must outlive the binding.
+    nanobind::object step;
     runtime::Binding binding;
     StreamSource source;
     /// Where each size is in the binding's list.
@@ -49,8 +54,7 @@ private:
   Entry &bind(nanobind::list arrays, uint64_t hash);
   const char *nameOf(size_t array) const;
 
-  nanobind::object makeStep;
-  nanobind::object steps[2]; // cpu, cuda
+  nanobind::object prepare;
   std::vector<nanobind::object> arrayNames, sizeNames;
   std::unordered_map<uint64_t, Entry> entries;
   std::vector<int64_t> key, values;

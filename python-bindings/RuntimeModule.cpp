@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Caller.h"
+#include "Plan.h"
 #include "Steps.h"
 
 #include <nanobind/nanobind.h>
@@ -143,11 +144,8 @@ nb::list loadBundle(const std::string &directory) {
 nb::tuple arrayInfo(nb::handle object) {
   ImportedArray imported(object, "array", "an array");
   const nsa_array &array = imported.get();
-  nb::list shape;
-  for (int32_t i = 0; i != array.ndim; ++i)
-    shape.append(array.shape[i]);
-  return nb::make_tuple(array.dtype_code, array.dtype_bits, nb::tuple(shape),
-                        array.device_type, array.device_id);
+  return nb::make_tuple(describeArray(array), array.device_type,
+                        array.device_id);
 }
 
 } // namespace
@@ -246,22 +244,26 @@ NB_MODULE(_nsa_runtime, m) {
                      "A step called with arrays in a fixed order, whose checks "
                      "are remembered by what the arrays are.")
       .def(
-          nb::init<nb::object, nb::tuple, nb::tuple>(), "make_step"_a,
-          "arrays"_a, "sizes"_a,
-          "`make_step` takes a target and returns a Step; `arrays` and `sizes` "
-          "are names of arguments.")
+          nb::init<nb::object, nb::tuple, nb::tuple>(), "prepare"_a, "arrays"_a,
+          "sizes"_a,
+          "`prepare` takes a target and what each array is, (dtype code, dtype "
+          "bits, shape), and returns a Step and a dict of sizes that calls "
+          "leave out; `arrays` and `sizes` are names of arguments.")
       .def("__call__", &Caller::call, "arrays"_a, "sizes"_a,
            "stream"_a.none() = nb::none(),
-           "Checks what is new and launches. A size may be None: that of the "
-           "dimensions that name it.");
+           "Checks what is new and launches. A size may be None: the prepared "
+           "one, or that of the dimensions that name it.");
 
+  registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,
         "The steps of a saved bundle, in the order of their names.");
   m.def("device_count", &rt::deviceCount,
         "How many CUDA devices there are. Raises DriverError if the driver or "
         "a device is missing.");
+  m.def("check_target", &rt::checkTarget, "target"_a,
+        "Raises DriverError if NSA_TARGET excludes the target.");
   m.def("array_info", &arrayInfo, "array"_a,
-        "(dtype code, dtype bits, shape, device type, device id), as DLPack "
+        "((dtype code, dtype bits, shape), device type, device id), as DLPack "
         "has them.");
   m.attr("manifest_schema") = nsa_manifest_schema();
 }

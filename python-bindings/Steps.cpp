@@ -11,7 +11,8 @@
 namespace nb = nanobind;
 using namespace nsa::python;
 
-int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
+int64_t nsa::python::integerOf(nb::handle value, const char *argument,
+                               const char *range) {
   nb::object index = nb::steal(PyNumber_Index(value.ptr()));
   if (!index.is_valid()) {
     PyErr_Clear();
@@ -21,16 +22,18 @@ int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
     throw nb::python_error();
   }
   int overflow;
-  long long size = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-  // NSA_SIZE_AS_BOUND is no size that a caller may give.
-  if (overflow || size == NSA_SIZE_AS_BOUND) {
-    PyErr_Format(PyExc_ValueError,
-                 "argument '%s': expected a size from 0 to 2147483647 but got "
-                 "%S",
-                 argument, index.ptr());
+  long long integer = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  // NSA_SIZE_AS_BOUND is no number that a caller may give.
+  if (overflow || integer == NSA_SIZE_AS_BOUND) {
+    PyErr_Format(PyExc_ValueError, "argument '%s': expected %s but got %S",
+                 argument, range, index.ptr());
     throw nb::python_error();
   }
-  return size;
+  return integer;
+}
+
+int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
+  return integerOf(value, argument, "a size from 0 to 2147483647");
 }
 
 PyStep::PyStep(runtime::Step made, nb::object keep)

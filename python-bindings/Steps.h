@@ -20,6 +20,11 @@
 
 namespace nsa::python {
 
+/// An integer of 64 bits; `range` says in a message what was expected. Throws
+/// nanobind::python_error.
+int64_t integerOf(nanobind::handle value, const char *argument,
+                  const char *range);
+
 /// What a size argument is given as. Throws nanobind::python_error.
 int64_t sizeOf(nanobind::handle value, const char *argument);
 

@@ -6,7 +6,8 @@
 # Fetches what the benchmarks compare with into .peers/ (ignored by git): of
 # SGLang's wheel, the few files that its metadata and dequantisation kernels are
 # made of; and its tests of the metadata copies, from the last release whose wheel
-# has them.
+# has them. Its repository has more tests (test/registered/kernels): those that are
+# put into .peers/tests are run as well.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

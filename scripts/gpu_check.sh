@@ -10,7 +10,7 @@
 #
 #   build     the runtime and the Python extension, for PYTHON, into build-gpu/
 #   test      pytest test/python, on the kernels in .bundles/
-#   peer_tests  SGLang's own tests of its copies, with our import, if fetched
+#   peer_tests  SGLang's own tests, those in .peers/tests, with our import
 #   sanitize  compute-sanitizer's memcheck, racecheck and initcheck
 #   bench     the benchmarks, beside the peers in .peers/
 #
@@ -50,6 +50,7 @@ export NSA_BUNDLE_PATH=$NSA_TEST_BUNDLES/ops
 stage_build() {
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DNSA_BUILD_COMPILER=OFF -DNSA_BUILD_TESTS=OFF \
+    -DNSA_PREBUILT_BUNDLES="$PWD/.bundles/shipped" \
     -DNLOHMANN_JSON_INCLUDE_DIR="$PWD/.carry/include" \
     -DPython_EXECUTABLE="$python" &&
     cmake --build "$build"
@@ -59,17 +60,15 @@ stage_test() {
   "$python" -m pytest test/python -q -rs -p no:cacheprovider
 }
 
-# Only the import is replaced.
+# Every test that is there, with no more than its import replaced.
 stage_peer_tests() {
-  local file=.peers/tests/test_fused_metadata_copy.py
-  if [[ ! -f $file ]]; then
-    echo "skipped: no $file; scripts/fetch_peers.sh fetches it"
+  if ! compgen -G '.peers/tests/test_*.py' >/dev/null; then
+    echo "skipped: no tests in .peers/tests; scripts/fetch_peers.sh fetches some"
     return 0
   fi
-  mkdir -p "$build/peer_tests"
-  sed 's/from sglang\.jit_kernel\.fused_metadata_copy import/from nsa.compat.sglang import/' \
-    "$file" >"$build/peer_tests/$(basename "$file")"
-  "$python" -m pytest "$build/peer_tests" -q -rs -p no:cacheprovider
+  rm -rf "$build/peer_tests"
+  "$python" scripts/prepare_peer_tests.py .peers/tests "$build/peer_tests" &&
+    "$python" -m pytest "$build/peer_tests" -q -rs -p no:cacheprovider
 }
 
 stage_sanitize() {

@@ -1,7 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Saves the steps that the GPU tests ask nsa.ops for.
+"""Saves the steps that the GPU tests ask nsa.ops for, and those that SGLang's own tests
+ask nsa.compat for.
 
     make_test_bundles.py DIR
 
@@ -21,12 +22,20 @@ from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 
-from nsa import _cache  # noqa: E402
+from nsa import _cache, prebuild  # noqa: E402
+
+
+def peer_texts() -> set[str]:
+    """The constants of SGLang's tests are not the usual ones."""
+    return {
+        *prebuild.replays(topks=(64,), page_sizes=(1, 64), next_ns=(1, 4)),
+        *prebuild.replays(topks=(4096,), page_sizes=(64,), next_ns=(2, 4)),
+    }
 
 
 def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
-    texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
+    texts |= gpu_texts() | set(copy_texts(gpu_copy_cases())) | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory)
     print(f"{len(texts)} steps in {directory}")

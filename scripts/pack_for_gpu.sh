@@ -8,7 +8,8 @@
 #
 #   .bundles/   each of examples/*.mlir compiled by build/bin/nsa-compile, for
 #               CHIP if that is set; unfused/, the decode replay without fusion;
-#               ops/, the steps that the tests ask nsa.ops for
+#               ops/, the steps that the tests ask nsa.ops for; shipped/, those
+#               that the Python package ships
 #   .carry/     the JSON header that the runtime is built with
 #   .peers/     the peers' kernels (scripts/fetch_peers.sh)
 #   .whl/       wheels, for Python GPU_PYTHON (default 3.12), of what the peers'
@@ -28,6 +29,7 @@ done
 build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/unfused --no-fuse \
   ${CHIP:+--chip="$CHIP"}
 build/venv/bin/python scripts/make_test_bundles.py .bundles/ops
+cp -r build/python/nsa/bundles .bundles/shipped
 
 json=/usr/include/nlohmann
 if [[ ! -f $json/json.hpp ]]; then

@@ -157,6 +157,13 @@ NSA_RUNTIME_API int32_t nsa_manifest_schema(void);
  * NSA_NO_DEVICE, with `*count` devices (may be null). */
 NSA_RUNTIME_API nsa_status nsa_device_count(int32_t *count);
 
+/* Whether the environment variable NSA_TARGET, "cuda" or "cpu", lets steps run
+ * on `target`, one of these: NSA_OK, or NSA_NO_KERNEL if it names the other.
+ * Unset or empty it restricts nothing; anything else is NSA_INVALID_ARGUMENT.
+ * Binding and loading ask this themselves: arrays of the other target are
+ * refused, and never sent elsewhere. */
+NSA_RUNTIME_API nsa_status nsa_check_target(const char *target);
+
 /*===-- Steps
  * --------------------------------------------------------------===*/
 

@@ -11,11 +11,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Binding.h"
-#include "Error.h"
+#include "Guarded.h"
 #include "Step.h"
 #include "nsa-c/runtime.h"
-
-#include <new>
 
 using namespace nsa::runtime;
 
@@ -38,36 +36,6 @@ std::string &lastError() {
   return message;
 }
 
-nsa_status report(nsa_status status, const char *message) {
-  try {
-    lastError() = message;
-  } catch (...) {
-    lastError().clear();
-  }
-  return status;
-}
-
-/// Runs `body` and turns what it throws into a status.
-template <typename Body> nsa_status guarded(Body &&body) {
-  try {
-    body();
-    return NSA_OK;
-  } catch (const StatusError &error) {
-    return report(error.status, error.what());
-  } catch (const std::bad_alloc &) {
-    return report(NSA_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception &error) {
-    return report(NSA_INTERNAL, error.what());
-  } catch (...) {
-    return report(NSA_INTERNAL, "unknown exception");
-  }
-}
-
-void checkGiven(const void *pointer, const char *what) {
-  if (!pointer)
-    fail(NSA_INVALID_ARGUMENT, what, ": expected a pointer but got null");
-}
-
 Binding bind(const nsa_step *step, const nsa_argument *arguments,
              size_t numArguments) {
   checkGiven(step, "step");
@@ -78,6 +46,15 @@ Binding bind(const nsa_step *step, const nsa_argument *arguments,
 }
 
 } // namespace
+
+nsa_status nsa::runtime::report(nsa_status status, const char *message) {
+  try {
+    lastError() = message;
+  } catch (...) {
+    lastError().clear();
+  }
+  return status;
+}
 
 const char *nsa_last_error(void) { return lastError().c_str(); }
 
@@ -122,6 +99,13 @@ nsa_status nsa_device_count(int32_t *count) {
     int devices = Driver::get().deviceCount();
     if (count)
       *count = devices;
+  });
+}
+
+nsa_status nsa_check_target(const char *target) {
+  return guarded([&] {
+    checkGiven(target, "target");
+    requireTarget(target);
   });
 }
 

@@ -54,7 +54,24 @@ void Step::loadHostLibrary(const std::string &path) {
   hostFunctions = std::move(functions);
 }
 
+void nsa::runtime::requireTarget(std::string_view target) {
+  auto check = [](std::string_view value, const char *what) {
+    if (value != "cuda" && value != "cpu")
+      fail(NSA_INVALID_ARGUMENT, what, ": expected 'cuda' or 'cpu' but got '",
+           value, "'");
+  };
+  check(target, "argument 'target'");
+  const char *restriction = std::getenv("NSA_TARGET");
+  if (!restriction || !*restriction)
+    return;
+  check(restriction, "NSA_TARGET");
+  if (target != restriction)
+    fail(NSA_NO_KERNEL, "NSA_TARGET=", restriction, " excludes target '",
+         target, "'");
+}
+
 const std::vector<nsa_host_fn> &Step::hostKernels() const {
+  requireTarget("cpu");
   if (!hasHostKernels() && !hostError.empty())
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "': its host kernels cannot be loaded: ", hostError);
@@ -78,6 +95,7 @@ static bool cubinRunsOn(const std::string &chip, int capability) {
 }
 
 const DeviceModule &Step::deviceKernels(int device) const {
+  requireTarget("cuda");
   if (!cubin.empty() &&
       (image.empty() ||
        cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))

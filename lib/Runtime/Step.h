@@ -15,6 +15,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nsa::runtime {
@@ -40,7 +41,8 @@ public:
   bool hasHostKernels() const {
     return hostFunctions.size() == manifest.kernels.size();
   }
-  /// In the order of the manifest's kernels. Throws NSA_NO_KERNEL.
+  /// In the order of the manifest's kernels. Both throw NSA_NO_KERNEL if there
+  /// are none, or if they are none to use here.
   const std::vector<nsa_host_fn> &hostKernels() const;
   const DeviceModule &deviceKernels(int device) const;
 
@@ -50,6 +52,10 @@ private:
   /// Why there are none.
   std::string hostError;
 };
+
+/// Throws NSA_NO_KERNEL if the environment's NSA_TARGET names a target other
+/// than `target`, which is "cuda" or "cpu".
+void requireTarget(std::string_view target);
 
 /// The steps of a directory, by name.
 std::vector<std::shared_ptr<const Step>>

@@ -21,12 +21,13 @@ was expected and what came, and nothing is launched or written. ``DriverError`` 
 arrays' device; ``CompileError`` carries the compiler's diagnostics.
 
 ``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them;
-``nsa.compat.sglang`` has them under SGLang's names. What was compiled is kept on disk
+``nsa.plan`` decides sizes on the host; ``nsa.compat.sglang`` has the operations under
+SGLang's names. What was compiled is kept on disk
 (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, and ``nsa.config()`` says
 what is in use and why.
 """
 
-from . import layouts, ops, steps
+from . import layouts, ops, plan, steps
 from ._compile import CompileError, compile, has_compiler
 from ._config import config, warmup
 from ._module import Binding, DriverError, Module, Step, device_count, load
@@ -46,6 +47,7 @@ __all__ = [
     "layouts",
     "load",
     "ops",
+    "plan",
     "steps",
     "warmup",
 ]

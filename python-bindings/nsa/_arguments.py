@@ -9,22 +9,32 @@ _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 _CUDA = (2, 13)
 
 
+def dtype_name(code, bits):
+    """The name of an array's type, as in ``int32``."""
+    return f"{_CODES.get(code, code)}{bits}"
+
+
 def describe(argument, array):
     """(dtype name, shape, target) of an array."""
     try:
-        code, bits, shape, device, _ = _nsa_runtime.array_info(array)
+        (code, bits, shape), device, _ = _nsa_runtime.array_info(array)
     except (TypeError, ValueError) as error:
         text = str(error).replace("argument 'array'", f"argument {argument!r}", 1)
         raise type(error)(text) from None
-    dtype = f"{_CODES.get(code, code)}{bits}"
-    return dtype, shape, "cuda" if device in _CUDA else "cpu"
+    return dtype_name(code, bits), shape, "cuda" if device in _CUDA else "cpu"
+
+
+def check_rank(argument, shape, rank):
+    """Raises ``ValueError`` for an array that has not `rank` dimensions."""
+    if len(shape) != rank:
+        raise ValueError(
+            f"argument {argument!r}: expected {rank} dimension{'s' * (rank != 1)} but got "
+            f"{len(shape)}"
+        )
 
 
 def length(argument, array):
     """(dtype name, number of elements, target) of a 1-D array."""
     dtype, shape, target = describe(argument, array)
-    if len(shape) != 1:
-        raise ValueError(
-            f"argument {argument!r}: expected 1 dimension but got {len(shape)}"
-        )
+    check_rank(argument, shape, 1)
     return dtype, shape[0], target

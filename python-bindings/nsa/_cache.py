@@ -11,9 +11,11 @@ appears there whole or not at all; a directory that cannot be written is left al
 
 Where there is no compiler, a step comes from a bundle that was saved under the key of
 its text and options in one of the directories of ``NSA_BUNDLE_PATH`` (separated as in
-``PATH``).
+``PATH``), or from those that the package ships (``nsa.prebuild``). The latter also serve
+where the compiler is the very one that made them.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -28,6 +30,10 @@ from ._compile import DEFAULT_CHIP, CompileError, compile, has_compiler, host_mo
 from ._module import load
 
 logger = logging.getLogger("nsa")
+
+#: The bundles that are shipped, and beside them what compiler made them.
+SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundles")
+STAMP = "compiler.json"
 
 _lock = threading.Lock()
 _steps = {}
@@ -52,14 +58,10 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False):
     """The step `name` of `text`, compiled for `target` on the first call.
 
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
-    ``DriverError`` if ``NSA_TARGET`` names another target.
+    ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
     """
-    restriction = os.environ.get("NSA_TARGET")
-    if restriction and restriction != target:
-        raise _nsa_runtime.DriverError(
-            f"step {name!r}: its arrays need target {target!r}, which "
-            f"NSA_TARGET={restriction} excludes"
-        )
+    # Before anything is compiled in vain; binding asks again.
+    _nsa_runtime.check_target(target)
     key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
     step = _steps.get(key)
     if step is None:
@@ -145,35 +147,68 @@ def _keep(module, path):
     return False
 
 
+def bundle_directories():
+    """Where bundles are looked for, in order."""
+    named = os.environ.get("NSA_BUNDLE_PATH", "").split(os.pathsep)
+    return [directory for directory in (*named, SHIPPED) if directory]
+
+
+@functools.cache
+def _ships_own_bundles():
+    """Whether the compiler that is here made the bundles that are shipped."""
+    try:
+        with open(os.path.join(SHIPPED, STAMP)) as stream:
+            return json.load(stream) == compiler_fingerprint()
+    except (OSError, ValueError):
+        return False
+
+
+def _prebuilt(name, key, directories):
+    """The step of a bundle that was made ahead, or None."""
+    for directory in directories:
+        path = os.path.join(directory, key)
+        if os.path.isdir(path):
+            return load(path)[name]
+    return None
+
+
 def _make(name, text, target, chip, fuse, guards):
+    key = bundle_key(text, chip, fuse, guards)
     if has_compiler():
-        directory = cache_directory()
-        if directory is None:
-            return compile(text, target, chip, fuse, guards)[name]
-        path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
-        step = _find(path, name)
-        if step is None:
-            if target == "cpu":
-                # The library that is kept serves this process, too.
-                step = _keep(host_module(text, fuse, guards), path) and _find(path, name)
-            else:
-                module = compile(text, target, chip, fuse, guards)
-                _keep(module, path)
-                step = module[name]
-        return step or compile(text, target, chip, fuse, guards)[name]
+        if target == "cuda" and _ships_own_bundles():
+            if step := _prebuilt(name, key, [SHIPPED]):
+                return step
+        return _compile_or_find(name, text, target, chip, fuse, guards)
     if target != "cuda":
         raise CompileError(
             f"step {name!r} needs the compiler for CPU arrays, and this installation of "
             "nsa has none"
         )
-    key = bundle_key(text, chip, fuse, guards)
-    searched = [d for d in os.environ.get("NSA_BUNDLE_PATH", "").split(os.pathsep) if d]
-    for directory in searched:
-        path = os.path.join(directory, key)
-        if os.path.isdir(path):
-            return load(path)[name]
-    where = ", ".join(searched) if searched else "NSA_BUNDLE_PATH, which is not set"
-    raise CompileError(
-        f"step {name!r} is missing: this installation of nsa has no compiler, and there is "
-        f"no bundle {key} in {where}"
-    )
+    directories = bundle_directories()
+    step = _prebuilt(name, key, directories)
+    if step is None:
+        raise CompileError(
+            f"step {name!r} is missing: this installation of nsa has no compiler, and there "
+            f"is no bundle {key} in {', '.join(directories)}. Where there is a compiler, "
+            f"'python -m nsa.prebuild DIR' makes those of other constants, and "
+            f"nsa.compile(text).save('DIR/{key}') that of any text; NSA_BUNDLE_PATH=DIR "
+            "then finds it. Its text:\n" + text
+        )
+    return step
+
+
+def _compile_or_find(name, text, target, chip, fuse, guards):
+    directory = cache_directory()
+    if directory is None:
+        return compile(text, target, chip, fuse, guards)[name]
+    path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
+    step = _find(path, name)
+    if step is None:
+        if target == "cpu":
+            # The library that is kept serves this process, too.
+            step = _keep(host_module(text, fuse, guards), path) and _find(path, name)
+        else:
+            module = compile(text, target, chip, fuse, guards)
+            _keep(module, path)
+            step = module[name]
+    return step or compile(text, target, chip, fuse, guards)[name]

@@ -17,19 +17,12 @@ from ._nsa_runtime import DriverError
 _TARGETS = ("cuda", "cpu")
 
 
-def _restriction():
-    """What ``NSA_TARGET`` says, or None."""
-    value = os.environ.get("NSA_TARGET") or None
-    if value is not None and value not in _TARGETS:
-        raise ValueError(f"NSA_TARGET: expected 'cuda' or 'cpu' but got {value!r}")
-    return value
-
-
 def _state(target):
     """(whether `target` can be used, why)."""
-    restriction = _restriction()
-    if restriction not in (None, target):
-        return False, f"NSA_TARGET={restriction} excludes it"
+    try:
+        _nsa_runtime.check_target(target)
+    except DriverError as error:
+        return False, str(error)
     if target == "cpu":
         if has_compiler():
             return True, "host kernels are compiled when they are needed"
@@ -38,7 +31,7 @@ def _state(target):
         count = _nsa_runtime.device_count()
     except DriverError as error:
         return False, str(error)
-    source = "compiled when it is needed" if has_compiler() else "from NSA_BUNDLE_PATH"
+    source = "compiled when it is needed" if has_compiler() else "from bundles made ahead"
     return count > 0, f"{count} device(s); PTX is {source}"
 
 
@@ -48,20 +41,20 @@ def config():
     ``target``: the first of ``"cuda"`` and ``"cpu"`` that can be used here, or None;
     ``targets``: for each of them (usable, why); ``restriction``: ``NSA_TARGET`` or None;
     ``compiler``: versions of nsa and LLVM, or None; ``cache``: the directory of compiled
-    bundles, or None; ``bundle_path``: where bundles are looked for without a compiler.
+    bundles, or None; ``bundle_path``: where bundles are looked for without a compiler, the
+    last of them the package's own.
 
     Raises ``ValueError`` if ``NSA_TARGET`` is neither of them.
     """
     targets = {target: _state(target) for target in _TARGETS}
     usable = [target for target in _TARGETS if targets[target][0]]
-    path = os.environ.get("NSA_BUNDLE_PATH", "")
     return {
         "target": usable[0] if usable else None,
         "targets": targets,
-        "restriction": _restriction(),
+        "restriction": os.environ.get("NSA_TARGET") or None,
         "compiler": dict(_compile._nsa_compiler.versions) if has_compiler() else None,
         "cache": _cache.cache_directory(),
-        "bundle_path": [d for d in path.split(os.pathsep) if d],
+        "bundle_path": _cache.bundle_directories(),
     }
 
 

@@ -170,11 +170,19 @@ def test_restricted_target(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert nsa.config()["targets"]["cpu"][0]
     monkeypatch.setenv("NSA_TARGET", "cuda")
     usable, why = nsa.config()["targets"]["cpu"]
-    assert not usable and why == "NSA_TARGET=cuda excludes it"
+    assert not usable and why == "NSA_TARGET=cuda excludes target 'cpu'"
     dst = np.zeros(4, np.int32)
     with pytest.raises(nsa.DriverError, match="NSA_TARGET=cuda excludes"):
         _cache.get_step(NAME, TEXT, "cpu")
     assert not dst.any()
+    # Nor does a step that was made in another way run there.
+    step = nsa.compile(TEXT, "cpu")[NAME]
+    with pytest.raises(nsa.DriverError, match="NSA_TARGET=cuda excludes"):
+        run(step)
+    monkeypatch.setenv("NSA_TARGET", "cpu")
+    run(step)
     monkeypatch.setenv("NSA_TARGET", "gpu")
+    with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda' or 'cpu'"):
+        run(step)
     with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda' or 'cpu'"):
         nsa.config()

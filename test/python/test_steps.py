@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa import ops, steps
+from nsa import _cache, _replay, ops, steps
 
 FLAGSHIP = """\
 nsa.step @decode_replay(
@@ -108,38 +108,44 @@ def test_replay_errors(change, error, message):
         ops.replay_metadata(**{**arguments, **change})
 
 
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 def test_replay_asks_for_its_text(monkeypatch):
-    """The right text, target and arguments reach the step; it is made once."""
-    asked, called = [], []
-
-    class Step:
-        def __call__(self, **arguments):
-            called.append(arguments)
+    """Each combination of dtypes has its text; with the same arrays none is asked for."""
+    asked = []
 
     def get_step(name, text, target):
         asked.append((name, text, target))
-        return Step()
+        return _cache.get_step(name, text, target)
 
-    monkeypatch.setattr(ops, "get_step", get_step)
-    monkeypatch.setattr(ops, "_replays", {})
+    monkeypatch.setattr(_replay, "get_step", get_step)
     out = [np.zeros(3, np.int32) for _ in range(2)]
-    lens = np.zeros(3, np.int32)
-    for _ in range(2):
-        ops.replay_metadata(
-            [{"cache_seqlens": out[0]}, {"seqlens_expanded": out[1]}], seq_lens=lens
-        )
-    text = steps.decode_replay([["cache_seqlens"], ["seqlens_expanded"]], "int32")
-    assert asked == [("decode_replay", text, "cpu")]
-    assert len(called) == 2
-    assert called[0]["bs"] == 3 and called[0]["seq_lens"] is lens
-    assert called[0]["b1_seqlens_expanded"] is out[1]
-    assert set(called[0]) == {
-        "bs",
-        "seq_lens",
-        "stream",
-        "b0_cache_seqlens",
-        "b1_seqlens_expanded",
-    }
+    dsts = [{"cache_seqlens": out[0]}, {"seqlens_expanded": out[1]}]
+    for dtype in ("int32", "int64"):
+        lens = np.arange(3, dtype=dtype)
+        for _ in range(3):
+            ops.replay_metadata(dsts, seq_lens=lens, live_only=True)
+        assert out[0].tolist() == out[1].tolist() == [0, 1, 2]
+        text = steps.decode_replay([["cache_seqlens"], ["seqlens_expanded"]], dtype)
+        assert asked.pop() == ("decode_replay", text, "cpu") and not asked
+
+
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+def test_replay_of_fewer_requests():
+    """`bs` may be less than there is room for; nothing past it is read or written."""
+    lens = np.array([3, 9, 5], np.int64)
+    out = {"cache_seqlens": np.full(3, -7, np.int32), "cu_seqlens_k": np.full(4, -7, np.int32)}
+    ops.replay_metadata([out], seq_lens=lens, bs=2)
+    assert out["cache_seqlens"].tolist() == [3, 9, -7]
+    assert out["cu_seqlens_k"].tolist() == [0, 3, 12, -7]
+    with pytest.raises(ValueError, match="'seq_lens': expected shape.* at least 4"):
+        ops.replay_metadata([out], seq_lens=lens, bs=4)
+    # A step that has no use for the lengths knows bs all the same.
+    table = np.arange(12, dtype=np.int32).reshape(3, 4)
+    pages = {"page_table_1": np.full((3, 4), -7, np.int32)}
+    ops.replay_metadata(
+        [pages], seq_lens=lens[:2], req_pool_indices=lens * 0, req_to_token=table, max_len=4
+    )
+    assert pages["page_table_1"][:, 0].tolist() == [0, 0, -7]
 
 
 @pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")

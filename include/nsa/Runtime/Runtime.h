@@ -169,6 +169,9 @@ inline int32_t deviceCount() {
   return count;
 }
 
+/// Throws if NSA_TARGET keeps steps from running on `target`, "cuda" or "cpu".
+inline void checkTarget(const char *target) { check(nsa_check_target(target)); }
+
 } // namespace nsa::runtime
 
 #endif // NSA_RUNTIME_RUNTIME_H

@@ -8,46 +8,51 @@ older releases and with ``dsa_`` in later ones are accepted either way. A wrong 
 ``RuntimeError`` that says "must have dtype int32", as there.
 """
 
-import re
-
 from ..ops import copy_metadata
 from ._dequant import (
     dequantize_k_cache_paged,
     dequantize_k_cache_paged_dsa,
     dequantize_k_cache_paged_dsv4,
 )
+from ._names import FIELDS, current_name, translate
+from ._replay import (
+    fill_draft_extend_metadata_cuda,
+    fused_dsa_decode_metadata,
+    fused_dsa_draft_extend_metadata,
+    fused_dsa_target_verify_metadata,
+)
+
+#: Also the names that later releases gave up.
+fill_draft_extend_metadata_cuda_adaptive = fill_draft_extend_metadata_cuda
+fused_nsa_decode_metadata = fused_dsa_decode_metadata
+fused_nsa_draft_extend_metadata = fused_dsa_draft_extend_metadata
+fused_nsa_target_verify_metadata = fused_dsa_target_verify_metadata
 
 __all__ = [
     "dequantize_k_cache_paged",
     "dequantize_k_cache_paged_dsa",
     "dequantize_k_cache_paged_dsv4",
+    "fill_draft_extend_metadata_cuda",
+    "fill_draft_extend_metadata_cuda_adaptive",
+    "fused_dsa_decode_metadata",
+    "fused_dsa_draft_extend_metadata",
+    "fused_dsa_target_verify_metadata",
     "fused_metadata_copy_cuda",
     "fused_metadata_copy_multi_cuda",
+    "fused_nsa_decode_metadata",
+    "fused_nsa_draft_extend_metadata",
+    "fused_nsa_target_verify_metadata",
 ]
 
 #: SGLang's numbers of forward modes.
 _MODES = ("decode", "target_verify", "draft_extend")
-# SGLang's name of a field -> ours, in the order of its arguments.
-_FIELDS = {
-    "cache_seqlens": "cache_seqlens",
-    "cu_seqlens_k": "cu_seqlens_k",
-    "page_table_1": "page_table_1",
-    "dsa_cache_seqlens": "nsa_cache_seqlens",
-    "seqlens_expanded": "seqlens_expanded",
-    "dsa_cu_seqlens_k": "nsa_cu_seqlens_k",
-    "real_page_table": "real_page_table",
-    "flashmla_num_splits": "flashmla_num_splits",
-    "flashmla_metadata": "flashmla_metadata",
-}
-_THEIRS = {ours: theirs for theirs, ours in _FIELDS.items()}
-_PORT = re.compile(r"\b(?:src|b(?P<number>\d+))_(?P<field>%s)\b" % "|".join(_THEIRS))
 
 
 def _names(suffixes, with_expanded):
     """The array arguments in SGLang's order."""
     names = []
     for suffix in suffixes:
-        for field in _FIELDS:
+        for field in FIELDS:
             if field == "seqlens_expanded" and not with_expanded:
                 continue
             if field == "page_table_1" and suffix == "_src":
@@ -82,8 +87,7 @@ def _arguments(function, names, args, kwargs):
             f"{function}() takes {len(names)} arguments but {len(args)} were given"
         )
     for name, value in kwargs.items():
-        if name not in names and name.startswith("nsa_"):
-            name = "dsa_" + name[4:]
+        name = current_name(name, names)
         if name not in names:
             raise TypeError(f"{function}() got an unexpected argument {name!r}")
         if name in values:
@@ -93,22 +97,6 @@ def _arguments(function, names, args, kwargs):
     if missing:
         raise TypeError(f"{function}() is missing the arguments {', '.join(missing)}")
     return [values[name] for name in names]
-
-
-def _translate(error, single):
-    """The error in SGLang's names, and of SGLang's type where its callers look for it."""
-
-    def rename(match):
-        field, number = _THEIRS[match["field"]], match["number"]
-        if number is not None:
-            return f"{field}_dst{'' if single else number}"
-        return "page_indices_src" if field == "page_table_1" else f"{field}_src"
-
-    text = _PORT.sub(rename, str(error))
-    wrong = re.match(r"argument '(\w+)': expected dtype int32 but got (\w+)", text)
-    if wrong:
-        return RuntimeError(f"Tensor {wrong[1]} must have dtype int32, but got {wrong[2]}")
-    return type(error)(text)
 
 
 def _packed(table, columns):
@@ -122,7 +110,7 @@ def _packed(table, columns):
 
 def _copy(sources, sets, mode, bs, columns, expanded, single):
     # Optional fields are there where both sides are.
-    names = list(_FIELDS.values())
+    names = list(FIELDS.values())
     src = {n: a for n, a in zip(names, sources) if a is not None}
     if mode == "decode":
         src.pop("seqlens_expanded", None)
@@ -148,7 +136,13 @@ def _copy(sources, sets, mode, bs, columns, expanded, single):
                 seqlens_expanded_size=expanded,
             )
     except (TypeError, ValueError) as error:
-        raise _translate(error, single) from None
+
+        def name(field, number):
+            if number is not None:
+                return f"{field}_dst{'' if single else number}"
+            return "page_indices_src" if field == "page_table_1" else f"{field}_src"
+
+        raise translate(error, name) from None
 
 
 def fused_metadata_copy_cuda(*args, **kwargs):

@@ -6,6 +6,7 @@
 |*                                                                            *|
 \*===----------------------------------------------------------------------===*/
 
+#include "nsa-c/plan.h"
 #include "nsa-c/runtime.h"
 
 #include <stdio.h>
@@ -56,6 +57,7 @@ int main(void) {
   nsa_host_kernel kernels[1];
   nsa_step *step = NULL;
   nsa_binding *binding = NULL;
+  nsa_workspace workspace;
   nsa_argument_info info;
   int64_t x[8] = {1, -1, 2, -1, 3, -1, 4, -1};
   int32_t y[5] = {9, 9, 9, 9, 9};
@@ -136,6 +138,12 @@ int main(void) {
   nsa_step_destroy(step);
   nsa_step_destroy(NULL);
   nsa_bundle_destroy(NULL);
+
+  EXPECT(nsa_plan_workspace(2, 1024, 4, 100, &workspace) == NSA_OK);
+  EXPECT(workspace.c_max == 256 && workspace.window_begin == 512 &&
+         workspace.rows == 612);
+  EXPECT(nsa_plan_workspace(2, 1024, 0, 100, &workspace) ==
+         NSA_INVALID_ARGUMENT);
 
   EXPECT(strcmp(nsa_status_name(NSA_NO_DRIVER), "NSA_NO_DRIVER") == 0);
   EXPECT(strcmp(nsa_status_name((nsa_status)99), "unknown status") == 0);

@@ -1,0 +1,166 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles the usual steps ahead, for installations without the compiler.
+
+    python -m nsa.prebuild DIR [--topk N ...] [--page-size N ...] [--next-n N ...]
+
+Each step serves every batch size and every length, so the list is short: it grows with
+constants, dtypes and optional arrays alone. What the package ships, in its folder
+``bundles``, is what this makes with no options; with other constants, put DIR into
+``NSA_BUNDLE_PATH``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from . import _cache, steps
+from ._metadata import FIELDS
+
+__all__ = [
+    "CACHES",
+    "ID_DTYPES",
+    "LENGTH_DTYPES",
+    "NEXT_NS",
+    "PAGE_SIZES",
+    "TOPKS",
+    "build",
+    "texts",
+]
+
+# ----------------------------------------------------------------------------
+# What is usual
+# ----------------------------------------------------------------------------
+
+#: Tokens that the indexer of DeepSeek V3.2 selects.
+TOPKS = (2048,)
+#: Tokens in a page of real_page_table; 1: there is none.
+PAGE_SIZES = (64, 1)
+#: Rows of a request in target_verify, and in draft_extend where all have as many.
+NEXT_NS = (1, 2, 3, 4)
+#: Dtypes of seq_lens. req_pool_indices is int64 and extend_seq_lens int32.
+LENGTH_DTYPES = ("int64", "int32")
+#: Layouts of quantised caches with the tokens in a page: a V3.2 cache is read row by row;
+#: the pages of a V4 cache have 256 tokens, or 64 and 2 compressed ones, its windows' 128.
+CACHES = (
+    ("v32", 1),
+    *product(("v4", "v41"), (2, 64, 128, 256)),
+)
+ID_DTYPES = ("int32", "int64")
+
+_VECTORS = {"cache_seqlens", "cu_seqlens_k", "nsa_cache_seqlens", "nsa_cu_seqlens_k"}
+_FLASHMLA = {"flashmla_num_splits", "flashmla_metadata"}
+
+
+def _tables(page_size):
+    """The page tables that a backend may have; that of single tokens is its only one, or it
+    may do without."""
+    if page_size == 1:
+        return [{"page_table_1"}]
+    return [{"real_page_table"}, {"real_page_table", "page_table_1"}]
+
+
+def replays(
+    topks: Sequence[int], page_sizes: Sequence[int], next_ns: Sequence[int]
+) -> Iterator[str]:
+    """A metadata set computed for one backend, as ``nsa.compat.sglang`` does."""
+
+    def replay(mode, fields, next_n=1, extend=None):
+        return steps.replay(
+            mode, [fields], lens, "int64", topk, page_size, next_n, extend, live_only=True
+        )
+
+    for topk, page_size, lens in product(topks, page_sizes, LENGTH_DTYPES):
+        for tables in _tables(page_size):
+            yield replay("decode", _VECTORS | tables)
+            rows = _VECTORS | tables | {"seqlens_expanded"}
+            for next_n in next_ns:
+                yield replay("target_verify", rows, next_n)
+                yield replay("target_verify", rows | {"paged_mqa_ctx_lens"}, next_n)
+            for extend in ("int32", *next_ns):
+                yield replay("draft_extend", rows, extend=extend)
+
+
+def copies() -> Iterator[str]:
+    """Precomputed metadata to one backend, and of decode to three."""
+    optional = (set(), {"real_page_table"}, _FLASHMLA, {"real_page_table"} | _FLASHMLA)
+    for mode, more in product(steps.MODES, optional):
+        fields = _VECTORS | {"page_table_1"} | more
+        if mode != "decode":
+            fields |= {"seqlens_expanded"}
+        # SGLang's order of arguments is the order of the fields.
+        ordered = [field for field in FIELDS if field in fields]
+        yield steps.copy_metadata(mode, ordered, [ordered])
+        if mode == "decode":
+            yield steps.copy_metadata(mode, ordered, [ordered] * 3)
+
+
+def expansions(topks: Sequence[int]) -> Iterator[str]:
+    """Lengths of rows alone, with their number."""
+    for topk, lens in product(topks, LENGTH_DTYPES):
+        yield steps.expand_seqlens("int32", lens, topk, total=True)
+
+
+def dequantisations() -> Iterator[str]:
+    """Rows of a cache."""
+    for (layout, page_size), dtype in product(CACHES, ID_DTYPES):
+        yield steps.dequant_paged([(layout, page_size, dtype)])
+
+
+def texts(
+    topks: Sequence[int] = TOPKS,
+    page_sizes: Sequence[int] = PAGE_SIZES,
+    next_ns: Sequence[int] = NEXT_NS,
+) -> list[str]:
+    """The texts of the usual steps, each once, for these constants."""
+    every = [
+        *replays(topks, page_sizes, next_ns),
+        *copies(),
+        *expansions(topks),
+        *dequantisations(),
+    ]
+    return list(dict.fromkeys(every))
+
+
+# ----------------------------------------------------------------------------
+# Building
+# ----------------------------------------------------------------------------
+
+
+def build(directory: str, wanted: Sequence[str]) -> None:
+    """Makes the bundles of the texts `wanted` in `directory`, and notes there which compiler
+    it was. Needs one: raises ``CompileError`` without."""
+    for text in wanted:
+        _cache.save_bundle(text, directory)
+    with open(os.path.join(directory, _cache.STAMP), "w", encoding="utf-8") as stream:
+        json.dump(_cache.compiler_fingerprint(), stream)
+
+
+def main() -> None:
+    summary, _, rest = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m nsa.prebuild", description=summary)
+    parser.add_argument("directory", metavar="DIR", help="where the bundles go")
+    for name, default, what in (
+        ("topk", TOPKS, "tokens that the indexer selects"),
+        ("page-size", PAGE_SIZES, "tokens in a page"),
+        ("next-n", NEXT_NS, "rows of a request"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, nargs="+", default=default, metavar="N",
+            help=f"{what} (default: {' '.join(map(str, default))})",
+        )
+    options = parser.parse_args()
+    logging.getLogger("nsa").setLevel(logging.WARNING)
+    wanted = texts(options.topk, options.page_size, options.next_n)
+    build(options.directory, wanted)
+    print(f"{len(wanted)} steps in {options.directory}")
+
+
+if __name__ == "__main__":
+    main()
