@@ -332,6 +332,7 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
     - (C5) A constant without padding has no bound.
     - (C6) `extend` depends neither on an `nsa.cu_seqlens` nor on another
       expansion.
+    - (C7) A bound is an `index` port, whose range the launcher checks.
   }];
   let arguments = (ins Optional<NSA_Index1D>:$extend,
                        OptionalAttr<I64Attr>:$static_extend,

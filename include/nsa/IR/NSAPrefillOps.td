@@ -112,7 +112,7 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector> {
   }];
 }
 
-def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_Element]> {
+def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_VectorElement]> {
   let summary = "Elements of an array at given indices";
   let description = [{
     `result[i] = int32(table[indices[i]])`, and 0 where `indices[i]` is negative
