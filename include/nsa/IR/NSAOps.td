@@ -343,6 +343,10 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
   let extraClassDeclaration = [{
     /// Whether all requests take the same number of rows.
     bool isUniform() { return !getExtend(); }
+    /// Whether rows are requests.
+    bool isIdentity() {
+      return isUniform() && *getStaticExtend() == 1 && !getBound();
+    }
     /// The number of rows of `requests` requests: a size that the host knows.
     ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b, ::mlir::Location loc,
                                     ::mlir::OpFoldResult requests);
@@ -391,6 +395,8 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
     $kind $source `over` $expansion attr-dict `:` type($source) `->`
     type($result)
   }];
+  let hasFolder = 1;
+  let hasCanonicalizeMethod = 1;
 }
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
@@ -417,6 +423,7 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
   let assemblyFormat = [{
     $source `over` $expansion attr-dict `:` type($source) `->` type($result)
   }];
+  let hasFolder = 1;
 }
 
 def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
