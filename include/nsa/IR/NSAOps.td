@@ -610,9 +610,11 @@ def NSA_LaunchOp : NSA_Op<"launch", [
     Example:
 
     ```mlir
-    nsa.launch @decode_replay {
-      nsa.segment scan(%bs) { ... }
-      nsa.segment tile(%bs, %max_len) { ... }
+    nsa.launch @lengths {
+      nsa.segment tile(%bs) {
+        %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
+        nsa.copy %clip to %b0_cache_seqlens : tensor<?xi32> to memref<?xi32>
+      }
     }
     ```
 
@@ -658,6 +660,17 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     - A `tile` segment has one or two dimensions, the innermost of which is cut
       into tiles; short rows of a known size share a tile. Every tile is a block
       of threads, and tiles do not communicate.
+
+    Example:
+
+    ```mlir
+    nsa.launch @sums {
+      nsa.segment scan(%bs) {
+        %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
+        nsa.copy %cu to %b0_cu_seqlens_k : tensor<?xi32> to memref<?xi32>
+      }
+    }
+    ```
 
     Constraints:
 
