@@ -16,6 +16,7 @@ from values_guarded import EXPANDED, VALUES
 import nsa
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 #: Operations that make no array of their own.
 OTHERS = {"copy", "copy_metadata", "expansion", "launch", "segment", "step"}
 
@@ -34,8 +35,22 @@ def test_values_stay_inside():
 
 
 def test_all_values_are_tried():
-    page = (HERE.parents[1] / "docs/Dialect.md").read_text()
+    page = (ROOT / "docs/Dialect.md").read_text()
     operations = set(re.findall(r"^### `nsa\.(\w+)`", page, re.MULTILINE)) - OTHERS
     assert len(operations) > 15
     texts = " ".join(lines for _, lines in [*VALUES.values(), *EXPANDED.values()])
     assert operations <= set(re.findall(r"nsa\.(\w+)", texts))
+
+
+def test_page_names_what_there_is():
+    """The files and functions of docs/Safety.md."""
+    names = set(re.findall(r"`([^`\n]+)`", (ROOT / "docs/Safety.md").read_text()))
+    paths = {name for name in names if re.fullmatch(r"[\w-]+(/[\w-]+)+(\.\w+)?", name)}
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    sources = "".join(
+        path.read_text() for path in (ROOT / "lib").rglob("*") if path.suffix in (".cpp", ".h")
+    )
+    functions = {name for name in names if re.fullmatch(r"(\w+::)?[a-z]+[A-Z]\w+", name)}
+    assert len(paths) > 8 and len(functions) > 15
+    missing |= {name for name in functions if not re.search(rf"\b{name}\b", sources)}
+    assert not missing
