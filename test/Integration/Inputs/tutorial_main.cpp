@@ -21,18 +21,19 @@ static verify_args makeArguments() {
   args.seq_lens = vector(64);
   args.req_pool_indices = vector(64);
   args.req_to_token = table(100, 4096);
-  args.b0_cache_seqlens = vector(64);
-  args.b0_cu_seqlens_k = vector(65);
-  args.b0_nsa_cache_seqlens = vector(256);
-  args.b0_nsa_cu_seqlens_k = vector(257);
-  args.b0_page_table_1 = table(256, 1024);
-  args.b0_real_page_table = table(256, 16);
-  args.b1_cache_seqlens = vector(64);
-  args.b1_cu_seqlens_k = vector(65);
-  args.b1_nsa_cache_seqlens = vector(256);
-  args.b1_nsa_cu_seqlens_k = vector(257);
-  args.b1_page_table_1 = table(256, 1024);
-  args.b1_real_page_table = table(256, 16);
+  auto fill = [&](nsa_array &lens, nsa_array &sums, nsa_array &rows,
+                  nsa_array &row_sums, nsa_array &tokens, nsa_array &pages) {
+    lens = vector(64);
+    sums = vector(65);
+    rows = vector(256);
+    row_sums = vector(257);
+    tokens = table(256, 1024);
+    pages = table(256, 16);
+  };
+  fill(args.b0_cache_seqlens, args.b0_cu_seqlens_k, args.b0_nsa_cache_seqlens,
+       args.b0_nsa_cu_seqlens_k, args.b0_page_table_1, args.b0_real_page_table);
+  fill(args.b1_cache_seqlens, args.b1_cu_seqlens_k, args.b1_nsa_cache_seqlens,
+       args.b1_nsa_cu_seqlens_k, args.b1_page_table_1, args.b1_real_page_table);
   return args;
 }
 
