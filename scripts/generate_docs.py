@@ -2,14 +2,16 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/Dialect.md and docs/Passes.md from TableGen.
+"""Writes docs/Dialect.md and docs/Passes.md, and what docs/Tutorial.md shows.
 
     generate_docs.py [--check] [--nsa-opt PATH] [--mlir-tblgen PATH]
 
 What mlir-tblgen says becomes plain Markdown, and each pass of ours gets an
 example: docs/examples/FLAG.mlir, and what nsa-opt makes of it. The first line
-of an example is a comment with nsa-opt's arguments. With --check nothing is
-written; the exit status is 1 when a committed page is not what would be.
+of an example is a comment with nsa-opt's arguments. The tutorial is written by
+hand, but for the files that it shows and for what its commands print. With
+--check nothing is written; the exit status is 1 when a committed page is not
+what would be.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from __future__ import annotations
 import argparse
 import difflib
 import html
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,6 +173,44 @@ def passes_page(tools: Tools) -> str:
     )
 
 
+# A file that is shown: a link to it by its own name, a colon, and a block.
+FILE = r"^\[(?P<file>[\w./]+)\]\((?P=file)\):\n\n```\w+\n(?P<content>.*?)^```$"
+# Commands, and what they print, a block that follows at once.
+COMMANDS = (
+    r"^```sh\n(?P<commands>.*?)^```$"
+    r"(\n\n```(?P<language>(?!sh\n|pycon\n)\w+)\n(?P<output>.*?)^```$)?"
+)
+
+
+def refresh(tools: Tools, page: str) -> str:
+    """`page` with the files that it shows and the outputs of its commands as they
+    are now. Commands run in a copy of docs/tutorial."""
+    path = f"{Path(tools.nsa_opt).parent}{os.pathsep}{os.environ['PATH']}"
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(DOCS / "tutorial", folder, dirs_exist_ok=True)
+
+        def show(match: re.Match[str]) -> str:
+            if match["file"]:
+                head = match[0][: match.start("content") - match.start()]
+                return f"{head}{(DOCS / match['file']).read_text()}```"
+            result = subprocess.run(
+                ["bash", "-c", match["commands"]],
+                check=False,
+                cwd=folder,
+                env={**os.environ, "PATH": path},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            block = f"```sh\n{match['commands']}```"
+            if not result.stdout:
+                return block
+            output = result.stdout.rstrip()
+            return f"{block}\n\n```{match['language'] or 'text'}\n{output}\n```"
+
+        return re.sub(f"{FILE}|{COMMANDS}", show, page, flags=re.MULTILINE | re.DOTALL)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
@@ -183,7 +225,11 @@ def main() -> int:
         found.append(path)
     tools = Tools(*found)
 
-    pages = {"Dialect.md": dialect_page(tools), "Passes.md": passes_page(tools)}
+    pages = {
+        "Dialect.md": dialect_page(tools),
+        "Passes.md": passes_page(tools),
+        "Tutorial.md": refresh(tools, (DOCS / "Tutorial.md").read_text()),
+    }
     status = 0
     for name, text in pages.items():
         path = DOCS / name

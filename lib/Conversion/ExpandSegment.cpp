@@ -227,6 +227,9 @@ void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
                                 builder.lookup(destination), first);
     }
   };
-  store(scanCopies, zero);
+  // A bound is a port.
+  Value size = expansion.getBound() ? expansion.getBound()
+                                    : segment.getSizes().front();
+  emitIfNotNegative(builder, size, [&] { store(scanCopies, zero); });
   store(totalCopies, math.toI32(numRows));
 }

@@ -57,9 +57,9 @@ private:
   SmallVector<SmallVector<Value>>
   emitPointsOfRows(SegmentOp segment, const TileShape &shape, Value block);
 
-  /// A size of a segment. One that is computed may be negative; launchers count
-  /// no blocks for it then.
-  Value emitSize(Value size);
+  /// `value`, which is made from size `size` of a segment, or 0 where it may be
+  /// negative: launchers count no blocks for it then.
+  Value emitSize(Value size, Value value);
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
   /// The number of blocks of a segment, as i32. (The launcher sees to it that
@@ -186,15 +186,15 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   });
 }
 
-Value KernelEmitter::emitSize(Value size) {
-  Value value = ports.lookupOrDefault(size);
-  if (!size.getDefiningOp<affine::AffineApplyOp>())
+Value KernelEmitter::emitSize(Value size, Value value) {
+  if (!mayBeNegative(size))
     return value;
   return arith::MaxSIOp::create(b, loc(), value, index(0));
 }
 
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
-  Value columns = emitSize(segment.getSizes().back());
+  Value size = segment.getSizes().back();
+  Value columns = emitSize(size, ports.lookupOrDefault(size));
   AffineExpr tiles =
       b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
   return toI32(affine::makeComposedAffineApply(
@@ -207,21 +207,18 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
   if (segment.getKind() == SegmentKind::Tile && !isTable)
     return emitTilesPerRow(segment);
-  Value size = emitSize(segment.getSizes().front());
+  int64_t tileRows = getTileShape(segment).rows;
+  Value size = segment.getSizes().front();
+  Value numRows = ports.lookupOrDefault(size);
   if (segment.getKind() == SegmentKind::Expand && !isTable) {
-    ExpansionOp expansion = segment.getExpansion();
-    size = expansion.getBound()
-               ? emitSize(expansion.getBound())
-               : arith::MulIOp::create(b, loc(), size,
-                                       index(*expansion.getStaticExtend()))
-                     .getResult();
+    ElementBuilder outer(b, loc(), ports, {});
+    numRows = ExpandSegment(segment, ports).emitBound(outer);
   }
-  AffineExpr rowTiles =
-      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).rows);
-  Value rows = toI32(affine::makeComposedAffineApply(
-      b, loc(), AffineMap::get(0, 1, rowTiles), {size}));
   if (int64_t extra = segment.getNumExtraRows())
-    rows = arith::AddIOp::create(b, loc(), rows, i32(extra));
+    numRows = arith::AddIOp::create(b, loc(), numRows, index(extra * tileRows));
+  AffineExpr rowTiles = b.getAffineSymbolExpr(0).ceilDiv(tileRows);
+  Value rows = toI32(affine::makeComposedAffineApply(
+      b, loc(), AffineMap::get(0, 1, rowTiles), {emitSize(size, numRows)}));
   if (!isTable || getTileShape(segment).isWalked())
     return rows;
   return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
@@ -364,7 +361,12 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   auto compare = [&](CmpIPredicate predicate, Value lhs, Value rhs) -> Value {
     return arith::CmpIOp::create(b, loc(), predicate, lhs, rhs);
   };
-  emitIf(place.isRow, [&] {
+  Value isRow = place.isRow;
+  // The search is in 32 bits, which a bound that is a port fits.
+  if (expand.isUniform())
+    isRow = arith::AndIOp::create(b, loc(), isRow,
+                                  compare(CmpIPredicate::ult, row, bound));
+  emitIf(isRow, [&] {
     ElementBuilder atRequest(b, loc(), ports, place.request);
     ElementBuilder atRow(b, loc(), ports, row);
     Value number = arith::SubIOp::create(b, loc(), row, place.first);

@@ -95,6 +95,22 @@ static void emitIf(ElementBuilder &builder, Value condition,
   body();
 }
 
+bool nsa::mayBeNegative(Value size) {
+  if (std::optional<int64_t> constant = getConstantIntValue(size))
+    return *constant < 0;
+  return !isa<BlockArgument>(size) && !size.getDefiningOp<tensor::DimOp>();
+}
+
+void nsa::emitIfNotNegative(ElementBuilder &builder, Value size,
+                            function_ref<void()> body) {
+  if (!mayBeNegative(size))
+    return body();
+  emitIf(builder,
+         compare(builder, arith::CmpIPredicate::sge, builder.lookup(size),
+                 builder.constantIndex(0)),
+         body);
+}
+
 namespace {
 /// The columns of a destination that a copy writes.
 struct Columns {
@@ -439,7 +455,8 @@ static bool hasLastSum(Value value) {
 }
 
 ScanSegment::ScanSegment(SegmentOp segment, const IRMapping &ports)
-    : ports(ports), scans(segment.getBody().getOps<CuSeqlensOp>()) {
+    : ports(ports), size(segment.getSizes().front()),
+      scans(segment.getBody().getOps<CuSeqlensOp>()) {
   for (CopyOp copy : segment.getCopies()) {
     if (!dependsOnScan(copy.getValue())) {
       plainCopies.push_back(copy);
@@ -490,5 +507,6 @@ void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
                                  ValueRange sums) {
   for (auto [scan, sum] : llvm::zip_equal(scans, sums))
     builder.bind(scan.getResult(), sum);
-  emitStores(builder, lastCopies, row);
+  emitIfNotNegative(builder, size,
+                    [&] { emitStores(builder, lastCopies, row); });
 }

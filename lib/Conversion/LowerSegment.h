@@ -39,6 +39,13 @@ void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
               llvm::ArrayRef<mlir::BlockArgument> ports,
               mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
 
+/// Whether a size may be negative: one that the text computes. (Launchers check
+/// ports, and arrays have no such sizes.)
+bool mayBeNegative(mlir::Value size);
+/// Emits `body` where `size` is 0 or more.
+void emitIfNotNegative(ElementBuilder &builder, mlir::Value size,
+                       llvm::function_ref<void()> body);
+
 /// Emits `body` where `copy` writes element `index`: from its `from` on.
 void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
                   llvm::function_ref<void()> body);
@@ -99,6 +106,7 @@ private:
                   mlir::Value row);
 
   const mlir::IRMapping &ports;
+  mlir::Value size;
   llvm::SmallVector<CuSeqlensOp> scans;
   llvm::SmallVector<CopyOp> plainCopies, scanCopies, lastCopies;
 };

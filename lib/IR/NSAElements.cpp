@@ -351,5 +351,8 @@ Value RealPageTableOp::emitElement(ElementBuilder &builder,
                                    ValueRange indices) {
   Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
                                       builder.constantIndex(getPageSize()));
-  return emitPage(builder.b, builder.element(getSource(), {indices[0], token}));
+  // A lane past the last page has no token to load.
+  Value tokens = builder.elements(getSource(), {indices[0], token}, 1);
+  return emitPage(builder.b,
+                  vector::ExtractOp::create(builder.b, getLoc(), tokens, 0));
 }

@@ -95,6 +95,8 @@ LogicalResult ExpansionOp::verify() {
     return emitOpError() // (C6)
            << "expected an array that depends neither on a cumulative sum nor "
               "on an expansion";
+  if (getBound() && !isa<BlockArgument>(getBound()))
+    return emitOpError("expected its bound to be an 'index' port"); // (C7)
   return success();
 }
 

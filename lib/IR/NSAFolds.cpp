@@ -39,6 +39,31 @@ OpFoldResult ClipSeqlensOp::fold(FoldAdaptor) {
   return {};
 }
 
+/// One row a request: its length, or with `following` the next one.
+OpFoldResult ExpandSeqlensOp::fold(FoldAdaptor) {
+  bool isIdentity = nsa::getExpansion(getExpansion()).isIdentity();
+  if (isIdentity && getKind() == ExpandKind::Broadcast)
+    return getSource();
+  return {};
+}
+
+LogicalResult ExpandSeqlensOp::canonicalize(ExpandSeqlensOp op,
+                                            PatternRewriter &rewriter) {
+  bool isIdentity = nsa::getExpansion(op.getExpansion()).isIdentity();
+  if (!isIdentity || op.getKind() != ExpandKind::Following)
+    return rewriter.notifyMatchFailure(op, "no length plus 1 for each request");
+  rewriter.replaceOpWithNewOp<SeqlensOp>(op, op.getType(), op.getSource(),
+                                         /*plus=*/1);
+  return success();
+}
+
+/// One row a request is that request's.
+OpFoldResult ExpandRowsOp::fold(FoldAdaptor) {
+  if (nsa::getExpansion(getExpansion()).isIdentity())
+    return getSource();
+  return {};
+}
+
 /// Pages of one token are tokens.
 OpFoldResult RealPageTableOp::fold(FoldAdaptor) {
   if (getPageSize() == 1)

@@ -73,8 +73,8 @@ struct Math {
         builder.b, builder.loc,
         DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
   }
-  /// One element of an array, 0 unless `isValid`.
-  Value load(Value port, ValueRange indices, Value isValid) {
+  /// One element of an array, 0 past its end and unless `isValid`.
+  Value load(Value port, ValueRange indices, Value isValid = {}) {
     Value lanes = builder.load(port, indices, 1, isValid);
     return vector::ExtractOp::create(builder.b, builder.loc, lanes, 0);
   }
@@ -140,15 +140,32 @@ Value TokenRangesOp::emitToken(ElementBuilder &builder, Value request,
   return math.load(getReqToToken(), {row, position}, isToken);
 }
 
-Value LookupOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
   Math math(builder);
-  Value index = math.toIndex(builder.element(getIndices(), indices));
-  Value element = math.load(getTable(), index,
-                            math.isInside(index, builder.dim(getTable(), 0)));
+  Value index = math.toIndex(number);
+  Value table = op.getTable();
+  Value element =
+      math.load(table, index, math.isInside(index, builder.dim(table, 0)));
   if (element.getType().isInteger(32))
     return element;
-  return arith::TruncIOp::create(builder.b, getLoc(), builder.b.getI32Type(),
+  return arith::TruncIOp::create(builder.b, op.getLoc(), builder.b.getI32Type(),
                                  element);
+}
+
+Value LookupOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return emitLookup(*this, builder, builder.element(getIndices(), indices));
+}
+
+Value LookupOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                             int64_t width) {
+  Value numbers = builder.elements(getIndices(), indices, width);
+  SmallVector<Value> lanes;
+  for (int64_t i = 0; i < width; ++i)
+    lanes.push_back(emitLookup(
+        *this, builder,
+        vector::ExtractOp::create(builder.b, getLoc(), numbers, i)));
+  auto type = VectorType::get(width, builder.b.getI32Type());
+  return vector::FromElementsOp::create(builder.b, getLoc(), type, lanes);
 }
 
 //===----------------------------------------------------------------------===//
@@ -170,9 +187,10 @@ Value WindowBasesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
 
 Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   Math math(builder);
+  // Lanes past the last request have no offset to load.
   Value offset = builder.element(getQueryStartLoc(), math.index(0));
   auto row = [&](Value request) {
-    return math.sub(builder.element(getQueryStartLoc(), request), offset);
+    return math.sub(math.load(getQueryStartLoc(), request), offset);
   };
   Value begin = row(indices.front());
   Value end = row(math.add(indices.front(), math.index(1)));

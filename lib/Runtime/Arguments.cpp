@@ -172,7 +172,7 @@ void Checker::checkLayout(const ArgumentSpec &spec, const Extent &extent) {
   int64_t contiguous = 1;
   for (int64_t i = spec.rank() - 1; i >= 0; --i) {
     std::optional<int64_t> stride =
-        spec.contiguous ? contiguous : spec.strides[i];
+        spec.contiguous[i] ? contiguous : spec.strides[i];
     contiguous *= extent.shape[i];
     if (stride && extent.shape[i] > 1 && *stride != extent.strides[i])
       failArgument(NSA_INVALID_ARGUMENT, spec.name, "expected stride ", *stride,

@@ -115,19 +115,19 @@ void Parser::parseArgument(const JsonReader &json) {
                           : shape[i].integer(0, maxInt, "a size or null"));
 
   JsonReader strides = json.member("strides");
-  if (strides.isString()) {
-    if (strides.string() != "contiguous")
-      strides.expected("an array or \"contiguous\"");
-    argument.contiguous = true;
-  } else {
-    if (strides.size() != shape.size())
-      strides.error("expected ", shape.size(), " strides but got ",
-                    strides.size());
-    for (size_t i = 0, e = strides.size(); i != e; ++i)
-      argument.strides.push_back(
-          strides[i].isNull()
-              ? std::optional<int64_t>()
-              : strides[i].integer(INT64_MIN, maxInt, "a stride or null"));
+  if (strides.size() != shape.size())
+    strides.error("expected ", shape.size(), " strides but got ",
+                  strides.size());
+  for (size_t i = 0, e = strides.size(); i != e; ++i) {
+    bool contiguous = strides[i].isString();
+    if (contiguous && strides[i].string() != "contiguous")
+      strides[i].expected("a stride, null or \"contiguous\"");
+    argument.contiguous.push_back(contiguous);
+    argument.strides.push_back(
+        contiguous || strides[i].isNull()
+            ? std::optional<int64_t>()
+            : strides[i].integer(INT64_MIN, maxInt,
+                                 "a stride, null or \"contiguous\""));
   }
 
   argument.alignment = argument.dtype.bytes();

@@ -41,8 +41,8 @@ struct ArgumentSpec {
   std::string dtypeName;
   std::vector<std::optional<int64_t>> shape;
   std::vector<std::optional<int64_t>> strides;
-  /// Strides are the products of the inner sizes; `strides` is not looked at.
-  bool contiguous = false;
+  /// Whether a stride is the product of the inner sizes, for each dimension.
+  std::vector<bool> contiguous;
   /// Size arguments (by sizeIndex) that dimensions name.
   std::vector<std::optional<int64_t>> extents;
   /// What is added to them.

@@ -18,28 +18,47 @@ namespace nsa {
 using namespace mlir;
 using namespace nsa;
 
+static unsigned getPortNumber(Value destination) {
+  return cast<BlockArgument>(destination).getArgNumber();
+}
+
 namespace {
 struct MergeCopies : public nsa::impl::MergeCopiesBase<MergeCopies> {
   void runOnOperation() override {
     // Copies write to different ports (StepOp C5) and read values only, so any
-    // order is right; the first copy's place keeps the text readable.
-    llvm::MapVector<std::pair<Value, int64_t>, SmallVector<CopyOp>> copies;
-    for (CopyOp copy : getOperation().getBody().getOps<CopyOp>())
-      copies[{copy.getValue(), copy.getFrom()}].push_back(copy);
+    // order is right. That of the ports makes one kernel of all texts that
+    // store the same values to the same ports.
+    Block &body = getOperation().getBody().front();
+    llvm::MapVector<std::pair<Value, int64_t>, SmallVector<CopyOp>> groups;
+    for (CopyOp copy : body.getOps<CopyOp>())
+      groups[{copy.getValue(), copy.getFrom()}].push_back(copy);
 
-    for (auto &[key, group] : copies) {
-      CopyOp first = group.front();
+    SmallVector<CopyOp> merged;
+    for (auto &[key, group] : groups) {
+      CopyOp first = merged.emplace_back(group.front());
+      SmallVector<Value> destinations;
+      for (CopyOp copy : group)
+        llvm::append_range(destinations, copy.getDestinations());
+      llvm::sort(destinations, [](Value lhs, Value rhs) {
+        return getPortNumber(lhs) < getPortNumber(rhs);
+      });
+      first.getDestinationsMutable().assign(destinations);
       if (group.size() == 1)
         continue;
-      for (CopyOp copy : llvm::drop_begin(group)) {
-        first.getDestinationsMutable().append(copy.getDestinations());
+      for (CopyOp copy : llvm::drop_begin(group))
         copy.erase();
-      }
       remark::passed(first.getLoc(),
                      remark::RemarkOpts::name("MergeCopies").category("nsa"))
           << remark::add("merged {0} copies into one with {1} destinations",
-                         group.size(), first.getDestinations().size());
+                         group.size(), destinations.size());
     }
+
+    llvm::sort(merged, [](CopyOp lhs, CopyOp rhs) {
+      return getPortNumber(lhs.getDestinations().front()) <
+             getPortNumber(rhs.getDestinations().front());
+    });
+    for (CopyOp copy : merged)
+      copy->moveBefore(&body, body.end());
   }
 };
 } // namespace

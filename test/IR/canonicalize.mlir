@@ -120,6 +120,48 @@ nsa.step @pages_of_rows(in %a : tensor<?x?xi32>, out %x : memref<?x?xi32>) {
   nsa.copy %real to %x : tensor<?x?xi32> to memref<?x?xi32>
 }
 
+// One row a request: rows are requests. A causal length is 0 or more, so it is
+// not the request's.
+// CHECK-LABEL: nsa.step @rows_are_requests
+nsa.step @rows_are_requests(in %a : tensor<?xi32>, in %t : tensor<?x?xi32>,
+                            out %w : memref<?xi32>, out %x : memref<?xi32>,
+                            out %y : memref<?xi32>, out %z : memref<?x?xi32>) {
+  // CHECK-NEXT: %[[ONE:.*]] = nsa.expansion by 1
+  // CHECK-NEXT: %[[CAUSAL:.*]] = nsa.expand_seqlens causal %a over %[[ONE]]
+  // CHECK-NEXT: %[[NEXT:.*]] = nsa.seqlens %a plus 1
+  // CHECK-NEXT: nsa.copy %[[CAUSAL]] to %w
+  // CHECK-NEXT: nsa.copy %a to %x
+  // CHECK-NEXT: nsa.copy %[[NEXT]] to %y
+  // CHECK-NEXT: nsa.copy %t to %z
+  // CHECK-NEXT: }
+  %one = nsa.expansion by 1
+  %causal = nsa.expand_seqlens causal %a over %one : tensor<?xi32> -> tensor<?xi32>
+  %same = nsa.expand_seqlens broadcast %a over %one : tensor<?xi32> -> tensor<?xi32>
+  %next = nsa.expand_seqlens following %a over %one : tensor<?xi32> -> tensor<?xi32>
+  %rows = nsa.expand_rows %t over %one : tensor<?x?xi32> -> tensor<?x?xi32>
+  nsa.copy %causal to %w : tensor<?xi32> to memref<?xi32>
+  nsa.copy %same to %x : tensor<?xi32> to memref<?xi32>
+  nsa.copy %next to %y : tensor<?xi32> to memref<?xi32>
+  nsa.copy %rows to %z : tensor<?x?xi32> to memref<?x?xi32>
+}
+
+// With padding there are rows past the requests.
+// CHECK-LABEL: nsa.step @padded_rows
+nsa.step @padded_rows(in %bound : index, in %a : tensor<?xi32>, in %t : tensor<?x?xi32>,
+                      out %x : memref<?xi32>, out %y : memref<?xi32>,
+                      out %z : memref<?x?xi32>) {
+  // CHECK: nsa.expand_seqlens broadcast
+  // CHECK: nsa.expand_seqlens following
+  // CHECK: nsa.expand_rows
+  %one = nsa.expansion by 1 padded to %bound
+  %same = nsa.expand_seqlens broadcast %a over %one : tensor<?xi32> -> tensor<?xi32>
+  %next = nsa.expand_seqlens following %a over %one : tensor<?xi32> -> tensor<?xi32>
+  %rows = nsa.expand_rows %t over %one : tensor<?x?xi32> -> tensor<?x?xi32>
+  nsa.copy %same to %x : tensor<?xi32> to memref<?xi32>
+  nsa.copy %next to %y : tensor<?xi32> to memref<?xi32>
+  nsa.copy %rows to %z : tensor<?x?xi32> to memref<?x?xi32>
+}
+
 // Values that nobody copies vanish; copies stay.
 // CHECK-LABEL: nsa.step @dead
 nsa.step @dead(in %n : index, in %a : tensor<?xi32>, in %t : tensor<?x?xi32>,

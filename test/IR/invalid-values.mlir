@@ -218,6 +218,15 @@ nsa.step @step(in %n : index, in %a : tensor<?xi32>) {
 
 // -----
 
+// ExpansionOp C7: a bound that is computed
+nsa.step @computed_bound(in %n : index, in %a[%n] : tensor<?xi32>) {
+  %more = affine.apply affine_map<()[s0] -> (s0 * 4)>()[%n]
+  // expected-error @+1 {{expected its bound to be an 'index' port}}
+  %ragged = nsa.expansion by %a within %more : tensor<?xi32>
+}
+
+// -----
+
 // ExpandSeqlensOp C1: no expansion of an expansion
 nsa.step @step(in %a : tensor<?xi32>) {
   %four = nsa.expansion by 4

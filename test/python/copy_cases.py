@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """What the tests of metadata copies run, on the host and on a GPU alike.
 
-As in decode_cases.py, from which arrays and their layouts come: every array is a strided
+As in decode_cases.py, with the arrays of strided_arrays.py: every array is a strided
 view in a storage of its own, and whatever no formula names has to stay as it was, in the
 sources too.
 """
@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from decode_cases import (
+from decode_cases import draw, pairwise
+from strided_arrays import (
     TABLE_LAYOUTS,
     VECTOR_LAYOUTS,
     Array,
     Arrays,
     Placement,
-    draw,
-    pairwise,
     pattern,
     place_table,
     place_vector,

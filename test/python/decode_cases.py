@@ -5,25 +5,32 @@
 
 A `Variant` is what the text of a step depends on, a `Case` is a variant with sizes,
 layouts and contents, a `Problem` is a case with its arrays: it knows the arguments of
-the call and checks everything afterwards. Every array is a strided view in a storage
-of its own; what no formula names is filled with a pattern that has to survive.
-
-Where arrays live is the business of a small class: `HostArrays` here, others beside
-the tests that need them.
+the call and checks everything afterwards.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, product
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from reference import reference_metadata
+from strided_arrays import (
+    INPUT_TABLE_LAYOUTS,
+    TABLE_LAYOUTS,
+    VECTOR_LAYOUTS,
+    Array,
+    Arrays,
+    Placement,
+    limits,
+    pattern,
+    place_table,
+    place_vector,
+)
 
 import nsa
 from nsa import _cache, steps
@@ -85,27 +92,6 @@ MANY_BACKENDS = Variant((FIELDS,) * 16, page_size=4)
 #: For captured graphs and for bindings that serve many sizes.
 EVERYTHING_TWICE = Variant((FIELDS,) * 2, page_size=3)
 EVERYTHING_ONCE = Variant((FIELDS,))
-
-#: Elements of padding and alignment: (offset of the base, stride).
-VECTOR_LAYOUTS: dict[str, tuple[int, int]] = {
-    "packed": (0, 1),
-    "shifted": (1, 1),
-    "every second": (0, 2),
-    "every third": (2, 3),
-    "reversed": (0, -1),
-    "every second, reversed": (3, -2),
-}
-#: (offset of the base, row stride for so many columns).
-TABLE_LAYOUTS: dict[str, tuple[int, Callable[[int], int]]] = {
-    "packed": (0, lambda columns: columns),
-    "padded": (0, lambda columns: (columns + 7) // 4 * 4),
-    "odd": (0, lambda columns: columns + 1 | 1),
-    "shifted": (1, lambda columns: (columns + 7) // 4 * 4),
-    "shifted, odd": (3, lambda columns: columns + 2 | 1),
-    "reversed": (0, lambda columns: -((columns + 7) // 4 * 4)),
-}
-#: For arrays that are only read.
-INPUT_TABLE_LAYOUTS = {**TABLE_LAYOUTS, "repeated": (0, lambda columns: 0)}
 
 #: req_to_token beside max_len.
 TABLE_SIZES = ("same", "wider", "narrower", "no columns", "no rows")
@@ -281,104 +267,8 @@ def gpu_cases(drawn: int = 30) -> list[Case]:
 
 
 # ----------------------------------------------------------------------------
-# Arrays
+# Problems
 # ----------------------------------------------------------------------------
-
-
-class Placement(NamedTuple):
-    """A view of `shape` in a storage of its own, in elements."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
-
-    @property
-    def span(self) -> int:
-        """Elements from the first to the last one that the view reaches."""
-        if 0 in self.shape:
-            return 0
-        return 1 + sum((n - 1) * abs(s) for n, s in zip(self.shape, self.strides))
-
-    @property
-    def first(self) -> int:
-        """Where the view's element 0 is: strides may be negative."""
-        down = sum((n - 1) * s for n, s in zip(self.shape, self.strides) if s < 0)
-        return self.offset - (down if self.span else 0)
-
-    def view(self, storage: np.ndarray, margin: int = 0) -> np.ndarray:
-        return as_strided(
-            storage[margin + self.first :],
-            self.shape,
-            tuple(s * storage.itemsize for s in self.strides),
-        )
-
-    def without_negative_strides(self) -> Placement:
-        return self._replace(strides=tuple(abs(s) for s in self.strides))
-
-
-def place_vector(count: int, layout: str) -> Placement:
-    offset, stride = VECTOR_LAYOUTS[layout]
-    return Placement((count,), (stride,), offset)
-
-
-def place_table(rows: int, columns: int, layout: str) -> Placement:
-    offset, stride = INPUT_TABLE_LAYOUTS[layout]
-    return Placement((rows, columns), (stride(columns), 1), offset)
-
-
-class Arrays(Protocol):
-    """Where arrays live."""
-
-    target: str
-    #: Elements around each array that have to stay as they are.
-    margin: int
-    negative_strides: bool
-
-    def upload(
-        self, storage: np.ndarray, placement: Placement, writable: bool
-    ) -> tuple[Any, Callable[[], np.ndarray]]:
-        """(the view, what reads the whole storage back)."""
-
-
-class HostArrays:
-    target = "cpu"
-    margin = 64
-    negative_strides = True
-
-    def upload(
-        self, storage: np.ndarray, placement: Placement, writable: bool
-    ) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
-        # Aligned by more than a vector, so that `placement` decides.
-        memory = np.empty(storage.nbytes + 64, np.uint8)
-        start = -memory.ctypes.data % 64
-        copy = memory[start : start + storage.nbytes].view(storage.dtype)
-        copy[:] = storage
-        view = placement.view(copy, self.margin)
-        if not writable:
-            view.flags.writeable = False
-        return view, lambda: copy
-
-
-def pattern(count: int, dtype: Any) -> np.ndarray:
-    """Other in every element, and unlike what steps write."""
-    values = np.arange(count, dtype=np.int64) * 0x9E3779B1 + 0x5EED5EED
-    return values.astype(dtype)
-
-
-@dataclass
-class Array:
-    """One argument: what it held, what it should hold, and where it is."""
-
-    image: np.ndarray
-    view: Any
-    read: Callable[[], np.ndarray]
-
-
-def limits(bound: int) -> np.ndarray:
-    """Numbers at which addressing may go wrong, for an array of `bound` rows."""
-    numbers = [0, -1, 1, bound, bound - 1, bound + 1, -bound, 2**31 - 1, -(2**31)]
-    numbers += [2**31, 2**32, 2**32 + 1, 2**40, -(2**40), 2**62, 2**63 - 1, -(2**63)]
-    return np.array(numbers, np.int64)
 
 
 def draw_values(
@@ -549,159 +439,3 @@ def run_case(case: Case, arrays: Arrays) -> None:
     problem = Problem(case, arrays)
     problem.run()
     problem.check()
-
-
-# ----------------------------------------------------------------------------
-# Errors
-# ----------------------------------------------------------------------------
-
-
-class ErrorCase(NamedTuple):
-    """A call of the flagship that is refused."""
-
-    change: Callable[[dict[str, Any]], dict[str, Any]]
-    error: type[Exception]
-    message: str
-
-
-def _same_memory(arguments: dict[str, Any]) -> dict[str, Any]:
-    whole = arguments["b0_cu_seqlens_k"]
-    return {"b0_cu_seqlens_k": whole[:6], "b1_cache_seqlens": whole[3:]}
-
-
-#: Of 5 requests and 9 columns: see `error_arguments`.
-ERRORS: dict[str, ErrorCase] = {
-    "dtype of an input": ErrorCase(
-        lambda a: {"seq_lens": a["b0_cache_seqlens"][:5]},
-        TypeError,
-        "argument 'seq_lens': expected dtype int64 but got int32",
-    ),
-    "dtype of a destination": ErrorCase(
-        lambda a: {"b2_cache_seqlens": a["seq_lens"]},
-        TypeError,
-        "argument 'b2_cache_seqlens': expected dtype int32 but got int64",
-    ),
-    "rank": ErrorCase(
-        lambda a: {"b1_page_table_1": a["b1_page_table_1"][0]},
-        ValueError,
-        "argument 'b1_page_table_1': expected 2 dimensions but got 1",
-    ),
-    "stride": ErrorCase(
-        lambda a: {"b0_page_table_1": a["b0_page_table_1"].T},
-        ValueError,
-        "argument 'b0_page_table_1': expected stride 1 in dimension 1 but got 12",
-    ),
-    "too few elements": ErrorCase(
-        lambda a: {"b0_cu_seqlens_k": a["b0_cu_seqlens_k"][:5]},
-        ValueError,
-        "argument 'b0_cu_seqlens_k': expected shape[0] to be at least 6 (bs + 1) but "
-        "got 5",
-    ),
-    "too few rows": ErrorCase(
-        lambda a: {"b1_real_page_table": a["b1_real_page_table"][:4]},
-        ValueError,
-        "argument 'b1_real_page_table': expected shape[0] to be at least 5 (bs) but "
-        "got 4",
-    ),
-    "too few columns": ErrorCase(
-        lambda a: {"b2_page_table_1": a["b2_page_table_1"][:, :8]},
-        ValueError,
-        "argument 'b2_page_table_1': expected shape[1] to be at least 9 (max_len) but "
-        "got 8",
-    ),
-    "too few inputs": ErrorCase(
-        lambda a: {"req_pool_indices": a["req_pool_indices"][:4]},
-        ValueError,
-        "argument 'req_pool_indices': expected shape[0] to be at least 5 (bs) but got 4",
-    ),
-    "overlap": ErrorCase(
-        _same_memory,
-        ValueError,
-        "argument 'b1_cache_seqlens': expected an array that overlaps no other but it "
-        "overlaps 'b0_cu_seqlens_k', to which another value is written",
-    ),
-    "overlap with a source": ErrorCase(
-        lambda a: {"req_to_token": a["b1_page_table_1"][1:]},
-        ValueError,
-        "argument 'b1_page_table_1': expected an array that overlaps no other but it "
-        "overlaps 'req_to_token'",
-    ),
-    "unknown argument": ErrorCase(
-        lambda a: {"b3_cache_seqlens": a["b0_cache_seqlens"]},
-        TypeError,
-        "argument 'b3_cache_seqlens': step 'decode_replay' has no argument of that name",
-    ),
-    "missing argument": ErrorCase(
-        lambda a: {"b2_nsa_cu_seqlens_k": ...},
-        TypeError,
-        "argument 'b2_nsa_cu_seqlens_k': expected a 1-d int32 array but it is missing",
-    ),
-    "missing size": ErrorCase(
-        lambda a: {"max_len": ...},
-        TypeError,
-        "argument 'max_len': expected a size but it is missing",
-    ),
-    "negative size": ErrorCase(
-        lambda a: {"bs": -1},
-        ValueError,
-        "argument 'bs': expected a size from 0 to 2147483647 but got -1",
-    ),
-    "size beyond 32 bits": ErrorCase(
-        lambda a: {"max_len": 2**31},
-        ValueError,
-        "argument 'max_len': expected a size from 0 to 2147483647 but got 2147483648",
-    ),
-    "not an array": ErrorCase(
-        lambda a: {"req_to_token": 3},
-        TypeError,
-        "argument 'req_to_token': expected a 2-d int32 array but got int",
-    ),
-    "stream": ErrorCase(
-        lambda a: {"stream": "fast"},
-        TypeError,
-        "argument 'stream': expected an int, or an object with cuda_stream, ptr or "
-        "__cuda_stream__, but got str",
-    ),
-}
-
-
-def error_arguments(asarray: Callable[[np.ndarray], Any]) -> dict[str, Any]:
-    """A good call of the flagship, with destinations full of -7."""
-    vectors = {name: (11,) for name in FLAGSHIP_FIELDS}
-    shapes = {**vectors, "page_table_1": (7, 12), "real_page_table": (7, 2)}
-    arguments: dict[str, Any] = {
-        "bs": 5,
-        "max_len": 9,
-        "seq_lens": asarray(np.array([3, 0, 9, 1, 2], np.int64)),
-        "req_pool_indices": asarray(np.array([1, 0, 2, 1, 5], np.int64)),
-        "req_to_token": asarray(np.arange(27, dtype=np.int32).reshape(3, 9)),
-    }
-    for backend, name in FLAGSHIP.outputs:
-        array = asarray(np.full(shapes[name], -7, np.int32))
-        arguments[steps.port(backend, name)] = array
-    return arguments
-
-
-def check_error(
-    name: str,
-    step: Any,
-    asarray: Callable[[np.ndarray], Any],
-    asnumpy: Callable[[Any], np.ndarray],
-) -> None:
-    """Calls `step` in a way that it has to refuse, and sees that nothing is written."""
-    good = error_arguments(asarray)
-    before = {
-        name: asnumpy(a).copy() for name, a in good.items() if hasattr(a, "shape")
-    }
-    arguments = {**good, **ERRORS[name].change(good)}
-    arguments = {name: value for name, value in arguments.items() if value is not ...}
-    message = "no error"
-    try:
-        step(**arguments)
-    except ERRORS[name].error as error:
-        message = str(error)
-    assert message == ERRORS[name].message
-    for name, value in before.items():
-        assert np.array_equal(asnumpy(good[name]), value), name
-    step(**good)
-    assert asnumpy(good["b2_cu_seqlens_k"])[:7].tolist() == [0, 3, 3, 12, 13, 15, -7]

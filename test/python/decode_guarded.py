@@ -22,7 +22,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from decode_cases import EVERYTHING_TWICE, Case, Placement, Problem, host_cases
+from decode_cases import EVERYTHING_TWICE, Case, Problem, host_cases
+from strided_arrays import Placement
 
 PAGE = mmap.PAGESIZE
 PROT_NONE, PROT_READ = 0, mmap.PROT_READ

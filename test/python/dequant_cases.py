@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from decode_cases import Arrays, Placement, limits, pattern
 from dequant_reference import is_nan, reference_dequant
+from strided_arrays import Arrays, Placement, limits, pattern
 
 import nsa
 from nsa import layouts, steps

@@ -10,11 +10,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from decode_cases import Placement
+from strided_arrays import Placement
 
 
 class _Arrays:
-    """decode_cases.Arrays, on what the libraries have under other names."""
+    """strided_arrays.Arrays, on what the libraries have under other names."""
 
     target = "cuda"
     margin = 64

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from copy_cases import CopyCase, CopyProblem, copy_cases, run_copies
-from decode_cases import HostArrays
+from strided_arrays import HostArrays
 
 import nsa
 from nsa import steps

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from decode_cases import (
     CASE_FACTORS,
-    ERRORS,
     EVERYTHING_TWICE,
     FIELDS,
     FLAGSHIP,
@@ -27,16 +26,16 @@ from decode_cases import (
     STEP,
     VARIANT_FACTORS,
     Case,
-    HostArrays,
     Problem,
     Variant,
-    check_error,
     draw,
     host_cases,
     pairwise,
     reference_for,
     run_case,
 )
+from decode_errors import ERRORS, check_error
+from strided_arrays import HostArrays
 
 import nsa
 from nsa import ops, steps

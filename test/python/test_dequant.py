@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from decode_cases import HostArrays
 from dequant_cases import LAYOUTS, Case, Problem, cases, run_case
 from dequant_reference import canonical, reference_dequant
+from strided_arrays import HostArrays
 
 import nsa
 from nsa import layouts

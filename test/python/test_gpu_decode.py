@@ -21,24 +21,21 @@ import numpy as np
 import pytest
 from decode_cases import (
     CASE_FACTORS,
-    ERRORS,
     EVERYTHING_ONCE,
     EVERYTHING_TWICE,
     FLAGSHIP,
     MANY_BACKENDS,
     STEP,
     Case,
-    Placement,
     Problem,
-    check_error,
     draw,
     draw_values,
-    error_arguments,
     gpu_cases,
     gpu_variants,
-    pattern,
     reference_for,
 )
+from decode_errors import ERRORS, check_error, error_arguments
+from strided_arrays import Placement, pattern
 
 import nsa
 from nsa import steps

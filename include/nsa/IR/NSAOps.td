@@ -332,6 +332,7 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
     - (C5) A constant without padding has no bound.
     - (C6) `extend` depends neither on an `nsa.cu_seqlens` nor on another
       expansion.
+    - (C7) A bound is an `index` port, whose range the launcher checks.
   }];
   let arguments = (ins Optional<NSA_Index1D>:$extend,
                        OptionalAttr<I64Attr>:$static_extend,
@@ -342,6 +343,10 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
   let extraClassDeclaration = [{
     /// Whether all requests take the same number of rows.
     bool isUniform() { return !getExtend(); }
+    /// Whether rows are requests.
+    bool isIdentity() {
+      return isUniform() && *getStaticExtend() == 1 && !getBound();
+    }
     /// The number of rows of `requests` requests: a size that the host knows.
     ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b, ::mlir::Location loc,
                                     ::mlir::OpFoldResult requests);
@@ -390,6 +395,8 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
     $kind $source `over` $expansion attr-dict `:` type($source) `->`
     type($result)
   }];
+  let hasFolder = 1;
+  let hasCanonicalizeMethod = 1;
 }
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
@@ -416,6 +423,7 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
   let assemblyFormat = [{
     $source `over` $expansion attr-dict `:` type($source) `->` type($result)
   }];
+  let hasFolder = 1;
 }
 
 def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
@@ -602,9 +610,11 @@ def NSA_LaunchOp : NSA_Op<"launch", [
     Example:
 
     ```mlir
-    nsa.launch @decode_replay {
-      nsa.segment scan(%bs) { ... }
-      nsa.segment tile(%bs, %max_len) { ... }
+    nsa.launch @lengths {
+      nsa.segment tile(%bs) {
+        %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
+        nsa.copy %clip to %b0_cache_seqlens : tensor<?xi32> to memref<?xi32>
+      }
     }
     ```
 
@@ -650,6 +660,17 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     - A `tile` segment has one or two dimensions, the innermost of which is cut
       into tiles; short rows of a known size share a tile. Every tile is a block
       of threads, and tiles do not communicate.
+
+    Example:
+
+    ```mlir
+    nsa.launch @sums {
+      nsa.segment scan(%bs) {
+        %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
+        nsa.copy %cu to %b0_cu_seqlens_k : tensor<?xi32> to memref<?xi32>
+      }
+    }
+    ```
 
     Constraints:
 

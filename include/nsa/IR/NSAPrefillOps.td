@@ -112,7 +112,7 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector> {
   }];
 }
 
-def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_Element]> {
+def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_VectorElement]> {
   let summary = "Elements of an array at given indices";
   let description = [{
     `result[i] = int32(table[indices[i]])`, and 0 where `indices[i]` is negative
@@ -168,7 +168,7 @@ def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, [NSA_Element]> {
 
     ```mlir
     %offsets = nsa.cu_seqlens %gather : tensor<?xi32> -> tensor<?xi32>
-    %bases = nsa.window_bases %offsets from %first : tensor<?xi32> -> tensor<?xi32>
+    %bases = nsa.window_bases %offsets from %rows : tensor<?xi32> -> tensor<?xi32>
     ```
 
     Constraints:
@@ -282,11 +282,11 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
     Example:
 
     ```mlir
-    %idx = nsa.combine_indices topk %topk of %topk_indices queries %queries
-        at %query_start_loc lengths %len gathers %gather
-        bases %compressed_bases, %window_bases {ratio = 4 : i32, window = 128 : i32}
-        : tensor<?x?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>,
-          tensor<?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+    %idx = nsa.combine_indices topk %topk of %topk_indices : tensor<?x?xi32>
+        queries %queries at %query_start_loc lengths %len gathers %gather
+        bases %compressed_bases, %window_bases ratio 4 window 128
+        : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>
+        -> tensor<?x?xi32>
     ```
 
     Constraints:

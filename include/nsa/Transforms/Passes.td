@@ -24,12 +24,14 @@ def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
 def MergeCopies : Pass<"nsa-merge-copies", "nsa::StepOp"> {
   let summary = "Merges copies of one value into one copy to many destinations";
   let description = [{
-    Copies of the same value become a single `nsa.copy`, at the place of the
-    first, with the destinations of all of them in order. Run after `cse`, which
-    makes values that are computed alike the same.
+    Copies of the same value become a single `nsa.copy` with the destinations of
+    all of them. Run after `cse`, which makes values that are computed alike the
+    same. A kernel then loads or computes each element once and stores it to
+    every destination.
 
-    A kernel then loads or computes each element once and stores it to every
-    destination.
+    Destinations, and copies by their first destination, stand in the order of
+    the step's ports, after the values. So a kernel follows from what goes where,
+    not from the order in which the text says so.
   }];
 }
 

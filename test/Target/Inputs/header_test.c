@@ -3,49 +3,11 @@
    SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 
    Loads and launches a step through its generated header, with a driver that
-   only says what it is asked for. Nothing is dereferenced, so addresses are
-   made up. */
+   only says what it is asked for. */
 
 #include "replay.h"
 
-/*===-- The driver --------------------------------------------------------===*/
-
-static int driver_fails = 0;
-static int64_t shown_parameters = 0; /* how many of them to print */
-
-CUresult cuGetErrorString(CUresult error, const char **text) {
-  *text = error == CUDA_ERROR_INVALID_VALUE ? "invalid argument" : NULL;
-  return CUDA_SUCCESS;
-}
-
-CUresult cuModuleLoadData(CUmodule *module, const void *image) {
-  printf("load: %.2s\n", (const char *)image);
-  *module = (CUmodule)(uintptr_t)0x10;
-  return driver_fails ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
-}
-
-CUresult cuModuleGetFunction(CUfunction *function, CUmodule module,
-                             const char *name) {
-  printf("function: %s of module %p\n", name, (void *)module);
-  *function = (CUfunction)(uintptr_t)0x20;
-  return CUDA_SUCCESS;
-}
-
-CUresult cuLaunchKernel(CUfunction function, unsigned int x, unsigned int y,
-                        unsigned int z, unsigned int block_x,
-                        unsigned int block_y, unsigned int block_z,
-                        unsigned int shared, CUstream stream, void **params,
-                        void **extra) {
-  int64_t i;
-  printf("launch: function %p grid %u %u %u block %u %u %u shared %u stream %p "
-         "extra %p\nparameters:",
-         (void *)function, x, y, z, block_x, block_y, block_z, shared,
-         (void *)stream, (void *)extra);
-  for (i = 0; i < shown_parameters; ++i)
-    printf(" %llx", *(unsigned long long *)params[i]);
-  printf("\n");
-  return driver_fails ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
-}
+#include "cuda/driver.h"
 
 /*===-- Calls -------------------------------------------------------------===*/
 

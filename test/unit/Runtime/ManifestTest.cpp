@@ -26,7 +26,8 @@ TEST(Manifest, Good) {
   const ArgumentSpec &lens = manifest.arguments[2];
   EXPECT_EQ(lens.extents[0], 0);
   EXPECT_EQ(lens.alignment, 8);
-  EXPECT_TRUE(manifest.arguments[7].contiguous);
+  EXPECT_EQ(manifest.arguments[7].contiguous,
+            (std::vector<bool>{true, false}));
   EXPECT_EQ(manifest.str(manifest.requires_[1].atLeast), "bs + 1");
   EXPECT_EQ(manifest.str(manifest.kernels[0].segments[0].columns),
             "table.shape[1]");
@@ -113,7 +114,7 @@ TEST(Manifest, Arguments) {
   expectError(changed("\"strides\": [null]", "\"strides\": [null, 1]"),
               "manifest: arguments[2].strides: expected 1 strides but got 2");
   expectError(changed("\"contiguous\"", "\"dense\""),
-              "manifest: arguments[7].strides: expected an array or "
+              "manifest: arguments[7].strides[0]: expected a stride, null or "
               "\"contiguous\" but got \"dense\"");
   expectError(changed("\"extents\": [\"bs\"]", "\"extents\": [\"lens\"]"),
               "manifest: arguments[2].extents[0]: expected the name of a size "

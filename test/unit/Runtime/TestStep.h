@@ -39,7 +39,7 @@ inline const char *manifestText = R"({
     {"name": "pages", "kind": "out", "dtype": "int32", "shape": [null, null],
      "strides": [null, 1]},
     {"name": "meta", "kind": "out", "dtype": "uint8", "shape": [2, 4],
-     "strides": "contiguous"}
+     "strides": ["contiguous", 1]}
   ],
   "requires": [
     {"argument": "lens", "dim": 0, "at_least": "bs"},
