@@ -73,19 +73,19 @@ stage_peer_tests() {
 }
 
 stage_sanitize() {
-  local tool failed=0
+  local tool script failed=0
   local -a bundles options
   bundles=("$(flagship)" .bundles/unfused)
   for tool in memcheck racecheck initcheck; do
     options=()
     [[ $tool != memcheck ]] || options=(--padding 64)
     echo "== $tool"
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize_copy.py || failed=1
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize_dequant.py || failed=1
+    for script in "gpu_sanitize.py ${bundles[*]}" gpu_sanitize_replay.py \
+      gpu_sanitize_copy.py gpu_sanitize_dequant.py; do
+      # shellcheck disable=SC2086 # a script and its arguments are words
+      compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+        "$python" test/python/$script || failed=1
+    done
   done
   return "$failed"
 }
