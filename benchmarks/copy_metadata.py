@@ -25,13 +25,13 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 
 import copy_workload as workload  # noqa: E402
 import harness  # noqa: E402
 from copy_workload import CopyBuffers  # noqa: E402
-from decode_workload import Shape  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
+from replay_workload import Shape  # noqa: E402
 
 import nsa  # noqa: E402
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 import nsa
-from decode_workload import PAGE_SIZE, POISON, Fields, Shape
 from peers import SGLang
+from replay_modes import PAGE_SIZE
+from replay_workload import POISON, Fields, Shape
 
 #: Rows of FlashMLA's scheduler metadata, one for each of its parts.
 PARTS = 132
