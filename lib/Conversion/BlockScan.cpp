@@ -34,23 +34,31 @@ MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count) {
                          IntegerType::get(context, 32), AffineMap(), space);
 }
 
+/// `value` of the lane `offset` before this one, and whether there is one.
+static std::pair<Value, Value> emitShuffleUp(OpBuilder &b, Location loc,
+                                             Value value, int64_t offset) {
+  auto shuffle = gpu::ShuffleOp::create(
+      b, loc, value, arith::ConstantIntOp::create(b, loc, offset, 32),
+      arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32),
+      gpu::ShuffleMode::UP);
+  return {shuffle.getShuffleResult(), shuffle.getValid()};
+}
+
 /// The sum of `value` over this lane and those before it in the warp.
-static Value emitWarpScan(OpBuilder &b, Location loc, Value value) {
-  Value width = arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32);
+static Value emitWarpScan(OpBuilder &b, Location loc, Value value,
+                          function_ref<Value(Value, Value)> combine) {
   for (int64_t step = 1; step < TargetModel::warpSize; step *= 2) {
-    Value offset = arith::ConstantIntOp::create(b, loc, step, 32);
-    auto shuffle = gpu::ShuffleOp::create(b, loc, value, offset, width,
-                                          gpu::ShuffleMode::UP);
-    Value sum =
-        arith::AddIOp::create(b, loc, value, shuffle.getShuffleResult());
-    value = arith::SelectOp::create(b, loc, shuffle.getValid(), sum, value);
+    auto [other, isValid] = emitShuffleUp(b, loc, value, step);
+    value = arith::SelectOp::create(b, loc, isValid, combine(other, value),
+                                    value);
   }
   return value;
 }
 
 SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
-                                         ValueRange values, Value thread,
-                                         Value buffer, Value half) {
+                                         ValueRange values, CombineFn combine,
+                                         Value thread, Value buffer,
+                                         Value half) {
   auto index = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, loc, value);
   };
@@ -58,8 +66,12 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
   Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
 
-  SmallVector<Value> inclusive = llvm::map_to_vector(
-      values, [&](Value value) { return emitWarpScan(b, loc, value); });
+  SmallVector<Value> inclusive;
+  for (auto [number, value] : llvm::enumerate(values))
+    inclusive.push_back(emitWarpScan(
+        b, loc, value, [&, number = number](Value lhs, Value rhs) {
+          return combine(b, number, lhs, rhs);
+        }));
   Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
                                        index(TargetModel::warpSize - 1));
   scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
@@ -72,17 +84,20 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
 
   SmallVector<BlockSum> sums;
   Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
-  for (auto [number, value] : llvm::enumerate(values)) {
-    Value before = arith::SubIOp::create(b, loc, inclusive[number], value);
+  for (auto [number, value] : llvm::enumerate(inclusive)) {
+    // Sums that saturate cannot be had by taking the thread's own value away.
+    auto [previous, isValid] = emitShuffleUp(b, loc, value, 1);
+    Value before =
+        arith::SelectOp::create(b, loc, isValid, previous, zero);
     Value total = zero;
     for (int64_t other = 0; other < numWarps; ++other) {
       Value sum = memref::LoadOp::create(
           b, loc, buffer, ValueRange{half, index(number), index(other)});
-      total = arith::AddIOp::create(b, loc, total, sum);
+      total = combine(b, number, total, sum);
       Value isBefore = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
                                              index(other), warp);
       Value part = arith::SelectOp::create(b, loc, isBefore, sum, zero);
-      before = arith::AddIOp::create(b, loc, before, part);
+      before = combine(b, number, before, part);
     }
     sums.push_back({before, total});
   }

@@ -27,19 +27,21 @@ struct BlockSum {
 mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
                                         size_t count);
 
-/// Emits the sums of each of `values` (i32, wrapping) over the block, with one
-/// barrier for all of them. All threads must get here. `thread` is the thread's
-/// number, `half` an index that is 0 and 1 in turn from call to call: it picks
-/// a half of `buffer`, so that a thread that is ahead by one call does not
-/// overwrite what a slower one still reads, and no second barrier is needed.
-llvm::SmallVector<BlockSum>
-emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-              mlir::Value thread, mlir::Value buffer, mlir::Value half);
-
 /// Combines two partial results of value `number`; associative and commutative,
 /// with 0 as the neutral element.
 using CombineFn = llvm::function_ref<mlir::Value(
     mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
+
+/// Emits the sums of each of `values` (i32), added up by `combine`, over the
+/// block, with one barrier for all of them. All threads must get here. `thread`
+/// is the thread's number, `half` an index that is 0 and 1 in turn from call to
+/// call: it picks a half of `buffer`, so that a thread that is ahead by one call
+/// does not overwrite what a slower one still reads, and no second barrier is
+/// needed.
+llvm::SmallVector<BlockSum>
+emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
+              CombineFn combine, mlir::Value thread, mlir::Value buffer,
+              mlir::Value half);
 
 /// Emits the combination of each of `values` (i32) over the block, which every
 /// thread gets, with one barrier. All threads must get here. `buffer` is of the

@@ -87,6 +87,7 @@ static std::pair<ExpandSeqlensOp, int64_t> getSummand(CuSeqlensOp scan) {
 ExpandSegment::ExpandSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), segment(segment), expansion(segment.getExpansion()),
       expands(segment.getBody().getOps<ExpandSeqlensOp>()),
+      ranges(segment.getBody().getOps<TokenRangesOp>()),
       scans(segment.getBody().getOps<CuSeqlensOp>()) {
   for (CopyOp copy : segment.getCopies()) {
     if (copy.getValue().getDefiningOp<TotalRowsOp>())
@@ -178,8 +179,9 @@ void ExpandSegment::emitStores(ElementBuilder &builder, Value row,
   store(scanCopies, next);
 }
 
-void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value number,
-                            ValueRange bases, ValueRange before) {
+void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
+                            Value number, ValueRange bases,
+                            ValueRange before) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Math math{builder};
@@ -193,6 +195,8 @@ void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value number,
           b, loc, length, arith::ConstantIntOp::create(b, loc, 0, 32));
     builder.bind(op.getResult(), length);
   }
+  for (TokenRangesOp op : ranges)
+    builder.bind(op.getResult(), op.emitToken(builder, request, number));
   SmallVector<Value> sums =
       emitSums(builder, bases, math.add(number, math.constant(1)));
   for (auto [sum, rest] : llvm::zip_equal(sums, before))
@@ -204,6 +208,8 @@ void ExpandSegment::emitPadding(ElementBuilder &builder, Value row,
                                 ValueRange sums) {
   Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
   for (ExpandSeqlensOp op : expands)
+    builder.bind(op.getResult(), zero);
+  for (TokenRangesOp op : ranges)
     builder.bind(op.getResult(), zero);
   emitStores(builder, row, sums);
 }

@@ -15,12 +15,11 @@ namespace nsa {
 
 /// The parts of an `expand` segment that its lowerings order in time.
 ///
-/// A block (or a round of the host's loop) has one request. It needs the number
-/// of rows before its own, and for cumulative sums what they add up to; both
-/// follow from the lengths of the requests before it, without visiting rows:
-/// the lengths of a request's rows are consecutive numbers, cut at 0 and at the
-/// clip's limit, so their sum is a difference of triangular numbers. All of it
-/// is exact modulo 2^32, as sums are.
+/// A row needs its request, the number of rows before that, and for cumulative
+/// sums what they add up to; all follow from the lengths of the requests,
+/// without visiting rows: the lengths of a request's rows are consecutive
+/// numbers, cut at 0 and at the clip's limit, so their sum is a difference of
+/// triangular numbers. All of it is exact modulo 2^32, as sums are.
 class ExpandSegment {
 public:
   ExpandSegment(SegmentOp segment, const mlir::IRMapping &ports);
@@ -43,10 +42,11 @@ public:
   llvm::SmallVector<mlir::Value>
   emitSums(ElementBuilder &builder, mlir::ValueRange bases, mlir::Value count);
 
-  /// Stores row `row`, the `number`-th of its request, `before` being each
-  /// scan's sum of the rows of the requests before it.
-  void emitRow(ElementBuilder &builder, mlir::Value row, mlir::Value number,
-               mlir::ValueRange bases, mlir::ValueRange before);
+  /// Stores row `row`, the `number`-th of `request`, `before` being each scan's
+  /// sum of the rows of the requests before that.
+  void emitRow(ElementBuilder &builder, mlir::Value row, mlir::Value request,
+               mlir::Value number, mlir::ValueRange bases,
+               mlir::ValueRange before);
   /// Stores row `row` past the last one.
   void emitPadding(ElementBuilder &builder, mlir::Value row,
                    mlir::ValueRange sums);
@@ -63,6 +63,7 @@ private:
   SegmentOp segment;
   ExpansionOp expansion;
   llvm::SmallVector<ExpandSeqlensOp> expands;
+  llvm::SmallVector<TokenRangesOp> ranges;
   llvm::SmallVector<CuSeqlensOp> scans;
   llvm::SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
 };

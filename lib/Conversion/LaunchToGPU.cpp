@@ -10,6 +10,7 @@
 #include "ExpandSegment.h"
 #include "Guards.h"
 #include "LowerSegment.h"
+#include "RowSearch.h"
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/TileShape.h"
@@ -41,12 +42,11 @@ private:
   void emitSegments(ArrayRef<SegmentOp> segments, Value block);
   void emitScan(SegmentOp segment);
   void emitTiles(SegmentOp segment, Value block);
+  void emitWalkedTiles(SegmentOp segment, Value block);
   void emitExpand(SegmentOp segment, Value block);
   void emitExpandTiles(SegmentOp segment, Value block);
-  /// The first row of `request`, and if `withSums` each scan's sum of the rows
-  /// before it.
-  std::pair<Value, SmallVector<Value>> emitBefore(ExpandSegment &expand,
-                                                  Value request, bool withSums);
+  /// The first row of `request`.
+  Value emitFirstRow(ExpandSegment &expand, Value request);
   /// The row of blocks and the first column of this thread, for tiles of one
   /// row.
   std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
@@ -138,6 +138,9 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   Value zero = i32(0);
   SmallVector<Value> carried(numScans, zero);
   carried.push_back(index(0)); // the half of the buffer
+  auto emitSum = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
+    return arith::AddIOp::create(b, loc(), lhs, rhs);
+  };
 
   auto loop = scf::ForOp::create(
       b, loc(), index(0), rows, index(TargetModel::blockSize), carried,
@@ -158,7 +161,8 @@ void KernelEmitter::emitScan(SegmentOp segment) {
             });
         Value half = carried.back();
         SmallVector<BlockSum> sums =
-            emitBlockScan(b, loc, sources.getResults(), thread, buffer, half);
+            emitBlockScan(b, loc, sources.getResults(), emitSum, thread, buffer,
+                          half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] : llvm::zip(carried.drop_back(), sums)) {
           before.push_back(arith::AddIOp::create(b, loc, carry, sum.before));
@@ -177,7 +181,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
                                         thread, index(0));
   scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
     ElementBuilder builder(b, loc, ports, rows);
-    scan.emitScanStores(builder, rows, loop.getResults().drop_back());
+    scan.emitLastStores(builder, rows, loop.getResults().drop_back());
     scf::YieldOp::create(b, loc);
   });
 }
@@ -204,13 +208,21 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   if (segment.getKind() == SegmentKind::Tile && !isTable)
     return emitTilesPerRow(segment);
   Value size = emitSize(segment.getSizes().front());
+  if (segment.getKind() == SegmentKind::Expand && !isTable) {
+    ExpansionOp expansion = segment.getExpansion();
+    size = expansion.getBound()
+               ? emitSize(expansion.getBound())
+               : arith::MulIOp::create(b, loc(), size,
+                                       index(*expansion.getStaticExtend()))
+                     .getResult();
+  }
   AffineExpr rowTiles =
       b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).rows);
   Value rows = toI32(affine::makeComposedAffineApply(
       b, loc(), AffineMap::get(0, 1, rowTiles), {size}));
   if (int64_t extra = segment.getNumExtraRows())
     rows = arith::AddIOp::create(b, loc(), rows, i32(extra));
-  if (!isTable)
+  if (!isTable || getTileShape(segment).isWalked())
     return rows;
   return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
 }
@@ -247,8 +259,55 @@ SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
   return points;
 }
 
+void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
+  TileShape shape = getTileShape(segment);
+  Value warpSize = index(TargetModel::warpSize);
+  Value warp = arith::DivUIOp::create(b, loc(), thread, warpSize);
+  Value lane = arith::RemUIOp::create(b, loc(), thread, warpSize);
+  Value row = arith::AddIOp::create(
+      b, loc(),
+      arith::MulIOp::create(b, loc(), toIndex(block), index(shape.rows)), warp);
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  Value isRow =
+      arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
+  auto emitWarpSum = [](OpBuilder &b, Value value) -> Value {
+    Location loc = value.getLoc();
+    for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
+      auto shuffle = gpu::ShuffleOp::create(b, loc, value, step,
+                                            TargetModel::warpSize,
+                                            gpu::ShuffleMode::XOR);
+      value = arith::AddIOp::create(b, loc, value, shuffle.getShuffleResult());
+    }
+    return value;
+  };
+  scf::IfOp::create(b, loc(), isRow, [&](OpBuilder &b, Location loc) {
+    // All lanes have the same row, so they are a team.
+    RowValues values =
+        emitRowValues(b, segment, ports, row,
+                      Team{lane, TargetModel::warpSize, emitWarpSum});
+    int64_t step = TargetModel::warpSize * shape.width;
+    Value first =
+        arith::MulIOp::create(b, loc, lane, index(shape.width));
+    scf::ForOp::create(
+        b, loc, first, columns, index(step * shape.vectors), {},
+        [&](OpBuilder &b, Location loc, Value column, ValueRange) {
+          SmallVector<SmallVector<Value>> points;
+          for (int64_t i = 0; i < shape.vectors; ++i)
+            points.push_back(
+                {row, arith::AddIOp::create(b, loc, column, index(i * step))});
+          emitTile(b, segment, ports, points, shape.width, /*rows=*/{},
+                   &values);
+          scf::YieldOp::create(b, loc);
+        });
+    scf::YieldOp::create(b, loc);
+  });
+}
+
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   TileShape shape = getTileShape(segment);
+  if (shape.isWalked())
+    return emitWalkedTiles(segment, block);
   if (shape.hasRows())
     return emitTile(b, segment, ports, emitPointsOfRows(segment, shape, block),
                     shape.width);
@@ -259,111 +318,86 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   emitTile(b, segment, ports, emitPoints(segment, outer, column), shape.width);
 }
 
-std::pair<Value, SmallVector<Value>>
-KernelEmitter::emitBefore(ExpandSegment &expand, Value request, bool withSums) {
+Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
   ElementBuilder outer(b, loc(), ports, {});
   Value bound = expand.emitBound(outer);
-  size_t numScans = withSums ? expand.getNumScans() : 0;
-  Value first;
   if (expand.isUniform()) {
     Value count = expand.emitCount(outer, request);
-    first = arith::MinSIOp::create(
+    return arith::MinSIOp::create(
         b, loc(), arith::MulIOp::create(b, loc(), request, count), bound);
-    if (numScans == 0)
-      return {first, {}};
   }
-
-  // What each request adds: first the sums, then the rows. Rows saturate at the
-  // bound, which no int32 exceeds, so they never wrap.
+  // Rows saturate at the bound, which no int32 exceeds, so they never wrap.
   Value boundI32 = toI32(bound);
-  auto combine = [&](OpBuilder &b, size_t number, Value lhs,
-                     Value rhs) -> Value {
+  auto combine = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
     Value sum = arith::AddIOp::create(b, loc(), lhs, rhs);
-    if (number < numScans)
-      return sum;
     return arith::MinUIOp::create(b, loc(), sum, boundI32);
   };
-  Value zero = i32(0);
-  SmallVector<Value> zeros(numScans + !expand.isUniform(), zero);
   auto loop = scf::ForOp::create(
-      b, loc(), thread, request, index(TargetModel::blockSize), zeros,
+      b, loc(), thread, request, index(TargetModel::blockSize), i32(0),
       [&](OpBuilder &b, Location loc, Value other, ValueRange carried) {
         ElementBuilder builder(b, loc, ports, other);
-        Value count = expand.emitCount(builder, other);
-        SmallVector<Value> terms;
-        if (numScans > 0)
-          terms =
-              expand.emitSums(builder, expand.emitBases(builder, other), count);
-        if (!expand.isUniform())
-          terms.push_back(
-              arith::IndexCastOp::create(b, loc, b.getI32Type(), count));
-        for (auto [number, term] : llvm::enumerate(terms))
-          term = combine(b, number, carried[number], term);
-        scf::YieldOp::create(b, loc, terms);
+        Value count = arith::IndexCastOp::create(
+            b, loc, b.getI32Type(), expand.emitCount(builder, other));
+        scf::YieldOp::create(b, loc, combine(b, 0, carried.front(), count));
       });
   Value buffer = kernel.addWorkgroupAttribution(
-      getBlockScanBufferType(b.getContext(), zeros.size()), loc());
-  SmallVector<Value> sums =
-      emitBlockReduce(b, loc(), loop.getResults(), combine, thread, buffer);
-  if (!expand.isUniform())
-    first = toIndex(sums.pop_back_val());
-  return {first, sums};
+      getBlockScanBufferType(b.getContext(), 1), loc());
+  return toIndex(emitBlockReduce(b, loc(), loop.getResults(), combine, thread,
+                                 buffer)
+                     .front());
 }
 
 void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc(), ports, {});
-  Value request = toIndex(block);
-  Value numRequests = expand.emitNumRequests(outer);
   Value bound = expand.emitBound(outer);
-  auto [first, sums] = emitBefore(expand, request, /*withSums=*/true);
-  SmallVector<Value> before = sums;
-  Value firstRow = first;
+  int64_t rows = getTileShape(segment).rows;
+  Value begin = arith::MulIOp::create(b, loc(), toIndex(block), index(rows));
+  Value end = arith::AddIOp::create(b, loc(), begin, index(rows));
+  Value row = arith::AddIOp::create(b, loc(), begin, thread);
+  RowPlace place =
+      emitRowSearch(b, loc(), expand, ports, kernel, thread, row, end);
 
-  Value isRequest = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult,
-                                          request, numRequests);
-  auto ifOp = scf::IfOp::create(b, loc(), isRequest, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(ifOp.thenYield());
-  ElementBuilder builder(b, loc(), ports, request);
-  Value rest = arith::SubIOp::create(b, loc(), bound, firstRow);
-  Value count = arith::MinSIOp::create(
-      b, loc(), expand.emitCount(builder, request), rest);
-  SmallVector<Value> bases = expand.emitBases(builder, request);
-  scf::ForOp::create(b, loc(), thread, count, index(TargetModel::blockSize), {},
-                     [&](OpBuilder &b, Location loc, Value number, ValueRange) {
-                       Value row =
-                           arith::AddIOp::create(b, loc, firstRow, number);
-                       ElementBuilder inner(b, loc, ports, row);
-                       expand.emitRow(inner, row, number, bases, before);
-                       scf::YieldOp::create(b, loc);
-                     });
-
-  b.setInsertionPoint(ifOp.elseYield());
-  Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
-                                        thread, index(0));
-  scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
-    ElementBuilder builder(b, loc, ports, {});
-    expand.emitTotals(builder, firstRow);
-    scf::YieldOp::create(b, loc);
+  auto emitIf = [&](Value condition, function_ref<void()> body) {
+    auto ifOp = scf::IfOp::create(b, loc(), condition, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(ifOp.thenYield());
+    body();
+  };
+  using arith::CmpIPredicate;
+  auto compare = [&](CmpIPredicate predicate, Value lhs, Value rhs) -> Value {
+    return arith::CmpIOp::create(b, loc(), predicate, lhs, rhs);
+  };
+  emitIf(place.isRow, [&] {
+    ElementBuilder atRequest(b, loc(), ports, place.request);
+    ElementBuilder atRow(b, loc(), ports, row);
+    Value number = arith::SubIOp::create(b, loc(), row, place.first);
+    expand.emitRow(atRow, row, place.request, number,
+                   expand.emitBases(atRequest, place.request), place.before);
   });
-  if (!expand.isPadded())
-    return;
-  scf::ForOp::create(b, loc(),
-                     arith::AddIOp::create(b, loc(), firstRow, thread), bound,
-                     index(TargetModel::blockSize), {},
-                     [&](OpBuilder &b, Location loc, Value row, ValueRange) {
-                       ElementBuilder builder(b, loc, ports, row);
-                       expand.emitPadding(builder, row, before);
-                       scf::YieldOp::create(b, loc);
-                     });
+  if (expand.isPadded())
+    emitIf(arith::AndIOp::create(
+               b, loc(), compare(CmpIPredicate::uge, row, place.numRows),
+               compare(CmpIPredicate::ult, row, bound)),
+           [&] {
+             ElementBuilder builder(b, loc(), ports, row);
+             expand.emitPadding(builder, row, place.totals);
+           });
+  // The extra block, past all rows, has seen all requests.
+  emitIf(arith::AndIOp::create(b, loc(),
+                               compare(CmpIPredicate::uge, begin, bound),
+                               compare(CmpIPredicate::eq, thread, index(0))),
+         [&] {
+           ElementBuilder builder(b, loc(), ports, {});
+           expand.emitTotals(builder, place.numRows);
+         });
 }
 
 void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc(), ports, {});
   auto [request, column] = emitRowAndColumn(segment, block);
-  Value first = emitBefore(expand, request, /*withSums=*/false).first;
+  Value first = emitFirstRow(expand, request);
   Value rest = arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
   Value isPadding =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::uge, request,

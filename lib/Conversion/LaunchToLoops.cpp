@@ -44,7 +44,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
         scf::YieldOp::create(b, loc, next);
       });
   ElementBuilder builder(b, loc, ports, rows);
-  scan.emitScanStores(builder, rows, loop.getResults());
+  scan.emitLastStores(builder, rows, loop.getResults());
 }
 
 /// The number of rows of a request, given that of the requests before it.
@@ -80,7 +80,7 @@ static void lowerExpand(OpBuilder &b, SegmentOp segment,
             [&](OpBuilder &b, Location loc, Value number, ValueRange) {
               Value row = arith::AddIOp::create(b, loc, first, number);
               ElementBuilder inner(b, loc, ports, row);
-              expand.emitRow(inner, row, number, bases, before);
+              expand.emitRow(inner, row, request, number, bases, before);
               scf::YieldOp::create(b, loc);
             });
         SmallVector<Value> next = expand.emitSums(builder, bases, count);
@@ -140,7 +140,31 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
   emitColumns(b, requests, {first, count, isPadding});
 }
 
+/// Rows one after the other, each with what its elements share.
+static void lowerWalkedTile(OpBuilder &b, SegmentOp segment,
+                            const IRMapping &ports) {
+  Location loc = segment.getLoc();
+  int64_t width = getTileShape(segment).width;
+  Value zero = constantIndex(b, loc, 0);
+  Value rows = ports.lookupOrDefault(segment.getSizes().front());
+  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  scf::buildLoopNest(
+      b, loc, zero, rows, constantIndex(b, loc, 1),
+      [&](OpBuilder &b, Location loc, ValueRange row) {
+        RowValues values = emitRowValues(b, segment, ports, row.front());
+        scf::buildLoopNest(
+            b, loc, zero, columns, constantIndex(b, loc, width),
+            [&](OpBuilder &b, Location, ValueRange column) {
+              emitTile(b, segment, ports,
+                       SmallVector<Value>{row.front(), column.front()}, width,
+                       /*rows=*/{}, &values);
+            });
+      });
+}
+
 static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
+  if (getTileShape(segment).isWalked())
+    return lowerWalkedTile(b, segment, ports);
   Location loc = segment.getLoc();
   int64_t width = getTileShape(segment).width;
   SmallVector<Value> sizes =

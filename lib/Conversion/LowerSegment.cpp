@@ -234,7 +234,8 @@ struct TileValue {
 class TileEmitter {
 public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
-              int64_t width, std::optional<RowRange> rows);
+              int64_t width, std::optional<RowRange> rows,
+              const RowValues *rowValues);
 
   /// Emits the values to store for each point.
   SmallVector<DenseMap<Value, TileValue>>
@@ -255,6 +256,7 @@ private:
   const IRMapping &ports;
   int64_t width;
   std::optional<RowRange> rows;
+  const RowValues *rowValues;
   Value columns;
   /// Copies of values over the segment's index space, and of pages that are
   /// picked from them.
@@ -264,9 +266,10 @@ private:
 
 TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, int64_t width,
-                         std::optional<RowRange> rows)
+                         std::optional<RowRange> rows,
+                         const RowValues *rowValues)
     : b(b), loc(segment.getLoc()), ports(ports), width(width), rows(rows),
-      columns(ports.lookupOrDefault(segment.getSizes().back())) {
+      rowValues(rowValues), columns(ports.lookupOrDefault(segment.getSizes().back())) {
   llvm::SmallDenseSet<Value> copied;
   for (CopyOp copy : segment.getCopies())
     copied.insert(getRequestValue(copy.getValue()));
@@ -347,7 +350,7 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
     }
     SmallVector<ElementBuilder> builders;
     for (const SmallVector<Value> &point : points)
-      builders.emplace_back(b, loc, ports, point);
+      builders.emplace_back(b, loc, ports, point).setRow(rowValues);
     SmallVector<Value> vectors =
         ElementBuilder::elementsAt(builders, value, points, width);
     for (auto [pointValues, vector] : llvm::zip_equal(values, vectors))
@@ -399,21 +402,53 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
 
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
-                   std::optional<RowRange> rows) {
-  TileEmitter emitter(b, segment, ports, width, rows);
+                   std::optional<RowRange> rows, const RowValues *rowValues) {
+  TileEmitter emitter(b, segment, ports, width, rows, rowValues);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);
+}
+
+RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
+                             const IRMapping &ports, Value row,
+                             std::optional<Team> team) {
+  RowValues values;
+  for (CopyOp copy : segment.getCopies()) {
+    auto op = copy.getValue().getDefiningOp<ElementOpInterface>();
+    if (!op || values.contains(op))
+      continue;
+    ElementBuilder builder(b, segment.getLoc(), ports, row);
+    if (team)
+      builder.setTeam(*team);
+    values[op] = op.emitRow(builder, row);
+  }
+  return values;
 }
 
 //===----------------------------------------------------------------------===//
 // Scans
 //===----------------------------------------------------------------------===//
 
+/// Whether `value`, made from a cumulative sum, has its last element, too.
+static bool hasLastSum(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (isa<CuSeqlensOp>(op))
+    return true;
+  return !isa<WindowBasesOp>(op) &&
+         hasLastSum(*llvm::find_if(op->getOperands(), dependsOnScan));
+}
+
 ScanSegment::ScanSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), scans(segment.getBody().getOps<CuSeqlensOp>()) {
-  for (CopyOp copy : segment.getCopies())
-    (dependsOnScan(copy.getValue()) ? scanCopies : plainCopies).push_back(copy);
+  for (CopyOp copy : segment.getCopies()) {
+    if (!dependsOnScan(copy.getValue())) {
+      plainCopies.push_back(copy);
+      continue;
+    }
+    scanCopies.push_back(copy);
+    if (hasLastSum(copy.getValue()))
+      lastCopies.push_back(copy);
+  }
 }
 
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
@@ -449,4 +484,11 @@ void ScanSegment::emitScanStores(ElementBuilder &builder, Value row,
   for (auto [scan, sum] : llvm::zip_equal(scans, sums))
     builder.bind(scan.getResult(), sum);
   emitStores(builder, scanCopies, row);
+}
+
+void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
+                                 ValueRange sums) {
+  for (auto [scan, sum] : llvm::zip_equal(scans, sums))
+    builder.bind(scan.getResult(), sum);
+  emitStores(builder, lastCopies, row);
 }

@@ -58,11 +58,18 @@ struct RowRange {
 /// column of a one-dimensional segment): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
 /// are multiples of `width`. In an `expand` segment the row of a point is a
-/// request, and `rows` are those it is stored to.
+/// request, and `rows` are those it is stored to. `values` is what the row of
+/// the points shares, if it is walked.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-              int64_t width, std::optional<RowRange> rows = {});
+              int64_t width, std::optional<RowRange> rows = {},
+              const RowValues *values = nullptr);
+
+/// Emits what row `row` of a segment that is walked shares.
+RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
+                        const mlir::IRMapping &ports, mlir::Value row,
+                        std::optional<Team> team = {});
 
 //===----------------------------------------------------------------------===//
 // Scans
@@ -83,6 +90,9 @@ public:
   /// rows before it.
   void emitScanStores(ElementBuilder &builder, mlir::Value row,
                       mlir::ValueRange sums);
+  /// The same past the last row, for the values that go on there.
+  void emitLastStores(ElementBuilder &builder, mlir::Value row,
+                      mlir::ValueRange sums);
 
 private:
   void emitStores(ElementBuilder &builder, llvm::ArrayRef<CopyOp> copies,
@@ -90,7 +100,7 @@ private:
 
   const mlir::IRMapping &ports;
   llvm::SmallVector<CuSeqlensOp> scans;
-  llvm::SmallVector<CopyOp> plainCopies, scanCopies;
+  llvm::SmallVector<CopyOp> plainCopies, scanCopies, lastCopies;
 };
 
 } // namespace nsa

@@ -90,7 +90,8 @@ SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
 
 bool nsa::dependsOnScan(Value value) {
   Operation *op = value.getDefiningOp();
-  if (!op)
+  // Rows of indices add up what they need of a sum by themselves.
+  if (!op || isa<CombineIndicesOp>(op))
     return false;
   return isa<CuSeqlensOp>(op) || llvm::any_of(op->getOperands(), dependsOnScan);
 }
@@ -116,25 +117,46 @@ bool nsa::isPerRequest(Value value) {
   return !dependsOnScan(value) && !getExpansion(value);
 }
 
+/// The operand of a value operation that has the same number of requests, and
+/// how many elements more the operation has.
+static std::pair<Value, int64_t> getRequestsOperand(Operation *op) {
+  return llvm::TypeSwitch<Operation *, std::pair<Value, int64_t>>(op)
+      .Case([](PageTableOp op) { return std::pair(op.getRows(), 0); })
+      .Case([](LookupOp op) { return std::pair(op.getIndices(), 0); })
+      .Case([](CuSeqlensOp op) { return std::pair(op.getSource(), 1); })
+      .Case([](WindowBasesOp op) { return std::pair(op.getOffsets(), -1); })
+      .Case([](QueryRowsOp op) {
+        return std::pair(op.getQueryStartLoc(), -1);
+      })
+      .Case([](CompressedIdsOp op) { return std::pair(op.getRows(), 0); })
+      .Default([](Operation *op) { return std::pair(op->getOperand(0), 0); });
+}
+
 /// The number of requests of `value`: that of an array or the value of an
 /// `index` port, if any, plus a constant.
 static std::pair<Value, int64_t> getRequests(Value value) {
-  Operation *op = value.getDefiningOp();
-  while (op && isa_and_nonnull<NSADialect>(op->getDialect())) {
-    auto table = dyn_cast<PageTableOp>(op);
-    value = table ? table.getRows() : op->getOperand(0);
-    op = value.getDefiningOp();
+  int64_t more = 0;
+  for (Operation *op = value.getDefiningOp();
+       op && isa_and_nonnull<NSADialect>(op->getDialect());
+       op = value.getDefiningOp()) {
+    auto [operand, added] = getRequestsOperand(op);
+    value = operand;
+    more += added;
   }
+  if (value.getType().isIndex())
+    return {value, more};
   int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
   if (!ShapedType::isDynamic(size))
-    return {Value(), size};
+    return {Value(), size + more};
   if (auto port = dyn_cast<BlockArgument>(value))
     if (auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp()))
       if (BlockArgument extent = step.getExtent(port, 0))
-        return {extent, step.getExtentOffset(port, 0)};
-  return {value, 0};
+        return {extent, step.getExtentOffset(port, 0) + more};
+  return {value, more};
 }
 
-bool nsa::haveSameRequests(Value lhs, Value rhs) {
-  return getRequests(lhs) == getRequests(rhs);
+bool nsa::haveSameRequests(Value lhs, Value rhs, int64_t more) {
+  auto [lhsSize, lhsMore] = getRequests(lhs);
+  auto [rhsSize, rhsMore] = getRequests(rhs);
+  return lhsSize == rhsSize && lhsMore + more == rhsMore;
 }

@@ -130,17 +130,11 @@ Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
                                constantIndex(0));
 }
 
-/// Loads `width` elements of the array behind `port` from `indices` on: as one
-/// vector if they are inside the array and aligned, else one by one, with 0 for
-/// those past the end. All are 0 unless `isValid`, which is null for true and
-/// must hold if the outer index is inside the array.
-static Value loadElements(ElementBuilder &builder, Value port,
-                          ValueRange indices, int64_t width, Value isValid) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  Value memref = builder.lookup(port);
+Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
+                           Value isValid) {
+  Value memref = lookup(port);
   Value column = indices.back();
-  Value columns = builder.dim(port, indices.size() - 1);
+  Value columns = dim(port, indices.size() - 1);
   Type elementType = cast<MemRefType>(memref.getType()).getElementType();
 
   auto isInside = [&](Value column) -> Value {
@@ -167,11 +161,11 @@ static Value loadElements(ElementBuilder &builder, Value port,
         b, loc, VectorType::get(1, elementType), loadLane(indices));
   }
 
-  Value isAligned = builder.isRowAligned(port, indices, width);
+  Value isAligned = isRowAligned(port, indices, width);
   if (!isAligned)
-    return builder.emitLanes(indices, width, loadLane);
+    return emitLanes(indices, width, loadLane);
   Value last =
-      arith::AddIOp::create(b, loc, column, builder.constantIndex(width - 1));
+      arith::AddIOp::create(b, loc, column, constantIndex(width - 1));
   Value canLoadVector =
       arith::AndIOp::create(b, loc, isInside(last), isAligned);
   auto ifOp = scf::IfOp::create(
@@ -185,7 +179,7 @@ static Value loadElements(ElementBuilder &builder, Value port,
       },
       [&](OpBuilder &b, Location loc) {
         scf::YieldOp::create(b, loc,
-                             builder.emitLanes(indices, width, loadLane));
+                             emitLanes(indices, width, loadLane));
       });
   return ifOp.getResult(0);
 }
@@ -193,7 +187,7 @@ static Value loadElements(ElementBuilder &builder, Value port,
 Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
   if (Operation *op = value.getDefiningOp())
     return cast<ElementOpInterface>(op).emitElements(*this, indices, width);
-  return loadElements(*this, value, indices, width, /*isValid=*/{});
+  return load(value, indices, width);
 }
 
 SmallVector<Value>
@@ -208,9 +202,35 @@ ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
   return vectors;
 }
 
+Value ElementBuilder::sum(Value value, Value count) {
+  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  auto loop = scf::ForOp::create(
+      b, loc, team ? team->thread : constantIndex(0), count,
+      constantIndex(team ? team->size : 1), zero,
+      [&](OpBuilder &b, Location loc, Value index, ValueRange sums) {
+        ElementBuilder inner(b, loc, ports, index);
+        Value sum = arith::AddIOp::create(b, loc, sums.front(),
+                                          inner.element(value, index));
+        scf::YieldOp::create(b, loc, sum);
+      });
+  return team ? team->emitSum(b, loop.getResult(0)) : loop.getResult(0);
+}
+
+SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
+  if (row)
+    if (auto it = row->find(op); it != row->end())
+      return it->second;
+  return cast<ElementOpInterface>(op).emitRow(*this, index);
+}
+
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//
+
+/// Cumulative sums are bound where a scan passes; elsewhere they are added up.
+Value CuSeqlensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return builder.sum(getSource(), indices.front());
+}
 
 /// `value` in each element of an i32 or of a vector of i32.
 static Value constantLike(OpBuilder &b, Location loc, Type type,
@@ -293,8 +313,7 @@ Value PageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
 Value PageTableOp::emitElements(ElementBuilder &builder, ValueRange indices,
                                 int64_t width) {
   auto [row, isRow] = emitTokenRow(*this, builder, indices);
-  return loadElements(builder, getReqToToken(), {row, indices.back()}, width,
-                      isRow);
+  return builder.load(getReqToToken(), {row, indices.back()}, width, isRow);
 }
 
 Value ContextLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {

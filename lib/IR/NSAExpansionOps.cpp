@@ -110,8 +110,7 @@ OpFoldResult ExpansionOp::getNumRows(OpBuilder &b, Location loc,
 // Types and shapes
 //===----------------------------------------------------------------------===//
 
-/// The static number of rows that `requests` requests take, or dynamic.
-static int64_t getStaticRows(Value expansion, int64_t requests) {
+int64_t nsa::getStaticRows(Value expansion, int64_t requests) {
   // Other definitions are not known yet when a text is parsed in pieces.
   auto op = expansion.getDefiningOp<ExpansionOp>();
   if (!op || op.getBound() || ShapedType::isDynamic(requests))

@@ -98,6 +98,13 @@ ExpansionOp SegmentOp::getExpansion() {
   return {};
 }
 
+OpFoldResult SegmentOp::getNumRows(OpBuilder &b) {
+  OpFoldResult size = getSizes().front();
+  if (getKind() == SegmentKind::Expand && getSizes().size() == 1)
+    return getExpansion().getNumRows(b, getLoc(), size);
+  return size;
+}
+
 int64_t SegmentOp::getNumExtraRows() {
   if (getKind() != SegmentKind::Expand)
     return 0;

@@ -28,6 +28,11 @@ static bool isDense(Value destination) {
 /// than what is loaded for them: their vectors fill a load, and are stored in
 /// parts.
 static int64_t getWidth(SegmentOp segment) {
+  // Each of these searches for its request.
+  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+        return isa_and_nonnull<CombineLensOp>(copy.getValue().getDefiningOp());
+      }))
+    return 1;
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
                   return llvm::any_of(copy.getDestinations(), isDense);
@@ -53,14 +58,22 @@ static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
 }
 
 TileShape nsa::getTileShape(SegmentOp segment) {
+  bool isTable = segment.getSizes().size() == 2;
+  if (segment.getKind() == SegmentKind::Expand && !isTable)
+    return {TargetModel::blockSize, 1, 1, 1};
   int64_t width = getWidth(segment);
+  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
+        return isa_and_nonnull<CombineIndicesOp>(copy.getValue().getDefiningOp());
+      }))
+    return {TargetModel::blockSize / TargetModel::warpSize, 0, width,
+            TargetModel::walkedVectors};
   TileShape longRows = {
       1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
       TargetModel::vectorsPerThread};
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
-  if (segment.getKind() != SegmentKind::Tile ||
-      segment.getSizes().size() != 2 || !columns || *columns < 1)
+  if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
+      *columns < 1)
     return longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = TargetModel::vectorsInFlight(getLoadBytes(segment, width));

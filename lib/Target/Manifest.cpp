@@ -211,6 +211,16 @@ LogicalResult ManifestBuilder::addRequirements() {
   if (result.wasInterrupted())
     return failure();
 
+  result = step.walk([&](CombineIndicesOp op) {
+    Value topk = op.getTopkIndices();
+    return WalkResult(
+        success(!topk ||
+                (succeeded(addRequirement(topk, 0, op.getQueries())) &&
+                 succeeded(addRequirement(topk, 1, op.getMixedTopk())))));
+  });
+  if (result.wasInterrupted())
+    return failure();
+
   result = step.walk([&](CopyOp copy) {
     OpBuilder b(copy);
     SmallVector<OpFoldResult> sizes =
@@ -225,25 +235,28 @@ LogicalResult ManifestBuilder::addRequirements() {
 }
 
 LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
+  bool isTable = segment.getSizes().size() == 2;
+  TileShape shape = getTileShape(segment);
   json::Value rows(1), columns(1);
   json::Array tile{1, 1};
-  bool isTable = segment.getSizes().size() == 2;
-  bool isExpand = segment.getKind() == SegmentKind::Expand;
-  if (isTable || isExpand) {
-    FailureOr<json::Value> size = getSize(segment.getSizes().front());
+  if (segment.getKind() == SegmentKind::Expand || isTable) {
+    OpBuilder b(segment->getParentOp());
+    FailureOr<json::Value> size = getSize(segment.getNumRows(b));
     if (failed(size))
       return failure();
     rows = *size;
     if (int64_t extra = segment.getNumExtraRows())
-      rows = json::Array{"add", *size, extra};
+      rows = json::Array{"add", *size, extra * shape.rows};
+    tile[0] = shape.rows;
   }
-  if (isTable || segment.getKind() == SegmentKind::Tile) {
+  if (segment.getKind() == SegmentKind::Tile || isTable) {
     FailureOr<json::Value> size = getSize(segment.getSizes().back());
     if (failed(size))
       return failure();
-    columns = *size;
-    TileShape shape = getTileShape(segment);
-    tile = json::Array{shape.rows, shape.columns};
+    if (!shape.isWalked()) {
+      columns = *size;
+      tile[1] = shape.columns;
+    }
   }
   j.object([&] {
     j.attribute("rows", rows);

@@ -39,6 +39,8 @@ static OpFoldResult getNumRequests(OpBuilder &b, Location loc, Value value) {
   Operation *op = value.getDefiningOp();
   if (isa<ExpandSeqlensOp, ExpandRowsOp>(op))
     return getDimSize(b, loc, op->getOperand(0), 0);
+  if (auto ranges = dyn_cast<TokenRangesOp>(op))
+    return getDimSize(b, loc, ranges.getRows(), 0);
   if (auto total = dyn_cast<TotalRowsOp>(op))
     return getDimSize(b, loc, getExpansion(value).getExtend(), 0);
   return getNumRequests(b, loc,

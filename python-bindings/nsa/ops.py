@@ -9,17 +9,24 @@ without the compiler.
 """
 
 from . import _metadata, _nsa_runtime, layouts, steps
+from ._arguments import describe, length
 from ._cache import get_step
+from ._prefill import (
+    build_compressed_token_ids,
+    build_swa_token_ids,
+    combine_topk_swa_indices,
+)
 
 __all__ = [
+    "build_compressed_token_ids",
+    "build_swa_token_ids",
+    "combine_topk_swa_indices",
     "copy_metadata",
     "dequantize_k_cache_paged",
     "expand_seqlens",
     "replay_metadata",
 ]
 
-_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
-_CUDA = (2, 13)
 _TABLES = ("page_table_1", "real_page_table")
 # Fields with a row for each row of the expansion -> elements past the rows.
 _ROW_FIELDS = {
@@ -119,31 +126,10 @@ def copy_metadata(
     copy.call(arrays, sizes, stream)
 
 
-def _describe(argument, array):
-    """(dtype name, shape, target) of an array."""
-    try:
-        code, bits, shape, device, _ = _nsa_runtime.array_info(array)
-    except (TypeError, ValueError) as error:
-        text = str(error).replace("argument 'array'", f"argument {argument!r}", 1)
-        raise type(error)(text) from None
-    dtype = f"{_CODES.get(code, code)}{bits}"
-    return dtype, shape, "cuda" if device in _CUDA else "cpu"
-
-
-def _length(argument, array):
-    """(dtype name, number of elements, target) of a 1-D array."""
-    dtype, shape, target = _describe(argument, array)
-    if len(shape) != 1:
-        raise ValueError(
-            f"argument {argument!r}: expected 1 dimension but got {len(shape)}"
-        )
-    return dtype, shape[0], target
-
-
 def _capacity(dsts):
     """The rows that every destination has room for."""
     rooms = [
-        _describe(steps.port(backend, field), array)[1][0] - _ROW_FIELDS[field]
+        describe(steps.port(backend, field), array)[1][0] - _ROW_FIELDS[field]
         for backend, destination in enumerate(dsts)
         for field, array in destination.items()
         if field in _ROW_FIELDS
@@ -215,7 +201,7 @@ def replay_metadata(
         least = "1 or more" if mode == "target_verify" else "1"
         raise ValueError(f"argument 'next_n': expected {least} in {mode} but got {next_n}")
 
-    lens_dtype, bs, target = _length("seq_lens", seq_lens)
+    lens_dtype, bs, target = length("seq_lens", seq_lens)
     fields = tuple(tuple(destination) for destination in dsts)
     used = {field for destination in fields for field in destination}
     has_tables = not used.isdisjoint(_TABLES)
@@ -229,10 +215,10 @@ def replay_metadata(
         ):
             if value is None:
                 raise TypeError(f"argument {name!r}: missing, the page tables need it")
-        pool_dtype, _, _ = _describe("req_pool_indices", req_pool_indices)
+        pool_dtype, _, _ = describe("req_pool_indices", req_pool_indices)
     extend = extend_seq_lens
     if extend is not None and not isinstance(extend, int):
-        extend, _, _ = _length("extend_seq_lens", extend)
+        extend, _, _ = length("extend_seq_lens", extend)
     elif extend is not None and extend < 0:
         raise ValueError(f"argument 'extend_seq_lens': expected 0 or more but got {extend}")
     padded = row_bound is not None and has_rows
@@ -287,13 +273,13 @@ def expand_seqlens(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then.
     """
-    extend_dtype, _, target = _length("extend_seq_lens", extend_seq_lens)
-    lens_dtype, bs, _ = _length("seq_lens", seq_lens)
+    extend_dtype, _, target = length("extend_seq_lens", extend_seq_lens)
+    lens_dtype, bs, _ = length("seq_lens", seq_lens)
     outs = {
         "out_seqlens_expanded": out_seqlens_expanded,
         "out_nsa_cache_seqlens": out_nsa_cache_seqlens,
     }
-    bound = min(_length(name, out)[1] for name, out in outs.items())
+    bound = min(length(name, out)[1] for name, out in outs.items())
     if out_total is not None:
         outs["out_total"] = out_total
     key = ("expand", extend_dtype, lens_dtype, topk, causal, out_total is not None, target)
@@ -330,7 +316,7 @@ def dequantize_k_cache_paged(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    dtype, shape, target = _describe("token_ids", token_ids)
+    dtype, shape, target = describe("token_ids", token_ids)
     if len(shape) != 1:
         raise ValueError(
             f"argument 'token_ids': expected 1 dimension but got {len(shape)}"

@@ -11,11 +11,15 @@ as a key.
 import re
 
 from . import _metadata, layouts
+from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
+from ._text import DESTINATION, TABLE, VECTOR, Text, element
 
 __all__ = [
     "DECODE_FIELDS",
     "FIELDS",
     "MODES",
+    "combine_indices",
+    "compressed_token_ids",
     "copy_metadata",
     "decode_replay",
     "dequant_paged",
@@ -23,6 +27,7 @@ __all__ = [
     "port",
     "port_names",
     "replay",
+    "swa_token_ids",
 ]
 
 MODES = ("decode", "target_verify", "draft_extend")
@@ -40,12 +45,6 @@ FIELDS = {
 }
 #: The fields of a decode replay without the table of context lengths.
 DECODE_FIELDS = {k: v for k, v in FIELDS.items() if k != "paged_mqa_ctx_lens"}
-
-_VECTOR = "tensor<?xi32>"
-_TABLE = "tensor<?x?xi32>"
-_DESTINATION = {1: "memref<?xi32, strided<[?]>>", 2: "memref<?x?xi32, strided<[?, 1]>>"}
-_ELEMENT = {"int32": "i32", "int64": "i64"}
-
 
 def port(backend, field):
     """The name of the port that `field` of the destination number `backend` goes to."""
@@ -69,50 +68,7 @@ def copy_metadata(mode, source, destinations, name=None):
     return _metadata.copy_text(mode, source, destinations, name or f"copy_{mode}")
 
 
-class _Text:
-    """A step in the making: values are written once, when first asked for, after what
-    they need; ports in the order in which they are needed."""
-
-    def __init__(self):
-        self.ports, self.body, self.values = {}, [], {}
-
-    def port(self, name, declaration):
-        self.ports.setdefault(name, declaration)
-        return f"%{name}"
-
-    def size(self, name):
-        return self.port(name, f"in %{name} : index")
-
-    def array(self, name, dtype, extent="bs"):
-        type = f"tensor<?x{_element(name, dtype)}>"
-        self.size(extent)
-        return self.port(name, f"in %{name}[%{extent}] : {type}"), type
-
-    def value(self, name, make):
-        """%name, from what `make` returns: an operation's text, or a value."""
-        if name not in self.values:
-            text = make()
-            if not text.startswith("%"):
-                self.body.append(f"%{name} = {text}")
-                text = f"%{name}"
-            self.values[name] = text
-        return self.values[name]
-
-    def copy(self, value, type, destination, rank):
-        out = self.port(destination, f"out %{destination} : {_DESTINATION[rank]}")
-        self.body.append(f"nsa.copy {value} to {out} : {type} to {_DESTINATION[rank]}")
-
-    def step(self, name):
-        # Sizes, inputs, outputs; within each, as they were needed.
-        kinds = ("in", "out")
-        ports = sorted(
-            self.ports.values(), key=lambda p: (not p.endswith(": index"), kinds.index(p.split()[0]))
-        )
-        head, body = ",\n    ".join(ports), "\n  ".join(self.body)
-        return f"nsa.step @{name}(\n    {head}) {{\n  {body}\n}}\n"
-
-
-class _Replay(_Text):
+class _Replay(Text):
     """The values of a metadata set, by forward mode; a method each."""
 
     def __init__(self, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded):
@@ -128,7 +84,7 @@ class _Replay(_Text):
 
     def _seqlens(self, plus):
         source, type = self.array("seq_lens", self.lens_dtype)
-        return f"nsa.seqlens {source} plus {plus} : {type} -> {_VECTOR}"
+        return f"nsa.seqlens {source} plus {plus} : {type} -> {VECTOR}"
 
     def len(self):
         return self._seqlens(self.next_n if self.mode == "target_verify" else 0)
@@ -137,11 +93,11 @@ class _Replay(_Text):
         return self._seqlens(0)
 
     def cu(self):
-        return f"nsa.cu_seqlens {self.get('len')} : {_VECTOR} -> {_VECTOR}"
+        return f"nsa.cu_seqlens {self.get('len')} : {VECTOR} -> {VECTOR}"
 
     def ctx(self):
         type = f"tensor<?x{self.next_n}xi32>"
-        return f"nsa.context_lens {self.get('len')} columns {self.next_n} : {_VECTOR} -> {type}"
+        return f"nsa.context_lens {self.get('len')} columns {self.next_n} : {VECTOR} -> {type}"
 
     def expansion(self):
         by, type = f"{1 if self.mode == 'decode' else self.next_n}", ""
@@ -172,25 +128,25 @@ class _Replay(_Text):
         }[self.mode]
         return (
             f"nsa.expand_seqlens {kind} {self.get(source)} over {self.get('expansion')}"
-            f" : {_VECTOR} -> {_VECTOR}"
+            f" : {VECTOR} -> {VECTOR}"
         )
 
     def clip(self):
         if self.topk is None:
             raise ValueError("argument 'topk': expected an integer for the nsa_ fields")
-        return f"nsa.clip_seqlens {self.get('rows')} to {int(self.topk)} : {_VECTOR}"
+        return f"nsa.clip_seqlens {self.get('rows')} to {int(self.topk)} : {VECTOR}"
 
     def ccu(self):
-        return f"nsa.cu_seqlens {self.get('clip')} : {_VECTOR} -> {_VECTOR}"
+        return f"nsa.cu_seqlens {self.get('clip')} : {VECTOR} -> {VECTOR}"
 
     def tab(self):
         columns = self.size("max_len")
         pool, type = self.array("req_pool_indices", self.pool_dtype)
-        table = self.port("req_to_token", f"in %req_to_token : {_TABLE}")
-        live = f" live {self.get('len')} : {_VECTOR}" if self.live_only else ""
+        table = self.port("req_to_token", f"in %req_to_token : {TABLE}")
+        live = f" live {self.get('len')} : {VECTOR}" if self.live_only else ""
         return (
             f"nsa.page_table {table}[{pool}] columns {columns}{live}"
-            f" : {_TABLE}, {type} -> {_TABLE}"
+            f" : {TABLE}, {type} -> {TABLE}"
         )
 
     def row_tab(self):
@@ -198,7 +154,7 @@ class _Replay(_Text):
             return self.get("tab")
         return (
             f"nsa.expand_rows {self.get('tab')} over {self.get('expansion')}"
-            f" : {_TABLE} -> {_TABLE}"
+            f" : {TABLE} -> {TABLE}"
         )
 
     def real(self):
@@ -206,7 +162,7 @@ class _Replay(_Text):
             raise ValueError("argument 'page_size': expected an integer for real_page_table")
         return (
             f"nsa.real_page_table {self.get('row_tab')} page_size {int(self.page_size)}"
-            f" : {_TABLE} -> {_TABLE}"
+            f" : {TABLE} -> {TABLE}"
         )
 
 
@@ -267,7 +223,7 @@ def replay(
     for backend, destination in enumerate(fields):
         for field in destination:
             value, rank = FIELDS[field]
-            type = {1: _VECTOR, 2: _TABLE}[rank]
+            type = {1: VECTOR, 2: TABLE}[rank]
             if value == "ctx":
                 type = f"tensor<?x{next_n}xi32>"
             text.copy(text.get(value), type, port(backend, field), rank)
@@ -297,20 +253,20 @@ def expand_seqlens(
     out_seqlens_expanded and out_nsa_cache_seqlens [row_bound] and, if `total`,
     out_total [1].
     """
-    text = _Text()
+    text = Text()
     text.size("bs")
     bound = text.size("row_bound")
     extend, extend_type = text.array("extend_seq_lens", extend_dtype)
     lens, lens_type = text.array("seq_lens", seq_lens_dtype)
     kind = "causal" if causal else "broadcast"
     text.body += [
-        f"%len = nsa.seqlens {lens} plus 0 : {lens_type} -> {_VECTOR}",
+        f"%len = nsa.seqlens {lens} plus 0 : {lens_type} -> {VECTOR}",
         f"%expansion = nsa.expansion by {extend} within {bound} : {extend_type}",
-        f"%rows = nsa.expand_seqlens {kind} %len over %expansion : {_VECTOR} -> {_VECTOR}",
-        f"%clip = nsa.clip_seqlens %rows to {int(topk)} : {_VECTOR}",
+        f"%rows = nsa.expand_seqlens {kind} %len over %expansion : {VECTOR} -> {VECTOR}",
+        f"%clip = nsa.clip_seqlens %rows to {int(topk)} : {VECTOR}",
     ]
-    text.copy("%rows", _VECTOR, "out_seqlens_expanded", 1)
-    text.copy("%clip", _VECTOR, "out_nsa_cache_seqlens", 1)
+    text.copy("%rows", VECTOR, "out_seqlens_expanded", 1)
+    text.copy("%clip", VECTOR, "out_nsa_cache_seqlens", 1)
     if total:
         text.body.append("%total = nsa.total_rows %expansion : tensor<1xi32>")
         text.copy("%total", "tensor<1xi32>", "out_total", 1)
@@ -327,7 +283,7 @@ def dequant_paged(parts, name="dequant_paged"):
     ports, body = [], []
     for i, (layout, page_size, dtype) in enumerate(parts):
         layout = layouts.parse(layout)
-        cache, ids = "tensor<?x?xi8>", f"tensor<?x{_element(f'ids{i}', dtype)}>"
+        cache, ids = "tensor<?x?xi8>", f"tensor<?x{element(f'ids{i}', dtype)}>"
         value = f"tensor<?x{layout.row}xbf16>"
         out = "memref<?x?xbf16, strided<[?, 1]>>"
         ports += [
@@ -345,12 +301,3 @@ def dequant_paged(parts, name="dequant_paged"):
         raise ValueError("parts: expected at least one")
     head = ",\n    ".join(ports)
     return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
-
-
-def _element(argument, dtype):
-    try:
-        return _ELEMENT[dtype]
-    except KeyError:
-        raise TypeError(
-            f"argument {argument!r}: expected dtype int32 or int64 but got {dtype}"
-        ) from None

@@ -16,6 +16,20 @@
 
 namespace nsa {
 
+/// What the elements of one row share, by the operation that they come from:
+/// see `ElementOpInterface::emitRow`.
+using RowValues =
+    llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>>;
+
+/// Threads that are at the same point and can add up together.
+struct Team {
+  /// The number of this thread among them (index), and of all.
+  mlir::Value thread;
+  int64_t size;
+  /// Emits the sum of an i32 of each, for all.
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitSum;
+};
+
 /// Emits the code that computes elements of nsa values at one point of an index
 /// space, starting from the arrays behind the ports.
 ///
@@ -39,7 +53,14 @@ public:
   mlir::Value elements(mlir::Value value, mlir::ValueRange indices,
                        int64_t width);
 
-  /// The same at several points, each with its builder, all of which are at the
+  /// Loads `width` elements of the array behind `port` from `indices` on: as one
+  /// vector if they are inside the array and aligned, else one by one, with 0
+  /// for those past the end. All are 0 unless `isValid`, which is null for true
+  /// and must hold only if the outer index is inside the array.
+  mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
+                   mlir::Value isValid = {});
+
+  /// `elements` at several points, each with its builder, all of which are at the
   /// same place in the code.
   static llvm::SmallVector<mlir::Value>
   elementsAt(llvm::MutableArrayRef<ElementBuilder> builders, mlir::Value value,
@@ -50,6 +71,17 @@ public:
   /// results in a vector.
   mlir::Value emitLanes(mlir::ValueRange indices, int64_t width,
                         llvm::function_ref<mlir::Value(mlir::ValueRange)> emit);
+
+  /// The sum of the first `count` (index) elements of a vector of i32, wrapping.
+  mlir::Value sum(mlir::Value value, mlir::Value count);
+  /// Has `sum` computed by a team, all of which must get there.
+  void setTeam(const Team &team) { this->team = team; }
+
+  /// What `op` said that row `row` shares.
+  llvm::SmallVector<mlir::Value> rowValues(mlir::Operation *op,
+                                           mlir::Value row);
+  /// Takes the values of a row from `values`.
+  void setRow(const RowValues *values) { row = values; }
 
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar) { known[value] = scalar; }
@@ -79,6 +111,8 @@ private:
   const mlir::IRMapping &ports;
   llvm::SmallVector<mlir::Value> point;
   llvm::DenseMap<mlir::Value, mlir::Value> known;
+  std::optional<Team> team;
+  const RowValues *row = nullptr;
 };
 
 } // namespace nsa

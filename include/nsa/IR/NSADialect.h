@@ -53,9 +53,13 @@ ExpansionOp getExpansion(mlir::Value value);
 bool isPerRequest(mlir::Value value);
 
 /// Whether two values with an element or a row for each request are known to
-/// have the same number of them: their sizes are the same constant, or come
-/// from the same port.
-bool haveSameRequests(mlir::Value lhs, mlir::Value rhs);
+/// have the same number of them, or `rhs` to have `more` more: their sizes are
+/// constants, or come from the same port.
+bool haveSameRequests(mlir::Value lhs, mlir::Value rhs, int64_t more = 0);
+
+/// The static number of rows that an expansion makes of `requests` requests, or
+/// dynamic.
+int64_t getStaticRows(mlir::Value expansion, int64_t requests);
 
 /// Whether `op` has no effects and computes values of this dialect or sizes:
 /// what stands in steps and segments beside copies.

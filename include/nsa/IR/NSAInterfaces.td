@@ -57,7 +57,16 @@ def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
         for (auto [builder, point] : ::llvm::zip_equal(builders, points))
           vectors.push_back(builder.elements($_op->getResult(0), point, width));
         return vectors;
-      }]>
+      }]>,
+    InterfaceMethod<[{
+        Emits what the elements of row `row` of a two-dimensional result share,
+        and is worth computing once, for `builder.rowValues` to return. A
+        segment with such an operation is walked row by row.
+      }],
+      "::llvm::SmallVector<::mlir::Value>", "emitRow",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$row),
+      /*methodBody=*/"",
+      /*defaultImplementation=*/"return {};">
   ];
 }
 

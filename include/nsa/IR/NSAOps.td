@@ -9,62 +9,8 @@
 #ifndef NSA_IR_NSAOPS_TD
 #define NSA_IR_NSAOPS_TD
 
-include "nsa/IR/NSAAttributes.td"
-include "nsa/IR/NSADialect.td"
-include "nsa/IR/NSAInterfaces.td"
-include "nsa/IR/NSATypes.td"
-include "mlir/IR/AttrTypeBase.td"
-include "mlir/IR/EnumAttr.td"
-include "mlir/IR/OpAsmInterface.td"
-include "mlir/IR/SymbolInterfaces.td"
-include "mlir/Interfaces/InferTypeOpInterface.td"
-include "mlir/Interfaces/SideEffectInterfaces.td"
-
-//===----------------------------------------------------------------------===//
-// Types
-//===----------------------------------------------------------------------===//
-
-def NSA_Index1D : 1DTensorOf<[I32, I64]>;
-def NSA_Vector : 1DTensorOf<[I32]>;
-def NSA_Table : 2DTensorOf<[I32]>;
-def NSA_Bytes : 2DTensorOf<[I8]>;
-def NSA_BF16Table : 2DTensorOf<[BF16]>;
-def NSA_Value : TensorRankOf<[I8, I16, I32, BF16], [1, 2]>;
-def NSA_Destination : MemRefRankOf<[I8, I16, I32, BF16], [1, 2]>;
-
-def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
-  let mnemonic = "expansion";
-  let summary = "How requests become rows";
-  let description = [{
-    What `nsa.expansion` makes: how many rows each request takes, one after the
-    other. It is no array and takes no memory.
-  }];
-}
-
-class NSA_Op<string mnemonic, list<Trait> traits = []>
-    : Op<NSA_Dialect, mnemonic, traits>;
-
-// A pure operation whose result is a tensor that exists only in the text.
-class NSA_ValueOp<string mnemonic, Type resultType, list<Trait> traits = []>
-    : NSA_Op<mnemonic, [
-        Pure, InferTypeOpAdaptor,
-        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
-                                  ["reifyResultShapes"]>
-      ] # traits> {
-  let results = (outs resultType:$result);
-}
-
-// Emits elements one by one, and a vector lane by lane.
-def NSA_Element
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
-// Emits vectors in a way of its own.
-def NSA_VectorElement
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
-                                ["emitElement", "emitElements"]>;
-// Emits vectors at several points together.
-def NSA_PointsElement
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
-                                ["emitElement", "emitElements", "emitPoints"]>;
+include "nsa/IR/NSAOpBase.td"
+include "nsa/IR/NSAPrefillOps.td"
 
 //===----------------------------------------------------------------------===//
 // Steps
@@ -243,7 +189,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_VectorEleme
   let hasFolder = 1;
 }
 
-def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector> {
+def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, [NSA_Element]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
     `result[0] = 0`, `result[b + 1] = result[b] + source[b]`; sums wrap. The
@@ -697,9 +643,10 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       values may be cumulative sums. One block of threads does all of it.
     - An `expand` segment runs over requests, and for two-dimensional values over
       columns, and writes the rows of each request (`nsa.expansion`). A block
-      adds up the rows of the requests before its own, so blocks do not wait for
-      each other. There is one more block, past the last request, for what
-      follows the last row.
+      of a table has a request and adds up the rows of those before it; a block
+      of a one-dimensional value has rows and looks for their requests. So no
+      block waits for another. There is one more, past the last row or request,
+      for what belongs to no row.
     - A `tile` segment has one or two dimensions, the innermost of which is cut
       into tiles; short rows of a known size share a tile. Every tile is a block
       of threads, and tiles do not communicate.
@@ -720,8 +667,11 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     auto getCopies() { return getBody().getOps<CopyOp>(); }
     /// How the requests of an `expand` segment become rows.
     ExpansionOp getExpansion();
-    /// Rows of blocks past the last request: one for what follows the last row
-    /// of an expansion, the totals and the padding.
+    /// The rows that are cut into blocks; for an expansion of one dimension as
+    /// many as there may be.
+    ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b);
+    /// Rows of blocks past the last: one for what belongs to no row of an
+    /// expansion, the totals or the padding of a table.
     int64_t getNumExtraRows();
     /// The bits of an element that is copied.
     int64_t getElementBits();

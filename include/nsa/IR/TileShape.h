@@ -29,15 +29,20 @@ namespace nsa {
 ///     thread       0 ... 35   36 ... 71   ...   216 ... 251   252 ... 255
 ///     vector 0     row 0      row 1       ...   row 6         row 7, first 4
 ///     vector 1     row 7, other 32, then row 8, ...
+///
+/// Rows whose elements share what is worth computing once (`emitRow`) have a warp
+/// each, which walks their columns, however many there are.
 struct TileShape {
   int64_t rows;
+  /// Columns of a tile; 0 for whole rows.
   int64_t columns;
   /// Elements of a vector.
   int64_t width;
-  /// Vectors that a thread takes.
+  /// Vectors that a thread takes, at a time if it walks.
   int64_t vectors;
 
-  bool hasRows() const { return rows > 1; }
+  bool isWalked() const { return columns == 0; }
+  bool hasRows() const { return rows > 1 && !isWalked(); }
   /// Of a tile with rows.
   int64_t getVectorsPerRow() const { return columns / width; }
 };

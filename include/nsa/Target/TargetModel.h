@@ -24,6 +24,10 @@ struct TargetModel {
   static constexpr int64_t accessBytes = 16;
   /// Vectors that a thread of a tile moves, each a block's width apart.
   static constexpr int64_t vectorsPerThread = 1;
+  /// Vectors that a thread of a warp that walks a row loads before it stores the
+  /// first: rows are a few hundred to a few thousand columns, 128 to a vector of
+  /// each thread.
+  static constexpr int64_t walkedVectors = 4;
   /// Kernel parameters that every PTX version we emit accepts, in bytes.
   static constexpr int64_t parameterBytes = 4352;
 

@@ -1,0 +1,73 @@
+//===- NSAOpBase.td - What operations are made of ----------*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSAOPBASE_TD
+#define NSA_IR_NSAOPBASE_TD
+
+include "nsa/IR/NSAAttributes.td"
+include "nsa/IR/NSADialect.td"
+include "nsa/IR/NSAInterfaces.td"
+include "nsa/IR/NSATypes.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+//===----------------------------------------------------------------------===//
+// Types
+//===----------------------------------------------------------------------===//
+
+def NSA_Index1D : 1DTensorOf<[I32, I64]>;
+def NSA_Vector : 1DTensorOf<[I32]>;
+def NSA_Table : 2DTensorOf<[I32]>;
+def NSA_Bytes : 2DTensorOf<[I8]>;
+def NSA_BF16Table : 2DTensorOf<[BF16]>;
+def NSA_Value : TensorRankOf<[I8, I16, I32, BF16], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I8, I16, I32, BF16], [1, 2]>;
+
+def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
+  let mnemonic = "expansion";
+  let summary = "How requests become rows";
+  let description = [{
+    What `nsa.expansion` makes: how many rows each request takes, one after the
+    other. It is no array and takes no memory.
+  }];
+}
+
+class NSA_Op<string mnemonic, list<Trait> traits = []>
+    : Op<NSA_Dialect, mnemonic, traits>;
+
+// A pure operation whose result is a tensor that exists only in the text.
+class NSA_ValueOp<string mnemonic, Type resultType, list<Trait> traits = []>
+    : NSA_Op<mnemonic, [
+        Pure, InferTypeOpAdaptor,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                  ["reifyResultShapes"]>
+      ] # traits> {
+  let results = (outs resultType:$result);
+}
+
+// Emits elements one by one, and a vector lane by lane.
+def NSA_Element
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
+// Emits vectors in a way of its own.
+def NSA_VectorElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitElement", "emitElements"]>;
+// Emits vectors at several points together.
+def NSA_PointsElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitElement", "emitElements", "emitPoints"]>;
+// Emits vectors, from what a whole row shares.
+def NSA_RowElement
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+                                ["emitRow", "emitElement", "emitElements"]>;
+
+#endif // NSA_IR_NSAOPBASE_TD

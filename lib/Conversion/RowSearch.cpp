@@ -1,0 +1,247 @@
+//===- RowSearch.cpp - The request that a row belongs to ------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RowSearch.h"
+
+#include "BlockScan.h"
+
+#include "nsa/Target/TargetModel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace nsa;
+
+namespace {
+/// The search; a method for each of its steps.
+class RowSearch {
+public:
+  RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+            const IRMapping &ports, gpu::GPUFuncOp kernel, Value thread,
+            Value row, Value end);
+
+  RowPlace emit();
+
+private:
+  /// What a round carries to the next one. Rows, which come first in `sums`, are
+  /// unsigned and stop at the bound, which no int32 exceeds, so they never wrap.
+  struct State {
+    Value first;              // request of thread 0 (index)
+    Value half;               // of the buffers (index)
+    SmallVector<Value> sums;  // rows and scans before that request (i32)
+    Value request;            // what was found so far (index)
+    SmallVector<Value> found; // rows and scans before it (i32)
+
+    SmallVector<Value> pack() const;
+    static State unpack(ValueRange values, size_t numSums);
+  };
+
+  /// Emits a round; `b` is inside of the loop.
+  State emitRound(const State &state);
+  /// What the rows of request `request` add to rows and scans.
+  SmallVector<Value> emitTerms(Value request);
+  /// The last thread of this round whose request begins at row `rest` of the
+  /// round's or before (index).
+  Value emitBisection(Value half, Value rest);
+  Value combine(OpBuilder &b, size_t number, Value lhs, Value rhs);
+
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, loc, value);
+  }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(b, loc, value, 32);
+  }
+  Value toI32(Value value) {
+    return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
+  }
+  Value add(Value lhs, Value rhs) {
+    return arith::AddIOp::create(b, loc, lhs, rhs);
+  }
+  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
+    return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
+  }
+
+  OpBuilder &b;
+  Location loc;
+  ExpandSegment &expand;
+  const IRMapping &ports;
+  Value thread;
+  size_t numSums;
+  Value numRequests, bound, row, end;
+  /// Of the block's scan, and the sums before each thread's request.
+  Value scanBuffer, before;
+};
+} // namespace
+
+SmallVector<Value> RowSearch::State::pack() const {
+  SmallVector<Value> values = {first, half, request};
+  llvm::append_range(values, sums);
+  llvm::append_range(values, found);
+  return values;
+}
+
+RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
+  State state;
+  state.first = values[0];
+  state.half = values[1];
+  state.request = values[2];
+  llvm::append_range(state.sums, values.slice(3, numSums));
+  llvm::append_range(state.found, values.slice(3 + numSums, numSums));
+  return state;
+}
+
+RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+                     const IRMapping &ports, gpu::GPUFuncOp kernel,
+                     Value thread, Value row, Value end)
+    : b(b), loc(loc), expand(expand), ports(ports), thread(thread),
+      numSums(1 + expand.getNumScans()) {
+  ElementBuilder outer(b, loc, ports, {});
+  numRequests = expand.emitNumRequests(outer);
+  bound = toI32(expand.emitBound(outer));
+  this->row = toI32(row);
+  this->end = toI32(end);
+  auto space = gpu::AddressSpaceAttr::get(b.getContext(),
+                                          gpu::AddressSpace::Workgroup);
+  scanBuffer = kernel.addWorkgroupAttribution(
+      getBlockScanBufferType(b.getContext(), numSums), loc);
+  before = kernel.addWorkgroupAttribution(
+      MemRefType::get({2, int64_t(numSums), TargetModel::blockSize},
+                      b.getI32Type(), AffineMap(), space),
+      loc);
+}
+
+Value RowSearch::combine(OpBuilder &b, size_t number, Value lhs, Value rhs) {
+  Value sum = arith::AddIOp::create(b, loc, lhs, rhs);
+  return number == 0 ? arith::MinUIOp::create(b, loc, sum, bound).getResult()
+                     : sum;
+}
+
+SmallVector<Value> RowSearch::emitTerms(Value request) {
+  SmallVector<Type> types(numSums, b.getI32Type());
+  auto ifOp = scf::IfOp::create(
+      b, loc, TypeRange(types),
+      compare(arith::CmpIPredicate::slt, request, numRequests),
+      /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  ElementBuilder builder(b, loc, ports, request);
+  Value count = expand.emitCount(builder, request);
+  SmallVector<Value> terms = {toI32(count)};
+  if (numSums > 1)
+    llvm::append_range(
+        terms,
+        expand.emitSums(builder, expand.emitBases(builder, request), count));
+  scf::YieldOp::create(b, loc, terms);
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b, loc, SmallVector<Value>(numSums, i32(0)));
+  return ifOp.getResults();
+}
+
+Value RowSearch::emitBisection(Value half, Value rest) {
+  // Thread 0 begins at row 0, so there is one. Each step decides a bit.
+  Value found = index(0);
+  static_assert(llvm::isPowerOf2_64(TargetModel::blockSize));
+  for (int64_t step = TargetModel::blockSize / 2; step > 0; step /= 2) {
+    Value next = add(found, index(step));
+    Value first = memref::LoadOp::create(b, loc, before,
+                                         ValueRange{half, index(0), next});
+    found = arith::SelectOp::create(
+        b, loc, compare(arith::CmpIPredicate::ule, first, rest), next, found);
+  }
+  return found;
+}
+
+RowSearch::State RowSearch::emitRound(const State &state) {
+  Value request = add(state.first, thread);
+  SmallVector<BlockSum> sums = emitBlockScan(
+      b, loc, emitTerms(request),
+      [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
+        return combine(b, number, lhs, rhs);
+      },
+      thread, scanBuffer, state.half);
+  State next;
+  for (auto [number, sum] : llvm::enumerate(sums)) {
+    memref::StoreOp::create(b, loc, sum.before, before,
+                            ValueRange{state.half, index(number), thread});
+    next.sums.push_back(combine(b, number, state.sums[number], sum.total));
+  }
+  gpu::BarrierOp::create(b, loc);
+
+  Value isHere = arith::AndIOp::create(
+      b, loc, compare(arith::CmpIPredicate::uge, row, state.sums[0]),
+      compare(arith::CmpIPredicate::ult, row, next.sums[0]));
+  SmallVector<Type> types = {b.getIndexType()};
+  types.append(numSums, b.getI32Type());
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange(types), isHere,
+                                /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(ifOp.thenBlock());
+    Value rest = arith::SubIOp::create(b, loc, row, state.sums[0]);
+    Value place = emitBisection(state.half, rest);
+    SmallVector<Value> found = {add(state.first, place)};
+    for (auto [number, sum] : llvm::enumerate(state.sums)) {
+      Value part = memref::LoadOp::create(
+          b, loc, before, ValueRange{state.half, index(number), place});
+      found.push_back(combine(b, number, sum, part));
+    }
+    scf::YieldOp::create(b, loc, found);
+    b.setInsertionPointToStart(ifOp.elseBlock());
+    SmallVector<Value> kept = {state.request};
+    llvm::append_range(kept, state.found);
+    scf::YieldOp::create(b, loc, kept);
+  }
+  next.first = add(state.first, index(TargetModel::blockSize));
+  next.half = arith::SubIOp::create(b, loc, index(1), state.half);
+  next.request = ifOp.getResult(0);
+  llvm::append_range(next.found, ifOp.getResults().drop_front());
+  return next;
+}
+
+RowPlace RowSearch::emit() {
+  State initial;
+  initial.first = initial.half = initial.request = index(0);
+  initial.sums.assign(numSums, i32(0));
+  initial.found = initial.sums;
+  SmallVector<Value> operands = initial.pack();
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(ValueRange(operands)), operands,
+      [&](OpBuilder &, Location loc, ValueRange values) {
+        State state = State::unpack(values, numSums);
+        Value goesOn = arith::AndIOp::create(
+            b, loc,
+            compare(arith::CmpIPredicate::slt, state.first, numRequests),
+            compare(arith::CmpIPredicate::ult, state.sums[0], end));
+        scf::ConditionOp::create(b, loc, goesOn, values);
+      },
+      [&](OpBuilder &, Location loc, ValueRange values) {
+        State next = emitRound(State::unpack(values, numSums));
+        scf::YieldOp::create(b, loc, next.pack());
+      });
+  State last = State::unpack(loop.getResults(), numSums);
+  auto toIndex = [&](Value value) -> Value {
+    return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+  };
+  ArrayRef<Value> before = last.found, totals = last.sums;
+  RowPlace place;
+  place.isRow = compare(arith::CmpIPredicate::ult, row, totals.front());
+  place.request = last.request;
+  place.first = toIndex(before.front());
+  place.before.assign(before.drop_front().begin(), before.end());
+  place.numRows = toIndex(totals.front());
+  place.totals.assign(totals.drop_front().begin(), totals.end());
+  return place;
+}
+
+RowPlace nsa::emitRowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+                            const IRMapping &ports, gpu::GPUFuncOp kernel,
+                            Value thread, Value row, Value end) {
+  return RowSearch(b, loc, expand, ports, kernel, thread, row, end).emit();
+}

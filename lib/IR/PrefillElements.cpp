@@ -1,0 +1,363 @@
+//===- PrefillElements.cpp - Elements of prefill values -------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The meaning of the values of sparse prefill steps, as code. Arithmetic is on
+// i32 and wraps, as values are only written; what becomes an address is an index
+// of 64 bits, compared with the array's sizes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nsa;
+
+namespace {
+/// Arithmetic on i32, on index, and on vectors of i32.
+struct Math {
+  explicit Math(ElementBuilder &builder) : builder(builder) {}
+
+  template <typename Op> Value apply(Value lhs, Value rhs) {
+    return Op::create(builder.b, builder.loc, lhs, rhs);
+  }
+  Value add(Value lhs, Value rhs) { return apply<arith::AddIOp>(lhs, rhs); }
+  Value sub(Value lhs, Value rhs) { return apply<arith::SubIOp>(lhs, rhs); }
+  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
+    return arith::CmpIOp::create(builder.b, builder.loc, predicate, lhs, rhs);
+  }
+  Value less(Value lhs, Value rhs) {
+    return compare(arith::CmpIPredicate::slt, lhs, rhs);
+  }
+  /// Whether `index` is one of an array of `size` elements.
+  Value isInside(Value index, Value size) {
+    // Unsigned, so that a negative index is too large.
+    return compare(arith::CmpIPredicate::ult, index, size);
+  }
+  Value both(Value lhs, Value rhs) { return apply<arith::AndIOp>(lhs, rhs); }
+  Value select(Value condition, Value lhs, Value rhs) {
+    return arith::SelectOp::create(builder.b, builder.loc, condition, lhs, rhs);
+  }
+
+  Value index(int64_t value) { return builder.constantIndex(value); }
+  Value i32(int64_t value) {
+    return arith::ConstantIntOp::create(builder.b, builder.loc, value, 32);
+  }
+  Value toI32(Value value) {
+    return arith::IndexCastOp::create(builder.b, builder.loc,
+                                      builder.b.getI32Type(), value);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(builder.b, builder.loc,
+                                      builder.b.getIndexType(), value);
+  }
+  Value splat(Value value, int64_t width) {
+    return vector::BroadcastOp::create(
+        builder.b, builder.loc, VectorType::get(width, value.getType()), value);
+  }
+  /// 0, 1, ... `width` - 1.
+  Value lanes(int64_t width) {
+    auto type = VectorType::get(width, builder.b.getI32Type());
+    auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
+    return arith::ConstantOp::create(
+        builder.b, builder.loc,
+        DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
+  }
+  /// One element of an array, 0 unless `isValid`.
+  Value load(Value port, ValueRange indices, Value isValid) {
+    Value lanes = builder.load(port, indices, 1, isValid);
+    return vector::ExtractOp::create(builder.b, builder.loc, lanes, 0);
+  }
+
+  ElementBuilder &builder;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Window
+//===----------------------------------------------------------------------===//
+
+/// For elements or vectors of them.
+static Value emitWindowLens(ElementBuilder &builder, Value lengths,
+                            Value extends, int64_t window) {
+  Math math(builder);
+  Value others = math.i32(window - 1);
+  if (auto type = dyn_cast<VectorType>(lengths.getType()))
+    others = math.splat(others, type.getDimSize(0));
+  return math.apply<arith::MinSIOp>(lengths, math.add(extends, others));
+}
+
+static Value emitWindowStarts(ElementBuilder &builder, Value lengths,
+                              Value extends, int64_t window) {
+  return Math(builder).sub(lengths,
+                           emitWindowLens(builder, lengths, extends, window));
+}
+
+Value WindowLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return emitWindowLens(builder, builder.element(getLengths(), indices),
+                        builder.element(getExtends(), indices), getWindow());
+}
+
+Value WindowLensOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                 int64_t width) {
+  return emitWindowLens(builder, builder.elements(getLengths(), indices, width),
+                        builder.elements(getExtends(), indices, width),
+                        getWindow());
+}
+
+Value WindowStartsOp::emitElement(ElementBuilder &builder,
+                                  ValueRange indices) {
+  return emitWindowStarts(builder, builder.element(getLengths(), indices),
+                          builder.element(getExtends(), indices), getWindow());
+}
+
+Value WindowStartsOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                   int64_t width) {
+  return emitWindowStarts(
+      builder, builder.elements(getLengths(), indices, width),
+      builder.elements(getExtends(), indices, width), getWindow());
+}
+
+Value TokenRangesOp::emitToken(ElementBuilder &builder, Value request,
+                               Value number) {
+  Math math(builder);
+  Value row = math.toIndex(builder.element(getRows(), request));
+  Value start = math.toIndex(builder.element(getStarts(), request));
+  Value position = math.add(start, number);
+  Value isToken =
+      math.both(math.isInside(row, builder.dim(getReqToToken(), 0)),
+                math.isInside(position, builder.dim(getReqToToken(), 1)));
+  return math.load(getReqToToken(), {row, position}, isToken);
+}
+
+Value LookupOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  Math math(builder);
+  Value index = math.toIndex(builder.element(getIndices(), indices));
+  Value element = math.load(getTable(), index,
+                            math.isInside(index, builder.dim(getTable(), 0)));
+  if (element.getType().isInteger(32))
+    return element;
+  return arith::TruncIOp::create(builder.b, getLoc(), builder.b.getI32Type(),
+                                 element);
+}
+
+//===----------------------------------------------------------------------===//
+// Workspace
+//===----------------------------------------------------------------------===//
+
+Value CompressedBasesOp::emitElement(ElementBuilder &builder,
+                                     ValueRange indices) {
+  Math math(builder);
+  return math.toI32(math.apply<arith::MulIOp>(indices.front(),
+                                              builder.lookup(getStride())));
+}
+
+Value WindowBasesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  Math math(builder);
+  return math.add(builder.element(getOffsets(), indices),
+                  math.toI32(builder.lookup(getFirst())));
+}
+
+Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  Math math(builder);
+  Value offset = builder.element(getQueryStartLoc(), math.index(0));
+  auto row = [&](Value request) {
+    return math.sub(builder.element(getQueryStartLoc(), request), offset);
+  };
+  Value begin = row(indices.front());
+  Value end = row(math.add(indices.front(), math.index(1)));
+  Value result =
+      getEnd() == QueryEnd::First ? begin : math.sub(end, math.i32(1));
+  return math.select(math.less(begin, end), result, math.i32(-1));
+}
+
+Value CompressedIdsOp::emitElements(ElementBuilder &builder,
+                                    ValueRange indices, int64_t width) {
+  Math math(builder);
+  // Columns of vectors are multiples of their width.
+  if (getPageSize() != 1 && getPageSize() % width != 0)
+    return builder.emitLanes(indices, width, [&](ValueRange lane) {
+      return emitElement(builder, lane);
+    });
+  Value row = math.toIndex(builder.element(getRows(), indices.front()));
+  Value isRow = math.isInside(row, builder.dim(getTable(), 0));
+  Value zero = math.splat(math.i32(0), width);
+  if (getPageSize() == 1) {
+    Value ids =
+        builder.load(getTable(), {row, indices.back()}, width, isRow);
+    return math.apply<arith::MaxSIOp>(ids, zero);
+  }
+  Value pageSize = math.index(getPageSize());
+  Value column = math.apply<arith::DivUIOp>(indices.back(), pageSize);
+  Value slot = math.apply<arith::RemUIOp>(indices.back(), pageSize);
+  Value isPage =
+      math.both(isRow, math.isInside(column, builder.dim(getTable(), 1)));
+  Value page = math.load(getTable(), {row, column}, isPage);
+  page = math.apply<arith::MaxSIOp>(page, math.i32(0));
+  Value first =
+      math.add(math.apply<arith::MulIOp>(page, math.i32(getPageSize())),
+               math.toI32(slot));
+  Value ids = math.add(math.splat(first, width), math.lanes(width));
+  return math.select(isPage, ids, zero);
+}
+
+Value CompressedIdsOp::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
+  return vector::ExtractOp::create(builder.b, getLoc(),
+                                   emitElements(builder, indices, 1), 0);
+}
+
+//===----------------------------------------------------------------------===//
+// Index combine
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// What is known of a query (i32 but for the request, an index).
+struct Query {
+  Value request;
+  Value length;
+  /// Its position in the sequence plus 1.
+  Value end;
+  /// The number of its compressed rows and of its window rows.
+  Value numCompressed, numWindow;
+};
+} // namespace
+
+/// The last request whose first query is row `row` (i32) or before, given that
+/// there is one.
+static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
+                           Value offset, Value requests, Value row) {
+  OpBuilder &b = builder.b;
+  Math math(builder);
+  SmallVector<Value> range = {math.index(0), requests};
+  auto loop = scf::WhileOp::create(
+      b, builder.loc, TypeRange(ValueRange(range)), range,
+      [&](OpBuilder &b, Location loc, ValueRange range) {
+        Value size = math.sub(range[1], range[0]);
+        scf::ConditionOp::create(b, loc, math.less(math.index(1), size), range);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange range) {
+        Value middle = math.apply<arith::ShRUIOp>(math.add(range[0], range[1]),
+                                                  math.index(1));
+        Value first =
+            math.sub(builder.element(queryStartLoc, middle), offset);
+        Value isAfter = math.less(row, first);
+        scf::YieldOp::create(b, loc,
+                             ValueRange{math.select(isAfter, range[0], middle),
+                                        math.select(isAfter, middle, range[1])});
+      });
+  return loop.getResult(0);
+}
+
+/// Emits `body` for the query in row `row`, which returns `numResults` i32;
+/// these are 0 for a row that is no query.
+template <typename CombineOp>
+static SmallVector<Value>
+emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
+          function_ref<SmallVector<Value>(const Query &)> body) {
+  OpBuilder &b = builder.b;
+  Math math(builder);
+  Value queryStartLoc = op.getQueryStartLoc();
+  Value offset = builder.element(queryStartLoc, math.index(0));
+  Value requests = math.sub(builder.dim(queryStartLoc, 0), math.index(1));
+  Value queries = math.sub(builder.element(queryStartLoc, requests), offset);
+  Value rowI32 = math.toI32(row);
+  // Without requests there are no queries, so this is false then.
+  Value isQuery = math.less(rowI32, queries);
+
+  SmallVector<Type> types(numResults, b.getI32Type());
+  auto ifOp = scf::IfOp::create(b, builder.loc, TypeRange(types), isQuery,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  Query query;
+  query.request =
+      emitRequestOf(builder, queryStartLoc, offset, requests, rowI32);
+  query.length = builder.element(op.getLengths(), query.request);
+  // length - (last - first) + (row - (first - offset)) + 1
+  Value next = builder.element(queryStartLoc,
+                               math.add(query.request, math.index(1)));
+  Value after = math.sub(math.sub(next, offset), rowI32);
+  query.end = math.add(math.sub(query.length, after), math.i32(1));
+  Value seen = math.toIndex(
+      math.apply<arith::MaxSIOp>(query.end, math.i32(0)));
+  query.numCompressed = math.toI32(math.apply<arith::MinSIOp>(
+      math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())),
+      builder.size(op.getMixedTopk())));
+  query.numWindow = math.toI32(
+      math.apply<arith::MinSIOp>(seen, math.index(op.getWindow())));
+  scf::YieldOp::create(b, builder.loc, body(query));
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b, builder.loc,
+                       SmallVector<Value>(numResults, math.i32(0)));
+  return ifOp.getResults();
+}
+
+Value CombineLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  return emitQuery(*this, builder, indices.front(), 1,
+                   [&](const Query &query) -> SmallVector<Value> {
+                     return {Math(builder).add(query.numCompressed,
+                                               query.numWindow)};
+                   })
+      .front();
+}
+
+/// Where compressed rows end, where window rows end, and what is to be added to
+/// a compressed row and to the column of a window row.
+SmallVector<Value> CombineIndicesOp::emitRow(ElementBuilder &builder,
+                                             Value row) {
+  Math math(builder);
+  return emitQuery(
+      *this, builder, row, 4, [&](const Query &query) -> SmallVector<Value> {
+        Value end = math.add(query.numCompressed, query.numWindow);
+        Value compressedBase =
+            builder.element(getCompressedBases(), query.request);
+        Value windowBase = builder.element(getWindowBases(), query.request);
+        Value gathered = builder.element(getGathers(), query.request);
+        // window_bases + (pos - w + 1) - (length - gathered) - k
+        Value first = math.sub(query.end, math.sub(query.length, gathered));
+        first = math.sub(math.add(windowBase, first), end);
+        return {query.numCompressed, end, compressedBase, first};
+      });
+}
+
+Value CombineIndicesOp::emitElements(ElementBuilder &builder,
+                                     ValueRange indices, int64_t width) {
+  Math math(builder);
+  SmallVector<Value> shared = builder.rowValues(*this, indices.front());
+  Value numCompressed = shared[0];
+  auto splat = [&](Value value) { return math.splat(value, width); };
+  Value column = math.toI32(indices.back());
+  Value lanes = math.add(splat(column), math.lanes(width));
+  Value none = splat(math.i32(-1));
+  Value result = math.select(math.less(lanes, splat(shared[1])),
+                             math.add(lanes, splat(shared[3])), none);
+  if (getConstantIntValue(getMixedTopk()) == 0)
+    return result;
+
+  Value compressed = math.add(lanes, splat(shared[2]));
+  if (getTopkIndices()) {
+    Value topk = builder.load(getTopkIndices(), indices, width,
+                              math.less(column, numCompressed));
+    Value isNone = math.less(topk, splat(math.i32(0)));
+    compressed = math.select(isNone, none, math.add(topk, splat(shared[2])));
+  }
+  return math.select(math.less(lanes, splat(numCompressed)), compressed,
+                     result);
+}
+
+Value CombineIndicesOp::emitElement(ElementBuilder &builder,
+                                    ValueRange indices) {
+  return vector::ExtractOp::create(builder.b, getLoc(),
+                                   emitElements(builder, indices, 1), 0);
+}
