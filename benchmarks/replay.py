@@ -32,16 +32,8 @@ import reporting  # noqa: E402
 from harness import Operation  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
 from replay_modes import BACKENDS, MODES, Mode  # noqa: E402
-from replay_workload import Buffers, Shape  # noqa: E402
+from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
 
-SHAPES = [
-    Shape(1, 1024),
-    Shape(32, 1024),
-    Shape(128, 1024),
-    Shape(32, 16384),
-    Shape(32, 131072),
-    Shape(128, 16384),
-]
 #: How many times as fast as the peer nsa has to be in a mode: in the mean, and anywhere.
 MEAN_BAR, EACH_BAR = 2.2, 1.8
 LIVE_SHAPE, LIVE_BAR = Shape(32, 131072), 4.0

@@ -409,7 +409,8 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
     return emitTileOf({first, expand.emitCount(outer, request)});
 
   Value rest = arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
-  auto emitCount = [&, request = request](OpBuilder &b, Location loc) -> Value {
+  auto emitCount = [&, request = request](OpBuilder &b,
+                                          Location loc) -> Value {
     ElementBuilder builder(b, loc, ports, request);
     return arith::MinSIOp::create(b, loc, expand.emitCount(builder, request),
                                   rest);

@@ -402,7 +402,8 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   };
   // Mostly the same holds for all destinations and rows. It is found out once,
   // which leaves a loop with nothing but stores.
-  Value isWide = written.contain(builder, column, add(builder, column, width - 1));
+  Value last = add(builder, column, width - 1);
+  Value isWide = written.contain(builder, column, last);
   for (Value destination : copy.getDestinations()) {
     Value isAligned =
         emitCanStoreWide(builder, vector, destination, /*row=*/Value());

@@ -67,8 +67,9 @@ static Value emitLoad(OpBuilder &b, Location loc, Value memref,
 }
 
 Value ElementBuilder::element(Value value, ValueRange indices) {
-  bool atPoint = indices.size() <= point.size() &&
-                 llvm::equal(indices, ValueRange(point).take_front(indices.size()));
+  bool atPoint =
+      indices.size() <= point.size() &&
+      llvm::equal(indices, ValueRange(point).take_front(indices.size()));
   if (atPoint)
     if (Value scalar = known.lookup(value))
       return scalar;

@@ -108,11 +108,11 @@ void nsa::registerPipelines() {
       buildToLLVMPipeline);
 }
 
-/// Loop strength reduction gives each array of a loop an address in registers,
-/// to save a multiplication. Our loops run once or a few times and store to tens
-/// of arrays: for eight backends that is 127 registers a thread instead of 44,
-/// and a third of the threads at a time. LLVM has no switch but this one, which
-/// is the whole process's.
+/// Loop strength reduction keeps an address for each array of a loop in
+/// registers, to save a multiplication. Our loops run once or a few times and
+/// store to tens of arrays: for eight backends that is 127 registers a thread
+/// instead of 44, and a third of the threads at a time. LLVM has no switch but
+/// this one, which is the whole process's.
 static void disableLoopStrengthReduction() {
   auto &options = llvm::cl::getRegisteredOptions();
   if (auto it = options.find("disable-lsr"); it != options.end())
