@@ -71,12 +71,9 @@ def run_nsa(buffers: Buffers) -> None:
 
 
 def main() -> int:
-    parser = reporting.argument_parser(__doc__)
+    parser = reporting.argument_parser(__doc__, needs_peer=True)
     parser.add_argument("--mode", choices=list(MODES), default="decode")
     options = parser.parse_args()
-    if options.sglang is None:
-        print("compilations: --sglang is needed", file=sys.stderr)
-        return 2
     if not reporting.has_device("compilations"):
         return 1
     sglang = load_sglang(options.sglang)

@@ -65,10 +65,7 @@ def measure(bs: int, sglang: SGLang) -> dict[str, float]:
 
 
 def main() -> int:
-    options = reporting.argument_parser(__doc__).parse_args()
-    if options.sglang is None:
-        print("expand: --sglang is needed; there is nothing to compare", file=sys.stderr)
-        return 2
+    options = reporting.argument_parser(__doc__, needs_peer=True).parse_args()
     if not reporting.has_device("expand"):
         return 1
     sglang = load_sglang(options.sglang)

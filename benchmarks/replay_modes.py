@@ -17,7 +17,7 @@ BACKENDS = 3
 #: By which the cost of more backends is measured.
 BACKEND_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 
-_DECODE_FIELDS = (
+DECODE_FIELDS = (
     "cache_seqlens",
     "cu_seqlens_k",
     "page_table_1",
@@ -25,7 +25,7 @@ _DECODE_FIELDS = (
     "nsa_cu_seqlens_k",
     "real_page_table",
 )
-_FIELDS = (*_DECODE_FIELDS, "seqlens_expanded")
+_FIELDS = (*DECODE_FIELDS, "seqlens_expanded")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Mode:
 MODES = {
     mode.name: mode
     for mode in (
-        Mode("decode", "decode", _DECODE_FIELDS),
+        Mode("decode", "decode", DECODE_FIELDS),
         Mode("target_verify", "target_verify", _FIELDS),
         Mode("draft_extend", "draft_extend", _FIELDS, extend="int32"),
         Mode("draft_extend_uniform", "draft_extend", _FIELDS, extend=DRAFT_TOKENS),

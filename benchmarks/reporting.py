@@ -25,9 +25,13 @@ import nsa
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
+def argument_parser(
+    description: str | None, *, needs_peer: bool = False
+) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--sglang", type=Path, help="folder with the unpacked wheel")
+    parser.add_argument(
+        "--sglang", type=Path, required=needs_peer, help="folder with the unpacked wheel"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path(os.environ.get("OUT", ROOT / "build/bench"))
     )
