@@ -97,5 +97,5 @@ def save(result: dict[str, Any], text: str, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     name = result["benchmark"]
     (directory / f"{name}.json").write_text(json.dumps(result, indent=1))
-    (directory / f"{name}.md").write_text(text)
+    (directory / f"{name}.md").write_text(text.rstrip("\n") + "\n")
     print(text)
