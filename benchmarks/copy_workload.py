@@ -13,23 +13,15 @@ import numpy as np
 import torch
 
 import nsa
-from decode_workload import PAGE_SIZE, POISON, Fields, Shape
 from peers import SGLang
+from replay_modes import DECODE_FIELDS, PAGE_SIZE
+from replay_workload import POISON, Fields, Shape
 
 #: Rows of FlashMLA's scheduler metadata, one for each of its parts.
 PARTS = 132
 
 #: In the order of the peer's arguments.
-FIELDS = (
-    "cache_seqlens",
-    "cu_seqlens_k",
-    "page_table_1",
-    "nsa_cache_seqlens",
-    "nsa_cu_seqlens_k",
-    "real_page_table",
-    "flashmla_num_splits",
-    "flashmla_metadata",
-)
+FIELDS = (*DECODE_FIELDS, "flashmla_num_splits", "flashmla_metadata")
 
 
 def field_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:

@@ -12,21 +12,17 @@ benchmarks/README.md. Kernels are compiled here, or found in NSA_BUNDLE_PATH.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
-import triton
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 
 import harness  # noqa: E402
-import nsa  # noqa: E402
+import reporting  # noqa: E402
 from dequant_reference import canonical, reference_dequant  # noqa: E402
 from dequant_workload import Buffers  # noqa: E402
 from nsa import _cache, steps  # noqa: E402
@@ -93,7 +89,7 @@ def measure(
         "layout": layout,
         "tokens": tokens,
         "moved_bytes": buffers.moved_bytes,
-        "gpu_us": {name: vars(timing) for name, timing in times.items()},
+        "gpu_us": reporting.as_json(times),
     }
 
 
@@ -134,12 +130,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sglang", type=Path, help="folder with the unpacked wheel")
-    parser.add_argument(
-        "--out", type=Path, default=Path(os.environ.get("OUT", ROOT / "build/bench"))
-    )
-    parser.add_argument("--rounds", type=int, default=40, help="replays of each graph")
+    parser = reporting.argument_parser(__doc__)
     parser.add_argument("--cached", type=int, default=CACHED, help="tokens in the cache")
     parser.add_argument("--chip", help="whose PTX to run, such as sm_90")
     parser.add_argument("--seed", type=int, default=0)
@@ -154,10 +145,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    if not torch.cuda.is_available():
-        print("dequant: no CUDA device; the benchmarks need one", file=sys.stderr)
+    if not reporting.has_device("dequant"):
         return 1
-    torch.cuda.set_stream(torch.cuda.Stream())
     sglang = load_sglang(options.sglang) if options.sglang else None
     rows = [
         measure(layout, tokens, sglang, options)
@@ -166,24 +155,11 @@ def main() -> int:
     ]
     result = {
         "benchmark": "dequant",
-        "machine": {
-            "device": torch.cuda.get_device_name(),
-            "cuda": torch.version.cuda,
-            "torch": torch.__version__,
-            "triton": triton.__version__,
-            "sglang": sglang.version if sglang else None,
-            "nsa": nsa.__version__,
-            "chip": options.chip or "sm_80",
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        },
+        "machine": reporting.machine(sglang, options.chip or "sm_80"),
         "options": {"cached": options.cached, "rounds": options.rounds},
         "rows": rows,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "dequant.json").write_text(json.dumps(result, indent=1))
-    text = report(result)
-    (options.out / "dequant.md").write_text(text)
-    print(text)
+    reporting.save(result, report(result), options.out)
     return 0
 
 

@@ -156,6 +156,18 @@ def host_time(call: Callable[[], None], batches: int = 25) -> Timing:
     return Timing.of(samples)
 
 
+def wall_time(call: Callable[[], None], calls: int = 400) -> Timing:
+    """Microseconds per call until the GPU is done with it, each waited for."""
+    samples = []
+    for number in range(-20, calls):
+        begin = time.perf_counter_ns()
+        call()
+        torch.cuda.synchronize()
+        if number >= 0:
+            samples.append((time.perf_counter_ns() - begin) / 1000.0)
+    return Timing.of(samples)
+
+
 @triton.jit
 def _empty_kernel(pointer):
     return

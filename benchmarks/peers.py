@@ -19,6 +19,7 @@ import importlib
 import sys
 import types
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,12 @@ _STUBBED_PACKAGES = (
 class SGLang:
     version: str
     fused_dsa_decode_metadata: Callable[..., None]
+    fused_dsa_target_verify_metadata: Callable[..., None]
+    fused_dsa_draft_extend_metadata: Callable[..., None]
+    fused_metadata_copy_cuda: Callable[..., None]
     fused_metadata_copy_multi_cuda: Callable[..., None]
+    # Returns the rows' lengths.
+    seqlens_expand_triton: Callable[..., Any]
     # Return the rows: DeepSeek V3.2's and V4's dequantisation of a paged cache.
     dequantize_k_cache_paged_dsa: Callable[..., Any]
     dequantize_k_cache_paged_dsv4: Callable[..., Any]
@@ -94,24 +100,40 @@ def load_sglang(path: str | Path) -> SGLang:
     cuda_kernels = importlib.import_module(
         "sglang.kernels.ops.attention.dsa.fused_metadata_copy"
     )
+    pad = importlib.import_module("sglang.kernels.ops.attention.pad")
     dequant = [
         importlib.import_module(f"sglang.kernels.ops.attention.{name}.dequant_k_cache")
         for name in ("dsa", "dsv4")
     ]
     return SGLang(
         version=(root / "VERSION").read_text().strip(),
-        fused_dsa_decode_metadata=triton_kernels.fused_dsa_decode_metadata,
+        **{
+            f"fused_dsa_{mode}_metadata": getattr(
+                triton_kernels, f"fused_dsa_{mode}_metadata"
+            )
+            for mode in ("decode", "target_verify", "draft_extend")
+        },
+        fused_metadata_copy_cuda=cuda_kernels.fused_metadata_copy_cuda,
         fused_metadata_copy_multi_cuda=cuda_kernels.fused_metadata_copy_multi_cuda,
+        seqlens_expand_triton=pad.seqlens_expand_triton,
         dequantize_k_cache_paged_dsa=dequant[0].dequantize_k_cache_paged_dsa,
         dequantize_k_cache_paged_dsv4=dequant[1].dequantize_k_cache_paged_dsv4,
     )
 
 
 def compile_sglang(path: str | Path) -> None:
-    """Compiles the CUDA kernel that the benchmarks use into its JIT cache."""
+    """Compiles the CUDA kernels that the benchmarks use into its JIT cache."""
     load_sglang(path)
     module = sys.modules["sglang.kernels.ops.attention.dsa.fused_metadata_copy"]
-    module._jit_fused_metadata_copy_multi_module(True, False)
+    # Each is a run of nvcc.
+    with ThreadPoolExecutor() as pool:
+        jobs = [pool.submit(module._jit_fused_metadata_copy_multi_module, True, False)]
+        for mode in range(3):
+            jobs.append(
+                pool.submit(module._jit_fused_metadata_copy_module, mode, True, False)
+            )
+        for job in jobs:
+            job.result()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Draws a result of decode_replay.py or dequant.py: plot.py RESULT.json [PICTURE.png].
+"""Draws a result of replay.py, replay_scaling.py or dequant.py.
+
+    plot.py RESULT.json [PICTURE.png]
 
 Does nothing, and says so, without matplotlib.
 """
@@ -19,16 +21,19 @@ COLOURS = {
     "peer": "#d9822b",
     "peer_repeated": "#f2c28e",
     "nsa": "#1f6fb2",
+    "nsa_live": "#9cc4e4",
     "copy": "#7fb77e",
     "empty": "#4a4a4a",
 }
 
 
 def draw(result: dict[str, Any], picture: Path) -> None:
-    if result["benchmark"] == "dequant":
-        draw_roofline(result, picture)
-    else:
-        draw_bars(result, picture)
+    drawings = {
+        "dequant": draw_roofline,
+        "replay": draw_bars,
+        "replay_scaling": draw_scaling,
+    }
+    drawings[result["benchmark"]](result, picture)
 
 
 def draw_roofline(result: dict[str, Any], picture: Path) -> None:
@@ -76,32 +81,81 @@ def draw_roofline(result: dict[str, Any], picture: Path) -> None:
 
 
 def draw_bars(result: dict[str, Any], picture: Path) -> None:
+    """A panel for each mode, a group of bars for each shape."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = result["rows"]
-    names = [name for name in COLOURS if name in rows[0]["gpu_us"]]
-    width = 0.85 / len(names)
-    figure, axes = pyplot.subplots(figsize=(11, 5), layout="constrained")
-    for index, name in enumerate(names):
-        places = [
-            row + (index - len(names) / 2 + 0.5) * width for row in range(len(rows))
-        ]
-        values = [row["gpu_us"][name]["median"] for row in rows]
-        bars = axes.bar(places, values, width, color=COLOURS[name], label=name)
-        axes.bar_label(bars, fmt="%.3g", fontsize=6, padding=1)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(rows)))
-    axes.set_xticklabels([f"{row['bs']} x {row['max_len']}" for row in rows])
-    axes.set_xlabel("requests x longest request")
-    axes.set_ylabel("GPU time per step, µs")
-    axes.set_title(
-        f"{result['benchmark']}, three backends, {result['machine']['device']}"
+    modes = result["modes"]
+    figure, panels = pyplot.subplots(
+        len(modes), 1, figsize=(11, 4 * len(modes)), layout="constrained", squeeze=False
     )
-    axes.legend(fontsize=8, ncols=2)
-    figure.savefig(picture, dpi=150)
+    for axes, mode in zip(panels[:, 0], modes):
+        rows = [row for row in result["rows"] if row["mode"] == mode]
+        names = [name for name in COLOURS if name in rows[0]["gpu_us"]]
+        width = 0.85 / len(names)
+        for index, name in enumerate(names):
+            places = [
+                row + (index - len(names) / 2 + 0.5) * width for row in range(len(rows))
+            ]
+            values = [row["gpu_us"][name]["median"] for row in rows]
+            bars = axes.bar(places, values, width, color=COLOURS[name], label=name)
+            axes.bar_label(bars, fmt="%.3g", fontsize=6, padding=1)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(rows)))
+        axes.set_xticklabels([f"{row['bs']} x {row['max_len']}" for row in rows])
+        axes.set_ylabel("GPU time per step, µs")
+        axes.set_title(f"{mode}, three backends, {result['machine']['device']}")
+        axes.margins(y=0.3)
+        axes.legend(fontsize=8, ncols=4, loc="upper left")
+    panels[-1, 0].set_xlabel("requests x longest request")
+    figure.savefig(picture, dpi=120)
+
+
+def draw_scaling(result: dict[str, Any], picture: Path) -> None:
+    """A column of panels for each mode, a row for each size that varies."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    modes = result["modes"]
+    varied = list(dict.fromkeys(row["varied"] for row in result["rows"]))
+    figure, panels = pyplot.subplots(
+        len(varied),
+        len(modes),
+        figsize=(3.6 * len(modes), 3 * len(varied)),
+        layout="constrained",
+        sharey="row",
+        squeeze=False,
+    )
+    for column, mode in enumerate(modes):
+        for line, size in enumerate(varied):
+            axes = panels[line, column]
+            rows = [
+                row for row in result["rows"] if (row["mode"], row["varied"]) == (mode, size)
+            ]
+            for name in ("peer", "nsa", "copy"):
+                points = [(row["value"], row["us"].get(name)) for row in rows]
+                points = [point for point in points if point[1] is not None]
+                if points:
+                    style = "--" if name == "copy" else "-"
+                    axes.plot(
+                        *zip(*points), style, marker="o", ms=3, color=COLOURS[name], label=name
+                    )
+            if size != "backends":
+                axes.set_xscale("log", base=2)
+                axes.set_yscale("log")
+            axes.set_xlabel(size)
+            axes.grid(which="both", alpha=0.3)
+            if line == 0:
+                axes.set_title(mode)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("GPU time per step, µs")
+    panels[0, 0].legend(fontsize=8)
+    figure.suptitle(result["machine"]["device"])
+    figure.savefig(picture, dpi=120)
 
 
 def main() -> int:

@@ -38,7 +38,7 @@ PYTHON
   echo "$tests_version" >"$tests/VERSION"
 fi
 
-newest=$destination/sglang/kernels/ops/attention/dsv4/dequant_k_cache.py
+newest=$destination/sglang/kernels/ops/attention/pad.py
 if [[ -f $newest && -f $destination/VERSION && $(<"$destination/VERSION") == "$version" ]]; then
   exit 0
 fi
@@ -69,6 +69,7 @@ wanted = (
     "sglang/kernels/ops/attention/dsa/dequant_k_cache.py",
     "sglang/kernels/ops/attention/dsv4/dequant_k_cache.py",
     "sglang/kernels/ops/attention/dsv4/kv_layout.py",
+    "sglang/kernels/ops/attention/pad.py",
     "sglang/srt/environ.py",
 )
 with zipfile.ZipFile(sys.argv[1]) as wheel:

@@ -72,19 +72,19 @@ stage_peer_tests() {
 }
 
 stage_sanitize() {
-  local tool failed=0
+  local tool script failed=0
   local -a bundles options
   bundles=("$(flagship)" .bundles/unfused)
   for tool in memcheck racecheck initcheck; do
     options=()
     [[ $tool != memcheck ]] || options=(--padding 64)
     echo "== $tool"
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize.py "${bundles[@]}" || failed=1
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize_copy.py || failed=1
-    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
-      "$python" test/python/gpu_sanitize_dequant.py || failed=1
+    for script in "gpu_sanitize.py ${bundles[*]}" gpu_sanitize_replay.py \
+      gpu_sanitize_copy.py gpu_sanitize_dequant.py; do
+      # shellcheck disable=SC2086 # a script and its arguments are words
+      compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+        "$python" test/python/$script || failed=1
+    done
   done
   return "$failed"
 }
@@ -97,10 +97,15 @@ stage_bench() {
     options=(--sglang .peers/sglang)
   fi
   # shellcheck disable=SC2086 # options are words
-  "$python" benchmarks/decode_replay.py --bundle "$(flagship)" "${options[@]}" \
-    --out "$out" --cold ${BENCH_OPTIONS:-} &&
-    "$python" benchmarks/plot.py "$out/decode_replay.json" &&
-    "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold &&
+  "$python" benchmarks/replay.py "${options[@]}" --out "$out" --cold ${BENCH_OPTIONS:-} &&
+    "$python" benchmarks/plot.py "$out/replay.json" &&
+    "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
+    "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
+  if [[ -d .peers/sglang ]]; then
+    "$python" benchmarks/expand.py "${options[@]}" --out "$out" &&
+      "$python" benchmarks/compilations.py "${options[@]}" --out "$out" || return
+  fi
+  "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold &&
     "$python" benchmarks/dequant.py "${options[@]}" --out "$out" &&
     "$python" benchmarks/plot.py "$out/dequant.json"
 }
@@ -150,7 +155,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in decode_replay copy_metadata dequant; do
+for table in replay replay_scaling expand compilations copy_metadata dequant; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

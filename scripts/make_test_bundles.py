@@ -1,8 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Saves the steps that the GPU tests ask nsa.ops for, and those that SGLang's own tests
-ask nsa.compat for.
+"""Saves the steps that the GPU tests and the benchmarks ask nsa.ops for, and those that
+SGLang's own tests ask nsa.compat for.
 
     make_test_bundles.py DIR
 
@@ -15,12 +15,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "test/python"), str(ROOT / "benchmarks")]
 
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
+from expand_cases import EXPANSIONS  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
+from replay_modes import texts as benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -35,7 +38,9 @@ def peer_texts() -> set[str]:
 
 def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
-    texts |= gpu_texts() | set(copy_texts(gpu_copy_cases())) | peer_texts()
+    texts |= {expansion.text for expansion in EXPANSIONS}
+    texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
+    texts |= benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory)
     print(f"{len(texts)} steps in {directory}")

@@ -168,27 +168,73 @@ def draw(variant: Variant, rng: Any, max_bs: int = 4096) -> Case:
         bound = int(rng.choice([total, total + 7, max(total - 3, 0), min(total, 50)]))
     if variant.padded:
         bound += int(rng.choice([0, 3, 300]))
+    inputs = {"seq_lens": lens, "req_pool_indices": pool, "req_to_token": table}
+    if variant.is_ragged:
+        inputs["extend_seq_lens"] = extend
+    return make_case(variant, {"bs": bs, "max_len": max_len, "row_bound": bound}, inputs, rng)
+
+
+def redraw(case: Case, rng: Any) -> Case:
+    """The same sizes and arrays with other contents."""
+    variant, bs = case.variant, case.sizes["bs"]
+    hostile = rng.random() < 0.2
+    inputs = dict(case.inputs)
+    inputs["seq_lens"] = rng.integers(-5, 3000, bs).astype(variant.lens_dtype)
+    rows = inputs["req_to_token"].shape[0]
+    inputs["req_pool_indices"] = rng.integers(-1, rows + 1, bs).astype(variant.pool_dtype)
+    if variant.is_ragged:
+        inputs["extend_seq_lens"] = _draw_extend(rng, variant, bs, hostile)
+    return make_case(variant, case.sizes, inputs, rng)
+
+
+def spoil(values: np.ndarray, rng: Any) -> np.ndarray:
+    """`values`, every other one replaced by a limit of its type, or next to one."""
+    limits = np.iinfo(values.dtype)
+    huge = [limits.min, limits.max, -1, 0, limits.max // 2 + 1]
+    if values.dtype == np.int64:
+        huge += [2**31 - 1, 2**31, -(2**31) - 1, 2**32, 2**32 + 1]
+    chosen = rng.choice(np.array(huge, values.dtype), values.shape)
+    return np.where(rng.random(values.shape) < 0.5, chosen, values)
+
+
+def draw_hostile(variant: Variant, sizes: dict[str, int], columns: int, rng: Any) -> Case:
+    """A case of given sizes whose device arrays hold limits of their types as often as
+    not: negative and huge lengths, rows that nobody has, more rows than fit."""
+    bs = sizes["bs"]
+    rows = 2 * bs + 3
+
+    lens = rng.integers(0, 3000, bs).astype(variant.lens_dtype)
+    pool = rng.permutation(rows)[:bs].astype(variant.pool_dtype)
+    table = rng.integers(-(2**31), 2**31, (rows, columns)).astype(np.int32)
+    inputs = {
+        "seq_lens": spoil(lens, rng),
+        "req_pool_indices": spoil(pool, rng),
+        "req_to_token": spoil(table, rng),
+    }
+    if variant.is_ragged:
+        extend = rng.integers(0, 6, bs).astype(variant.extend)
+        inputs["extend_seq_lens"] = spoil(extend, rng)
+    return make_case(variant, sizes, inputs, rng)
+
+
+def make_case(
+    variant: Variant, sizes: dict[str, int], inputs: dict[str, np.ndarray], rng: Any
+) -> Case:
+    """The case of these arguments; `rng` draws how its outputs lie in memory."""
+    extend = inputs.get("extend_seq_lens", variant.extend)
     reference = reference_metadata(
         variant.mode,
-        lens,
-        pool,
-        table,
-        max_len,
+        inputs["seq_lens"],
+        inputs["req_pool_indices"],
+        inputs["req_to_token"],
+        sizes["max_len"],
         variant.topk,
         variant.page_size,
         variant.next_n,
         extend,
-        capacity=bound if variant.is_ragged else None,
+        capacity=sizes["row_bound"] if variant.is_ragged else None,
     )
-    case = Case(
-        variant,
-        {"bs": bs, "max_len": max_len, "row_bound": bound},
-        {"seq_lens": lens, "req_pool_indices": pool, "req_to_token": table},
-        {},
-        {},
-    )
-    if variant.is_ragged:
-        case.inputs["extend_seq_lens"] = extend
+    case = Case(variant, sizes, inputs, {}, {})
     _place(case, reference, extend, rng)
     return case
 
@@ -230,6 +276,26 @@ def cases(seed: int, count: int, drawn_variants: list[Variant], max_bs: int = 40
     rng = np.random.default_rng(seed)
     for number in range(count):
         yield draw(drawn_variants[number % len(drawn_variants)], rng, max_bs)
+
+
+def hostile_cases(drawn_variants: list[Variant]):
+    """Each variant at sizes around those of warps, blocks, vectors and pages, its
+    destinations with room for too few of the rows, all of them, or more."""
+    rng = np.random.default_rng(29)
+    sizes = ((0, 5, 9), (1, 1027, 1030), (3, 64, 70), (33, 130, 67), (257, 6, 8))
+    for number, variant in enumerate(drawn_variants):
+        # Most rows of a table are one request's; few variants need many requests.
+        more = ((4096, 1, 2),) if number % 6 == 5 else ()
+        for bs, max_len, columns in (*sizes, *more):
+            rows = bs * variant.next_n
+            if variant.mode == "draft_extend":
+                rows = bs * (3 if variant.is_ragged else int(variant.extend))
+            choices = [0, 3, 40] if not variant.is_ragged else [-rows, -2, 0, 3, 40]
+            bound = max(rows + int(rng.choice(choices)), 0)
+            case_sizes = {"bs": bs, "max_len": max_len, "row_bound": bound}
+            if not (variant.padded or variant.is_ragged):
+                case_sizes["row_bound"] = rows
+            yield draw_hostile(variant, case_sizes, columns, rng)
 
 
 def arguments(case: Case, step: Any, place: Any = lambda array: array) -> dict[str, Any]:

@@ -10,11 +10,22 @@ come from the bundles in NSA_BUNDLE_PATH.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
+import expand_cases
 import numpy as np
 import pytest
 from conftest import device_or_skip
-from replay_cases import POISON, Case, arguments, cases, draw, variants
+from replay_cases import (
+    POISON,
+    Case,
+    arguments,
+    cases,
+    draw,
+    hostile_cases,
+    redraw,
+    variants,
+)
 
 import nsa
 from nsa import _cache
@@ -48,12 +59,25 @@ def get_step(case: Case):
     return _cache.get_step(f"{case.variant.mode}_replay", case.variant.text, "cuda")
 
 
-def test_cases(cupy) -> None:
-    for case in cases(11, 500, VARIANTS):
+def run_all(cupy, drawn: Iterable[Case]) -> None:
+    for case in drawn:
         step = get_step(case)
         placed = arguments(case, step, lambda array: place(cupy, array))
         step(**placed)
         case.check({name: placed[name].get() for name in case.outputs})
+
+
+def test_cases(cupy) -> None:
+    run_all(cupy, cases(11, 500, VARIANTS))
+
+
+def test_hostile_cases(cupy) -> None:
+    run_all(cupy, hostile_cases(VARIANTS))
+
+
+def test_expand_seqlens(cupy) -> None:
+    for case in expand_cases.cases(seed=5):
+        case.run(cupy.asarray, cupy.asnumpy)
 
 
 @pytest.mark.parametrize("number", range(12))
@@ -85,34 +109,3 @@ def test_graph_replayed_with_new_contents(cupy, number: int) -> None:
         graph.launch(stream)
         stream.synchronize()
         other.check({name: placed[name].get() for name in other.outputs})
-
-
-def redraw(case: Case, rng) -> Case:
-    """The same sizes and arrays with other contents."""
-    from replay_cases import _draw_extend, _place  # the cases' own helpers
-    from reference import reference_metadata
-
-    variant, bs = case.variant, case.sizes["bs"]
-    hostile = rng.random() < 0.2
-    inputs = dict(case.inputs)
-    inputs["seq_lens"] = rng.integers(-5, 3000, bs).astype(variant.lens_dtype)
-    rows = inputs["req_to_token"].shape[0]
-    inputs["req_pool_indices"] = rng.integers(-1, rows + 1, bs).astype(variant.pool_dtype)
-    extend = _draw_extend(rng, variant, bs, hostile)
-    if variant.is_ragged:
-        inputs["extend_seq_lens"] = extend
-    other = Case(variant, case.sizes, inputs, {}, {})
-    reference = reference_metadata(
-        variant.mode,
-        inputs["seq_lens"],
-        inputs["req_pool_indices"],
-        inputs["req_to_token"],
-        case.sizes["max_len"],
-        variant.topk,
-        variant.page_size,
-        variant.next_n,
-        extend,
-        capacity=case.sizes["row_bound"] if variant.is_ragged else None,
-    )
-    _place(other, reference, extend, rng)
-    return other

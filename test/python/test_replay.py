@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import expand_cases
 import numpy as np
 import pytest
-from replay_cases import Variant, arguments, cases, variants
+from replay_cases import Variant, arguments, cases, hostile_cases, variants
 
 import nsa
+from nsa import _cache
 
 pytestmark = pytest.mark.skipif(
     not nsa.has_compiler(), reason="this installation of nsa has no compiler"
@@ -46,27 +48,17 @@ def test_unfused_guarded() -> None:
     run(small, 60, seed=3, max_bs=128, fuse=False, guards=True)
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("total", [True, False])
-def test_expand_seqlens(causal: bool, total: bool) -> None:
-    rng = np.random.default_rng(4)
-    for bs in (0, 1, 17, 300):
-        extend = rng.integers(0, 9, bs).astype(np.int32)
-        lens = rng.integers(0, 5000, bs)
-        n = int(extend.sum())
-        rows, clipped = np.full(n + 3, -1, np.int32), np.full(n + 3, -1, np.int32)
-        out_total = np.full(1, -1, np.int32) if total else None
-        nsa.ops.expand_seqlens(extend, lens, 100, rows, clipped, causal, out_total)
-        request = np.repeat(np.arange(bs), extend)
-        index = np.arange(n) - np.repeat(np.cumsum(extend) - extend, extend)
-        expected = lens[request]
-        if causal:
-            expected = np.maximum(expected - extend[request] + 1 + index, 0)
-        assert np.array_equal(rows[:n], expected) and (rows[n:] == -1).all()
-        assert np.array_equal(clipped[:n], np.minimum(expected, 100))
-        assert (clipped[n:] == -1).all()
-        if total:
-            assert out_total[0] == n
+def test_hostile_contents() -> None:
+    """What gpu_sanitize_replay.py runs on a GPU."""
+    for case in hostile_cases(variants(36)):
+        step = _cache.get_step(f"{case.variant.mode}_replay", case.variant.text, "cpu")
+        step(**arguments(case, step))
+        case.check(case.outputs)
+
+
+def test_expand_seqlens() -> None:
+    for case in expand_cases.cases(seed=4):
+        case.run(lambda array: array, lambda array: array)
 
 
 def test_replay_metadata_takes_capacity_from_destinations() -> None:
