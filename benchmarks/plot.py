@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Draws a result of replay.py, replay_scaling.py or dequant.py.
+"""Draws a result of replay.py, replay_scaling.py, dequant.py or prefill.py.
 
     plot.py RESULT.json [PICTURE.png]
 
@@ -25,59 +25,92 @@ COLOURS = {
     "copy": "#7fb77e",
     "empty": "#4a4a4a",
 }
+#: Of releases of a peer, the newest first.
+RELEASE_COLOURS = ("#d9822b", "#8c4fa3")
 
 
 def draw(result: dict[str, Any], picture: Path) -> None:
     drawings = {
-        "dequant": draw_roofline,
+        "dequant": draw_dequant,
+        "prefill": draw_combine,
         "replay": draw_bars,
         "replay_scaling": draw_scaling,
     }
     drawings[result["benchmark"]](result, picture)
 
 
-def draw_roofline(result: dict[str, Any], picture: Path) -> None:
+def draw_dequant(result: dict[str, Any], picture: Path) -> None:
+    layouts = dict.fromkeys(row["layout"] for row in result["rows"])
+    panels = {
+        layout: [row for row in result["rows"] if row["layout"] == layout]
+        for layout in layouts
+    }
+    draw_roofline("Dequantisation", panels, result, picture)
+
+
+def draw_combine(result: dict[str, Any], picture: Path) -> None:
+    topks = dict.fromkeys(row["topk"] for row in result["combine"])
+    panels = {
+        f"top-k {topk}": [row for row in result["combine"] if row["topk"] == topk]
+        for topk in topks
+    }
+    draw_roofline("Index combine", panels, result, picture)
+
+
+def draw_roofline(
+    title: str,
+    panels: dict[str, list[dict[str, Any]]],
+    result: dict[str, Any],
+    picture: Path,
+) -> None:
     """Bandwidth over bytes moved, below what a copy kernel reaches."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    layouts = list(dict.fromkeys(row["layout"] for row in result["rows"]))
-    figure, panels = pyplot.subplots(
-        1, len(layouts), figsize=(11, 4.5), sharey=True, layout="constrained"
+    figure, plots = pyplot.subplots(
+        1,
+        len(panels),
+        figsize=(11, 4.5),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
-    for axes, layout in zip(panels, layouts):
-        rows = [row for row in result["rows"] if row["layout"] == layout]
-        moved = [row["moved_bytes"] / 1e6 for row in rows]
-        for name in ("copy", "nsa", "peer"):
-            if name not in rows[0]["gpu_us"]:
-                continue
-            speeds = [
-                row["moved_bytes"] / row["gpu_us"][name]["median"] / 1e6 for row in rows
-            ]
-            line = "--" if name == "copy" else "-"
-            axes.plot(
-                moved, speeds, line, marker="o", color=COLOURS[name], label=name
-            )
-            for row, x, y in zip(rows, moved, speeds):
-                if name != "copy":
-                    axes.annotate(
-                        f"{row['gpu_us'][name]['median']:.3g} µs",
-                        (x, y),
-                        textcoords="offset points",
-                        xytext=(4, -10),
-                        fontsize=7,
-                    )
+    releases = result["releases"]
+    colours = {**COLOURS, **dict(zip(releases, RELEASE_COLOURS))}
+    for axes, (name, rows) in zip(plots[0], panels.items()):
+        rows = sorted(rows, key=lambda row: row["moved_bytes"])
+        for way in ("copy", "nsa", *releases):
+            if way in rows[0]["gpu_us"]:
+                draw_speeds(axes, rows, way, colours[way])
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_title(layout)
+        axes.set_title(name)
         axes.set_xlabel("MB read and written")
         axes.grid(which="both", alpha=0.3)
         axes.legend(fontsize=8)
-    panels[0].set_ylabel("TB/s")
-    figure.suptitle(f"Dequantisation, {result['machine']['device']}")
+    plots[0, 0].set_ylabel("TB/s")
+    figure.suptitle(f"{title}, {result['machine']['device']}")
     figure.savefig(picture, dpi=150)
+
+
+def draw_speeds(axes: Any, rows: list[dict[str, Any]], way: str, colour: str) -> None:
+    times = [row["gpu_us"][way]["median"] for row in rows]
+    moved = [row["moved_bytes"] / 1e6 for row in rows]
+    speeds = [size / time for size, time in zip(moved, times)]
+    line = "--" if way == "copy" else "-"
+    axes.plot(moved, speeds, line, marker="o", color=colour, label=way)
+    if way == "copy":
+        return
+    for place, time in zip(zip(moved, speeds), times):
+        axes.annotate(
+            f"{time:.3g} µs",
+            place,
+            textcoords="offset points",
+            xytext=(4, -10),
+            fontsize=7,
+        )
 
 
 def draw_bars(result: dict[str, Any], picture: Path) -> None:
