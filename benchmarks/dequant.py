@@ -116,12 +116,12 @@ def report(result: dict[str, Any]) -> str:
             bars.append(reporting.verdict(f"{what}, {name} / nsa", ratio, bar))
         if tokens == max(TOKENS):
             bars.append(reporting.verdict(f"{what}, nsa / copy", share, BANDWIDTH_BAR))
-    judged = " and ".join(f"for {layout} {name}" for layout, name in BAR_PEERS.items())
+    judged = " and ".join(f"{name} for {layout}" for layout, name in BAR_PEERS.items())
     return "\n".join(
         [
             reporting.headline(title, result),
             reporting.markdown("GPU time in a replayed graph, us", heads, cells),
-            f"Bars, set beside kernels of {judged}; beside another release, 1:\n",
+            f"Bars, which were set beside {judged}; beside another release, 1:\n",
             *bars,
             "",
         ]

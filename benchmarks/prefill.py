@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 import harness  # noqa: E402
 import reporting  # noqa: E402
 from peers import SparsePrefill, load_sparse_prefill  # noqa: E402
-from prefill_chunks import MIXES, Chunk, Mix  # noqa: E402
+from prefill_chunks import MIXES, RATIO, Chunk, Mix  # noqa: E402
+from prefill_steps import Caches, ChunkStep, LayerStep, is_ragged  # noqa: E402
 from prefill_workload import Combine, Way, WindowIds  # noqa: E402
 from reporting import verdict  # noqa: E402
 
@@ -33,6 +36,7 @@ COMBINE_BARS = {Mix(1, 32768, 512): 3.0}
 IDS_BARS = {1: 8.0, 64: 2.0}
 
 ALLOCATING, CALL, FETCHING = ", allocating", ", call", ", total fetched"
+RAGGED = ", ragged"
 
 
 def capturable(ways: dict[str, Way], moved: int) -> dict[str, harness.Operation]:
@@ -51,10 +55,12 @@ def capturable(ways: dict[str, Way], moved: int) -> dict[str, harness.Operation]
     }
 
 
-def row(mix: Mix, moved: int, **times: dict[str, harness.Timing]) -> dict[str, Any]:
+def row(
+    mix: Mix, moved: int, note: str = "", **times: dict[str, harness.Timing]
+) -> dict[str, Any]:
     return {
         **vars(mix),
-        "mix": str(mix),
+        "mix": f"{mix}{note}",
         "moved_bytes": moved,
         **{key: reporting.as_json(timings) for key, timings in times.items()},
     }
@@ -62,7 +68,7 @@ def row(mix: Mix, moved: int, **times: dict[str, harness.Timing]) -> dict[str, A
 
 def measure_combine(
     mix: Mix, releases: list[SparsePrefill], rounds: int
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     chunk = Chunk(mix)
     combine = Combine(chunk)
     ways = {"nsa": combine.nsa()}
@@ -72,15 +78,19 @@ def measure_combine(
             ways[name] = combine.peer(release, allocates)
             combine.check(name, ways[name], fill=-1)
     moved = chunk.combine_bytes()
-    return row(
-        mix,
-        moved,
-        gpu_us=harness.gpu_times(capturable(ways, moved), rounds),
-        host_us={name: harness.host_time(way) for name, way in ways.items()},
-    )
+    return [
+        row(
+            mix,
+            moved,
+            gpu_us=harness.gpu_times(capturable(ways, moved), rounds),
+            host_us={name: harness.host_time(way) for name, way in ways.items()},
+        )
+    ]
 
 
-def measure_ids(mix: Mix, releases: list[SparsePrefill], rounds: int) -> dict[str, Any]:
+def measure_ids(
+    mix: Mix, releases: list[SparsePrefill], rounds: int
+) -> list[dict[str, Any]]:
     chunk = Chunk(mix)
     ids = WindowIds(chunk)
     captured, waited = {"nsa": ids.nsa()}, {"nsa": ids.nsa()}
@@ -92,23 +102,89 @@ def measure_ids(mix: Mix, releases: list[SparsePrefill], rounds: int) -> dict[st
     for name, way in {**captured, **waited}.items():
         ids.check(name, way)
     moved = chunk.ids_bytes()
-    walls = {name: harness.wall_time(way) for name, way in waited.items()}
-    walls["a wait alone"] = harness.wall_time(lambda: None)
-    return row(
-        mix,
-        moved,
-        gpu_us=harness.gpu_times(capturable(captured, moved), rounds),
-        wall_us=walls,
-    )
+    return [
+        row(
+            mix,
+            moved,
+            gpu_us=harness.gpu_times(capturable(captured, moved), rounds),
+            wall_us=wall_times(waited),
+        )
+    ]
+
+
+def wall_times(ways: dict[str, Way]) -> dict[str, harness.Timing]:
+    times = {name: harness.wall_time(way) for name, way in ways.items()}
+    times["a wait alone"] = harness.wall_time(lambda: None)
+    return times
+
+
+def measure_chunk(
+    mix: Mix, releases: list[SparsePrefill], rounds: int
+) -> list[dict[str, Any]]:
+    step = ChunkStep(Chunk(mix))
+    ways: dict[str, Callable[[], Any]] = {"nsa": step.nsa(), "nsa, bound": step.nsa_bound()}
+    for name, way in ways.items():
+        step.check(name, way())
+    for release in releases:
+        ways[release.name] = step.peer(release)
+        step.check_peer(release, ways[release.name]())
+    moved = step.moved_bytes()
+    copy = partial(harness.copy_operation(moved), 0)
+    queued = {**ways, "copy": copy, "empty": partial(harness.empty_operation(), 0)}
+    return [
+        row(
+            mix,
+            moved,
+            queued_us={name: harness.queued_time(way) for name, way in queued.items()},
+            wall_us=wall_times(ways),
+        )
+    ]
+
+
+def measure_layer(
+    mix: Mix, releases: list[SparsePrefill], rounds: int
+) -> list[dict[str, Any]]:
+    """A row for each way to place compressed rows: as many for each request, which is
+    what nsa's chunk step does, or as many as it has."""
+    chunk = Chunk(mix)
+    shared, caches = ChunkStep(chunk), Caches()
+    rows = []
+    for ragged, note in ((False, ""), (True, RAGGED)):
+        having = [release for release in releases if is_ragged(release) == ragged]
+        if ragged and not having:
+            continue
+        gather = chunk.c4_ragged() if ragged else (chunk.c4_ids, *chunk.bases(RATIO))
+        step = LayerStep(chunk, caches, gather)
+        ways = {"nsa": step.nsa()}
+        for release in having:
+            ways[release.name] = step.peer(release, shared.peer(release)())
+        for name, way in ways.items():
+            step.check(name, way)
+        moved = step.moved_bytes()
+        rows.append(
+            row(
+                mix,
+                moved,
+                note,
+                gpu_us=harness.gpu_times(capturable(ways, moved), rounds),
+                host_us={name: harness.host_time(way) for name, way in ways.items()},
+            )
+        )
+    return rows
 
 
 #: What is measured -> its measurement.
-PARTS = {"combine": measure_combine, "ids": measure_ids}
+PARTS = {
+    "combine": measure_combine,
+    "ids": measure_ids,
+    "chunk": measure_chunk,
+    "layer": measure_layer,
+}
 
 
 def mixes(part: str) -> list[Mix]:
-    """Only the index combine reads the top-k."""
-    if part == "combine":
+    """Only what combines top-k indices differs by their number."""
+    if part in ("combine", "layer"):
         return list(MIXES)
     return [mix for mix in MIXES if mix.topk == MIXES[0].topk]
 
@@ -124,7 +200,7 @@ def ratio(times: dict[str, float], name: str) -> float | None:
 
 def times_table(title: str, rows: list[dict[str, Any]], key: str) -> str:
     """Times, and how many times as long as nsa's those of the peers are."""
-    names = list(rows[0][key])
+    names = list(dict.fromkeys(name for line in rows for name in line[key]))
     peers = [name for name in names if name.startswith("SGLang")]
     cells = []
     for line in rows:
@@ -134,7 +210,7 @@ def times_table(title: str, rows: list[dict[str, Any]], key: str) -> str:
         cells.append(
             [
                 line["mix"],
-                *(times[name] for name in names),
+                *(times.get(name) for name in names),
                 *(ratio(times, name) for name in peers),
                 *(speeds if "copy" in times else ()),
             ]
@@ -147,6 +223,7 @@ def times_table(title: str, rows: list[dict[str, Any]], key: str) -> str:
 
 TITLES = {
     "gpu_us": "GPU time in a replayed graph, us",
+    "queued_us": "GPU time of a call whose launches are queued, us",
     "host_us": "Host time of a call from Python, us",
     "wall_us": "Wall time of a call, the GPU waited for, us",
 }
@@ -205,7 +282,7 @@ def main() -> int:
     for part in options.parts:
         result[part] = []
         for mix in mixes(part):
-            result[part].append(PARTS[part](mix, releases, options.rounds))
+            result[part] += PARTS[part](mix, releases, options.rounds)
             print(f"{part} {mix}: equal to NumPy", file=sys.stderr, flush=True)
     reporting.save(result, report(result), options.out)
     return 0

@@ -164,6 +164,13 @@ class Chunk:
         pages = self.c4_page_table[self.query_start_loc[:-1]][:, column // PAGE_SIZE]
         return np.maximum(pages, 0) * PAGE_SIZE + column % PAGE_SIZE
 
+    def c4_ragged(self) -> tuple[Ints, Ints, Ints]:
+        """Ids and bases where each request has its own number of compressed rows."""
+        lengths = self.seq_lens // RATIO
+        ids = np.concatenate([row[:count] for row, count in zip(self.c4_ids, lengths)])
+        ends = np.cumsum(lengths, dtype=np.int32)
+        return ids, ends - lengths, ends[-1] + self.offsets[:-1]
+
     @cached_property
     def c128_ids(self) -> Ints:
         """[requests, compressed columns]"""
