@@ -26,7 +26,7 @@ import triton.language as tl
 
 # An operation to measure: called with the number of the repetition, so that it
 # can take turns between sets of buffers.
-Operation = Callable[[int], None]
+Operation = Callable[[int], object]
 
 _FIRST_REPETITIONS = 20
 _MOST_REPETITIONS = 400

@@ -39,59 +39,66 @@ def draw(result: dict[str, Any], picture: Path) -> None:
     drawings[result["benchmark"]](result, picture)
 
 
+def way_colours(result: dict[str, Any]) -> dict[str, str]:
+    """What a comparison with a copy shows: the copy, nsa and the peer's releases."""
+    ways = {name: COLOURS[name] for name in ("copy", "nsa")}
+    return {**ways, **dict(zip(result["releases"], RELEASE_COLOURS))}
+
+
 def draw_dequant(result: dict[str, Any], picture: Path) -> None:
-    layouts = dict.fromkeys(row["layout"] for row in result["rows"])
-    panels = {
-        layout: [row for row in result["rows"] if row["layout"] == layout]
-        for layout in layouts
-    }
-    draw_roofline("Dequantisation", panels, result, picture)
-
-
-def draw_combine(result: dict[str, Any], picture: Path) -> None:
-    topks = dict.fromkeys(row["topk"] for row in result["combine"])
-    panels = {
-        f"top-k {topk}": [row for row in result["combine"] if row["topk"] == topk]
-        for topk in topks
-    }
-    draw_roofline("Index combine", panels, result, picture)
-
-
-def draw_roofline(
-    title: str,
-    panels: dict[str, list[dict[str, Any]]],
-    result: dict[str, Any],
-    picture: Path,
-) -> None:
     """Bandwidth over bytes moved, below what a copy kernel reaches."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, plots = pyplot.subplots(
-        1,
-        len(panels),
-        figsize=(11, 4.5),
-        sharey=True,
-        layout="constrained",
-        squeeze=False,
+    layouts = list(dict.fromkeys(row["layout"] for row in result["rows"]))
+    figure, panels = pyplot.subplots(
+        1, len(layouts), figsize=(11, 4.5), sharey=True, layout="constrained"
     )
-    releases = result["releases"]
-    colours = {**COLOURS, **dict(zip(releases, RELEASE_COLOURS))}
-    for axes, (name, rows) in zip(plots[0], panels.items()):
-        rows = sorted(rows, key=lambda row: row["moved_bytes"])
-        for way in ("copy", "nsa", *releases):
+    for axes, layout in zip(panels, layouts):
+        rows = [row for row in result["rows"] if row["layout"] == layout]
+        for way, colour in way_colours(result).items():
             if way in rows[0]["gpu_us"]:
-                draw_speeds(axes, rows, way, colours[way])
+                draw_speeds(axes, rows, way, colour)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_title(name)
+        axes.set_title(layout)
         axes.set_xlabel("MB read and written")
         axes.grid(which="both", alpha=0.3)
         axes.legend(fontsize=8)
-    plots[0, 0].set_ylabel("TB/s")
-    figure.suptitle(f"{title}, {result['machine']['device']}")
+    panels[0].set_ylabel("TB/s")
+    figure.suptitle(f"Dequantisation, {result['machine']['device']}")
+    figure.savefig(picture, dpi=150)
+
+
+def draw_combine(result: dict[str, Any], picture: Path) -> None:
+    """Bandwidth of each mix's index combine, below what a copy kernel reaches."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    if "combine" not in result:
+        sys.exit("plot: the result has no combine; no picture drawn")
+    rows = result["combine"]
+    ways = way_colours(result)
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    for number, (way, colour) in enumerate(ways.items()):
+        times = [row["gpu_us"][way]["median"] for row in rows]
+        speeds = [row["moved_bytes"] / time / 1e6 for row, time in zip(rows, times)]
+        width = 0.85 / len(ways)
+        places = [place + (number + 0.5) * width for place in range(len(rows))]
+        bars = axes.bar(places, speeds, width, color=colour, label=way)
+        axes.bar_label(bars, [f"{time:.3g} µs" for time in times], fontsize=6, padding=1)
+    axes.set_xticks([place + 0.425 for place in range(len(rows))])
+    axes.set_xticklabels(
+        [f"{row['mix']}\n{row['moved_bytes'] / 1e6:.0f} MB" for row in rows]
+    )
+    axes.set_xlabel("requests x queries, top-k; read and written")
+    axes.set_ylabel("TB/s")
+    axes.set_title(f"Index combine, {result['machine']['device']}")
+    axes.legend(fontsize=8)
     figure.savefig(picture, dpi=150)
 
 

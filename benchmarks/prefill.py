@@ -41,15 +41,8 @@ RAGGED = ", ragged"
 
 def capturable(ways: dict[str, Way], moved: int) -> dict[str, harness.Operation]:
     """What goes into graphs: the ways, and the two ceilings."""
-
-    def operation(way: Way) -> harness.Operation:
-        def run(repetition: int) -> None:
-            way()
-
-        return run
-
     return {
-        **{name: operation(way) for name, way in ways.items()},
+        **{name: lambda repetition, way=way: way() for name, way in ways.items()},
         "copy": harness.copy_operation(moved),
         "empty": harness.empty_operation(),
     }
