@@ -12,12 +12,7 @@ compiled here, or comes from NSA_BUNDLE_PATH.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import sys
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,20 +24,11 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 
 import copy_workload as workload  # noqa: E402
 import harness  # noqa: E402
+import reporting  # noqa: E402
 from copy_workload import CopyBuffers  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
-from replay_workload import Shape  # noqa: E402
+from replay_workload import SHAPES, Shape  # noqa: E402
 
-import nsa  # noqa: E402
-
-SHAPES = [
-    Shape(1, 1024),
-    Shape(32, 1024),
-    Shape(128, 1024),
-    Shape(32, 16384),
-    Shape(32, 131072),
-    Shape(128, 16384),
-]
 #: At which the number of backends is varied.
 BACKENDS_SHAPE = Shape(32, 16384)
 BACKENDS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -87,16 +73,12 @@ def measure(
         "max_len": shape.max_len,
         "backends": backends,
         "moved_bytes": buffers.moved_bytes(),
-        "gpu_us": as_json(harness.gpu_times(timed, rounds)),
-        "host_us": as_json({n: harness.host_time(w) for n, w in ways.items()}),
+        "gpu_us": reporting.as_json(harness.gpu_times(timed, rounds)),
+        "host_us": reporting.as_json({n: harness.host_time(w) for n, w in ways.items()}),
     }
     if cold:
-        row["cold_us"] = as_json(harness.gpu_times(timed, rounds, cold=True))
+        row["cold_us"] = reporting.as_json(harness.gpu_times(timed, rounds, cold=True))
     return row
-
-
-def as_json(timings: dict[str, harness.Timing]) -> dict[str, dict[str, float]]:
-    return {name: vars(timing) for name, timing in timings.items()}
 
 
 def verdicts(row: dict[str, Any]) -> list[str]:
@@ -139,9 +121,7 @@ def table(title: str, rows: list[dict[str, Any]], key: str) -> str:
 def report(result: dict[str, Any]) -> str:
     rows, many = result["rows"], result["by_backends"]
     parts = [
-        "Metadata copy: "
-        + ", ".join(f"{name} {value}" for name, value in result["machine"].items())
-        + "\n",
+        reporting.headline("Metadata copy", result),
         table("GPU time per copy in a replayed graph, us", rows, "gpu_us"),
         table("Host time per copy from Python, us", rows, "host_us"),
     ]
@@ -184,23 +164,12 @@ def draw(result: dict[str, Any], picture: Path) -> None:
     print(f"copy_metadata: {picture}")
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--sglang", type=Path, help="folder with the unpacked wheel")
-    parser.add_argument(
-        "--out", type=Path, default=Path(os.environ.get("OUT", ROOT / "build/bench"))
-    )
-    parser.add_argument("--rounds", type=int, default=40, help="replays of each graph")
-    parser.add_argument("--cold", action="store_true", help="also with a cold L2 cache")
-    return parser.parse_args()
-
-
 def main() -> int:
-    options = parse_arguments()
-    if not torch.cuda.is_available():
-        print("copy_metadata: no CUDA device; the benchmarks need one", file=sys.stderr)
+    parser = reporting.argument_parser(__doc__)
+    parser.add_argument("--cold", action="store_true", help="also with a cold L2 cache")
+    options = parser.parse_args()
+    if not reporting.has_device("copy_metadata"):
         return 1
-    torch.cuda.set_stream(torch.cuda.Stream())
     sglang = load_sglang(options.sglang) if options.sglang else None
     rows = [measure(s, 3, sglang, options.rounds, options.cold) for s in SHAPES]
     many = [
@@ -208,24 +177,12 @@ def main() -> int:
     ]
     result = {
         "benchmark": "copy_metadata",
-        "machine": {
-            "device": torch.cuda.get_device_name(),
-            "cuda": torch.version.cuda,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "sglang": sglang.version if sglang else None,
-            "nsa": nsa.__version__,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        },
+        "machine": reporting.machine(sglang),
         "rows": rows,
         "by_backends": many,
         "missed": [line for row in rows for line in verdicts(row)],
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "copy_metadata.json").write_text(json.dumps(result, indent=1))
-    text = report(result)
-    (options.out / "copy_metadata.md").write_text(text)
-    print(text)
+    reporting.save(result, report(result), options.out)
     draw(result, options.out / "copy_metadata.png")
     return 0
 

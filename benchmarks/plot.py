@@ -147,7 +147,8 @@ def draw_bars(result: dict[str, Any], picture: Path) -> None:
         axes.set_xticklabels([f"{row['bs']} x {row['max_len']}" for row in rows])
         axes.set_ylabel("GPU time per step, µs")
         axes.set_title(f"{mode}, three backends, {result['machine']['device']}")
-        axes.legend(fontsize=8, ncols=2)
+        axes.margins(y=0.3)
+        axes.legend(fontsize=8, ncols=4, loc="upper left")
     panels[-1, 0].set_xlabel("requests x longest request")
     figure.savefig(picture, dpi=120)
 

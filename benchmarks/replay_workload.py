@@ -38,6 +38,17 @@ class Shape:
         return -(-self.max_len // PAGE_SIZE)
 
 
+#: That every benchmark of metadata takes.
+SHAPES = [
+    Shape(1, 1024),
+    Shape(32, 1024),
+    Shape(128, 1024),
+    Shape(32, 16384),
+    Shape(32, 131072),
+    Shape(128, 16384),
+]
+
+
 class Buffers:
     """One set of inputs, of the backends' fields, and of scratch fields."""
 

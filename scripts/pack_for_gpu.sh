@@ -8,7 +8,7 @@
 #
 #   .bundles/   each of examples/*.mlir compiled by build/bin/nsa-compile, for
 #               CHIP if that is set; unfused/, the decode replay without fusion;
-#               ops/, the steps that the tests ask nsa.ops for
+#               ops/, the steps that tests and benchmarks ask nsa.ops for
 #   .carry/     the JSON header that the runtime is built with
 #   .peers/     the peers' kernels (scripts/fetch_peers.sh)
 #   .whl/       wheels, for Python GPU_PYTHON (default 3.12), of what the peers'

@@ -323,8 +323,10 @@ Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
   Value bound = expand.emitBound(outer);
   if (expand.isUniform()) {
     Value count = expand.emitCount(outer, request);
-    return arith::MinSIOp::create(
-        b, loc(), arith::MulIOp::create(b, loc(), request, count), bound);
+    Value first = arith::MulIOp::create(b, loc(), request, count);
+    if (!expand.isPadded())
+      return first;
+    return arith::MinSIOp::create(b, loc(), first, bound);
   }
   // Rows saturate at the bound, which no int32 exceeds, so they never wrap.
   Value boundI32 = toI32(bound);
@@ -397,23 +399,34 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc(), ports, {});
   auto [request, column] = emitRowAndColumn(segment, block);
+  auto emitTileOf = [&, request = request, column = column](RowRange rows) {
+    emitTile(b, segment, ports, emitPoints(segment, request, column),
+             getTileShape(segment).width, rows);
+  };
   Value first = emitFirstRow(expand, request);
+  // All of a request's rows, and no others: their number is a constant.
+  if (expand.isUniform() && !expand.isPadded())
+    return emitTileOf({first, expand.emitCount(outer, request)});
+
   Value rest = arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
+  auto emitCount = [&, request = request](OpBuilder &b,
+                                          Location loc) -> Value {
+    ElementBuilder builder(b, loc, ports, request);
+    return arith::MinSIOp::create(b, loc, expand.emitCount(builder, request),
+                                  rest);
+  };
+  if (!expand.isPadded())
+    return emitTileOf({first, emitCount(b, loc())});
   Value isPadding =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::uge, request,
                             expand.emitNumRequests(outer));
   auto ifOp = scf::IfOp::create(
       b, loc(), isPadding,
       [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, rest); },
-      [&, request = request](OpBuilder &b, Location loc) {
-        ElementBuilder builder(b, loc, ports, request);
-        Value count = arith::MinSIOp::create(
-            b, loc, expand.emitCount(builder, request), rest);
-        scf::YieldOp::create(b, loc, count);
+      [&](OpBuilder &b, Location loc) {
+        scf::YieldOp::create(b, loc, emitCount(b, loc));
       });
-  emitTile(b, segment, ports, emitPoints(segment, request, column),
-           getTileShape(segment).width,
-           RowRange{first, ifOp.getResult(0), isPadding});
+  emitTileOf({first, ifOp.getResult(0), isPadding});
 }
 
 SmallVector<SmallVector<Value>>

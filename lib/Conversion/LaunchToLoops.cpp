@@ -127,8 +127,7 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
         ElementBuilder builder(b, loc, ports, request);
         Value first = carried.front();
         Value count = emitCount(builder, expand, request, first);
-        Value isPadding = arith::ConstantIntOp::create(b, loc, 0, 1);
-        emitColumns(b, request, {first, count, isPadding});
+        emitColumns(b, request, {first, count});
         Value next = arith::AddIOp::create(b, loc, first, count);
         scf::YieldOp::create(b, loc, next);
       });

@@ -139,6 +139,40 @@ static void storeLanes(ElementBuilder &builder, Value vector, Value destination,
   }
 }
 
+/// Stores all lanes of `vector` by the widest accesses.
+static void storeWide(ElementBuilder &builder, Value vector, Value destination,
+                      ValueRange indices) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t width = type.getNumElements();
+  int64_t bits = type.getElementTypeBitWidth();
+  int64_t part = std::min(width, TargetModel::vectorWidth(bits));
+  SmallVector<Value> place(indices);
+  for (int64_t first = 0; first < width; first += part) {
+    Value lanes = vector;
+    if (part < width)
+      lanes = vector::ExtractStridedSliceOp::create(
+          builder.b, builder.loc, vector, ArrayRef<int64_t>{first},
+          ArrayRef<int64_t>{part}, ArrayRef<int64_t>{1});
+    place.back() = add(builder, indices.back(), first);
+    vector::StoreOp::create(builder.b, builder.loc, lanes, destination, place,
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(part * bits / 8));
+  }
+}
+
+/// Whether a vector like `vector` can be stored by the widest accesses to `row`
+/// of the array behind `port`, or to every row where it is null. Null if it
+/// never can.
+static Value emitCanStoreWide(ElementBuilder &builder, Value vector, Value port,
+                              Value row) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t width = type.getNumElements();
+  if (width == 1)
+    return {};
+  int64_t part = TargetModel::vectorWidth(type.getElementTypeBitWidth());
+  return builder.isRowAligned(port, row, std::min(width, part));
+}
+
 /// Stores the lanes of `vector` that are columns: by the widest accesses if all
 /// are and the destination's row is aligned.
 static void storeVector(ElementBuilder &builder, Value vector, Value port,
@@ -147,11 +181,9 @@ static void storeVector(ElementBuilder &builder, Value vector, Value port,
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value destination = builder.lookup(port);
-  auto type = cast<VectorType>(vector.getType());
-  int64_t bits = type.getElementTypeBitWidth();
-  int64_t part = std::min(width, TargetModel::vectorWidth(bits));
   Value isAligned =
-      width > 1 ? builder.isRowAligned(port, indices, part) : Value();
+      emitCanStoreWide(builder, vector, port,
+                       indices.size() > 1 ? indices.front() : Value());
   if (!isAligned)
     return storeLanes(builder, vector, destination, indices, columns, width);
   Value last = add(builder, indices.back(), width - 1);
@@ -165,36 +197,27 @@ static void storeVector(ElementBuilder &builder, Value vector, Value port,
       /*withElseRegion=*/!isWhole);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
-  SmallVector<Value> place(indices);
-  for (int64_t first = 0; first < width; first += part) {
-    Value lanes = vector;
-    if (part < width)
-      lanes = vector::ExtractStridedSliceOp::create(
-          b, loc, vector, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{part},
-          ArrayRef<int64_t>{1});
-    place.back() = add(builder, indices.back(), first);
-    vector::StoreOp::create(b, loc, lanes, destination, place,
-                            /*nontemporal=*/false,
-                            llvm::MaybeAlign(part * bits / 8));
-  }
+  storeWide(builder, vector, destination, indices);
   if (isWhole)
     return;
   b.setInsertionPoint(ifOp.elseYield());
   storeLanes(builder, vector, destination, indices, columns, width);
 }
 
-/// Stores the pages among the `width` tokens of `vector`: lane i, if its column
-/// is a multiple of the page size.
+/// Stores the pages among the `width` tokens of `vector` from `first` on, to
+/// each row that `forEachRow` calls back with: lane i, if its column is a
+/// multiple of the page size.
 static void storePages(ElementBuilder &builder, RealPageTableOp op,
-                       Value vector, ValueRange destinations,
-                       ValueRange indices, Value columns, int64_t width) {
+                       Value vector, ValueRange destinations, Value first,
+                       function_ref<void(function_ref<void(Value)>)> forEachRow,
+                       Value columns, int64_t width) {
   int64_t pageSize = op.getPageSize();
   Value pageSizeValue = builder.constantIndex(pageSize);
   // Columns are multiples of `width`; if pages are too, only lane 0 can start
   // one.
   int64_t lanes = pageSize % width == 0 ? 1 : width;
   for (int64_t i = 0; i < lanes; ++i) {
-    Value column = add(builder, indices.back(), i);
+    Value column = add(builder, first, i);
     Value rest =
         arith::RemUIOp::create(builder.b, builder.loc, column, pageSizeValue);
     Value isPage = arith::AndIOp::create(
@@ -208,10 +231,12 @@ static void storePages(ElementBuilder &builder, RealPageTableOp op,
       Value page = op.emitPage(builder.b, token);
       Value number =
           arith::DivUIOp::create(builder.b, builder.loc, column, pageSizeValue);
-      for (Value destination : destinations)
-        memref::StoreOp::create(builder.b, builder.loc, page,
-                                builder.lookup(destination),
-                                ValueRange{indices.front(), number});
+      forEachRow([&](Value row) {
+        for (Value destination : destinations)
+          memref::StoreOp::create(builder.b, builder.loc, page,
+                                  builder.lookup(destination),
+                                  ValueRange{row, number});
+      });
     });
   }
 }
@@ -247,9 +272,9 @@ private:
   TileValue emitValue(Value value, ArrayRef<Value> point);
   /// The value for a point of an expansion, where it may be padding.
   TileValue emitRequestValue(Value value, ArrayRef<Value> point);
-  /// Emits the stores to one row, `indices` being where.
-  void emitRowStores(ElementBuilder &builder, ValueRange indices,
-                     const DenseMap<Value, TileValue> &values);
+  /// Emits the stores of a copy to each of the rows.
+  void emitRepeatedStores(ElementBuilder &builder, CopyOp copy, Value vector,
+                          Value column);
 
   OpBuilder &b;
   Location loc;
@@ -281,15 +306,25 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
   }
 }
 
+/// The page table that `value` is or picks its pages from.
+static PageTableOp getPageTable(Value value) {
+  if (auto pages = value.getDefiningOp<RealPageTableOp>())
+    value = pages.getSource();
+  return value.getDefiningOp<PageTableOp>();
+}
+
 /// Emits whether anybody reads the elements of `value` at `point`, or returns
 /// null for yes.
 static Value emitIsLive(ElementBuilder &builder, Value value,
                         ArrayRef<Value> point) {
-  if (auto table = value.getDefiningOp<PageTableOp>())
-    return table.emitIsLive(builder, point);
+  PageTableOp table = getPageTable(value);
+  if (!table || !table.getLive())
+    return {};
+  // Both are needed for a live point: neither load waits for the other.
+  builder.element(table.getRows(), point.front());
   if (auto pages = value.getDefiningOp<RealPageTableOp>())
     return pages.emitIsLive(builder, point);
-  return {};
+  return table.emitIsLive(builder, point);
 }
 
 TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
@@ -301,7 +336,7 @@ TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
   auto ifOp = scf::IfOp::create(
       b, loc, isLive,
       [&](OpBuilder &b, Location loc) {
-        ElementBuilder inner(b, loc, ports, point);
+        ElementBuilder inner(b, builder);
         scf::YieldOp::create(b, loc, inner.elements(value, point, width));
       },
       [&](OpBuilder &b, Location loc) {
@@ -339,13 +374,12 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   SmallVector<DenseMap<Value, TileValue>> values(points.size());
   for (CopyOp copy : copies) {
     Value value = getRequestValue(copy.getValue());
-    auto table = value.getDefiningOp<PageTableOp>();
-    if (auto pages = value.getDefiningOp<RealPageTableOp>())
-      table = pages.getSource().getDefiningOp<PageTableOp>();
-    if (rows || (table && table.getLive())) {
+    PageTableOp table = getPageTable(value);
+    bool mayBePadding = rows && rows->isPadding;
+    if (mayBePadding || (table && table.getLive())) {
       for (auto [point, pointValues] : llvm::zip_equal(points, values))
-        pointValues[value] =
-            rows ? emitRequestValue(value, point) : emitValue(value, point);
+        pointValues[value] = mayBePadding ? emitRequestValue(value, point)
+                                          : emitValue(value, point);
       continue;
     }
     SmallVector<ElementBuilder> builders;
@@ -359,8 +393,39 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   return values;
 }
 
-void TileEmitter::emitRowStores(ElementBuilder &builder, ValueRange indices,
-                                const DenseMap<Value, TileValue> &values) {
+void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
+                                     Value vector, Value column) {
+  Columns written{int64_t(copy.getFrom()), columns};
+  auto storeGeneral = [&](Value row) {
+    for (Value destination : copy.getDestinations())
+      storeVector(builder, vector, destination, {row, column}, written, width);
+  };
+  // Mostly the same holds for all destinations and rows. It is found out once,
+  // which leaves a loop with nothing but stores.
+  Value last = add(builder, column, width - 1);
+  Value isWide = written.contain(builder, column, last);
+  for (Value destination : copy.getDestinations()) {
+    Value isAligned =
+        emitCanStoreWide(builder, vector, destination, /*row=*/Value());
+    if (!isAligned)
+      return rows->emitLoop(builder, storeGeneral);
+    isWide = arith::AndIOp::create(b, loc, isWide, isAligned);
+  }
+  auto ifOp = scf::IfOp::create(b, loc, isWide, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  rows->emitLoop(builder, [&](Value row) {
+    for (Value destination : copy.getDestinations())
+      storeWide(builder, vector, builder.lookup(destination), {row, column});
+  });
+  b.setInsertionPoint(ifOp.elseYield());
+  rows->emitLoop(builder, storeGeneral);
+}
+
+void TileEmitter::emitStores(ArrayRef<Value> point,
+                             const DenseMap<Value, TileValue> &values) {
+  ElementBuilder builder(b, loc, ports, point);
+  Value column = point.back();
   auto emitIfLive = [&](const TileValue &value, function_ref<void()> body) {
     if (value.isLive)
       emitIf(builder, value.isLive, body);
@@ -370,34 +435,37 @@ void TileEmitter::emitRowStores(ElementBuilder &builder, ValueRange indices,
   for (CopyOp copy : copies) {
     TileValue value = values.lookup(getRequestValue(copy.getValue()));
     emitIfLive(value, [&] {
+      if (rows)
+        return emitRepeatedStores(builder, copy, value.vector, column);
       for (Value destination : copy.getDestinations())
-        storeVector(builder, value.vector, destination, indices,
+        storeVector(builder, value.vector, destination, point,
                     Columns{int64_t(copy.getFrom()), columns}, width);
     });
   }
+  auto forEachRow = [&](function_ref<void(Value)> body) {
+    if (rows)
+      return rows->emitLoop(builder, body);
+    body(point.front());
+  };
   for (CopyOp copy : pageCopies) {
     auto pages =
         getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
     TileValue value = values.lookup(pages.getSource());
     emitIfLive(value, [&] {
-      storePages(builder, pages, value.vector, copy.getDestinations(), indices,
-                 columns, width);
+      storePages(builder, pages, value.vector, copy.getDestinations(), column,
+                 forEachRow, columns, width);
     });
   }
 }
 
-void TileEmitter::emitStores(ArrayRef<Value> point,
-                             const DenseMap<Value, TileValue> &values) {
-  ElementBuilder builder(b, loc, ports, point);
-  if (!rows)
-    return emitRowStores(builder, point, values);
-  auto loop = scf::ForOp::create(b, loc, builder.constantIndex(0), rows->count,
-                                 builder.constantIndex(1));
+void RowRange::emitLoop(ElementBuilder &builder,
+                        function_ref<void(Value)> body) const {
+  OpBuilder &b = builder.b;
+  auto loop = scf::ForOp::create(b, builder.loc, builder.constantIndex(0),
+                                 count, builder.constantIndex(1));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(loop.getBody()->getTerminator());
-  Value row =
-      arith::AddIOp::create(b, loc, rows->first, loop.getInductionVar());
-  emitRowStores(builder, {row, point.back()}, values);
+  body(arith::AddIOp::create(b, builder.loc, first, loop.getInductionVar()));
 }
 
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,

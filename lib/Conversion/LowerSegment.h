@@ -50,8 +50,13 @@ void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
 /// The rows that one request of an expansion takes.
 struct RowRange {
   mlir::Value first, count;
-  /// Whether these are rows past the last request, which are zeros (i1).
+  /// Whether these are rows past the last request, which are zeros (i1). Null
+  /// for no.
   mlir::Value isPadding;
+
+  /// Emits `body` for each of them.
+  void emitLoop(ElementBuilder &builder,
+                llvm::function_ref<void(mlir::Value)> body) const;
 };
 
 /// Emits the `width` columns at each of `points` (row, column; or only the

@@ -67,7 +67,9 @@ static Value emitLoad(OpBuilder &b, Location loc, Value memref,
 }
 
 Value ElementBuilder::element(Value value, ValueRange indices) {
-  bool atPoint = llvm::equal(indices, point);
+  bool atPoint =
+      indices.size() <= point.size() &&
+      llvm::equal(indices, ValueRange(point).take_front(indices.size()));
   if (atPoint)
     if (Value scalar = known.lookup(value))
       return scalar;
@@ -95,8 +97,7 @@ Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
   return vector::FromElementsOp::create(b, loc, type, lanes);
 }
 
-Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
-                                   int64_t width) {
+Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
   Value memref = lookup(port);
   auto type = cast<MemRefType>(memref.getType());
   SmallVector<int64_t> strides;
@@ -117,12 +118,16 @@ Value ElementBuilder::isRowAligned(Value port, ValueRange indices,
       memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
   if (!areRowsAligned) {
     auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
-    Value row = arith::MulIOp::create(b, loc, indices.front(),
-                                      metadata.getStrides().front());
-    row = arith::MulIOp::create(b, loc, row, constantIndex(bytes));
-    address = isBaseAligned
-                  ? row
-                  : arith::AddIOp::create(b, loc, address, row).getResult();
+    Value offset = metadata.getStrides().front();
+    if (row)
+      offset = arith::MulIOp::create(b, loc, row, offset);
+    offset = arith::MulIOp::create(b, loc, offset, constantIndex(bytes));
+    if (isBaseAligned)
+      address = offset;
+    else if (row)
+      address = arith::AddIOp::create(b, loc, address, offset);
+    else // Aligned rows at an aligned distance: none of either's low bits.
+      address = arith::OrIOp::create(b, loc, address, offset);
   }
   Value low =
       arith::AndIOp::create(b, loc, address, constantIndex(bytes * width - 1));
@@ -161,7 +166,8 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
         b, loc, VectorType::get(1, elementType), loadLane(indices));
   }
 
-  Value isAligned = isRowAligned(port, indices, width);
+  Value isAligned = isRowAligned(
+      port, indices.size() > 1 ? indices.front() : Value(), width);
   if (!isAligned)
     return emitLanes(indices, width, loadLane);
   Value last =

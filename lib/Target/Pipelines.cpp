@@ -23,6 +23,7 @@
 #include "mlir/Target/LLVM/NVVM/Target.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Transforms/Passes.h"
+#include "llvm/Support/CommandLine.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -107,7 +108,19 @@ void nsa::registerPipelines() {
       buildToLLVMPipeline);
 }
 
+/// Loop strength reduction keeps an address for each array of a loop in
+/// registers, to save a multiplication. Our loops run once or a few times and
+/// store to tens of arrays: for eight backends that is 127 registers a thread
+/// instead of 44, and a third of the threads at a time. LLVM has no switch but
+/// this one, which is the whole process's.
+static void disableLoopStrengthReduction() {
+  auto &options = llvm::cl::getRegisteredOptions();
+  if (auto it = options.find("disable-lsr"); it != options.end())
+    static_cast<llvm::cl::opt<bool> *>(it->second)->setValue(true);
+}
+
 void nsa::registerCompilerDialects(DialectRegistry &registry) {
+  disableLoopStrengthReduction();
   registry
       .insert<NSADialect, affine::AffineDialect, arith::ArithDialect,
               cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,

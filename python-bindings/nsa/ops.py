@@ -39,6 +39,8 @@ _ROW_FIELDS = {
 
 # (layout, page size, dtype of the ids, target) -> step
 _dequants = {}
+# What the text of an expansion depends on -> what calls it.
+_expansions = {}
 # What a text depends on -> its step; a text need not be written twice.
 _replays = {}
 
@@ -273,29 +275,30 @@ def expand_seqlens(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then.
     """
-    extend_dtype, _, target = length("extend_seq_lens", extend_seq_lens)
+    extend_dtype, _, _ = length("extend_seq_lens", extend_seq_lens)
     lens_dtype, bs, _ = length("seq_lens", seq_lens)
-    outs = {
-        "out_seqlens_expanded": out_seqlens_expanded,
-        "out_nsa_cache_seqlens": out_nsa_cache_seqlens,
-    }
-    bound = min(length(name, out)[1] for name, out in outs.items())
+    _, rows, _ = length("out_seqlens_expanded", out_seqlens_expanded)
+    _, clipped_rows, _ = length("out_nsa_cache_seqlens", out_nsa_cache_seqlens)
+    arrays = [extend_seq_lens, seq_lens, out_seqlens_expanded, out_nsa_cache_seqlens]
     if out_total is not None:
-        outs["out_total"] = out_total
-    key = ("expand", extend_dtype, lens_dtype, topk, causal, out_total is not None, target)
-    step = _replays.get(key)
-    if step is None:
-        text = steps.expand_seqlens(*key[1:-1])
-        step = _replays[key] = get_step("expand_seqlens", text, target)
-    step(
-        stream=stream,
-        bs=bs,
-        row_bound=bound,
-        extend_seq_lens=extend_seq_lens,
-        seq_lens=seq_lens,
-        **outs,
-    )
+        arrays.append(out_total)
+    key = (extend_dtype, lens_dtype, topk, causal, out_total is not None)
+    expansion = _expansions.get(key)
+    if expansion is None:
+        expansion = _expansions[key] = _expansion(*key)
+    expansion(arrays, (bs, min(rows, clipped_rows)), stream)
 
+
+def _expansion(*key):
+    """What calls the step of this text."""
+    text = steps.expand_seqlens(*key)
+    names = ["extend_seq_lens", "seq_lens", "out_seqlens_expanded"]
+    names += ["out_nsa_cache_seqlens", "out_total"][: 2 if key[-1] else 1]
+    return _nsa_runtime.Caller(
+        lambda target: get_step("expand_seqlens", text, target),
+        tuple(names),
+        ("bs", "row_bound"),
+    )
 
 
 def dequantize_k_cache_paged(

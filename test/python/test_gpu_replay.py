@@ -10,6 +10,7 @@ come from the bundles in NSA_BUNDLE_PATH.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import expand_cases
 import numpy as np
@@ -58,13 +59,20 @@ def get_step(case: Case):
     return _cache.get_step(f"{case.variant.mode}_replay", case.variant.text, "cuda")
 
 
-@pytest.mark.parametrize("drawn", [cases(11, 500, VARIANTS), hostile_cases(VARIANTS)])
-def test_cases(cupy, drawn) -> None:
+def run_all(cupy, drawn: Iterable[Case]) -> None:
     for case in drawn:
         step = get_step(case)
         placed = arguments(case, step, lambda array: place(cupy, array))
         step(**placed)
         case.check({name: placed[name].get() for name in case.outputs})
+
+
+def test_cases(cupy) -> None:
+    run_all(cupy, cases(11, 500, VARIANTS))
+
+
+def test_hostile_cases(cupy) -> None:
+    run_all(cupy, hostile_cases(VARIANTS))
 
 
 def test_expand_seqlens(cupy) -> None:

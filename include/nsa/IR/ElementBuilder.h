@@ -40,10 +40,15 @@ struct Team {
 class ElementBuilder {
 public:
   /// `ports` maps the step's ports to memrefs and sizes. `point` is the point
-  /// that is emitted for; elements at it are computed once.
+  /// that is emitted for; elements at it, and at its row, are computed once.
   ElementBuilder(mlir::OpBuilder &b, mlir::Location loc,
                  const mlir::IRMapping &ports, mlir::ValueRange point)
       : b(b), loc(loc), ports(ports), point(point) {}
+
+  /// For a region inside of the one that `outer` emits to: knows what it does.
+  ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer)
+      : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
+        known(outer.known), team(outer.team), row(outer.row) {}
 
   /// The element of `value` at `indices`.
   mlir::Value element(mlir::Value value, mlir::ValueRange indices);
@@ -94,13 +99,11 @@ public:
   /// The number of elements in dimension `dim` of the array behind a port.
   mlir::Value dim(mlir::Value port, unsigned dim);
 
-  /// Whether the `width` elements of a port's array at the start of the row
-  /// that `indices` lie in are aligned for one vector access: a constant where
-  /// the text says so, else a look at the address. The innermost index itself
-  /// must be a multiple of `width`. Null if they never can be (an inner stride
-  /// other than 1).
-  mlir::Value isRowAligned(mlir::Value port, mlir::ValueRange indices,
-                           int64_t width);
+  /// Whether the `width` elements of a port's array at the start of row `row`
+  /// are aligned for one vector access, or at the start of every row where it
+  /// is null: a constant where the text says so, else a look at the address.
+  /// Null if they never can be (an inner stride other than 1).
+  mlir::Value isRowAligned(mlir::Value port, mlir::Value row, int64_t width);
 
   mlir::Value constantIndex(int64_t value);
 
