@@ -5,12 +5,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
 import nsa
-from peers import SGLang
+from dequant_reference import canonical, reference_dequant
+from peers import SGLang, SparsePrefill
+
+
+def check_rows(
+    out: torch.Tensor,
+    cache: torch.Tensor,
+    ids: torch.Tensor,
+    layout: nsa.layouts.KVLayout,
+    page_size: int,
+) -> None:
+    """Compares the first rows with NumPy, without the whole cache on the host."""
+    rows = min(len(ids), 256)
+    ids = ids[:rows].long()
+    pages = cache[ids // page_size].cpu().numpy()
+    local = torch.arange(rows) * page_size + (ids % page_size).cpu()
+    want = reference_dequant(pages, local.numpy(), layout, page_size)
+    got = out[:rows].view(torch.int16).cpu().numpy().view("uint16")
+    assert (canonical(got) == canonical(want)).all(), "differs from the reference"
 
 
 class Buffers:
@@ -76,14 +95,22 @@ class Buffers:
         shape = (self.tokens, self.layout.row)
         return torch.full(shape, -7.0, dtype=torch.bfloat16, device="cuda")
 
-    def peer(self, sglang: SGLang, out: torch.Tensor | None = None) -> torch.Tensor:
-        """[tokens, row]; V4's kernel writes it to `out`, V3.2's allocates."""
+    def peers(
+        self, sglang: SGLang, releases: list[SparsePrefill]
+    ) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+        """By name, what gives [tokens, row]: V4's kernels write it to the array given,
+        V3.2's allocates."""
         if self.layout.footer_bytes == 0:
-            rows = self.cache.view(torch.float8_e4m3fn)
-            rows = rows.view(-1, 1, self.layout.data_bytes)
-            return sglang.dequantize_k_cache_paged_dsa(rows, self.ids)[:, 0]
-        if out is not None:
-            out = out[:, None]
-        return sglang.dequantize_k_cache_paged_dsv4(
-            self.cache, self.ids, self.page_size, out=out
-        )[:, 0]
+            return {sglang.name: lambda out: self._peer_v32(sglang)}
+        return {
+            release.name: partial(self._peer_v4, release) for release in releases
+        }
+
+    def _peer_v32(self, sglang: SGLang) -> torch.Tensor:
+        rows = self.cache.view(torch.float8_e4m3fn)
+        rows = rows.view(-1, 1, self.layout.data_bytes)
+        return sglang.dequantize_k_cache_paged_dsa(rows, self.ids)[:, 0]
+
+    def _peer_v4(self, release: SparsePrefill, out: torch.Tensor) -> torch.Tensor:
+        out = out[:, None]
+        return release.dequantize(self.cache, self.ids, self.page_size, out=out)[:, 0]

@@ -26,7 +26,7 @@ import triton.language as tl
 
 # An operation to measure: called with the number of the repetition, so that it
 # can take turns between sets of buffers.
-Operation = Callable[[int], None]
+Operation = Callable[[int], object]
 
 _FIRST_REPETITIONS = 20
 _MOST_REPETITIONS = 400
@@ -136,7 +136,7 @@ def gpu_times(
     return {name: Timing.of(values) for name, values in samples.items()}
 
 
-def host_time(call: Callable[[], None], batches: int = 25) -> Timing:
+def host_time(call: Callable[[], object], batches: int = 25) -> Timing:
     """Microseconds on the host per call, the GPU never waited for.
 
     A batch is short enough for the queue of launches not to fill up.
@@ -156,7 +156,7 @@ def host_time(call: Callable[[], None], batches: int = 25) -> Timing:
     return Timing.of(samples)
 
 
-def wall_time(call: Callable[[], None], calls: int = 400) -> Timing:
+def wall_time(call: Callable[[], object], calls: int = 400) -> Timing:
     """Microseconds per call until the GPU is done with it, each waited for."""
     samples = []
     for number in range(-20, calls):
@@ -166,6 +166,38 @@ def wall_time(call: Callable[[], None], calls: int = 400) -> Timing:
         if number >= 0:
             samples.append((time.perf_counter_ns() - begin) / 1000.0)
     return Timing.of(samples)
+
+
+def queued_time(call: Callable[[], object], calls: int = 10, batches: int = 30) -> Timing:
+    """Microseconds on the GPU per call, the launches queued while it was kept busy.
+
+    For calls that a graph cannot hold, or that engines run without one: what they take
+    where the host is far enough ahead. A call that waits for the GPU is an error.
+    """
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    begin = time.perf_counter_ns()
+    for _ in range(calls):
+        call()
+    head_start = _HEAD_START_CYCLES + 4 * (time.perf_counter_ns() - begin)
+    samples: list[float] = []
+    for _ in range(2 * batches):
+        torch.cuda.synchronize()
+        start = torch.cuda.Event(enable_timing=True)
+        end = torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(head_start)
+        start.record()
+        for _ in range(calls):
+            call()
+        end.record()
+        # Not if an allocation or so held up the host.
+        if not start.query():
+            end.synchronize()
+            samples.append(start.elapsed_time(end) * 1000.0 / calls)
+        if len(samples) == batches:
+            return Timing.of(samples)
+    raise RuntimeError("the call waits for the GPU")
 
 
 @triton.jit

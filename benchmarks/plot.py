@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Draws a result of replay.py, replay_scaling.py or dequant.py.
+"""Draws a result of replay.py, replay_scaling.py, dequant.py or prefill.py.
 
     plot.py RESULT.json [PICTURE.png]
 
@@ -25,18 +25,27 @@ COLOURS = {
     "copy": "#7fb77e",
     "empty": "#4a4a4a",
 }
+#: Of releases of a peer, the newest first.
+RELEASE_COLOURS = ("#d9822b", "#8c4fa3")
 
 
 def draw(result: dict[str, Any], picture: Path) -> None:
     drawings = {
-        "dequant": draw_roofline,
+        "dequant": draw_dequant,
+        "prefill": draw_combine,
         "replay": draw_bars,
         "replay_scaling": draw_scaling,
     }
     drawings[result["benchmark"]](result, picture)
 
 
-def draw_roofline(result: dict[str, Any], picture: Path) -> None:
+def way_colours(result: dict[str, Any]) -> dict[str, str]:
+    """What a comparison with a copy shows: the copy, nsa and the peer's releases."""
+    ways = {name: COLOURS[name] for name in ("copy", "nsa")}
+    return {**ways, **dict(zip(result["releases"], RELEASE_COLOURS))}
+
+
+def draw_dequant(result: dict[str, Any], picture: Path) -> None:
     """Bandwidth over bytes moved, below what a copy kernel reaches."""
     import matplotlib
 
@@ -49,26 +58,9 @@ def draw_roofline(result: dict[str, Any], picture: Path) -> None:
     )
     for axes, layout in zip(panels, layouts):
         rows = [row for row in result["rows"] if row["layout"] == layout]
-        moved = [row["moved_bytes"] / 1e6 for row in rows]
-        for name in ("copy", "nsa", "peer"):
-            if name not in rows[0]["gpu_us"]:
-                continue
-            speeds = [
-                row["moved_bytes"] / row["gpu_us"][name]["median"] / 1e6 for row in rows
-            ]
-            line = "--" if name == "copy" else "-"
-            axes.plot(
-                moved, speeds, line, marker="o", color=COLOURS[name], label=name
-            )
-            for row, x, y in zip(rows, moved, speeds):
-                if name != "copy":
-                    axes.annotate(
-                        f"{row['gpu_us'][name]['median']:.3g} µs",
-                        (x, y),
-                        textcoords="offset points",
-                        xytext=(4, -10),
-                        fontsize=7,
-                    )
+        for way, colour in way_colours(result).items():
+            if way in rows[0]["gpu_us"]:
+                draw_speeds(axes, rows, way, colour)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_title(layout)
@@ -78,6 +70,54 @@ def draw_roofline(result: dict[str, Any], picture: Path) -> None:
     panels[0].set_ylabel("TB/s")
     figure.suptitle(f"Dequantisation, {result['machine']['device']}")
     figure.savefig(picture, dpi=150)
+
+
+def draw_combine(result: dict[str, Any], picture: Path) -> None:
+    """Bandwidth of each mix's index combine, below what a copy kernel reaches."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    if "combine" not in result:
+        sys.exit("plot: the result has no combine; no picture drawn")
+    rows = result["combine"]
+    ways = way_colours(result)
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    for number, (way, colour) in enumerate(ways.items()):
+        times = [row["gpu_us"][way]["median"] for row in rows]
+        speeds = [row["moved_bytes"] / time / 1e6 for row, time in zip(rows, times)]
+        width = 0.85 / len(ways)
+        places = [place + (number + 0.5) * width for place in range(len(rows))]
+        bars = axes.bar(places, speeds, width, color=colour, label=way)
+        axes.bar_label(bars, [f"{time:.3g} µs" for time in times], fontsize=6, padding=1)
+    axes.set_xticks([place + 0.425 for place in range(len(rows))])
+    axes.set_xticklabels(
+        [f"{row['mix']}\n{row['moved_bytes'] / 1e6:.0f} MB" for row in rows]
+    )
+    axes.set_xlabel("requests x queries, top-k; read and written")
+    axes.set_ylabel("TB/s")
+    axes.set_title(f"Index combine, {result['machine']['device']}")
+    axes.legend(fontsize=8)
+    figure.savefig(picture, dpi=150)
+
+
+def draw_speeds(axes: Any, rows: list[dict[str, Any]], way: str, colour: str) -> None:
+    times = [row["gpu_us"][way]["median"] for row in rows]
+    moved = [row["moved_bytes"] / 1e6 for row in rows]
+    speeds = [size / time for size, time in zip(moved, times)]
+    line = "--" if way == "copy" else "-"
+    axes.plot(moved, speeds, line, marker="o", color=colour, label=way)
+    if way == "copy":
+        return
+    for place, time in zip(zip(moved, speeds), times):
+        axes.annotate(
+            f"{time:.3g} µs",
+            place,
+            textcoords="offset points",
+            xytext=(4, -10),
+            fontsize=7,
+        )
 
 
 def draw_bars(result: dict[str, Any], picture: Path) -> None:

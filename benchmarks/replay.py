@@ -33,6 +33,7 @@ from harness import Operation  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
 from replay_modes import BACKENDS, MODES, Mode  # noqa: E402
 from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
+from reporting import verdict  # noqa: E402
 
 #: How many times as fast as the peer nsa has to be in a mode: in the mean, and anywhere.
 MEAN_BAR, EACH_BAR = 2.2, 1.8
@@ -222,12 +223,6 @@ def bandwidths(rows: list[dict[str, Any]]) -> str:
         cells.append([f"{row['bs']} x {row['max_len']}", moved / 1e6, *speeds])
     heads = ["bs x max_len", "MB", "nsa TB/s", "copy kernel TB/s"]
     return reporting.markdown("What one launch has to move", heads, cells)
-
-
-def verdict(what: str, value: float, bar: float, least: bool = True) -> str:
-    met = value >= bar if least else value <= bar
-    sense = "at least" if least else "at most"
-    return f"- {what}: {value:.2f}, {sense} {bar:g}: {'met' if met else 'MISSED'}"
 
 
 def verdicts(result: dict[str, Any]) -> list[str]:

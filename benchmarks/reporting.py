@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import triton
 from harness import Timing
-from peers import SGLang
+from peers import SGLang, SparsePrefill
 
 import nsa
 
@@ -51,14 +51,17 @@ def has_device(benchmark: str) -> bool:
     return True
 
 
-def machine(sglang: SGLang | None, chip: str = "sm_80") -> dict[str, Any]:
+def machine(
+    sglang: SGLang | Sequence[SparsePrefill] | None, chip: str = "sm_80"
+) -> dict[str, Any]:
+    releases = sglang if isinstance(sglang, Sequence) else [sglang] if sglang else []
     return {
         "device": torch.cuda.get_device_name(),
         "cuda": torch.version.cuda,
         "torch": torch.__version__,
         "triton": triton.__version__,
         "python": platform.python_version(),
-        "sglang": sglang.version if sglang else None,
+        "sglang": " and ".join(release.version for release in releases) or None,
         "nsa": nsa.__version__,
         "chip": chip,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -90,6 +93,13 @@ def markdown(title: str, heads: Iterable[str], rows: Iterable[Iterable[Any]]) ->
     lines = [f"**{title}**", "", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     lines += ["| " + " | ".join(map(cell, row)) + " |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def verdict(what: str, value: float, bar: float, least: bool = True) -> str:
+    """A line that says whether a bar is met."""
+    met = value >= bar if least else value <= bar
+    sense = "at least" if least else "at most"
+    return f"- {what}: {value:.2f}, {sense} {bar:g}: {'met' if met else 'MISSED'}"
 
 
 def save(result: dict[str, Any], text: str, directory: Path) -> None:

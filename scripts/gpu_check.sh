@@ -107,7 +107,9 @@ stage_bench() {
   fi
   "$python" benchmarks/copy_metadata.py "${options[@]}" --out "$out" --cold &&
     "$python" benchmarks/dequant.py "${options[@]}" --out "$out" &&
-    "$python" benchmarks/plot.py "$out/dequant.json"
+    "$python" benchmarks/plot.py "$out/dequant.json" &&
+    "$python" benchmarks/prefill.py "${options[@]}" --out "$out" &&
+    "$python" benchmarks/plot.py "$out/prefill.json"
 }
 
 # The folder with the bundle of the decode replay.
@@ -155,7 +157,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling expand compilations copy_metadata dequant; do
+for table in replay replay_scaling expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do
