@@ -282,16 +282,17 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
     Example:
 
     ```mlir
-    %idx = nsa.combine_indices topk %topk of %topk_indices queries %queries
-        at %query_start_loc lengths %len gathers %gather
-        bases %compressed_bases, %window_bases {ratio = 4 : i32, window = 128 : i32}
-        : tensor<?x?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>,
-          tensor<?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+    %idx = nsa.combine_indices topk %topk of %topk_indices : tensor<?x?xi32>
+        queries %queries at %query_start_loc lengths %len gathers %gather
+        bases %compressed_bases, %window_bases ratio 4 window 128
+        : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>,
+          tensor<?xi32> -> tensor<?x?xi32>
     ```
 
     Constraints:
 
-    - (C1) `ratio` and `window` are 1 or more, a constant `topk` 0 or more.
+    - (C1) `ratio` and `window` are 1 or more; a constant `topk` is an int32, 0 or
+      more.
     - (C2) `query_start_loc` is as in `nsa.query_rows`.
     - (C3) `lengths`, `gathers` and `compressed_bases` have an element for each
       request, `window_bases` too, or it is an `nsa.window_bases`. They have one
@@ -339,7 +340,8 @@ def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, [NSA_Element]> {
 
     Constraints:
 
-    - (C1) `ratio` and `window` are 1 or more, a constant `topk` 0 or more.
+    - (C1) `ratio` and `window` are 1 or more; a constant `topk` is an int32, 0 or
+      more.
     - (C2) `query_start_loc` is as in `nsa.query_rows`.
     - (C3) `lengths` has an element for each request, one less than
       `query_start_loc`.
