@@ -329,6 +329,16 @@ static LogicalResult verifyTopk(Operation *op, Value topk,
   return success();
 }
 
+static LogicalResult verifyQueryPos(Operation *op, Value queryPos,
+                                    Value queries) {
+  if (queryPos &&
+      (!isa<BlockArgument>(queryPos) || !haveSameRequests(queries, queryPos)))
+    return op->emitOpError()
+           << "expected query_pos to be an 'in' port whose extent is the number "
+              "of queries";
+  return success();
+}
+
 LogicalResult CombineIndicesOp::verify() {
   if (failed(verifyTopk(*this, getTopk(), getStaticTopk())))
     return failure();
@@ -349,7 +359,7 @@ LogicalResult CombineIndicesOp::verify() {
   if (getTopkIndices() && !isa<BlockArgument>(getTopkIndices()))
     return emitOpError() // (C4)
            << "expected topk_indices to be an 'in' port";
-  return success();
+  return verifyQueryPos(*this, getQueryPos(), getQueries()); // (C5)
 }
 
 LogicalResult CombineLensOp::verify() {
@@ -362,5 +372,5 @@ LogicalResult CombineLensOp::verify() {
     return emitOpError() // (C3)
            << "expected lengths with an element for each request, one less "
               "than query_start_loc";
-  return success();
+  return verifyQueryPos(*this, getQueryPos(), getQueries()); // (C4)
 }

@@ -327,6 +327,19 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %q[%n + 1] : tensor<
 
 // -----
 
+// CombineIndicesOp C5: another extent
+nsa.step @step(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
+               in %q[%n + 1] : tensor<?xi32>, in %pos[%n] : tensor<?xi32>) {
+  // expected-error @+1 {{expected query_pos to be an 'in' port whose extent is the number of queries}}
+  %x = nsa.combine_indices topk %n queries %m at %q
+      positions %pos : tensor<?xi32> lengths %a gathers %a bases %a, %a
+      ratio 4 window 128
+      : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>
+      -> tensor<?x?xi32>
+}
+
+// -----
+
 // CombineLensOp C1: ratio
 nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %q[%n + 1] : tensor<?xi32>) {
   // expected-error @+1 {{attribute 'ratio' failed to satisfy constraint: 32-bit signless integer attribute whose value is positive}}
@@ -348,7 +361,7 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %q[%n + 1] : tensor<
 // CombineLensOp C1: top-k, neither a value nor a constant
 nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %q[%n + 1] : tensor<?xi32>) {
   // expected-error @+1 {{expected its top-k either as a value or as a constant}}
-  %x = "nsa.combine_lens"(%n, %q, %a) <{ratio = 4 : i32, window = 128 : i32}>
+  %x = "nsa.combine_lens"(%n, %q, %a) <{operandSegmentSizes = array<i32: 0, 1, 1, 0, 1>, ratio = 4 : i32, window = 128 : i32}>
       : (index, tensor<?xi32>, tensor<?xi32>) -> tensor<?xi32>
 }
 
@@ -380,5 +393,17 @@ nsa.step @step(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
       : tensor<?xi32>, tensor<?xi32> -> tensor<?xi32>
   // expected-error @+1 {{expected lengths with an element for each request, one less than query_start_loc}}
   %x = nsa.combine_lens topk %n queries %m at %q lengths %lens ratio 4 window 128
+      : tensor<?xi32>, tensor<?xi32> -> tensor<?xi32>
+}
+
+// -----
+
+// CombineLensOp C4: no port
+nsa.step @step(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
+               in %q[%n + 1] : tensor<?xi32>, in %pos[%m] : tensor<?xi32>) {
+  %more = nsa.seqlens %pos plus 1 : tensor<?xi32> -> tensor<?xi32>
+  // expected-error @+1 {{expected query_pos to be an 'in' port whose extent is the number of queries}}
+  %x = nsa.combine_lens topk %n queries %m at %q
+      positions %more : tensor<?xi32> lengths %a ratio 4 window 128
       : tensor<?xi32>, tensor<?xi32> -> tensor<?xi32>
 }

@@ -66,7 +66,8 @@ nsa.step @combine(in %bs : index, in %queries : index, in %topk : index,
                   in %query_start_loc[%bs + 1] : tensor<?xi32>,
                   in %lens[%bs] : tensor<?xi32>, in %gathers[%bs] : tensor<?xi32>,
                   in %compressed[%bs] : tensor<?xi32>,
-                  in %window[%bs] : tensor<?xi32>) {
+                  in %window[%bs] : tensor<?xi32>,
+                  in %query_pos[%queries] : tensor<?xi32>) {
   // CHECK: nsa.combine_indices topk %topk of %topk_indices : tensor<?x?xi32> queries %queries at %query_start_loc lengths %lens gathers %gathers bases %compressed, %window ratio 4 window 128 : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x?xi32>
   %indexed = nsa.combine_indices topk %topk of %topk_indices : tensor<?x?xi32>
       queries %queries at %query_start_loc lengths %lens gathers %gathers
@@ -87,5 +88,18 @@ nsa.step @combine(in %bs : index, in %queries : index, in %topk : index,
   // CHECK: nsa.combine_lens topk 0 queries
   %none = nsa.combine_lens topk 0 queries %queries at %query_start_loc
       lengths %lens ratio 1 window 128
+      : tensor<?xi32>, tensor<?xi32> -> tensor<?xi32>
+  // With the queries' positions.
+  // CHECK: nsa.combine_indices topk 17 queries %queries at %query_start_loc positions %query_pos : tensor<?xi32> lengths %lens
+  %placed = nsa.combine_indices topk 17 queries %queries
+      at %query_start_loc positions %query_pos : tensor<?xi32>
+      lengths %lens gathers %gathers bases %compressed, %window
+      ratio 128 window 128
+      : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>
+      -> tensor<?x256xi32>
+  // CHECK: nsa.combine_lens topk %topk queries %queries at %query_start_loc positions %query_pos : tensor<?xi32> lengths %lens
+  %placed_lens = nsa.combine_lens topk %topk queries %queries
+      at %query_start_loc positions %query_pos : tensor<?xi32>
+      lengths %lens ratio 4 window 128
       : tensor<?xi32>, tensor<?xi32> -> tensor<?xi32>
 }
