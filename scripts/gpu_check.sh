@@ -86,6 +86,8 @@ stage_sanitize() {
       "$python" test/python/gpu_sanitize_copy.py || failed=1
     compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
       "$python" test/python/gpu_sanitize_dequant.py || failed=1
+    compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
+      "$python" test/python/gpu_sanitize_prefill.py || failed=1
   done
   return "$failed"
 }

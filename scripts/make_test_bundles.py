@@ -19,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "test/python"))
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
+from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
+from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 
 from nsa import _cache  # noqa: E402
@@ -27,6 +29,7 @@ from nsa import _cache  # noqa: E402
 def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
+    texts |= prefill_texts() | prefill_step_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory)
     print(f"{len(texts)} steps in {directory}")

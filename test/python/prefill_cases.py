@@ -44,7 +44,10 @@ CONTENTS = ("ordinary", "hostile")
 
 
 class Problem:
-    """Arrays by argument name; `expected` is what outputs become."""
+    """Arrays by argument name."""
+
+    #: Where an output of one dimension may lie.
+    output_layouts = tuple(VECTOR_LAYOUTS)
 
     def __init__(self, case: Any, arrays: Arrays) -> None:
         self.case, self.arrays = case, arrays
@@ -56,10 +59,13 @@ class Problem:
         #: The sizes that a step has beside those that follow from arrays.
         self.sizes: dict[str, int] = {}
 
-    def _place(self, shape: tuple[int, ...]) -> Any:
-        layouts = VECTOR_LAYOUTS if len(shape) == 1 else TABLE_LAYOUTS
-        place = place_vector if len(shape) == 1 else place_table
-        placement = place(*shape, layout=str(self.rng.choice(list(layouts))))
+    def _place(self, shape: tuple[int, ...], writable: bool) -> Placement:
+        if len(shape) == 1:
+            layouts = self.output_layouts if writable else tuple(VECTOR_LAYOUTS)
+            placement = place_vector(*shape, layout=str(self.rng.choice(layouts)))
+        else:
+            layout = str(self.rng.choice(tuple(TABLE_LAYOUTS)))
+            placement = place_table(*shape, layout=layout)
         if self.arrays.negative_strides:
             return placement
         return placement.without_negative_strides()
@@ -68,7 +74,8 @@ class Problem:
         self, name: str, values: np.ndarray, shape: tuple[int, ...], writable: bool
     ) -> Array:
         """An array of `shape` with `values` in its corner, before or afterwards."""
-        placement, margin = self._place(shape), self.arrays.margin
+        placement = self._place(shape, writable)
+        margin = self.arrays.margin
         self._corners[name] = placement, tuple(slice(n) for n in values.shape)
         image = pattern(2 * margin + placement.offset + placement.span, values.dtype)
         if not writable:
@@ -154,6 +161,7 @@ class SwaCase:
     #: Ids that there is room for, less how many there are.
     room: int = 3
     contents: str = "ordinary"
+    #: Of seq_lens, extend_seq_lens, req_pool_indices and full_to_swa.
     dtypes: tuple[str, ...] = ("int32", "int32", "int64", "int64")
     outputs: tuple[str, ...] = ("out_ids", "out_first", "out_lens", "out_offsets")
     seed: int = 0
@@ -496,7 +504,11 @@ def problems(arrays: Arrays) -> Iterator[Problem]:
 
 def gpu_texts() -> set[str]:
     """Every text that the GPU tests ask for."""
-    return {case.text for case in [*cases(), *corrupt_cases()]}
+    texts = {case.text for case in [*cases(), *corrupt_cases()]}
+    # What is captured in a graph.
+    texts.add(SwaCase(0, outputs=("out_ids", "out_lens")).text)
+    texts.add(CombineCase(0).text)
+    return texts
 
 
 def guarded_step(case: Any, target: str) -> Any:
