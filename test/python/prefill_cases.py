@@ -505,9 +505,10 @@ def problems(arrays: Arrays) -> Iterator[Problem]:
 def gpu_texts() -> set[str]:
     """Every text that the GPU tests ask for."""
     texts = {case.text for case in [*cases(), *corrupt_cases()]}
-    # What is captured in a graph.
+    # What is captured in a graph, and what SGLang's callers give.
     texts.add(SwaCase(0, outputs=("out_ids", "out_lens")).text)
-    texts.add(CombineCase(0).text)
+    texts.add(SwaCase(0, dtypes=("int32", "int32", "int32", "int64")).text)
+    texts |= {CombineCase(0, positioned=positioned).text for positioned in (False, True)}
     return texts
 
 

@@ -16,8 +16,12 @@ from ._dequant import (
     dequantize_k_cache_paged_dsa,
     dequantize_k_cache_paged_dsv4,
 )
+from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 
 __all__ = [
+    "build_swa_token_ids",
+    "combine_topk_swa_indices",
+    "combined_topk_width",
     "dequantize_k_cache_paged",
     "dequantize_k_cache_paged_dsa",
     "dequantize_k_cache_paged_dsv4",
