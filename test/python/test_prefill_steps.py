@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from decode_cases import HostArrays
 from prefill_end_to_end import HostLibrary, check_end_to_end
@@ -33,3 +37,10 @@ def test_end_to_end(options: dict, seed: int) -> None:
     chunk = nsa.compile(CHUNK, target="cpu", **options)["prefill_chunk"]
     layer = nsa.compile(LAYER, target="cpu", **options)["prefill_layer"]
     check_end_to_end(HostLibrary(), chunk, layer, seed)
+
+
+def test_picture_is_that_of_the_script(tmp_path: Path) -> None:
+    root, picture = Path(__file__).parents[2], tmp_path / "picture.svg"
+    script = root / "scripts/draw_sparse_prefill.py"
+    subprocess.run([sys.executable, script, picture], check=True)
+    assert picture.read_text() == (root / "docs/images/sparse_prefill.svg").read_text()
