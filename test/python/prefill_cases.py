@@ -145,7 +145,8 @@ def draw_lengths(
 
 def mix(rng: np.random.Generator, values: np.ndarray, bound: int) -> np.ndarray:
     """`values` with numbers among them that are no index of `bound` elements."""
-    return np.where(rng.random(values.shape) < 0.4, rng.choice(limits(bound), values.shape), values)
+    wild = rng.choice(limits(bound), values.shape)
+    return np.where(rng.random(values.shape) < 0.4, wild, values)
 
 
 # ----------------------------------------------------------------------------
@@ -184,7 +185,8 @@ class SwaProblem(Problem):
         table = rng.integers(0, slots, (rows, case.longest))
         swa = rng.integers(0, 2**31, slots)
         if case.contents == "hostile":
-            pool, table, swa = mix(rng, pool, rows), mix(rng, table, slots), mix(rng, swa, 9)
+            pool, table = mix(rng, pool, rows), mix(rng, table, slots)
+            swa = mix(rng, swa, 9)
         names = ("seq_lens", "extend_seq_lens", "req_pool_indices", "full_to_swa")
         for name, values, dtype in zip(names, (S, E, pool, swa), case.dtypes):
             self.add_input(name, values.astype(dtype))

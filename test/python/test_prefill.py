@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from decode_cases import HostArrays
 from prefill_cases import cases, guarded_step, problems
+from prefill_reference import combine
 
 import nsa
 
@@ -39,6 +40,50 @@ def test_one_kernel_each() -> None:
         module = nsa.compile(text, target="cpu")
         (step,) = (module[name] for name in module)
         assert len(step.kernels) == 1
+
+
+DESTINATION = "memref<?x?xi32, strided<[?, 1]>>"
+PORTS = f"""in %bs : index, in %queries : index, in %lens[%bs] : tensor<?xi32>,
+    in %query_start_loc[%bs + 1] : tensor<?xi32>, out %x : {DESTINATION},
+    out %y : {DESTINATION}"""
+INDICES = """%x0 = nsa.combine_indices topk 5 queries %queries at %query_start_loc
+      lengths %lens gathers %lens bases %lens, %lens ratio 4 window 128
+      : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>
+      -> tensor<?x256xi32>"""
+OF_INDICES = {
+    "pages": (
+        "%y0 = nsa.real_page_table %x0 page_size 4 : tensor<?x256xi32> -> tensor<?x64xi32>",
+        64,
+        lambda indices: np.floor_divide(indices[:, ::4], 4),
+    ),
+    "repeated": (
+        """%three = nsa.expansion by 3
+        %y0 = nsa.expand_rows %x0 over %three : tensor<?x256xi32> -> tensor<?x256xi32>""",
+        256,
+        lambda indices: np.repeat(indices, 3, axis=0),
+    ),
+}
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("kind", OF_INDICES)
+def test_values_made_of_indices(kind: str, fuse: bool) -> None:
+    """Rows of indices are values like others: pages of them, rows repeated."""
+    value, width, expect = OF_INDICES[kind]
+    text = f"""nsa.step @step({PORTS}) {{
+      {INDICES}
+      {value}
+      nsa.copy %x0 to %x : tensor<?x256xi32> to {DESTINATION}
+      nsa.copy %y0 to %y : tensor<?x{width}xi32> to {DESTINATION}
+    }}"""
+    step = nsa.compile(text, target="cpu", fuse=fuse, guards=True)["step"]
+    assert len(step.kernels) == (1 if fuse else 2)
+    lens, start_loc, queries = vector(10, 5, 200, 600), vector(0, 3, 3, 203, 204), 207
+    indices, _ = combine(None, start_loc, lens, lens, lens, lens, 128, 4, 5, queries)
+    x, expected = np.zeros_like(indices), expect(indices)
+    y = np.zeros_like(expected)
+    step(queries=queries, lens=lens, query_start_loc=start_loc, x=x, y=y)
+    assert np.array_equal(x, indices) and np.array_equal(y, expected)
 
 
 def vector(*values: int) -> np.ndarray:

@@ -9,6 +9,8 @@ SGLang insists on one of them.
 
 from __future__ import annotations
 
+from inspect import signature
+
 from .. import ops
 
 __all__ = ["build_swa_token_ids", "combine_topk_swa_indices", "combined_topk_width"]
@@ -117,17 +119,11 @@ def _combine(
 
 
 #: What has to be given, in all releases.
-_REQUIRED = (
-    "topk_indices",
-    "query_start_loc",
-    "seq_lens",
-    "gather_lens",
-    "compressed_base",
-    "swa_base",
-    "window_size",
-    "compress_ratio",
-    "topk",
-)
+_REQUIRED = [
+    name
+    for name, parameter in signature(_combine).parameters.items()
+    if parameter.default is parameter.empty and name != "query_pos"
+]
 #: Where `query_pos` comes in, in releases that have it.
 _QUERY_POS = 2
 
