@@ -22,7 +22,9 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
-from prefill_chunks import texts as prefill_texts  # noqa: E402
+from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
+from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
+from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 
@@ -41,7 +43,8 @@ def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
-    texts |= benchmark_texts() | prefill_texts() | peer_texts()
+    texts |= prefill_texts() | prefill_step_texts()
+    texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory)
     print(f"{len(texts)} steps in {directory}")

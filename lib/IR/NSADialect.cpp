@@ -129,6 +129,7 @@ static std::pair<Value, int64_t> getRequestsOperand(Operation *op) {
         return std::pair(op.getQueryStartLoc(), -1);
       })
       .Case([](CompressedIdsOp op) { return std::pair(op.getRows(), 0); })
+      .Case([](CombineLensOp op) { return std::pair(op.getQueries(), 0); })
       .Default([](Operation *op) { return std::pair(op->getOperand(0), 0); });
 }
 

@@ -17,6 +17,9 @@ using namespace nsa;
 /// FlashMLA's sparse prefill takes index rows of a multiple of this.
 static constexpr int64_t widthAlignment = 128;
 
+/// Indices are int32, and so is how many there are.
+static constexpr int64_t mostTopk = std::numeric_limits<int32_t>::max();
+
 //===----------------------------------------------------------------------===//
 // Types and shapes
 //===----------------------------------------------------------------------===//
@@ -33,8 +36,9 @@ static int64_t getStaticSize(Value value) {
 /// The size of an array with an element for each request, given one with one
 /// element more.
 static int64_t getStaticRequests(Value offsets) {
+  // An empty one is refused by the verifiers, which come later.
   int64_t size = getStaticSize(offsets);
-  return ShapedType::isDynamic(size) ? size : size - 1;
+  return size > 0 ? size - 1 : ShapedType::kDynamic;
 }
 
 static OpFoldResult getRequests(OpBuilder &b, Location loc, Value offsets) {
@@ -120,7 +124,8 @@ CombineIndicesOp::inferReturnTypes(MLIRContext *context,
                                    std::optional<Location>, Adaptor adaptor,
                                    SmallVectorImpl<Type> &types) {
   int64_t width = ShapedType::kDynamic;
-  if (std::optional<uint64_t> topk = adaptor.getStaticTopk())
+  std::optional<uint64_t> topk = adaptor.getStaticTopk();
+  if (topk && *topk <= uint64_t(mostTopk))
     width = llvm::alignTo(*topk + adaptor.getWindow(), widthAlignment);
   types.push_back(getI32Tensor(context, {ShapedType::kDynamic, width}));
   return success();
@@ -317,6 +322,20 @@ static LogicalResult verifyTopk(Operation *op, Value topk,
   if (int64_t(constant.value_or(0)) < 0)
     return op->emitOpError() // (C1)
            << "expected a top-k of 0 or more, but got " << int64_t(*constant);
+  if (int64_t(constant.value_or(0)) > mostTopk)
+    return op->emitOpError() // (C1)
+           << "expected a top-k of " << mostTopk << " or less, but got "
+           << int64_t(*constant);
+  return success();
+}
+
+static LogicalResult verifyQueryPos(Operation *op, Value queryPos,
+                                    Value queries) {
+  if (queryPos &&
+      (!isa<BlockArgument>(queryPos) || !haveSameRequests(queries, queryPos)))
+    return op->emitOpError()
+           << "expected query_pos to be an 'in' port whose extent is the number "
+              "of queries";
   return success();
 }
 
@@ -325,20 +344,22 @@ LogicalResult CombineIndicesOp::verify() {
     return failure();
   if (failed(verifyQueryStartLoc(*this, getQueryStartLoc()))) // (C2)
     return failure();
-  for (Value value : {getLengths(), getGathers(), getCompressedBases(),
-                      getWindowBases()}) {
-    bool isWindowBases = value == getWindowBases() &&
-                         value.getDefiningOp<WindowBasesOp>();
-    if ((!isPerRequest(value) && !isWindowBases) ||
-        !haveSameRequests(value, getQueryStartLoc(), /*more=*/1))
-      return emitOpError() // (C3)
-             << "expected lengths, gathers and bases with an element for each "
-                "request, one less than query_start_loc";
-  }
+  SmallVector<Value> arrays = {getLengths(), getGathers(),
+                               getCompressedBases()};
+  if (!getWindowBases().getDefiningOp<WindowBasesOp>())
+    arrays.push_back(getWindowBases());
+  auto hasRequests = [&](Value value) {
+    return haveSameRequests(value, getQueryStartLoc(), /*more=*/1);
+  };
+  if (!llvm::all_of(arrays, isPerRequest) ||
+      !llvm::all_of(arrays, hasRequests) || !hasRequests(getWindowBases()))
+    return emitOpError() // (C3)
+           << "expected lengths, gathers and bases with an element for each "
+              "request, one less than query_start_loc";
   if (getTopkIndices() && !isa<BlockArgument>(getTopkIndices()))
     return emitOpError() // (C4)
            << "expected topk_indices to be an 'in' port";
-  return success();
+  return verifyQueryPos(*this, getQueryPos(), getQueries()); // (C5)
 }
 
 LogicalResult CombineLensOp::verify() {
@@ -351,5 +372,5 @@ LogicalResult CombineLensOp::verify() {
     return emitOpError() // (C3)
            << "expected lengths with an element for each request, one less "
               "than query_start_loc";
-  return success();
+  return verifyQueryPos(*this, getQueryPos(), getQueries()); // (C4)
 }

@@ -335,11 +335,15 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   query.request =
       emitRequestOf(builder, queryStartLoc, offset, requests, rowI32);
   query.length = builder.element(op.getLengths(), query.request);
-  // length - (next - first) + (row - (first - offset)) + 1
-  Value next = builder.element(queryStartLoc,
-                               math.add(query.request, math.index(1)));
-  Value after = math.sub(math.sub(next, offset), rowI32);
-  query.end = math.add(math.sub(query.length, after), math.i32(1));
+  if (Value queryPos = op.getQueryPos()) {
+    query.end = math.add(builder.element(queryPos, row), math.i32(1));
+  } else {
+    // length - (next - first) + (row - (first - offset)) + 1
+    Value next = builder.element(queryStartLoc,
+                                 math.add(query.request, math.index(1)));
+    Value after = math.sub(math.sub(next, offset), rowI32);
+    query.end = math.add(math.sub(query.length, after), math.i32(1));
+  }
   Value seen = math.apply<arith::MaxSIOp>(query.end, math.i32(0));
   seen = math.toIndex(
       math.select(math.less(rowI32, queries), seen, math.i32(0)));

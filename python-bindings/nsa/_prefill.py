@@ -157,12 +157,14 @@ def combine_topk_swa_indices(
     out_indices,
     out_lens,
     *,
+    query_pos=None,
     stream=None,
 ):
     """Says which rows of a workspace each query of a chunk attends to, in one launch.
 
     Query t of request b, which has Q[b] of the chunk's queries, is at position
-    pos = S[b] - Q[b] + (t - first query of b), where S is `seq_lens`. It attends to
+    pos = S[b] - Q[b] + (t - first query of b), where S is `seq_lens`, or at
+    ``query_pos[t]``, if that is given (int32 [queries]). It attends to
     k = min((pos + 1) // compress_ratio, topk) compressed rows and w = min(pos + 1, window)
     window rows (none before position 0):
 
@@ -194,13 +196,16 @@ def combine_topk_swa_indices(
         (queries, _), _ = _table("topk_indices", topk_indices)
     else:
         _, queries, _ = length("out_lens", out_lens)
-    key = (window, compress_ratio, dtype, indexed, topk == 0)
+    positioned = query_pos is not None
+    key = (window, compress_ratio, dtype, indexed, topk == 0, positioned)
     step = _get("combine_indices", key, target, steps.combine_indices)
     arguments = {"topk": topk, "topk_indices": topk_indices}
     if topk == 0:
         arguments = {}
     elif not indexed:
         del arguments["topk_indices"]
+    if positioned:
+        arguments["query_pos"] = query_pos
     step(
         stream=stream,
         bs=bs,

@@ -96,15 +96,21 @@ def compressed_token_ids(ratio, page_size=64):
 
 
 def combine_indices(
-    window, ratio, seq_lens_dtype="int32", indexed=True, windows_only=False
+    window,
+    ratio,
+    seq_lens_dtype="int32",
+    indexed=True,
+    windows_only=False,
+    positioned=False,
 ):
     """The text of a step that says which rows of the workspace each query attends to.
 
     `window`: tokens; `ratio`: tokens in a compressed one. `indexed`: the compressed rows
-    are those of topk_indices, else the first ones; `windows_only`: there are none. Ports:
-    sizes bs, queries and topk; in topk_indices [queries, topk], query_start_loc [bs + 1],
-    seq_lens, gather_lens, compressed_base and swa_base [bs]; out out_indices [queries,
-    width] and out_lens [queries], where width is topk + window rounded up to 128.
+    are those of topk_indices, else the first ones; `windows_only`: there are none;
+    `positioned`: the queries' positions are given. Ports: sizes bs, queries and topk; in
+    topk_indices [queries, topk], query_start_loc [bs + 1], query_pos [queries], seq_lens,
+    gather_lens, compressed_base and swa_base [bs]; out out_indices [queries, width] and
+    out_lens [queries], where width is topk + window rounded up to 128.
     """
     text = Text()
     text.size("bs")
@@ -114,6 +120,8 @@ def combine_indices(
     if indexed and not windows_only:
         of = f" of {text.port('topk_indices', f'in %topk_indices : {TABLE}')} : {TABLE}"
     at = text.port("query_start_loc", f"in %query_start_loc[%bs + 1] : {VECTOR}")
+    if positioned:
+        at += f" positions {text.array('query_pos', 'int32', 'queries')[0]} : {VECTOR}"
     lens, type = text.array("seq_lens", seq_lens_dtype)
     gathers, compressed, swa = (
         text.array(name, "int32")[0]

@@ -20,13 +20,21 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
 
     - A `scan` segment is one block. Its threads take a row each, chunk by
       chunk, and add up with warp shuffles and one barrier a chunk.
-    - An `expand` segment has a block for each request, or for each tile of a
-      request's columns. Its threads add up the rows of the requests before it,
-      with one barrier.
+    - An `expand` segment of vectors has a block for each 256 rows. The block goes
+      through the requests, 256 at a time, until it is past its rows, and leaves
+      in shared memory how many rows come before each; a thread finds its row's
+      request there by bisection. One more block, past all rows, writes what
+      belongs to none: the leading 0 of sums and the number of rows.
+    - An `expand` segment of tables has a block for each tile of a request's
+      columns. Its threads add up the rows of the requests before it, with one
+      barrier.
     - A `tile` segment has a block for each tile of a row, or for several short
       rows of a known length. A thread takes 16 bytes: one load, then a 16-byte
       store (two, where elements become wider) for each destination whose row is
       aligned, scalar ones for the others.
+    - A `tile` segment of `nsa.combine_indices` has a warp for each row. Its lanes
+      find the row's request and add up the windows before it together, once, and
+      then walk the columns, 16 bytes a lane.
 
     Kernels have memref arguments here; `nsa-flatten-kernel-args` gives them
     their final form.

@@ -276,6 +276,9 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
     without an indexer, `topk_indices[t, j]` is `j`. With a `topk` of 0 there are
     window rows only. Rows past the last request's queries are -1.
 
+    With `positions`, `pos` is `query_pos[t]` instead: the rows of a request are
+    then any of its queries in any order, as where ranks share out a chunk.
+
     `window_bases` may be computed by `nsa.window_bases` in the same step: a row
     then adds up the windows of the requests before its own.
 
@@ -291,18 +294,21 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
 
     Constraints:
 
-    - (C1) `ratio` and `window` are 1 or more, a constant `topk` 0 or more.
+    - (C1) `ratio` and `window` are 1 or more; a constant `topk` is an int32, 0 or
+      more.
     - (C2) `query_start_loc` is as in `nsa.query_rows`.
     - (C3) `lengths`, `gathers` and `compressed_bases` have an element for each
       request, `window_bases` too, or it is an `nsa.window_bases`. They have one
       element less than `query_start_loc`.
     - (C4) `topk_indices` is an `in` port; the launcher checks that it has
       `queries` rows and `topk` columns.
+    - (C5) `query_pos` is an `in` port with an extent of `queries`.
   }];
   let arguments = (ins Optional<Index>:$topk,
                        OptionalAttr<I64Attr>:$static_topk,
                        Optional<NSA_Table>:$topk_indices, Index:$queries,
-                       NSA_Vector:$query_start_loc, NSA_Vector:$lengths,
+                       NSA_Vector:$query_start_loc,
+                       Optional<NSA_Vector>:$query_pos, NSA_Vector:$lengths,
                        NSA_Vector:$gathers, NSA_Vector:$compressed_bases,
                        NSA_Vector:$window_bases,
                        ConfinedAttr<I32Attr, [IntPositive]>:$ratio,
@@ -310,7 +316,8 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
   let assemblyFormat = [{
     `topk` custom<SizeOrConstant>($topk, $static_topk)
     (`of` $topk_indices^ `:` type($topk_indices))? `queries` $queries
-    `at` $query_start_loc `lengths` $lengths `gathers` $gathers
+    `at` $query_start_loc (`positions` $query_pos^ `:` type($query_pos))?
+    `lengths` $lengths `gathers` $gathers
     `bases` $compressed_bases `,` $window_bases
     `ratio` $ratio `window` $window attr-dict `:`
     type($query_start_loc) `,` type($lengths) `,` type($gathers) `,`
@@ -323,7 +330,9 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
   }];
 }
 
-def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, [NSA_Element]> {
+def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, [
+    AttrSizedOperandSegments, NSA_Element
+  ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{
     `result[t] = k + w` of `nsa.combine_indices`, and 0 past the last request's
@@ -339,19 +348,23 @@ def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, [NSA_Element]> {
 
     Constraints:
 
-    - (C1) `ratio` and `window` are 1 or more, a constant `topk` 0 or more.
+    - (C1) `ratio` and `window` are 1 or more; a constant `topk` is an int32, 0 or
+      more.
     - (C2) `query_start_loc` is as in `nsa.query_rows`.
     - (C3) `lengths` has an element for each request, one less than
       `query_start_loc`.
+    - (C4) `query_pos` is an `in` port with an extent of `queries`.
   }];
   let arguments = (ins Optional<Index>:$topk,
                        OptionalAttr<I64Attr>:$static_topk, Index:$queries,
-                       NSA_Vector:$query_start_loc, NSA_Vector:$lengths,
+                       NSA_Vector:$query_start_loc,
+                       Optional<NSA_Vector>:$query_pos, NSA_Vector:$lengths,
                        ConfinedAttr<I32Attr, [IntPositive]>:$ratio,
                        ConfinedAttr<I32Attr, [IntPositive]>:$window);
   let assemblyFormat = [{
     `topk` custom<SizeOrConstant>($topk, $static_topk) `queries` $queries
-    `at` $query_start_loc `lengths` $lengths `ratio` $ratio `window` $window
+    `at` $query_start_loc (`positions` $query_pos^ `:` type($query_pos))?
+    `lengths` $lengths `ratio` $ratio `window` $window
     attr-dict `:` type($query_start_loc) `,` type($lengths) `->` type($result)
   }];
   let hasVerifier = 1;

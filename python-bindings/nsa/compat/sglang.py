@@ -15,6 +15,7 @@ from ._dequant import (
     dequantize_k_cache_paged_dsv4,
 )
 from ._names import FIELDS, current_name, translate
+from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
     fill_draft_extend_metadata_cuda,
     fused_dsa_decode_metadata,
@@ -29,6 +30,9 @@ fused_nsa_draft_extend_metadata = fused_dsa_draft_extend_metadata
 fused_nsa_target_verify_metadata = fused_dsa_target_verify_metadata
 
 __all__ = [
+    "build_swa_token_ids",
+    "combine_topk_swa_indices",
+    "combined_topk_width",
     "dequantize_k_cache_paged",
     "dequantize_k_cache_paged_dsa",
     "dequantize_k_cache_paged_dsv4",

@@ -14,7 +14,9 @@ source = Path(sys.argv[1])
 tests = "".join(
     path.read_text() for path in (source / "test/IR").glob("invalid-*.mlir")
 )
-operations = (source / "include/nsa/IR/NSAOps.td").read_text()
+operations = "".join(
+    path.read_text() for path in sorted((source / "include/nsa/IR").glob("*Ops.td"))
+)
 for name, text in re.findall(
     r"^def NSA_(\w+Op) (.*?)^}", operations, re.MULTILINE | re.DOTALL
 ):
