@@ -59,7 +59,7 @@ struct RowRange {
   mlir::Value first, count;
   /// Whether these are rows past the last request, which are zeros (i1). Null
   /// for no.
-  mlir::Value isPadding;
+  mlir::Value isPadding = {};
 
   /// Emits `body` for each of them.
   void emitLoop(ElementBuilder &builder,

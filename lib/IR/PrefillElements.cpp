@@ -336,7 +336,9 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
       emitRequestOf(builder, queryStartLoc, offset, requests, rowI32);
   query.length = builder.element(op.getLengths(), query.request);
   if (Value queryPos = op.getQueryPos()) {
-    query.end = math.add(builder.element(queryPos, row), math.i32(1));
+    // The row may be one past the result, which a vector's lanes are.
+    Value isRow = math.isInside(row, builder.dim(queryPos, 0));
+    query.end = math.add(math.load(queryPos, row, isRow), math.i32(1));
   } else {
     // length - (next - first) + (row - (first - offset)) + 1
     Value next = builder.element(queryStartLoc,

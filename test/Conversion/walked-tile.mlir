@@ -16,11 +16,14 @@
 // GPU:       %[[ROW:.*]] = arith.addi %[[FIRST_ROW]], %[[WARP]]
 // GPU-NEXT:  %[[IS_ROW:.*]] = arith.cmpi slt, %[[ROW]], %[[QUERIES]]
 // GPU-NEXT:  scf.if %[[IS_ROW]] {
-// The row's request by bisection, once.
-// GPU:         %[[OFFSET:.*]] = memref.load %[[START_LOC]][%c0]
-// GPU-NEXT:    memref.load %[[START_LOC]][%[[BS]]]
+// The row's request, once: each lane looks at one.
 // GPU:         %[[SHARED:.*]]:4 = scf.if %{{.*}} -> (i32, i32, i32, i32) {
-// GPU-NEXT:      %[[REQUEST:.*]]:2 = scf.while (%{{.*}} = %c0, %{{.*}} = %[[BS]])
+// GPU-NEXT:      %[[OFFSET:.*]] = memref.load %[[START_LOC]][%c0]
+// GPU-NEXT:      memref.load %[[START_LOC]][%[[BS]]]
+// GPU:           %[[REQUEST:.*]]:2 = scf.while (%{{.*}} = %c0, %{{.*}} = %[[BS]])
+// GPU:             %[[PROBE:.*]] = arith.muli %[[LANE]], %{{.*}}
+// GPU:             gpu.shuffle  xor %{{.*}}, %c16_i32, %c32_i32
+// GPU-COUNT-4:     gpu.shuffle  xor
 // GPU:           memref.load %[[LENS]][%[[REQUEST]]#0]
 // The sum of the windows before, by all lanes.
 // GPU:           %[[PART:.*]] = scf.for %[[OTHER:.*]] = %[[LANE]] to %[[REQUEST]]#0 step %c32
@@ -30,12 +33,12 @@
 // GPU-NOT:       gpu.shuffle
 // GPU:         } else {
 // GPU-NEXT:      scf.yield %c0_i32, %c0_i32, %c0_i32, %c0_i32
-// Then the columns, four vectors of 16 bytes a lane at a time.
+// Then the columns, a vector of 16 bytes a lane at a time.
 // GPU:         %[[COLUMN:.*]] = arith.muli %[[LANE]], %c4
-// GPU-NEXT:    scf.for %[[AT:.*]] = %[[COLUMN]] to %[[WIDTH]] step %c512 {
-// GPU-COUNT-4:   vector.load %[[INDICES]][%[[ROW]], %{{.*}}] {alignment = 16 : i64}
+// GPU-NEXT:    scf.for %[[AT:.*]] = %[[COLUMN]] to %[[WIDTH]] step %c128 {
+// GPU:           vector.load %[[INDICES]][%[[ROW]], %[[AT]]] {alignment = 16 : i64}
 // GPU-NOT:       vector.load
-// GPU-COUNT-4:   vector.store %{{.*}}[%[[ROW]], %{{.*}}] {alignment = 16 : i64}
+// GPU:           vector.store %{{.*}}[%[[ROW]], %[[AT]]] {alignment = 16 : i64}
 // GPU-NOT:       vector.store
 // GPU:       gpu.return
 
@@ -43,7 +46,7 @@
 // LOOPS-SAME:  %[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %{{[a-z0-9]+}}: index, %[[WIDTH:[a-z0-9]+]]: index,
 // LOOPS:       scf.for %[[ROW:.*]] = %c0 to %[[QUERIES]] step %c1 {
 // LOOPS:         scf.if %{{.*}} -> (i32, i32, i32, i32) {
-// LOOPS-NEXT:      %[[REQUEST:.*]]:2 = scf.while
+// LOOPS:           %[[REQUEST:.*]]:2 = scf.while
 // LOOPS:           scf.for %{{.*}} = %c0 to %[[REQUEST]]#0 step %c1
 // LOOPS:         scf.for %[[COLUMN:.*]] = %c0 to %[[WIDTH]] step %c4 {
 // LOOPS-NOT:       scf.while

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from decode_cases import HostArrays
+from strided_arrays import HostArrays
 from prefill_cases import cases, guarded_step, problems
 from prefill_reference import combine
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from decode_cases import HostArrays
+from strided_arrays import HostArrays
 from prefill_end_to_end import HostLibrary, check_end_to_end
 from prefill_step_cases import CHUNK, LAYER, chunk_cases
 
