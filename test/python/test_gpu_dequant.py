@@ -148,19 +148,21 @@ def test_two_into_one_workspace(torch: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def sglang() -> Any:
+def sglang() -> tuple[Any, list[Any]]:
     peers = ROOT / ".peers/sglang"
     if not (peers / "sglang/kernels").is_dir():
         pytest.skip(f"no {peers}: scripts/fetch_peers.sh makes it")
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from peers import load_sglang
+    from peers import load_sglang, load_sparse_prefill
 
-    return load_sglang(peers)
+    return load_sglang(peers), load_sparse_prefill(peers)
 
 
 @pytest.mark.parametrize("layout", ["v32", "v4"])
 @pytest.mark.parametrize("scales", ["usual", "all"])
-def test_equal_to_sglang(torch: Any, sglang: Any, layout: str, scales: str) -> None:
+def test_equal_to_sglang(
+    torch: Any, sglang: tuple[Any, list[Any]], layout: str, scales: str
+) -> None:
     """Bit by bit, on what engines write, and with NaN and with scales 1..254."""
     from dequant_workload import Buffers
 
@@ -175,9 +177,10 @@ def test_equal_to_sglang(torch: Any, sglang: Any, layout: str, scales: str) -> N
     nsa.ops.dequantize_k_cache_paged(
         buffers.cache, buffers.ids, out, layout, page_size=64
     )
-    peer = buffers.peer(sglang)
-    same = (out == peer) | (out.isnan() & peer.isnan())
-    assert same.all()
+    for name, dequantize in buffers.peers(*sglang).items():
+        peer = dequantize(buffers.new_output())
+        same = (out == peer) | (out.isnan() & peer.isnan())
+        assert same.all(), name
 
 
 def test_compat(torch: Any) -> None:
