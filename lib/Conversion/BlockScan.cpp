@@ -49,8 +49,8 @@ static Value emitWarpScan(OpBuilder &b, Location loc, Value value,
                           function_ref<Value(Value, Value)> combine) {
   for (int64_t step = 1; step < TargetModel::warpSize; step *= 2) {
     auto [other, isValid] = emitShuffleUp(b, loc, value, step);
-    value = arith::SelectOp::create(b, loc, isValid, combine(other, value),
-                                    value);
+    value =
+        arith::SelectOp::create(b, loc, isValid, combine(other, value), value);
   }
   return value;
 }
@@ -68,8 +68,8 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
 
   SmallVector<Value> inclusive;
   for (auto [number, value] : llvm::enumerate(values))
-    inclusive.push_back(emitWarpScan(
-        b, loc, value, [&, number = number](Value lhs, Value rhs) {
+    inclusive.push_back(
+        emitWarpScan(b, loc, value, [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
   Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
@@ -87,8 +87,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   for (auto [number, value] : llvm::enumerate(inclusive)) {
     // Sums that saturate cannot be had by taking the thread's own value away.
     auto [previous, isValid] = emitShuffleUp(b, loc, value, 1);
-    Value before =
-        arith::SelectOp::create(b, loc, isValid, previous, zero);
+    Value before = arith::SelectOp::create(b, loc, isValid, previous, zero);
     Value total = zero;
     for (int64_t other = 0; other < numWarps; ++other) {
       Value sum = memref::LoadOp::create(

@@ -35,13 +35,14 @@ using CombineFn = llvm::function_ref<mlir::Value(
 /// Emits the sums of each of `values` (i32), added up by `combine`, over the
 /// block, with one barrier for all of them. All threads must get here. `thread`
 /// is the thread's number, `half` an index that is 0 and 1 in turn from call to
-/// call: it picks a half of `buffer`, so that a thread that is ahead by one call
-/// does not overwrite what a slower one still reads, and no second barrier is
-/// needed.
-llvm::SmallVector<BlockSum>
-emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-              CombineFn combine, mlir::Value thread, mlir::Value buffer,
-              mlir::Value half);
+/// call: it picks a half of `buffer`, so that a thread that is ahead by one
+/// call does not overwrite what a slower one still reads, and no second barrier
+/// is needed.
+llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
+                                          mlir::Location loc,
+                                          mlir::ValueRange values,
+                                          CombineFn combine, mlir::Value thread,
+                                          mlir::Value buffer, mlir::Value half);
 
 /// Emits the combination of `value` (i32) over the warp, which every lane gets.
 mlir::Value emitWarpReduce(

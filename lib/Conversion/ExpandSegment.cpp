@@ -180,8 +180,7 @@ void ExpandSegment::emitStores(ElementBuilder &builder, Value row,
 }
 
 void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
-                            Value number, ValueRange bases,
-                            ValueRange before) {
+                            Value number, ValueRange bases, ValueRange before) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Math math{builder};
@@ -228,8 +227,8 @@ void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
     }
   };
   // A bound is a port.
-  Value size = expansion.getBound() ? expansion.getBound()
-                                    : segment.getSizes().front();
+  Value size =
+      expansion.getBound() ? expansion.getBound() : segment.getSizes().front();
   emitIfNotNegative(builder, size, [&] { store(scanCopies, zero); });
   store(totalCopies, math.toI32(numRows));
 }

@@ -30,8 +30,9 @@ public:
   RowPlace emit();
 
 private:
-  /// What a round carries to the next one. Rows, which come first in `sums`, are
-  /// unsigned and stop at the bound, which no int32 exceeds, so they never wrap.
+  /// What a round carries to the next one. Rows, which come first in `sums`,
+  /// are unsigned and stop at the bound, which no int32 exceeds, so they never
+  /// wrap.
   struct State {
     Value first;              // request of thread 0 (index)
     Value half;               // of the buffers (index)
@@ -107,8 +108,8 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
   bound = toI32(expand.emitBound(outer));
   this->row = toI32(row);
   this->end = toI32(end);
-  auto space = gpu::AddressSpaceAttr::get(b.getContext(),
-                                          gpu::AddressSpace::Workgroup);
+  auto space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   scanBuffer = kernel.addWorkgroupAttribution(
       getBlockScanBufferType(b.getContext(), numSums), loc);
   before = kernel.addWorkgroupAttribution(

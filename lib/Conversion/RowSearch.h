@@ -24,8 +24,8 @@ struct RowPlace {
   mlir::Value request, first;
   /// Each scan's sum of the rows of the requests before that (i32).
   llvm::SmallVector<mlir::Value> before;
-  /// Over all requests, for blocks that are not full of rows: the number of rows
-  /// (index) and each scan's sum of them (i32).
+  /// Over all requests, for blocks that are not full of rows: the number of
+  /// rows (index) and each scan's sum of them (i32).
   mlir::Value numRows;
   llvm::SmallVector<mlir::Value> totals;
 };

@@ -125,9 +125,7 @@ static std::pair<Value, int64_t> getRequestsOperand(Operation *op) {
       .Case([](LookupOp op) { return std::pair(op.getIndices(), 0); })
       .Case([](CuSeqlensOp op) { return std::pair(op.getSource(), 1); })
       .Case([](WindowBasesOp op) { return std::pair(op.getOffsets(), -1); })
-      .Case([](QueryRowsOp op) {
-        return std::pair(op.getQueryStartLoc(), -1);
-      })
+      .Case([](QueryRowsOp op) { return std::pair(op.getQueryStartLoc(), -1); })
       .Case([](CompressedIdsOp op) { return std::pair(op.getRows(), 0); })
       .Case([](CombineLensOp op) { return std::pair(op.getQueries(), 0); })
       .Default([](Operation *op) { return std::pair(op->getOperand(0), 0); });

@@ -166,12 +166,11 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
         b, loc, VectorType::get(1, elementType), loadLane(indices));
   }
 
-  Value isAligned = isRowAligned(
-      port, indices.size() > 1 ? indices.front() : Value(), width);
+  Value isAligned =
+      isRowAligned(port, indices.size() > 1 ? indices.front() : Value(), width);
   if (!isAligned)
     return emitLanes(indices, width, loadLane);
-  Value last =
-      arith::AddIOp::create(b, loc, column, constantIndex(width - 1));
+  Value last = arith::AddIOp::create(b, loc, column, constantIndex(width - 1));
   Value canLoadVector =
       arith::AndIOp::create(b, loc, isInside(last), isAligned);
   auto ifOp = scf::IfOp::create(
@@ -184,8 +183,7 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
         scf::YieldOp::create(b, loc, vector);
       },
       [&](OpBuilder &b, Location loc) {
-        scf::YieldOp::create(b, loc,
-                             emitLanes(indices, width, loadLane));
+        scf::YieldOp::create(b, loc, emitLanes(indices, width, loadLane));
       });
   return ifOp.getResult(0);
 }

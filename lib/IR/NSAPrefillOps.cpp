@@ -72,9 +72,9 @@ LogicalResult TokenRangesOp::inferReturnTypes(MLIRContext *context,
                                               std::optional<Location>,
                                               Adaptor adaptor,
                                               SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(
-      context, getStaticRows(adaptor.getExpansion(),
-                             getStaticSize(adaptor.getRows()))));
+  types.push_back(
+      getI32Tensor(context, getStaticRows(adaptor.getExpansion(),
+                                          getStaticSize(adaptor.getRows()))));
   return success();
 }
 
@@ -85,9 +85,10 @@ LogicalResult LookupOp::inferReturnTypes(MLIRContext *, std::optional<Location>,
   return success();
 }
 
-LogicalResult CompressedBasesOp::inferReturnTypes(
-    MLIRContext *context, std::optional<Location>, Adaptor,
-    SmallVectorImpl<Type> &types) {
+LogicalResult
+CompressedBasesOp::inferReturnTypes(MLIRContext *context,
+                                    std::optional<Location>, Adaptor,
+                                    SmallVectorImpl<Type> &types) {
   types.push_back(getI32Tensor(context, ShapedType::kDynamic));
   return success();
 }
@@ -119,10 +120,10 @@ LogicalResult CompressedIdsOp::inferReturnTypes(MLIRContext *context,
   return success();
 }
 
-LogicalResult
-CombineIndicesOp::inferReturnTypes(MLIRContext *context,
-                                   std::optional<Location>, Adaptor adaptor,
-                                   SmallVectorImpl<Type> &types) {
+LogicalResult CombineIndicesOp::inferReturnTypes(MLIRContext *context,
+                                                 std::optional<Location>,
+                                                 Adaptor adaptor,
+                                                 SmallVectorImpl<Type> &types) {
   int64_t width = ShapedType::kDynamic;
   std::optional<uint64_t> topk = adaptor.getStaticTopk();
   if (topk && *topk <= uint64_t(mostTopk))
@@ -156,8 +157,8 @@ LogicalResult
 TokenRangesOp::reifyResultShapes(OpBuilder &b,
                                  ReifiedRankedShapedTypeDims &dims) {
   auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
-  dims.push_back({expansion.getNumRows(
-      b, getLoc(), getDimSize(b, getLoc(), getRows(), 0))});
+  dims.push_back({expansion.getNumRows(b, getLoc(),
+                                       getDimSize(b, getLoc(), getRows(), 0))});
   return success();
 }
 
@@ -333,9 +334,9 @@ static LogicalResult verifyQueryPos(Operation *op, Value queryPos,
                                     Value queries) {
   if (queryPos &&
       (!isa<BlockArgument>(queryPos) || !haveSameRequests(queries, queryPos)))
-    return op->emitOpError()
-           << "expected query_pos to be an 'in' port whose extent is the number "
-              "of queries";
+    return op->emitOpError() << "expected query_pos to be an 'in' port whose "
+                                "extent is the number "
+                                "of queries";
   return success();
 }
 

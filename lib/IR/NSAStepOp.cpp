@@ -396,8 +396,8 @@ LogicalResult StepOp::verifyDestinations(Operation *copy,
              << "expected every destination to be an 'out' port of the step";
     if (!seen.insert(destination).second)
       return copy->emitOpError() // (C2)
-             << "expected each destination once, but got '"
-             << getPortName(port) << "' twice";
+             << "expected each destination once, but got '" << getPortName(port)
+             << "' twice";
   }
   return success();
 }

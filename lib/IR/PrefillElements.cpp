@@ -7,8 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // The meaning of the values of sparse prefill steps, as code. Arithmetic is on
-// i32 and wraps, as values are only written; what becomes an address is an index
-// of 64 bits, compared with the array's sizes.
+// i32 and wraps, as values are only written; what becomes an address is an
+// index of 64 bits, compared with the array's sizes.
 //
 //===----------------------------------------------------------------------===//
 
@@ -115,8 +115,7 @@ Value WindowLensOp::emitElements(ElementBuilder &builder, ValueRange indices,
                         getWindow());
 }
 
-Value WindowStartsOp::emitElement(ElementBuilder &builder,
-                                  ValueRange indices) {
+Value WindowStartsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitWindowStarts(builder, builder.element(getLengths(), indices),
                           builder.element(getExtends(), indices), getWindow());
 }
@@ -161,9 +160,9 @@ Value LookupOp::emitElements(ElementBuilder &builder, ValueRange indices,
   Value numbers = builder.elements(getIndices(), indices, width);
   SmallVector<Value> lanes;
   for (int64_t i = 0; i < width; ++i)
-    lanes.push_back(emitLookup(
-        *this, builder,
-        vector::ExtractOp::create(builder.b, getLoc(), numbers, i)));
+    lanes.push_back(
+        emitLookup(*this, builder,
+                   vector::ExtractOp::create(builder.b, getLoc(), numbers, i)));
   auto type = VectorType::get(width, builder.b.getI32Type());
   return vector::FromElementsOp::create(builder.b, getLoc(), type, lanes);
 }
@@ -175,8 +174,8 @@ Value LookupOp::emitElements(ElementBuilder &builder, ValueRange indices,
 Value CompressedBasesOp::emitElement(ElementBuilder &builder,
                                      ValueRange indices) {
   Math math(builder);
-  return math.toI32(math.apply<arith::MulIOp>(indices.front(),
-                                              builder.lookup(getStride())));
+  return math.toI32(
+      math.apply<arith::MulIOp>(indices.front(), builder.lookup(getStride())));
 }
 
 Value WindowBasesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
@@ -199,8 +198,8 @@ Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return math.select(math.less(begin, end), result, math.i32(-1));
 }
 
-Value CompressedIdsOp::emitElements(ElementBuilder &builder,
-                                    ValueRange indices, int64_t width) {
+Value CompressedIdsOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                                    int64_t width) {
   Math math(builder);
   // Columns of vectors are multiples of their width.
   if (getPageSize() != 1 && getPageSize() % width != 0)
@@ -211,8 +210,7 @@ Value CompressedIdsOp::emitElements(ElementBuilder &builder,
   Value isRow = math.isInside(row, builder.dim(getTable(), 0));
   Value zero = math.splat(math.i32(0), width);
   if (getPageSize() == 1) {
-    Value ids =
-        builder.load(getTable(), {row, indices.back()}, width, isRow);
+    Value ids = builder.load(getTable(), {row, indices.back()}, width, isRow);
     return math.apply<arith::MaxSIOp>(ids, zero);
   }
   Value pageSize = math.index(getPageSize());
@@ -289,10 +287,12 @@ static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
         [&](OpBuilder &b, Location loc) {
           scf::YieldOp::create(b, loc, math.i32(0));
         });
-    // Firsts do not decrease, so the parts that begin before the row come first.
+    // Firsts do not decrease, so the parts that begin before the row come
+    // first.
     Value count = math.toIndex(team.emitSum(b, ifOp.getResult(0)));
     count = math.apply<arith::MaxSIOp>(count, math.index(1));
-    Value last = math.apply<arith::MulIOp>(math.sub(count, math.index(1)), part);
+    Value last =
+        math.apply<arith::MulIOp>(math.sub(count, math.index(1)), part);
     begin = math.add(begin, last);
     return {begin, math.apply<arith::MinSIOp>(math.add(begin, part), end)};
   };
@@ -311,8 +311,8 @@ static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
   return loop.getResult(0);
 }
 
-/// Emits `body` for the query in row `row`, which returns `numResults` i32. A row
-/// that is no query has no rows to attend to; without requests, all are 0.
+/// Emits `body` for the query in row `row`, which returns `numResults` i32. A
+/// row that is no query has no rows to attend to; without requests, all are 0.
 template <typename CombineOp>
 static SmallVector<Value>
 emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
@@ -341,19 +341,19 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
     query.end = math.add(math.load(queryPos, row, isRow), math.i32(1));
   } else {
     // length - (next - first) + (row - (first - offset)) + 1
-    Value next = builder.element(queryStartLoc,
-                                 math.add(query.request, math.index(1)));
+    Value next =
+        builder.element(queryStartLoc, math.add(query.request, math.index(1)));
     Value after = math.sub(math.sub(next, offset), rowI32);
     query.end = math.add(math.sub(query.length, after), math.i32(1));
   }
   Value seen = math.apply<arith::MaxSIOp>(query.end, math.i32(0));
-  seen = math.toIndex(
-      math.select(math.less(rowI32, queries), seen, math.i32(0)));
+  seen =
+      math.toIndex(math.select(math.less(rowI32, queries), seen, math.i32(0)));
   query.numCompressed = math.toI32(math.apply<arith::MinSIOp>(
       math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())),
       builder.size(op.getMixedTopk())));
-  query.numWindow = math.toI32(
-      math.apply<arith::MinSIOp>(seen, math.index(op.getWindow())));
+  query.numWindow =
+      math.toI32(math.apply<arith::MinSIOp>(seen, math.index(op.getWindow())));
   scf::YieldOp::create(b, builder.loc, body(query));
   b.setInsertionPointToStart(ifOp.elseBlock());
   scf::YieldOp::create(b, builder.loc,
@@ -362,11 +362,11 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
 }
 
 Value CombineLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
-  return emitQuery(*this, builder, indices.front(), 1,
-                   [&](const Query &query) -> SmallVector<Value> {
-                     return {Math(builder).add(query.numCompressed,
-                                               query.numWindow)};
-                   })
+  return emitQuery(
+             *this, builder, indices.front(), 1,
+             [&](const Query &query) -> SmallVector<Value> {
+               return {Math(builder).add(query.numCompressed, query.numWindow)};
+             })
       .front();
 }
 

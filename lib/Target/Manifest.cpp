@@ -213,10 +213,9 @@ LogicalResult ManifestBuilder::addRequirements() {
 
   result = step.walk([&](CombineIndicesOp op) {
     Value topk = op.getTopkIndices();
-    return WalkResult(
-        success(!topk ||
-                (succeeded(addRequirement(topk, 0, op.getQueries())) &&
-                 succeeded(addRequirement(topk, 1, op.getMixedTopk())))));
+    return WalkResult(success(
+        !topk || (succeeded(addRequirement(topk, 0, op.getQueries())) &&
+                  succeeded(addRequirement(topk, 1, op.getMixedTopk())))));
   });
   if (result.wasInterrupted())
     return failure();

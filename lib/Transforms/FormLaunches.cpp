@@ -83,8 +83,8 @@ static LogicalResult verifyExpandedScan(Value value) {
                           "'nsa.expand_seqlens' or a clip of it");
 }
 
-/// Rows are repeated where they are stored, so nothing is computed from repeated
-/// rows; canonicalisation moves `nsa.expand_rows` outwards.
+/// Rows are repeated where they are stored, so nothing is computed from
+/// repeated rows; canonicalisation moves `nsa.expand_rows` outwards.
 static LogicalResult verifyExpandedRows(Value value) {
   Operation *op = value.getDefiningOp();
   if (!op || isa<ExpandRowsOp>(op))

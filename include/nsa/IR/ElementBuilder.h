@@ -58,15 +58,15 @@ public:
   mlir::Value elements(mlir::Value value, mlir::ValueRange indices,
                        int64_t width);
 
-  /// Loads `width` elements of the array behind `port` from `indices` on: as one
-  /// vector if they are inside the array and aligned, else one by one, with 0
-  /// for those past the end. All are 0 unless `isValid`, which is null for true
-  /// and must hold only if the outer index is inside the array.
+  /// Loads `width` elements of the array behind `port` from `indices` on: as
+  /// one vector if they are inside the array and aligned, else one by one, with
+  /// 0 for those past the end. All are 0 unless `isValid`, which is null for
+  /// true and must hold only if the outer index is inside the array.
   mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
                    mlir::Value isValid = {});
 
-  /// `elements` at several points, each with its builder, all of which are at the
-  /// same place in the code.
+  /// `elements` at several points, each with its builder, all of which are at
+  /// the same place in the code.
   static llvm::SmallVector<mlir::Value>
   elementsAt(llvm::MutableArrayRef<ElementBuilder> builders, mlir::Value value,
              llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
@@ -77,7 +77,8 @@ public:
   mlir::Value emitLanes(mlir::ValueRange indices, int64_t width,
                         llvm::function_ref<mlir::Value(mlir::ValueRange)> emit);
 
-  /// The sum of the first `count` (index) elements of a vector of i32, wrapping.
+  /// The sum of the first `count` (index) elements of a vector of i32,
+  /// wrapping.
   mlir::Value sum(mlir::Value value, mlir::Value count);
   /// Has `sum` computed by a team, all of which must get there.
   void setTeam(const Team &team) { this->team = team; }

@@ -26,8 +26,7 @@ TEST(Manifest, Good) {
   const ArgumentSpec &lens = manifest.arguments[2];
   EXPECT_EQ(lens.extents[0], 0);
   EXPECT_EQ(lens.alignment, 8);
-  EXPECT_EQ(manifest.arguments[7].contiguous,
-            (std::vector<bool>{true, false}));
+  EXPECT_EQ(manifest.arguments[7].contiguous, (std::vector<bool>{true, false}));
   EXPECT_EQ(manifest.str(manifest.requires_[1].atLeast), "bs + 1");
   EXPECT_EQ(manifest.str(manifest.kernels[0].segments[0].columns),
             "table.shape[1]");
