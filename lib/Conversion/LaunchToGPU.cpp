@@ -43,6 +43,8 @@ private:
   void emitScan(SegmentOp segment);
   void emitTiles(SegmentOp segment, Value block);
   void emitWalkedTiles(SegmentOp segment, Value block);
+  /// This thread and its neighbour. Whole warps have to be there.
+  ThreadPair emitPair();
   void emitExpand(SegmentOp segment, Value block);
   void emitExpandTiles(SegmentOp segment, Value block);
   /// The first row of `request`.
@@ -160,9 +162,8 @@ void KernelEmitter::emitScan(SegmentOp segment) {
               scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
             });
         Value half = carried.back();
-        SmallVector<BlockSum> sums =
-            emitBlockScan(b, loc, sources.getResults(), emitSum, thread, buffer,
-                          half);
+        SmallVector<BlockSum> sums = emitBlockScan(
+            b, loc, sources.getResults(), emitSum, thread, buffer, half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] : llvm::zip(carried.drop_back(), sums)) {
           before.push_back(arith::AddIOp::create(b, loc, carry, sum.before));
@@ -276,12 +277,10 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
   };
   scf::IfOp::create(b, loc(), isRow, [&](OpBuilder &b, Location loc) {
     // All lanes have the same row, so they are a team.
-    RowValues values =
-        emitRowValues(b, segment, ports, row,
-                      Team{lane, TargetModel::warpSize, emitWarpSum});
+    RowValues values = emitRowValues(
+        b, segment, ports, row, Team{lane, TargetModel::warpSize, emitWarpSum});
     int64_t step = TargetModel::warpSize * shape.width;
-    Value first =
-        arith::MulIOp::create(b, loc, lane, index(shape.width));
+    Value first = arith::MulIOp::create(b, loc, lane, index(shape.width));
     scf::ForOp::create(
         b, loc, first, columns, index(step * shape.vectors), {},
         [&](OpBuilder &b, Location loc, Value column, ValueRange) {
@@ -301,14 +300,38 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   TileShape shape = getTileShape(segment);
   if (shape.isWalked())
     return emitWalkedTiles(segment, block);
-  if (shape.hasRows())
-    return emitTile(b, segment, ports, emitPointsOfRows(segment, shape, block),
-                    shape.width);
-  auto [row, column] = emitRowAndColumn(segment, block);
-  SmallVector<Value> outer;
-  if (row)
-    outer.push_back(row);
-  emitTile(b, segment, ports, emitPoints(segment, outer, column), shape.width);
+  std::optional<ThreadPair> pair;
+  if (shape.isPaired)
+    pair = emitPair();
+  SmallVector<SmallVector<Value>> points;
+  if (shape.hasRows()) {
+    points = emitPointsOfRows(segment, shape, block);
+  } else {
+    auto [row, column] = emitRowAndColumn(segment, block);
+    SmallVector<Value> outer;
+    if (row)
+      outer.push_back(row);
+    points = emitPoints(segment, outer, column);
+  }
+  emitTile(b, segment, ports, points, shape.width, /*rows=*/{},
+           /*values=*/nullptr, pair ? &*pair : nullptr);
+}
+
+ThreadPair KernelEmitter::emitPair() {
+  Value bit = arith::AndIOp::create(b, loc(), toI32(thread), i32(1));
+  Value isSecond =
+      arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ne, bit, i32(0));
+  auto emitOther = [](OpBuilder &b, Value value) -> Value {
+    Location loc = value.getLoc();
+    auto constant = [&](int64_t value) {
+      return arith::ConstantIntOp::create(b, loc, value, 32);
+    };
+    return gpu::ShuffleOp::create(b, loc, value, constant(1),
+                                  constant(TargetModel::warpSize),
+                                  gpu::ShuffleMode::XOR)
+        .getShuffleResult();
+  };
+  return {isSecond, emitOther};
 }
 
 Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
@@ -337,9 +360,9 @@ Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
       });
   Value buffer = kernel.addWorkgroupAttribution(
       getBlockScanBufferType(b.getContext(), 1), loc());
-  return toIndex(emitBlockReduce(b, loc(), loop.getResults(), combine, thread,
-                                 buffer)
-                     .front());
+  return toIndex(
+      emitBlockReduce(b, loc(), loop.getResults(), combine, thread, buffer)
+          .front());
 }
 
 void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
@@ -354,7 +377,8 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
       emitRowSearch(b, loc(), expand, ports, kernel, thread, row, end);
 
   auto emitIf = [&](Value condition, function_ref<void()> body) {
-    auto ifOp = scf::IfOp::create(b, loc(), condition, /*withElseRegion=*/false);
+    auto ifOp =
+        scf::IfOp::create(b, loc(), condition, /*withElseRegion=*/false);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(ifOp.thenYield());
     body();
@@ -407,8 +431,7 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
     return emitTileOf({first, expand.emitCount(outer, request)});
 
   Value rest = arith::SubIOp::create(b, loc(), expand.emitBound(outer), first);
-  auto emitCount = [&, request = request](OpBuilder &b,
-                                          Location loc) -> Value {
+  auto emitCount = [&, request = request](OpBuilder &b, Location loc) -> Value {
     ElementBuilder builder(b, loc, ports, request);
     return arith::MinSIOp::create(b, loc, expand.emitCount(builder, request),
                                   rest);
@@ -453,9 +476,9 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
     Value column =
         arith::MulIOp::create(b, loc(), toIndex(inRow), index(shape.width));
     // A place past the rows is one past the columns of a row that there is.
+    Value past = arith::AddIOp::create(b, loc(), column, index(shape.columns));
     points.push_back({arith::SelectOp::create(b, loc(), isRow, row, first),
-                      arith::SelectOp::create(b, loc(), isRow, column,
-                                              index(shape.columns))});
+                      arith::SelectOp::create(b, loc(), isRow, column, past)});
   }
   return points;
 }

@@ -139,85 +139,110 @@ void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
          body);
 }
 
-/// Stores the lanes of `vector` that are columns, one by one.
-static void storeLanes(ElementBuilder &builder, Value vector, Value destination,
-                       ValueRange indices, const Columns &columns,
-                       int64_t width) {
+namespace {
+/// A thread's elements, as vectors that one access can store.
+struct Parts {
+  SmallVector<Value> vectors;
+  /// Columns from each to the next.
+  int64_t distance;
+
+  /// `vector` cut into parts that follow one another.
+  static Parts of(ElementBuilder &builder, Value vector);
+
+  VectorType getType() const {
+    return cast<VectorType>(vectors.front().getType());
+  }
+  int64_t getWidth() const { return getType().getNumElements(); }
+  /// Columns from the first part to the end of the last one.
+  int64_t getSpan() const {
+    return (vectors.size() - 1) * distance + getWidth();
+  }
+};
+} // namespace
+
+Parts Parts::of(ElementBuilder &builder, Value vector) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t width = type.getNumElements();
+  int64_t part =
+      std::min(width, TargetModel::vectorWidth(type.getElementTypeBitWidth()));
+  if (part == width)
+    return {{vector}, width};
+  Parts parts = {{}, part};
+  for (int64_t first = 0; first < width; first += part)
+    parts.vectors.push_back(vector::ExtractStridedSliceOp::create(
+        builder.b, builder.loc, vector, ArrayRef<int64_t>{first},
+        ArrayRef<int64_t>{part}, ArrayRef<int64_t>{1}));
+  return parts;
+}
+
+/// Stores the elements that are columns, one by one.
+static void storeLanes(ElementBuilder &builder, const Parts &parts,
+                       Value destination, ValueRange indices,
+                       const Columns &columns) {
   SmallVector<Value> lane(indices);
-  for (int64_t i = 0; i < width; ++i) {
-    lane.back() = add(builder, indices.back(), i);
-    emitIf(builder, columns.contain(builder, lane.back(), lane.back()), [&] {
-      Value element =
-          vector::ExtractOp::create(builder.b, builder.loc, vector, i);
-      memref::StoreOp::create(builder.b, builder.loc, element, destination,
-                              lane);
-    });
+  for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
+    for (int64_t i = 0; i < parts.getWidth(); ++i) {
+      lane.back() = add(builder, indices.back(), number * parts.distance + i);
+      emitIf(builder, columns.contain(builder, lane.back(), lane.back()), [&] {
+        Value element =
+            vector::ExtractOp::create(builder.b, builder.loc, vector, i);
+        memref::StoreOp::create(builder.b, builder.loc, element, destination,
+                                lane);
+      });
+    }
   }
 }
 
-/// Stores all lanes of `vector` by the widest accesses.
-static void storeWide(ElementBuilder &builder, Value vector, Value destination,
-                      ValueRange indices) {
-  auto type = cast<VectorType>(vector.getType());
-  int64_t width = type.getNumElements();
-  int64_t bits = type.getElementTypeBitWidth();
-  int64_t part = std::min(width, TargetModel::vectorWidth(bits));
+/// Stores all elements by the widest accesses.
+static void storeWide(ElementBuilder &builder, const Parts &parts,
+                      Value destination, ValueRange indices) {
+  int64_t bits = parts.getType().getElementTypeBitWidth();
   SmallVector<Value> place(indices);
-  for (int64_t first = 0; first < width; first += part) {
-    Value lanes = vector;
-    if (part < width)
-      lanes = vector::ExtractStridedSliceOp::create(
-          builder.b, builder.loc, vector, ArrayRef<int64_t>{first},
-          ArrayRef<int64_t>{part}, ArrayRef<int64_t>{1});
-    place.back() = add(builder, indices.back(), first);
-    vector::StoreOp::create(builder.b, builder.loc, lanes, destination, place,
+  for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
+    place.back() = add(builder, indices.back(), number * parts.distance);
+    vector::StoreOp::create(builder.b, builder.loc, vector, destination, place,
                             /*nontemporal=*/false,
-                            llvm::MaybeAlign(part * bits / 8));
+                            llvm::MaybeAlign(parts.getWidth() * bits / 8));
   }
 }
 
-/// Whether a vector like `vector` can be stored by the widest accesses to `row`
-/// of the array behind `port`, or to every row where it is null. Null if it
-/// never can.
-static Value emitCanStoreWide(ElementBuilder &builder, Value vector, Value port,
-                              Value row) {
-  auto type = cast<VectorType>(vector.getType());
-  int64_t width = type.getNumElements();
-  if (width == 1)
+/// Whether parts can be stored by the widest accesses to `row` of the array
+/// behind `port`, or to every row where it is null. Null if they never can.
+static Value emitCanStoreWide(ElementBuilder &builder, const Parts &parts,
+                              Value port, Value row) {
+  if (parts.getWidth() == 1)
     return {};
-  int64_t part = TargetModel::vectorWidth(type.getElementTypeBitWidth());
-  return builder.isRowAligned(port, row, std::min(width, part));
+  return builder.isRowAligned(port, row, parts.getWidth());
 }
 
-/// Stores the lanes of `vector` that are columns: by the widest accesses if all
-/// are and the destination's row is aligned.
-static void storeVector(ElementBuilder &builder, Value vector, Value port,
-                        ValueRange indices, const Columns &columns,
-                        int64_t width) {
+/// Stores the elements that are columns: by the widest accesses if all are and
+/// the destination's row is aligned.
+static void storeParts(ElementBuilder &builder, const Parts &parts, Value port,
+                       ValueRange indices, const Columns &columns) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value destination = builder.lookup(port);
-  Value isAligned =
-      emitCanStoreWide(builder, vector, port,
-                       indices.size() > 1 ? indices.front() : Value());
+  Value isAligned = emitCanStoreWide(
+      builder, parts, port, indices.size() > 1 ? indices.front() : Value());
   if (!isAligned)
-    return storeLanes(builder, vector, destination, indices, columns, width);
-  Value last = add(builder, indices.back(), width - 1);
+    return storeLanes(builder, parts, destination, indices, columns);
+  Value last = add(builder, indices.back(), parts.getSpan() - 1);
   Value isFull = columns.contain(builder, indices.back(), last);
   // Where every row is made of whole aligned vectors, there is nothing else.
+  int64_t multiple = parts.vectors.size() * parts.distance;
   std::optional<int64_t> end = getConstantIntValue(columns.end);
-  bool isWhole = end && *end % width == 0 && columns.from % width == 0 &&
+  bool isWhole = end && *end % multiple == 0 && columns.from % multiple == 0 &&
                  getConstantIntValue(isAligned).value_or(0) != 0;
   auto ifOp = scf::IfOp::create(
       b, loc, arith::AndIOp::create(b, loc, isFull, isAligned),
       /*withElseRegion=*/!isWhole);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
-  storeWide(builder, vector, destination, indices);
+  storeWide(builder, parts, destination, indices);
   if (isWhole)
     return;
   b.setInsertionPoint(ifOp.elseYield());
-  storeLanes(builder, vector, destination, indices, columns, width);
+  storeLanes(builder, parts, destination, indices, columns);
 }
 
 /// Stores the pages among the `width` tokens of `vector` from `first` on, to
@@ -276,7 +301,7 @@ class TileEmitter {
 public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
               int64_t width, std::optional<RowRange> rows,
-              const RowValues *rowValues);
+              const RowValues *rowValues, const ThreadPair *pair);
 
   /// Emits the values to store for each point.
   SmallVector<DenseMap<Value, TileValue>>
@@ -288,9 +313,12 @@ private:
   TileValue emitValue(Value value, ArrayRef<Value> point);
   /// The value for a point of an expansion, where it may be padding.
   TileValue emitRequestValue(Value value, ArrayRef<Value> point);
+  /// The halves that this thread stores of its pair's vectors, given its own,
+  /// and moves `column` to the first of them.
+  Parts exchange(ElementBuilder &builder, Value vector, Value &column);
   /// Emits the stores of a copy to each of the rows.
-  void emitRepeatedStores(ElementBuilder &builder, CopyOp copy, Value vector,
-                          Value column);
+  void emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
+                          const Parts &parts, Value column);
 
   OpBuilder &b;
   Location loc;
@@ -298,6 +326,7 @@ private:
   int64_t width;
   std::optional<RowRange> rows;
   const RowValues *rowValues;
+  const ThreadPair *pair;
   Value columns;
   /// Copies of values over the segment's index space, and of pages that are
   /// picked from them.
@@ -308,9 +337,10 @@ private:
 TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, int64_t width,
                          std::optional<RowRange> rows,
-                         const RowValues *rowValues)
+                         const RowValues *rowValues, const ThreadPair *pair)
     : b(b), loc(segment.getLoc()), ports(ports), width(width), rows(rows),
-      rowValues(rowValues), columns(ports.lookupOrDefault(segment.getSizes().back())) {
+      rowValues(rowValues), pair(pair),
+      columns(ports.lookupOrDefault(segment.getSizes().back())) {
   llvm::SmallDenseSet<Value> copied;
   for (CopyOp copy : segment.getCopies())
     copied.insert(getRequestValue(copy.getValue()));
@@ -409,20 +439,50 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   return values;
 }
 
+Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
+                            Value &column) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t half = type.getNumElements() / 2;
+  int64_t numWords = half * type.getElementTypeBitWidth() / 32;
+  auto select = [&](Value inSecond, Value inFirst) -> Value {
+    return arith::SelectOp::create(b, loc, pair->isSecond, inSecond, inFirst);
+  };
+  Value words = vector::BitCastOp::create(
+      b, loc, VectorType::get(2 * numWords, b.getI32Type()), vector);
+  SmallVector<Value> ofFirst, ofSecond;
+  for (int64_t i = 0; i < numWords; ++i) {
+    Value low = vector::ExtractOp::create(b, loc, words, i);
+    Value high = vector::ExtractOp::create(b, loc, words, numWords + i);
+    Value other = pair->emitOther(b, select(low, high));
+    ofFirst.push_back(select(other, low));
+    ofSecond.push_back(select(high, other));
+  }
+  auto toPart = [&](ArrayRef<Value> words) -> Value {
+    Value part = vector::FromElementsOp::create(
+        b, loc, VectorType::get(numWords, b.getI32Type()), words);
+    return vector::BitCastOp::create(
+        b, loc, VectorType::get(half, type.getElementType()), part);
+  };
+  column = arith::SubIOp::create(
+      b, loc, column,
+      select(builder.constantIndex(half), builder.constantIndex(0)));
+  return {{toPart(ofFirst), toPart(ofSecond)}, 2 * half};
+}
+
 void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
-                                     Value vector, Value column) {
+                                     const Parts &parts, Value column) {
   Columns written{int64_t(copy.getFrom()), columns};
   auto storeGeneral = [&](Value row) {
     for (Value destination : copy.getDestinations())
-      storeVector(builder, vector, destination, {row, column}, written, width);
+      storeParts(builder, parts, destination, {row, column}, written);
   };
   // Mostly the same holds for all destinations and rows. It is found out once,
   // which leaves a loop with nothing but stores.
-  Value last = add(builder, column, width - 1);
+  Value last = add(builder, column, parts.getSpan() - 1);
   Value isWide = written.contain(builder, column, last);
   for (Value destination : copy.getDestinations()) {
     Value isAligned =
-        emitCanStoreWide(builder, vector, destination, /*row=*/Value());
+        emitCanStoreWide(builder, parts, destination, /*row=*/Value());
     if (!isAligned)
       return rows->emitLoop(builder, storeGeneral);
     isWide = arith::AndIOp::create(b, loc, isWide, isAligned);
@@ -432,7 +492,7 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   b.setInsertionPoint(ifOp.thenYield());
   rows->emitLoop(builder, [&](Value row) {
     for (Value destination : copy.getDestinations())
-      storeWide(builder, vector, builder.lookup(destination), {row, column});
+      storeWide(builder, parts, builder.lookup(destination), {row, column});
   });
   b.setInsertionPoint(ifOp.elseYield());
   rows->emitLoop(builder, storeGeneral);
@@ -441,7 +501,6 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
 void TileEmitter::emitStores(ArrayRef<Value> point,
                              const DenseMap<Value, TileValue> &values) {
   ElementBuilder builder(b, loc, ports, point);
-  Value column = point.back();
   auto emitIfLive = [&](const TileValue &value, function_ref<void()> body) {
     if (value.isLive)
       emitIf(builder, value.isLive, body);
@@ -451,11 +510,14 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
   for (CopyOp copy : copies) {
     TileValue value = values.lookup(getRequestValue(copy.getValue()));
     emitIfLive(value, [&] {
+      SmallVector<Value> indices(point);
+      Parts parts = pair ? exchange(builder, value.vector, indices.back())
+                         : Parts::of(builder, value.vector);
       if (rows)
-        return emitRepeatedStores(builder, copy, value.vector, column);
+        return emitRepeatedStores(builder, copy, parts, indices.back());
       for (Value destination : copy.getDestinations())
-        storeVector(builder, value.vector, destination, point,
-                    Columns{int64_t(copy.getFrom()), columns}, width);
+        storeParts(builder, parts, destination, indices,
+                   Columns{int64_t(copy.getFrom()), columns});
     });
   }
   auto forEachRow = [&](function_ref<void(Value)> body) {
@@ -468,8 +530,8 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
         getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
     TileValue value = values.lookup(pages.getSource());
     emitIfLive(value, [&] {
-      storePages(builder, pages, value.vector, copy.getDestinations(), column,
-                 forEachRow, columns, width);
+      storePages(builder, pages, value.vector, copy.getDestinations(),
+                 point.back(), forEachRow, columns, width);
     });
   }
 }
@@ -486,8 +548,9 @@ void RowRange::emitLoop(ElementBuilder &builder,
 
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
-                   std::optional<RowRange> rows, const RowValues *rowValues) {
-  TileEmitter emitter(b, segment, ports, width, rows, rowValues);
+                   std::optional<RowRange> rows, const RowValues *rowValues,
+                   const ThreadPair *pair) {
+  TileEmitter emitter(b, segment, ports, width, rows, rowValues, pair);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);

@@ -66,17 +66,27 @@ struct RowRange {
                 llvm::function_ref<void(mlir::Value)> body) const;
 };
 
+/// Two threads whose vectors are neighbours in a row.
+struct ThreadPair {
+  /// Whether this thread has the second vector (i1).
+  mlir::Value isSecond;
+  /// Emits what an i32 is in the other thread. Both have to get there.
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitOther;
+};
+
 /// Emits the `width` columns at each of `points` (row, column; or only the
 /// column of a one-dimensional segment): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
 /// are multiples of `width`. In an `expand` segment the row of a point is a
 /// request, and `rows` are those it is stored to. `values` is what the row of
-/// the points shares, if it is walked.
+/// the points shares, if it is walked. If there is a `pair`, both threads take
+/// turns: each stores the first or the second halves of the two vectors.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
               int64_t width, std::optional<RowRange> rows = {},
-              const RowValues *values = nullptr);
+              const RowValues *values = nullptr,
+              const ThreadPair *pair = nullptr);
 
 /// Emits what row `row` of a segment that is walked shares.
 RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,

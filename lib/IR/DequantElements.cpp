@@ -9,19 +9,19 @@
 // A thread computes a few vectors of consecutive columns, in three phases, each
 // for all vectors before the next begins:
 //
-//   1. ids, and from them pages, slots, and which field a column lies in;
-//   2. loads of cache bytes, each under the condition that its row and its
-//   field
-//      are the right ones, and 0 otherwise;
-//   3. conversion, which does not ask what was loaded: what was not is 0, so
-//   the
-//      fields' results are or-ed.
+//   1. ids, and from them the places of a vector's data and scale;
+//   2. loads of cache bytes, each under the condition that it is in the cache
+//      and needed, and 0 otherwise;
+//   3. conversion and a choice by the field's type.
 //
 // So the loads of all vectors are in flight together, and no contents make a
-// kernel leave the cache. Everything is integer and float32 arithmetic that all
-// targets have.
+// kernel leave the cache. Fields differ in addresses, not in instructions: a
+// warp with columns of two fields loads both at once. Everything is arithmetic
+// that all targets have.
 //
 //===----------------------------------------------------------------------===//
+
+#include "E4M3.h"
 
 #include "nsa/IR/NSADialect.h"
 
@@ -30,7 +30,6 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -43,15 +42,17 @@ struct Field {
   int64_t scale;
 };
 
-/// What phase 1 finds out about a point.
+/// What phase 1 finds out about a point: whether it is in the cache and
+/// quantised (i1), and where in its page data and scale are.
 struct Place {
-  Value isToken;
-  Value page, slot, column;
+  Value isCached, isScaled;
+  Value page, data, scale;
 };
 
-/// What phase 2 loads for a field at a point. `scale` is null for bf16.
+/// What phase 2 loads at a point: as many bytes as columns, as many again if
+/// they are bf16, and the scale if they are not. Null where no field has it.
 struct Raw {
-  Value data, scale;
+  Value data, more, scale;
 };
 
 /// Emits `width` columns at each of some points.
@@ -75,51 +76,48 @@ public:
 
 private:
   Place emitPlace(ElementBuilder &builder, ValueRange point);
+  /// What `get` gives for the field that `column` lies in.
+  Value selectByField(Value column, function_ref<Value(const Field &)> get);
 
-  int64_t getAccessBytes();
+  /// Whether all accesses of whole vectors are multiples of their own size away
+  /// from the page's start.
+  bool isAlignedInPage();
   Value emitIsAligned();
   SmallVector<Value> emitLoads(ArrayRef<Place> places, bool isAligned);
-  /// The bytes from `offset` on, as one integer or float.
-  Value emitLoad(const Place &place, Value offset, int64_t bytes,
-                 bool isAligned);
-  Raw emitRaw(const Place &place, const Field &field, bool isAligned);
+  /// `bytes` bytes at `offset` of the page as `type` if `condition`, else 0.
+  Value emitLoad(Value condition, Value page, Value offset, int64_t bytes,
+                 VectorType type, bool isAligned);
 
-  /// The bytes as float32, but for a factor of 2^-120 and NaN.
-  Value emitE4M3(Value bytes);
-  /// The scale, as the bits of a float32.
-  Value emitScale(Value raw);
-  /// Whether a product is NaN, or may be infinite before it has its right size.
-  Value emitIsSpecial(Value bytes, Value scale);
-  Value emitProduct(Value numbers, Value scale);
-  Value emitSpecialProduct(Value numbers, Value scale);
-  /// As storage: i32 words, or i16 if the width is odd.
-  Value emitBF16(const Raw &raw);
-  Value toStorage(Value floats);
+  Value emitBF16(const Raw &raw, Value isScaled);
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, value);
   }
-  Value i32(int64_t value) {
-    return arith::ConstantIntOp::create(b, value, 32);
-  }
   VectorType vectorOf(Type type, int64_t count) {
     return VectorType::get(count, type);
   }
-  /// `width` times the same i32.
-  Value splat(uint32_t value) {
-    auto type = vectorOf(b.getI32Type(), width);
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(type, APInt(32, value)));
+  /// The type in which `width` bytes travel: words where they fit.
+  VectorType getRawType() {
+    if (width % 4 == 0)
+      return vectorOf(b.getI32Type(), width / 4);
+    return vectorOf(b.getI8Type(), width);
   }
-  Value splat(float value) {
-    auto type = vectorOf(b.getF32Type(), width);
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
+
+  static bool isQuantised(const Field &field) {
+    return field.run.type == KVType::E4M3;
   }
-  /// The type in which `bytes` of bf16 and e4m3 travel: words where they fit.
-  VectorType getRawType(int64_t bytes) {
-    if (bytes % 4 == 0)
-      return vectorOf(b.getI32Type(), bytes / 4);
-    return vectorOf(b.getI8Type(), bytes);
+  bool hasField(KVType type) {
+    return llvm::any_of(
+        fields, [&](const Field &field) { return field.run.type == type; });
+  }
+  /// Where in a page the first token's scales are, and from each token's to the
+  /// next one's.
+  int64_t getFirstScale() {
+    int64_t footer = op.getPageSize() * layout.getDataBytes();
+    return layout.getScales().offset + (layout.isInline() ? 0 : footer);
+  }
+  int64_t getScaleStride() {
+    return layout.isInline() ? layout.getDataBytes() : layout.getFooterBytes();
   }
 
   DequantPagedOp op;
@@ -139,62 +137,112 @@ private:
 Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   int64_t pageSize = op.getPageSize();
   Value id = builder.element(op.getIds(), point.front());
-  id = arith::IndexCastOp::create(b, b.getIndexType(), id);
   Value pages = builder.dim(op.getCache(), 0);
   Value tokens = arith::MulIOp::create(b, pages, index(pageSize));
   // Unsigned, so that a negative id is too large.
-  Value isToken =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ult, id, tokens);
-  Value page = id, slot = index(0);
+  Value isToken = arith::CmpIOp::create(
+      b, arith::CmpIPredicate::ult,
+      arith::IndexCastOp::create(b, b.getIndexType(), id), tokens);
+  auto ofId = [&](int64_t value) {
+    return arith::ConstantIntOp::create(b, id.getType(), value);
+  };
+  Value page, slot;
   if (llvm::isPowerOf2_64(pageSize)) {
-    page = arith::ShRUIOp::create(b, id, index(llvm::Log2_64(pageSize)));
-    slot = arith::AndIOp::create(b, id, index(pageSize - 1));
+    page = arith::ShRUIOp::create(b, id, ofId(llvm::Log2_64(pageSize)));
+    slot = arith::AndIOp::create(b, id, ofId(pageSize - 1));
   } else {
-    page = arith::DivUIOp::create(b, id, index(pageSize));
+    page = arith::DivUIOp::create(b, id, ofId(pageSize));
     slot = arith::SubIOp::create(
-        b, id, arith::MulIOp::create(b, page, index(pageSize)));
+        b, id, arith::MulIOp::create(b, page, ofId(pageSize)));
   }
-  return {isToken, page, slot, point.back()};
+  page = arith::IndexCastUIOp::create(b, b.getIndexType(), page);
+
+  // Within a page, places are counted in words of one register where they fit.
+  Type type = llvm::isInt<32>(layout.getPageBytes(pageSize)) ? b.getI32Type()
+                                                             : b.getI64Type();
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIntOp::create(b, type, value);
+  };
+  auto toPlace = [&](Value value) {
+    if (!value.getType().isIndex())
+      value = arith::IndexCastUIOp::create(b, b.getIndexType(), value);
+    return arith::IndexCastUIOp::create(b, type, value).getResult();
+  };
+  slot = toPlace(slot);
+  Value column = toPlace(point.back());
+  // `stride` bytes for each of the columns since the field's first, or for each
+  // group of them.
+  auto place = [&](const Field &field, int64_t first, int64_t stride,
+                   int64_t group) -> Value {
+    Value number = arith::SubIOp::create(b, column, constant(field.column));
+    number = arith::DivUIOp::create(b, number, constant(group));
+    return arith::AddIOp::create(
+        b, arith::MulIOp::create(b, number, constant(stride)), constant(first));
+  };
+  Value isScaled = selectByField(column, [&](const Field &field) -> Value {
+    return arith::ConstantIntOp::create(b, isQuantised(field), 1);
+  });
+  Value data = selectByField(column, [&](const Field &field) {
+    return place(field, field.run.offset, getBytes(field.run.type), 1);
+  });
+  Value scale = selectByField(column, [&](const Field &field) {
+    int64_t bytes = getBytes(layout.getScales().type);
+    if (!isQuantised(field))
+      return constant(0);
+    return place(field, getFirstScale() + field.scale * bytes, bytes,
+                 layout.getGroup());
+  });
+  auto inPage = [&](Value offset, int64_t stride) -> Value {
+    offset = arith::AddIOp::create(
+        b, arith::MulIOp::create(b, slot, constant(stride)), offset);
+    return arith::IndexCastUIOp::create(b, b.getIndexType(), offset);
+  };
+  Value isColumn = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, column,
+                                         constant(layout.getRowSize()));
+  return {arith::AndIOp::create(b, isToken, isColumn), isScaled, page,
+          inPage(data, layout.getDataBytes()), inPage(scale, getScaleStride())};
+}
+
+Value Emitter::selectByField(Value column,
+                             function_ref<Value(const Field &)> get) {
+  Value result;
+  for (const Field &field : fields) {
+    Value value = get(field);
+    if (!result) {
+      result = value;
+      continue;
+    }
+    Value first =
+        arith::ConstantIntOp::create(b, column.getType(), field.column);
+    Value isHere =
+        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, column, first);
+    result = arith::SelectOp::create(b, isHere, value, result);
+  }
+  return result;
 }
 
 //===----------------------------------------------------------------------===//
 // Loads
 //===----------------------------------------------------------------------===//
 
-/// The widest access of a target: wider vectors are loaded in parts.
-static constexpr int64_t mostAccessBytes = 16;
-
-/// The largest access, if all accesses of whole vectors are multiples of their
-/// own size away from the page's start, else 0.
-int64_t Emitter::getAccessBytes() {
-  bool isPaged = op.getPageSize() > 1;
-  int64_t largest = 0;
+bool Emitter::isAlignedInPage() {
   auto isMultiple = [&](int64_t bytes, int64_t first, int64_t stride) {
-    bytes = std::min(bytes, mostAccessBytes);
-    largest = std::max(largest, bytes);
-    return llvm::isPowerOf2_64(bytes) && first % bytes == 0 &&
-           (!isPaged || stride % bytes == 0);
+    return first % bytes == 0 && (op.getPageSize() == 1 || stride % bytes == 0);
   };
-  for (const Field &field : fields)
-    if (!isMultiple(width * getBytes(field.run.type), field.run.offset,
-                    layout.getDataBytes()))
-      return 0;
+  if (!llvm::isPowerOf2_64(width) ||
+      !llvm::all_of(fields, [&](const Field &field) {
+        return isMultiple(width, field.run.offset, layout.getDataBytes());
+      }))
+    return false;
   const KVRun &scales = layout.getScales();
-  bool isInline = layout.isInline();
-  int64_t first = scales.offset;
-  if (!isInline)
-    first += op.getPageSize() * layout.getDataBytes();
-  if (!isMultiple(getBytes(scales.type), first,
-                  isInline ? layout.getDataBytes() : layout.getFooterBytes()))
-    return 0;
-  return largest;
+  return isMultiple(getBytes(scales.type), getFirstScale(), getScaleStride());
 }
 
 /// Whether pages start at multiples of the largest access. Null: never.
 Value Emitter::emitIsAligned() {
-  int64_t bytes = getAccessBytes();
-  if (bytes == 0)
+  if (!isAlignedInPage())
     return {};
+  int64_t bytes = std::max(width, getBytes(layout.getScales().type));
   Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, cache);
   auto metadata = memref::ExtractStridedMetadataOp::create(b, cache);
   Value bits = arith::OrIOp::create(b, address, metadata.getStrides().front());
@@ -202,87 +250,46 @@ Value Emitter::emitIsAligned() {
   return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits, index(0));
 }
 
-Value Emitter::emitLoad(const Place &place, Value offset, int64_t bytes,
-                        bool isAligned) {
-  return vector::LoadOp::create(
-      b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{place.page, offset},
-      /*nontemporal=*/false,
-      llvm::MaybeAlign(isAligned ? std::min(bytes, mostAccessBytes) : 1));
-}
-
-/// Phase 2 for one field at one point.
-Raw Emitter::emitRaw(const Place &place, const Field &field, bool isAligned) {
-  const KVRun &run = field.run, &scales = layout.getScales();
-  bool isScaled = run.type == KVType::E4M3;
-  int64_t bytes = width * getBytes(run.type);
-  Type dataType = getRawType(bytes);
-  Type scaleType = vectorOf(b.getI8Type(), getBytes(scales.type));
-  if (scales.type == KVType::F32)
-    scaleType = vectorOf(b.getI32Type(), 1);
-
-  Value isMine = place.isToken;
-  auto require = [&](arith::CmpIPredicate predicate, int64_t column) {
-    Value is = arith::CmpIOp::create(b, predicate, place.column, index(column));
-    isMine = arith::AndIOp::create(b, isMine, is);
-  };
-  if (field.column > 0)
-    require(arith::CmpIPredicate::uge, field.column);
-  require(arith::CmpIPredicate::ult, field.column + run.count);
-
+Value Emitter::emitLoad(Value condition, Value page, Value offset,
+                        int64_t bytes, VectorType type, bool isAligned) {
   auto ifOp = scf::IfOp::create(
-      b, isMine,
+      b, condition,
       [&](OpBuilder &, Location) {
-        Value column =
-            arith::SubIOp::create(b, place.column, index(field.column));
-        Value data =
-            arith::MulIOp::create(b, place.slot, index(layout.getDataBytes()));
-        Value offset = arith::AddIOp::create(
-            b, arith::MulIOp::create(b, column, index(getBytes(run.type))),
-            index(run.offset));
-        offset = arith::AddIOp::create(b, data, offset);
-        SmallVector<Value> values = {vector::BitCastOp::create(
-            b, dataType, emitLoad(place, offset, bytes, isAligned))};
-        if (isScaled) {
-          Value entry = data;
-          int64_t first = scales.offset + field.scale * getBytes(scales.type);
-          if (!layout.isInline()) {
-            entry = arith::MulIOp::create(b, place.slot,
-                                          index(layout.getFooterBytes()));
-            first += op.getPageSize() * layout.getDataBytes();
-          }
-          Value group =
-              arith::DivUIOp::create(b, column, index(layout.getGroup()));
-          offset = arith::AddIOp::create(
-              b, arith::MulIOp::create(b, group, index(getBytes(scales.type))),
-              index(first));
-          offset = arith::AddIOp::create(b, entry, offset);
-          values.push_back(vector::BitCastOp::create(
-              b, scaleType,
-              emitLoad(place, offset, getBytes(scales.type), isAligned)));
-        }
-        scf::YieldOp::create(b, values);
+        Value loaded = vector::LoadOp::create(
+            b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{page, offset},
+            /*nontemporal=*/false, llvm::MaybeAlign(isAligned ? bytes : 1));
+        scf::YieldOp::create(b,
+                             Value(vector::BitCastOp::create(b, type, loaded)));
       },
       [&](OpBuilder &, Location) {
-        SmallVector<Value> values = {
-            arith::ConstantOp::create(b, b.getZeroAttr(dataType))};
-        if (isScaled)
-          values.push_back(
-              arith::ConstantOp::create(b, b.getZeroAttr(scaleType)));
-        scf::YieldOp::create(b, values);
+        scf::YieldOp::create(
+            b, Value(arith::ConstantOp::create(b, b.getZeroAttr(type))));
       });
-  return {ifOp.getResult(0), isScaled ? ifOp.getResult(1) : Value()};
+  return ifOp.getResult(0);
 }
 
-/// Phase 2: data and, for e4m3, scale of each field at each place, in a row.
+/// Phase 2: what `Raw` has at each place, in a row.
 SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
+  int64_t scaleBytes = getBytes(layout.getScales().type);
+  VectorType scaleType = scaleBytes == 4 ? vectorOf(b.getI32Type(), 1)
+                                         : vectorOf(b.getI8Type(), scaleBytes);
   SmallVector<Value> values;
-  for (const Place &place : places)
-    for (const Field &field : fields) {
-      Raw raw = emitRaw(place, field, isAligned);
-      values.push_back(raw.data);
-      if (raw.scale)
-        values.push_back(raw.scale);
-    }
+  for (const Place &place : places) {
+    auto load = [&](Value condition, Value offset, int64_t bytes,
+                    VectorType type) {
+      values.push_back(
+          emitLoad(arith::AndIOp::create(b, place.isCached, condition),
+                   place.page, offset, bytes, type, isAligned));
+    };
+    Value yes = arith::ConstantIntOp::create(b, 1, 1);
+    load(yes, place.data, width, getRawType());
+    if (hasField(KVType::BF16))
+      load(arith::XOrIOp::create(b, place.isScaled, yes),
+           arith::AddIOp::create(b, place.data, index(width)), width,
+           getRawType());
+    if (hasField(KVType::E4M3))
+      load(place.isScaled, place.scale, scaleBytes, scaleType);
+  }
   return values;
 }
 
@@ -290,127 +297,28 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
 // Conversion
 //===----------------------------------------------------------------------===//
 
-// e4m3 has the fields of float32, four exponent bits instead of eight and three
-// bits of fraction instead of 23. Put in the places of float32's, they make a
-// number (a subnormal one if it was subnormal) that is right but for the
-// exponent's bias, which is 7 instead of 127: a factor of 2^120 is missing. It
-// goes into the scale, so that one multiplication, rounded once, does both. Two
-// kinds of vectors need more, and take another way: those with NaN, whose bits
-// would be those of 480, and those whose scale is too large for the factor.
-
-Value Emitter::emitE4M3(Value bytes) {
-  // Each byte in the highest bits of an i32.
-  Value bits;
-  if (width % 4 == 0) {
-    SmallVector<Value> words;
-    SmallVector<Attribute> shifts;
-    for (int64_t i = 0; i < width; ++i) {
-      words.push_back(vector::ExtractOp::create(b, bytes, i / 4));
-      shifts.push_back(b.getI32IntegerAttr(24 - 8 * (i % 4)));
-    }
-    auto type = vectorOf(b.getI32Type(), width);
-    bits = vector::FromElementsOp::create(b, type, words);
-    bits = arith::ShLIOp::create(
-        b, bits,
-        arith::ConstantOp::create(b, DenseElementsAttr::get(type, shifts)));
-  } else {
-    bits = arith::ExtUIOp::create(b, vectorOf(b.getI32Type(), width), bytes);
-    bits = arith::ShLIOp::create(b, bits, splat(uint32_t(24)));
-  }
-  // Moves exponent and fraction into place and leaves the sign where it is.
-  bits = arith::ShRSIOp::create(b, bits, splat(uint32_t(4)));
-  bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x87f00000)));
-  return arith::BitcastOp::create(b, vectorOf(b.getF32Type(), width), bits);
+/// What is bf16 in the cache stays as it is.
+static Value emitPlain(ImplicitLocOpBuilder &b, const Raw &raw) {
+  auto type = cast<VectorType>(raw.data.getType());
+  auto both = VectorType::get(2 * type.getNumElements(), type.getElementType());
+  auto order = llvm::to_vector(llvm::seq(both.getNumElements()));
+  return toBF16Storage(
+      b, vector::ShuffleOp::create(b, both, raw.data, raw.more, order));
 }
 
-Value Emitter::emitScale(Value raw) {
-  Value bits = vector::ExtractOp::create(b, raw, 0);
-  if (layout.getScales().type == KVType::F32)
-    return bits;
-  // The byte is float32's exponent, but for 0, whose power is subnormal, and
-  // 255, which would be infinity.
-  Value byte = arith::ExtUIOp::create(b, b.getI32Type(), bits);
-  bits = arith::ShLIOp::create(b, byte, i32(23));
-  auto replace = [&](int64_t value, int64_t other) {
-    Value is =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, byte, i32(value));
-    bits = arith::SelectOp::create(b, is, i32(other), bits);
+Value Emitter::emitBF16(const Raw &raw, Value isScaled) {
+  auto emitScaled = [&] {
+    return emitScaledE4M3(b, raw.data, raw.scale, layout.getScales().type);
   };
-  replace(0, 0x00400000);
-  replace(255, 0x7fc00000);
-  return bits;
-}
-
-Value Emitter::emitIsSpecial(Value bytes, Value scale) {
-  // A byte's lower bits are all ones only in NaN; plus 1, they carry.
-  auto type = cast<VectorType>(bytes.getType());
-  auto words = [&](uint32_t value) -> Value {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(type, APInt(32, value)));
-  };
-  Value carry = arith::AndIOp::create(b, bytes, words(0x7f7f7f7f));
-  carry = arith::AddIOp::create(b, carry, words(0x01010101));
-  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, carry);
-  any = arith::AndIOp::create(b, any, i32(0x80808080));
-  Value hasNaN =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::ne, any, i32(0));
-  // 2^8 times 2^120 is the first power of two that is infinity.
-  Value magnitude = arith::AndIOp::create(b, scale, i32(0x7fffffff));
-  Value isLarge = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, magnitude,
-                                        i32(0x43800000));
-  return arith::OrIOp::create(b, hasNaN, isLarge);
-}
-
-Value Emitter::emitProduct(Value numbers, Value scale) {
-  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
-  Value power = arith::ConstantOp::create(b, b.getF32FloatAttr(0x1p120f));
-  factor = arith::MulFOp::create(b, factor, power);
-  factor = vector::BroadcastOp::create(b, numbers.getType(), factor);
-  return toStorage(arith::MulFOp::create(b, numbers, factor));
-}
-
-Value Emitter::emitSpecialProduct(Value numbers, Value scale) {
-  numbers = arith::MulFOp::create(b, numbers, splat(0x1p120f));
-  Value bits =
-      arith::BitcastOp::create(b, vectorOf(b.getI32Type(), width), numbers);
-  bits = arith::AndIOp::create(b, bits, splat(uint32_t(0x7fffffff)));
-  Value isNaN = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits,
-                                      splat(llvm::bit_cast<uint32_t>(480.0f)));
-  numbers = arith::SelectOp::create(
-      b, isNaN, splat(std::numeric_limits<float>::quiet_NaN()), numbers);
-  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
-  factor = vector::BroadcastOp::create(b, numbers.getType(), factor);
-  return toStorage(arith::MulFOp::create(b, numbers, factor));
-}
-
-Value Emitter::toStorage(Value value) {
-  VectorType type = vectorOf(b.getI16Type(), width);
-  if (getElementTypeOrSelf(value).isF32()) {
-    value = arith::TruncFOp::create(b, vectorOf(b.getBF16Type(), width), value);
-    value = arith::BitcastOp::create(b, type, value);
-  } else {
-    value = vector::BitCastOp::create(b, type, value);
-  }
-  if (width % 2 == 0)
-    value = vector::BitCastOp::create(b, vectorOf(b.getI32Type(), width / 2),
-                                      value);
-  return value;
-}
-
-Value Emitter::emitBF16(const Raw &raw) {
+  if (!raw.more)
+    return emitScaled();
   if (!raw.scale)
-    return toStorage(raw.data);
-  Value numbers = emitE4M3(raw.data);
-  Value scale = emitScale(raw.scale);
-  if (width % 4 != 0)
-    return emitSpecialProduct(numbers, scale);
+    return emitPlain(b, raw);
   auto ifOp = scf::IfOp::create(
-      b, emitIsSpecial(raw.data, scale),
+      b, isScaled,
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, emitScaled()); },
       [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitSpecialProduct(numbers, scale));
-      },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitProduct(numbers, scale));
+        scf::YieldOp::create(b, emitPlain(b, raw));
       });
   return ifOp.getResult(0);
 }
@@ -442,16 +350,13 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
   SmallVector<Value> vectors;
   ArrayRef<Value> next = loaded;
   for (size_t i = 0; i < points.size(); ++i) {
-    Value result;
-    for (const Field &field : fields) {
-      Raw raw = {next.consume_front(), {}};
-      if (field.run.type == KVType::E4M3)
-        raw.scale = next.consume_front();
-      Value part = emitBF16(raw);
-      result = result ? arith::OrIOp::create(b, result, part) : part;
-    }
-    vectors.push_back(
-        vector::BitCastOp::create(b, vectorOf(b.getI16Type(), width), result));
+    Raw raw = {next.consume_front(), {}, {}};
+    if (hasField(KVType::BF16))
+      raw.more = next.consume_front();
+    if (hasField(KVType::E4M3))
+      raw.scale = next.consume_front();
+    vectors.push_back(vector::BitCastOp::create(
+        b, vectorOf(b.getI16Type(), width), emitBF16(raw, places[i].isScaled)));
   }
   return vectors;
 }

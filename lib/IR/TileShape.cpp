@@ -63,13 +63,16 @@ TileShape nsa::getTileShape(SegmentOp segment) {
     return {TargetModel::blockSize, 1, 1, 1};
   int64_t width = getWidth(segment);
   if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
-        return isa_and_nonnull<CombineIndicesOp>(copy.getValue().getDefiningOp());
+        return isa_and_nonnull<CombineIndicesOp>(
+            copy.getValue().getDefiningOp());
       }))
     return {TargetModel::blockSize / TargetModel::warpSize, 0, width,
             TargetModel::vectorsInFlight(getLoadBytes(segment, width))};
+  bool isPaired =
+      width == 2 * TargetModel::vectorWidth(segment.getElementBits());
   TileShape longRows = {
       1, TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
-      TargetModel::vectorsPerThread};
+      TargetModel::vectorsPerThread, isPaired};
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
   if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
@@ -80,5 +83,6 @@ TileShape nsa::getTileShape(SegmentOp segment) {
   int64_t rows = TargetModel::blockSize * vectors / perRow;
   if (rows < 2)
     return longRows;
-  return {rows, perRow * width, width, vectors};
+  // Pairs have one row.
+  return {rows, perRow * width, width, vectors, isPaired && perRow % 2 == 0};
 }

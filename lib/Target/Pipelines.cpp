@@ -46,12 +46,17 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
 }
 
 /// What both targets do to kernels before their own conversion. Rounding to
-/// bf16 is one instruction on a GPU; on the host it becomes integer arithmetic,
-/// because a call of the compiler's run-time library would not link everywhere.
+/// bf16 and products of bf16 are instructions of a GPU. On the host they become
+/// float32 and integer arithmetic: calls of the compiler's run-time library
+/// would not link everywhere, and x86's instructions take subnormal numbers for
+/// 0.
 static void addCommonLowering(OpPassManager &pm, bool expandBF16) {
   pm.addPass(createFlattenKernelArgs());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
+  if (expandBF16)
+    pm.addPass(arith::createArithEmulateUnsupportedFloats(
+        {/*sourceTypeStrs=*/{"bf16"}, /*targetTypeStr=*/"f32"}));
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = expandBF16;
   pm.addPass(arith::createArithExpandOpsPass(expand));

@@ -17,7 +17,8 @@ import nsa
 from nsa import layouts, steps
 
 # Layouts that only this text knows: interleaved scales; fields in another order,
-# groups of four and nothing aligned; three bytes a group.
+# groups of four and nothing aligned; three bytes a group; an odd number of vectors,
+# in rows that share a tile and in a row of more than one tile.
 EXTRA_LAYOUTS = {
     "v41_new": "data_bytes = 528, fields = [e4m3[512] at 0], "
     "scales = ue8m0[16] at 512 per 32 inline, page_multiple = 528",
@@ -25,6 +26,10 @@ EXTRA_LAYOUTS = {
     "scales = f32[6] at 3 per 4 footer 29, page_multiple = 1",
     "narrow": "data_bytes = 11, fields = [e4m3[3] at 2, bf16[1] at 0, e4m3[6] at 5], "
     "scales = ue8m0[3] at 1 per 3 footer 5, page_multiple = 7",
+    "uneven": "data_bytes = 64, fields = [e4m3[48] at 0], "
+    "scales = ue8m0[3] at 48 per 16 inline, page_multiple = 1",
+    "long": "data_bytes = 8256, fields = [e4m3[8192] at 0, bf16[16] at 8192], "
+    "scales = f32[8] at 8224 per 1024 inline, page_multiple = 1",
 }
 LAYOUTS = {**layouts.NAMED, **EXTRA_LAYOUTS}
 

@@ -30,8 +30,8 @@ namespace nsa {
 ///     vector 0     row 0      row 1       ...   row 6         row 7, first 4
 ///     vector 1     row 7, other 32, then row 8, ...
 ///
-/// Rows whose elements share what is worth computing once (`emitRow`) have a warp
-/// each, which walks their columns, however many there are.
+/// Rows whose elements share what is worth computing once (`emitRow`) have a
+/// warp each, which walks their columns, however many there are.
 struct TileShape {
   int64_t rows;
   /// Columns of a tile; 0 for whole rows.
@@ -40,6 +40,9 @@ struct TileShape {
   int64_t width;
   /// Vectors that a thread takes, at a time if it walks.
   int64_t vectors;
+  /// Whether pairs of threads exchange halves of vectors that two stores take,
+  /// so that each store of a warp fills whole sectors of memory.
+  bool isPaired = false;
 
   bool isWalked() const { return columns == 0; }
   bool hasRows() const { return rows > 1 && !isWalked(); }
