@@ -366,8 +366,6 @@ static Value emitIsLive(ElementBuilder &builder, Value value,
   PageTableOp table = getPageTable(value);
   if (!table || !table.getLive())
     return {};
-  // Both are needed for a live point: neither load waits for the other.
-  builder.element(table.getRows(), point.front());
   if (auto pages = value.getDefiningOp<RealPageTableOp>())
     return pages.emitIsLive(builder, point);
   return table.emitIsLive(builder, point);
@@ -376,22 +374,11 @@ static Value emitIsLive(ElementBuilder &builder, Value value,
 TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
   ElementBuilder builder(b, loc, ports, point);
   Value isLive = emitIsLive(builder, value, point);
-  if (!isLive)
-    return {builder.elements(value, point, width), isLive};
-  // All or none of a vector, so that a live one has no made-up elements.
-  auto ifOp = scf::IfOp::create(
-      b, loc, isLive,
-      [&](OpBuilder &b, Location loc) {
-        ElementBuilder inner(b, builder);
-        scf::YieldOp::create(b, loc, inner.elements(value, point, width));
-      },
-      [&](OpBuilder &b, Location loc) {
-        Type elementType = cast<ShapedType>(value.getType()).getElementType();
-        auto zero = b.getZeroAttr(VectorType::get(width, elementType));
-        scf::YieldOp::create(
-            b, loc, arith::ConstantOp::create(b, loc, zero).getResult());
-      });
-  return {ifOp.getResult(0), isLive};
+  // All or none of a vector, so that a live one has no made-up elements. Not a
+  // branch: LLVM would move into it what else the loads need, to be loaded
+  // after what decides instead of at the same time.
+  builder.setCondition(isLive);
+  return {builder.elements(value, point, width), isLive};
 }
 
 TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {

@@ -145,7 +145,10 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
   auto isInside = [&](Value column) -> Value {
     Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
                                          column, columns);
-    return isValid ? arith::AndIOp::create(b, loc, isValid, inside) : inside;
+    for (Value other : {isValid, condition})
+      if (other)
+        inside = arith::AndIOp::create(b, loc, other, inside);
+    return inside;
   };
   auto loadLane = [&](ValueRange lane) -> Value {
     auto ifOp = scf::IfOp::create(

@@ -38,10 +38,18 @@ static void append(SegmentOp target, SegmentOp source) {
   source.erase();
 }
 
+/// Whether two operations compute the same from the same, in two segments.
 static bool areEquivalent(Operation *lhs, Operation *rhs) {
-  return lhs == rhs || (lhs && rhs &&
-                        OperationEquivalence::isEquivalentTo(
-                            lhs, rhs, OperationEquivalence::IgnoreLocations));
+  if (!lhs || !rhs || lhs == rhs)
+    return lhs == rhs;
+  auto haveEqualValues = [](Value lhs, Value rhs) {
+    Operation *op = lhs.getDefiningOp();
+    return success(lhs == rhs || (op && rhs.getDefiningOp() &&
+                                  areEquivalent(op, rhs.getDefiningOp())));
+  };
+  return OperationEquivalence::isEquivalentTo(
+      lhs, rhs, haveEqualValues, /*markEquivalent=*/nullptr,
+      OperationEquivalence::IgnoreLocations);
 }
 
 /// Whether two segments run over the same requests, rows and columns.

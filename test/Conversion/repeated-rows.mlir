@@ -32,14 +32,20 @@ nsa.step @repeat(in %bs : index, in %max_len : index,
   nsa.copy %repeated to %out0, %out1 : !table to !table_out, !table_out
 }
 
-// The pool index and the length of a live point are loaded before either is
-// looked at.
+// What decides whether a point is live, and the pool index, are loaded before the
+// first branch, which depends on both: neither load waits for the other.
 
 // CHECK-LABEL: gpu.func @live
+// CHECK-NOT:     scf.if
+// CHECK:         %[[LEN:.*]] = memref.load %{{.*}} : memref<?xi32
+// CHECK:         %[[IS_LIVE:.*]] = arith.cmpi slt
 // CHECK:         %[[ROW:.*]] = memref.load %{{.*}} : memref<?xi64
-// CHECK-NEXT:    %[[LEN:.*]] = memref.load %{{.*}} : memref<?xi32
-// CHECK:         scf.if
-// CHECK-NOT:     memref<?xi64
+// CHECK:         %[[BOTH:.*]] = arith.andi %[[IS_LIVE]], %{{.*}} : i1
+// CHECK:         %[[CAN:.*]] = arith.andi %[[BOTH]], %{{.*}} : i1
+// CHECK:         scf.if %[[CAN]]
+// CHECK-NEXT:    vector.load
+// CHECK:         scf.if %[[IS_LIVE]]
+// CHECK:         vector.store
 // CHECK:         gpu.return
 nsa.step @live(in %bs : index, in %max_len : index,
                in %seq_lens[%bs] : tensor<?xi32>,

@@ -122,6 +122,67 @@ nsa.step @pages(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
   }
 }
 
+// Lengths that each segment computes for itself make no other table.
+// CHECK-LABEL: nsa.step @live_pages
+// expected-remark @+1 {{fused 2 launches into 1 with 1 segments}}
+nsa.step @live_pages(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
+                     in %s[%n] : tensor<?xi32>, in %t : tensor<?x?xi32>,
+                     out %x : memref<?x?xi32>, out %y : memref<?x?xi32>) {
+  // CHECK:      %[[TAB:.*]] = nsa.page_table
+  // CHECK-NEXT: nsa.copy %[[TAB]] to %x
+  // CHECK:      %[[REAL:.*]] = nsa.real_page_table %[[TAB]] page_size 64
+  // CHECK-NEXT: nsa.copy %[[REAL]] to %y
+  %columns = affine.apply affine_map<()[s0] -> (s0 ceildiv 64)>()[%m]
+  nsa.launch @one {
+    nsa.segment tile(%n, %m) {
+      %len = nsa.seqlens %s plus 0 : tensor<?xi32> -> tensor<?xi32>
+      %tab = nsa.page_table %t[%a] columns %m live %len
+          : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+      nsa.copy %tab to %x : tensor<?x?xi32> to memref<?x?xi32>
+    }
+  }
+  nsa.launch @two {
+    nsa.segment tile(%n, %columns) {
+      %len = nsa.seqlens %s plus 0 : tensor<?xi32> -> tensor<?xi32>
+      %tab = nsa.page_table %t[%a] columns %m live %len
+          : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+      %real = nsa.real_page_table %tab page_size 64
+          : tensor<?x?xi32> -> tensor<?x?xi32>
+      nsa.copy %real to %y : tensor<?x?xi32> to memref<?x?xi32>
+    }
+  }
+}
+
+// Other lengths make another table.
+// CHECK-LABEL: nsa.step @other_live_pages
+// expected-remark @+1 {{fused 2 launches into 1 with 2 segments}}
+nsa.step @other_live_pages(in %n : index, in %m : index,
+                           in %a[%n] : tensor<?xi32>,
+                           in %s[%n] : tensor<?xi32>, in %t : tensor<?x?xi32>,
+                           out %x : memref<?x?xi32>, out %y : memref<?x?xi32>) {
+  // CHECK: nsa.segment tile(%n, %m)
+  // CHECK: nsa.segment tile(%n, %0)
+  %columns = affine.apply affine_map<()[s0] -> (s0 ceildiv 64)>()[%m]
+  nsa.launch @one {
+    nsa.segment tile(%n, %m) {
+      %len = nsa.seqlens %s plus 0 : tensor<?xi32> -> tensor<?xi32>
+      %tab = nsa.page_table %t[%a] columns %m live %len
+          : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+      nsa.copy %tab to %x : tensor<?x?xi32> to memref<?x?xi32>
+    }
+  }
+  nsa.launch @two {
+    nsa.segment tile(%n, %columns) {
+      %len = nsa.seqlens %s plus 1 : tensor<?xi32> -> tensor<?xi32>
+      %tab = nsa.page_table %t[%a] columns %m live %len
+          : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+      %real = nsa.real_page_table %tab page_size 64
+          : tensor<?x?xi32> -> tensor<?x?xi32>
+      nsa.copy %real to %y : tensor<?x?xi32> to memref<?x?xi32>
+    }
+  }
+}
+
 // They do not join another table.
 // CHECK-LABEL: nsa.step @pages_of_another
 // expected-remark @+1 {{fused 2 launches into 1 with 2 segments}}

@@ -48,7 +48,8 @@ public:
   /// For a region inside of the one that `outer` emits to: knows what it does.
   ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer)
       : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
-        known(outer.known), team(outer.team), row(outer.row) {}
+        known(outer.known), team(outer.team), condition(outer.condition),
+        row(outer.row) {}
 
   /// The element of `value` at `indices`.
   mlir::Value element(mlir::Value value, mlir::ValueRange indices);
@@ -64,6 +65,9 @@ public:
   /// true and must hold only if the outer index is inside the array.
   mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
                    mlir::Value isValid = {});
+
+  /// Has `load` load only where `condition` holds, which is null for always.
+  void setCondition(mlir::Value condition) { this->condition = condition; }
 
   /// `elements` at several points, each with its builder, all of which are at
   /// the same place in the code.
@@ -117,6 +121,7 @@ private:
   llvm::SmallVector<mlir::Value> point;
   llvm::DenseMap<mlir::Value, mlir::Value> known;
   std::optional<Team> team;
+  mlir::Value condition;
   const RowValues *row = nullptr;
 };
 
