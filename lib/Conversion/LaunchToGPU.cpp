@@ -138,42 +138,54 @@ void KernelEmitter::emitScan(SegmentOp segment) {
       getBlockScanBufferType(b.getContext(), numScans), loc());
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value zero = i32(0);
-  SmallVector<Value> carried(numScans, zero);
-  carried.push_back(index(0)); // the half of the buffer
   auto emitSum = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
     return arith::AddIOp::create(b, loc(), lhs, rhs);
   };
+  auto emitIsRow = [&](OpBuilder &b, Location loc, Value row) -> Value {
+    return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, row, rows);
+  };
+  auto emitSources = [&](OpBuilder &b, Location loc, Value row) {
+    auto ifOp = scf::IfOp::create(
+        b, loc, emitIsRow(b, loc, row),
+        [&](OpBuilder &b, Location loc) {
+          ElementBuilder builder(b, loc, ports, row);
+          scf::YieldOp::create(b, loc, scan.emitSources(builder, row));
+        },
+        [&](OpBuilder &b, Location loc) {
+          scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
+        });
+    return ifOp.getResults();
+  };
 
+  // Sums so far, what this round adds up, and the half of the buffer. A round
+  // loads what the next one adds up, so that no round waits for memory.
+  Value blockSize = index(TargetModel::blockSize);
+  SmallVector<Value> carried(numScans, zero);
+  llvm::append_range(carried, emitSources(b, loc(), thread));
+  carried.push_back(index(0));
   auto loop = scf::ForOp::create(
-      b, loc(), index(0), rows, index(TargetModel::blockSize), carried,
+      b, loc(), index(0), rows, blockSize, carried,
       [&](OpBuilder &b, Location loc, Value first, ValueRange carried) {
-        Value row = arith::AddIOp::create(b, loc, first, thread);
-        Value isRow =
-            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, row, rows);
-        auto sources = scf::IfOp::create(
-            b, loc, isRow,
-            [&](OpBuilder &b, Location loc) {
-              ElementBuilder builder(b, loc, ports, row);
-              SmallVector<Value> values = scan.emitSources(builder, row);
-              scan.emitPlainStores(builder, row);
-              scf::YieldOp::create(b, loc, values);
-            },
-            [&](OpBuilder &b, Location loc) {
-              scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
-            });
+        ValueRange sources = carried.slice(numScans, numScans);
         Value half = carried.back();
-        SmallVector<BlockSum> sums = emitBlockScan(
-            b, loc, sources.getResults(), emitSum, thread, buffer, half);
+        Value row = arith::AddIOp::create(b, loc, first, thread);
+        ValueRange nextSources =
+            emitSources(b, loc, arith::AddIOp::create(b, loc, row, blockSize));
+        SmallVector<BlockSum> sums =
+            emitBlockScan(b, loc, sources, emitSum, thread, buffer, half);
         SmallVector<Value> before, next;
-        for (auto [carry, sum] : llvm::zip(carried.drop_back(), sums)) {
+        for (auto [carry, sum] :
+             llvm::zip(carried.take_front(numScans), sums)) {
           before.push_back(arith::AddIOp::create(b, loc, carry, sum.before));
           next.push_back(arith::AddIOp::create(b, loc, carry, sum.total));
         }
-        scf::IfOp::create(b, loc, isRow, [&](OpBuilder &b, Location loc) {
-          ElementBuilder builder(b, loc, ports, row);
-          scan.emitScanStores(builder, row, before);
-          scf::YieldOp::create(b, loc);
-        });
+        scf::IfOp::create(b, loc, emitIsRow(b, loc, row),
+                          [&](OpBuilder &b, Location loc) {
+                            ElementBuilder builder(b, loc, ports, row);
+                            scan.emitStores(builder, row, sources, before);
+                            scf::YieldOp::create(b, loc);
+                          });
+        llvm::append_range(next, nextSources);
         next.push_back(arith::SubIOp::create(b, loc, index(1), half));
         scf::YieldOp::create(b, loc, next);
       });
@@ -182,7 +194,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
                                         thread, index(0));
   scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
     ElementBuilder builder(b, loc, ports, rows);
-    scan.emitLastStores(builder, rows, loop.getResults().drop_back());
+    scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));
     scf::YieldOp::create(b, loc);
   });
 }

@@ -37,8 +37,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
       [&](OpBuilder &b, Location loc, Value row, ValueRange sums) {
         ElementBuilder builder(b, loc, ports, row);
         SmallVector<Value> next = scan.emitSources(builder, row);
-        scan.emitPlainStores(builder, row);
-        scan.emitScanStores(builder, row, sums);
+        scan.emitStores(builder, row, next, sums);
         for (auto [sum, source] : llvm::zip_equal(sums, next))
           source = arith::AddIOp::create(b, loc, sum, source);
         scf::YieldOp::create(b, loc, next);

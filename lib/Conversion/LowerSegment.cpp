@@ -574,16 +574,11 @@ static bool hasLastSum(Value value) {
 
 ScanSegment::ScanSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), size(segment.getSizes().front()),
-      scans(segment.getBody().getOps<CuSeqlensOp>()) {
-  for (CopyOp copy : segment.getCopies()) {
-    if (!dependsOnScan(copy.getValue())) {
-      plainCopies.push_back(copy);
-      continue;
-    }
-    scanCopies.push_back(copy);
-    if (hasLastSum(copy.getValue()))
+      scans(segment.getBody().getOps<CuSeqlensOp>()),
+      copies(segment.getCopies()) {
+  for (CopyOp copy : copies)
+    if (dependsOnScan(copy.getValue()) && hasLastSum(copy.getValue()))
       lastCopies.push_back(copy);
-  }
 }
 
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
@@ -593,7 +588,7 @@ SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
   });
 }
 
-void ScanSegment::emitStores(ElementBuilder &builder, ArrayRef<CopyOp> copies,
+void ScanSegment::emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies,
                              Value row) {
   // All values before the first store, so that no load has to wait for one.
   SmallVector<Value> values = llvm::map_to_vector(copies, [&](CopyOp copy) {
@@ -610,15 +605,13 @@ void ScanSegment::emitStores(ElementBuilder &builder, ArrayRef<CopyOp> copies,
   }
 }
 
-void ScanSegment::emitPlainStores(ElementBuilder &builder, Value row) {
-  emitStores(builder, plainCopies, row);
-}
-
-void ScanSegment::emitScanStores(ElementBuilder &builder, Value row,
-                                 ValueRange sums) {
-  for (auto [scan, sum] : llvm::zip_equal(scans, sums))
+void ScanSegment::emitStores(ElementBuilder &builder, Value row,
+                             ValueRange sources, ValueRange sums) {
+  for (auto [scan, source, sum] : llvm::zip_equal(scans, sources, sums)) {
+    builder.bind(scan.getSource(), source);
     builder.bind(scan.getResult(), sum);
-  emitStores(builder, scanCopies, row);
+  }
+  emitCopies(builder, copies, row);
 }
 
 void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
@@ -626,5 +619,5 @@ void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
   for (auto [scan, sum] : llvm::zip_equal(scans, sums))
     builder.bind(scan.getResult(), sum);
   emitIfNotNegative(builder, size,
-                    [&] { emitStores(builder, lastCopies, row); });
+                    [&] { emitCopies(builder, lastCopies, row); });
 }

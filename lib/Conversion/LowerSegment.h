@@ -106,24 +106,22 @@ public:
   /// The values that the scans add up, at `row`.
   llvm::SmallVector<mlir::Value> emitSources(ElementBuilder &builder,
                                              mlir::Value row);
-  /// Stores the values that need no scan, at `row`.
-  void emitPlainStores(ElementBuilder &builder, mlir::Value row);
-  /// Stores the values that need scans, at `row`, given each scan's sum of the
-  /// rows before it.
-  void emitScanStores(ElementBuilder &builder, mlir::Value row,
-                      mlir::ValueRange sums);
-  /// The same past the last row, for the values that go on there.
+  /// Stores all values at `row`, given what each scan adds up there and its sum
+  /// of the rows before it.
+  void emitStores(ElementBuilder &builder, mlir::Value row,
+                  mlir::ValueRange sources, mlir::ValueRange sums);
+  /// Stores the values that go on past the last row there, given the sums.
   void emitLastStores(ElementBuilder &builder, mlir::Value row,
                       mlir::ValueRange sums);
 
 private:
-  void emitStores(ElementBuilder &builder, llvm::ArrayRef<CopyOp> copies,
+  void emitCopies(ElementBuilder &builder, llvm::ArrayRef<CopyOp> copies,
                   mlir::Value row);
 
   const mlir::IRMapping &ports;
   mlir::Value size;
   llvm::SmallVector<CuSeqlensOp> scans;
-  llvm::SmallVector<CopyOp> plainCopies, scanCopies, lastCopies;
+  llvm::SmallVector<CopyOp> copies, lastCopies;
 };
 
 } // namespace nsa

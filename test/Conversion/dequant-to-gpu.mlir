@@ -1,11 +1,11 @@
 // RUN: nsa-opt %s --pass-pipeline="builtin.module(nsa.step(nsa-form-launches),nsa-launch-to-gpu,canonicalize,cse)" | FileCheck %s
 
-// A tile is 8 rows of 32 vectors, one a thread, each as wide as a load of cache.
+// A tile is 4 rows of 32 vectors, one a thread, each as wide as a load of cache.
 // CHECK-LABEL: gpu.func @v4_out
 // CHECK-SAME: memref<?x?xi8, strided<[?, 1]>>
 // bf16 is 16 bits of storage.
 // CHECK-SAME: memref<?x512xi16>
-// CHECK-DAG: %[[TILE:.*]] = arith.muli %{{.*}}, %c8 : index
+// CHECK-DAG: %[[TILE:.*]] = arith.muli %{{.*}}, %c4 : index
 // CHECK-DAG: arith.divui %{{.*}}, %c32_i32 : i32
 // The id first, compared with what the cache holds.
 // CHECK: memref.load %{{.*}} : memref<?xi32, strided<[?]>>

@@ -1,13 +1,13 @@
 // RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s
 
-// A tile is a block of 256 threads, four columns each. The arrays' rows are
+// A tile is a block of 128 threads, four columns each. The arrays' rows are
 // checked for alignment, the columns against the size.
 // CHECK-LABEL: gpu.module @tile {
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly},
 // CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>)
-// CHECK-SAME:    kernel attributes {known_block_size = array<i32: 256, 1, 1>} {
+// CHECK-SAME:    kernel attributes {known_block_size = array<i32: 128, 1, 1>} {
 // CHECK-DAG:   %[[THREAD:.*]] = gpu.thread_id  x
 // CHECK-DAG:   %[[BLOCK:.*]] = gpu.block_id  x
 // CHECK:       %[[TILES:.*]] = affine.apply #{{.*}}()[%[[M]]]
@@ -97,15 +97,18 @@ nsa.step @gather(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[CU:[a-z0-9]+]]: memref<?xi32>, %[[CLIP_CU:[a-z0-9]+]]: memref<?xi32>)
-// CHECK-SAME:    workgroup(%[[BUFFER:.*]] : memref<2x2x8xi32, #gpu.address_space<workgroup>>)
-// CHECK:       %[[SUMS:.*]]:3 = scf.for %{{.*}} = %c0 to %[[N]] step %c256
+// CHECK-SAME:    workgroup(%[[BUFFER:.*]] : memref<2x2x4xi32, #gpu.address_space<workgroup>>)
+// What a round adds up is loaded in the round before.
+// CHECK:       %[[SUMS:.*]]:5 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
+// CHECK:         %[[NEXT:.*]] = arith.addi %{{.*}}, %c128 : index
+// CHECK:         memref.load %{{.*}}[%[[NEXT]]]
 // CHECK-COUNT-10: gpu.shuffle  up
 // CHECK-NOT:   gpu.shuffle
 // CHECK:       memref.store %{{.*}}, %[[BUFFER]]
 // CHECK:       memref.store %{{.*}}, %[[BUFFER]]
 // CHECK:       gpu.barrier
 // CHECK-NOT:   gpu.barrier
-// CHECK-COUNT-16: memref.load %[[BUFFER]]
+// CHECK-COUNT-8: memref.load %[[BUFFER]]
 // CHECK-NOT:   memref.load %[[BUFFER]]
 // CHECK:       memref.store %{{.*}}, %[[CU]][%[[ROW:.*]]] :
 // CHECK-NEXT:  memref.store %{{.*}}, %[[CLIP_CU]][%[[ROW]]] :

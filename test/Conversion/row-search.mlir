@@ -3,7 +3,7 @@
 // RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
 // RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
 
-// A block has 256 rows, and goes through the requests, 256 at a time, until it
+// A block has 128 rows, and goes through the requests, 128 at a time, until it
 // has seen all of them or the first past its rows.
 // GPU-LABEL: gpu.module @rows {
 // GPU-NEXT:  gpu.func @kernel(%[[BS:[a-z0-9]+]]: index, %[[BOUND:[a-z0-9]+]]: index,
@@ -11,9 +11,9 @@
 // GPU-SAME:    %[[START:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
 // GPU-SAME:    %[[TOKENS:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly, nsa.sizes = array<i64: 0, 1>},
 // GPU-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32>)
-// GPU-SAME:    workgroup(%[[SCAN:.*]] : memref<2x1x8xi32, #gpu.address_space<workgroup>>, %[[BEFORE:.*]] : memref<2x1x256xi32, #gpu.address_space<workgroup>>)
-// GPU:       %[[BEGIN:.*]] = arith.muli %block_id_x, %c256
-// GPU-NEXT:  %[[END:.*]] = arith.addi %[[BEGIN]], %c256
+// GPU-SAME:    workgroup(%[[SCAN:.*]] : memref<2x1x4xi32, #gpu.address_space<workgroup>>, %[[BEFORE:.*]] : memref<2x1x128xi32, #gpu.address_space<workgroup>>)
+// GPU:       %[[BEGIN:.*]] = arith.muli %block_id_x, %c128
+// GPU-NEXT:  %[[END:.*]] = arith.addi %[[BEGIN]], %c128
 // GPU-NEXT:  %[[ROW:.*]] = arith.addi %[[BEGIN]], %thread_id_x
 // GPU-DAG:   %[[BOUND32:.*]] = arith.index_cast %[[BOUND]]
 // GPU-DAG:   %[[ROW32:.*]] = arith.index_cast %[[ROW]]
@@ -31,10 +31,10 @@
 // GPU:         gpu.barrier
 // GPU:         memref.store %{{.*}}, %[[BEFORE]][%{{.*}}, %c0, %thread_id_x]
 // GPU:         gpu.barrier
-// Eight halvings among 256 requests, by the threads whose rows are among theirs.
+// Seven halvings among 128 requests, by the threads whose rows are among theirs.
 // GPU:         %[[IS_HERE:.*]] = arith.andi
 // GPU-NEXT:    scf.if %[[IS_HERE]] -> (index, i32) {
-// GPU-COUNT-9:   memref.load %[[BEFORE]]
+// GPU-COUNT-8:   memref.load %[[BEFORE]]
 // GPU-NOT:       memref.load
 // GPU:         } else {
 // GPU-NOT:     gpu.barrier
@@ -81,7 +81,7 @@ nsa.step @rows(in %bs : index, in %bound : index, in %extend[%bs] : tensor<?xi32
 // GPU-LABEL: gpu.module @sums {
 // GPU-NEXT:  gpu.func @kernel(
 // GPU-SAME:    %[[CU:[a-z0-9]+]]: memref<?xi32>, %[[TOTAL:[a-z0-9]+]]: memref<?xi32>)
-// GPU-SAME:    workgroup(%{{.*}} : memref<2x2x8xi32, #gpu.address_space<workgroup>>, %{{.*}} : memref<2x2x256xi32, #gpu.address_space<workgroup>>)
+// GPU-SAME:    workgroup(%{{.*}} : memref<2x2x4xi32, #gpu.address_space<workgroup>>, %{{.*}} : memref<2x2x128xi32, #gpu.address_space<workgroup>>)
 // GPU:       %[[FOUND:.*]]:7 = scf.while
 // GPU:       scf.if
 // GPU:         memref.store %{{.*}}, %[[CU]][%{{.*}}]

@@ -3,7 +3,7 @@
 // RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
 // RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
 
-// A warp has a row, so a block has eight.
+// A warp has a row, so a block has four.
 // GPU-LABEL: gpu.module @combine {
 // GPU-NEXT:  gpu.func @kernel(%[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %[[TOPK:[a-z0-9]+]]: index, %[[WIDTH:[a-z0-9]+]]: index,
 // GPU-SAME:    %[[INDICES:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly, nsa.sizes = array<i64: 0, 1>},
@@ -12,7 +12,7 @@
 // GPU-SAME:    %[[GATHERS:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
 // GPU-DAG:   %[[WARP:.*]] = arith.divui %thread_id_x, %c32
 // GPU-DAG:   %[[LANE:.*]] = arith.remui %thread_id_x, %c32
-// GPU-DAG:   %[[FIRST_ROW:.*]] = arith.muli %block_id_x, %c8
+// GPU-DAG:   %[[FIRST_ROW:.*]] = arith.muli %block_id_x, %c4
 // GPU:       %[[ROW:.*]] = arith.addi %[[FIRST_ROW]], %[[WARP]]
 // GPU-NEXT:  %[[IS_ROW:.*]] = arith.cmpi slt, %[[ROW]], %[[QUERIES]]
 // GPU-NEXT:  scf.if %[[IS_ROW]] {

@@ -15,7 +15,7 @@
 // MANIFEST: "rows": "tokens",
 // MANIFEST-NEXT: "columns": 576,
 // MANIFEST-NEXT: "tile": [
-// MANIFEST-NEXT: 7,
+// MANIFEST-NEXT: 3,
 // MANIFEST-NEXT: 576
 
 // PTX: .entry v32(

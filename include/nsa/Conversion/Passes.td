@@ -20,8 +20,8 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
 
     - A `scan` segment is one block. Its threads take a row each, chunk by
       chunk, and add up with warp shuffles and one barrier a chunk.
-    - An `expand` segment of vectors has a block for each 256 rows. The block goes
-      through the requests, 256 at a time, until it is past its rows, and leaves
+    - An `expand` segment of vectors has a block for each 128 rows. The block goes
+      through the requests, 128 at a time, until it is past its rows, and leaves
       in shared memory how many rows come before each; a thread finds its row's
       request there by bisection. One more block, past all rows, writes what
       belongs to none: the leading 0 of sums and the number of rows.

@@ -24,11 +24,11 @@ namespace nsa {
 /// row. Short ones share a tile, whose vectors are dealt to the threads row
 /// after row: thread t takes the vectors t, t + blockSize, ...
 ///
-///   columns 576, vectors of 16: 36 a row, 14 rows in the 512 of two a thread
+///   columns 576, vectors of 16: 36 a row, 7 rows in the 256 of two a thread
 ///
-///     thread       0 ... 35   36 ... 71   ...   216 ... 251   252 ... 255
-///     vector 0     row 0      row 1       ...   row 6         row 7, first 4
-///     vector 1     row 7, other 32, then row 8, ...
+///     thread       0 ... 35   36 ... 71   72 ... 107   108 ... 127
+///     vector 0     row 0      row 1       row 2        row 3, first 20
+///     vector 1     row 3, other 16, then row 4, ...
 ///
 /// Rows whose elements share what is worth computing once (`emitRow`) have a
 /// warp each, which walks their columns, however many there are.

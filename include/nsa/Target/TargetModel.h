@@ -19,7 +19,7 @@ struct TargetModel {
   /// Threads of a warp.
   static constexpr int64_t warpSize = 32;
   /// Threads of a block.
-  static constexpr int64_t blockSize = 256;
+  static constexpr int64_t blockSize = 128;
   /// Bytes of the widest memory access of a thread.
   static constexpr int64_t accessBytes = 16;
   /// Vectors that a thread of a tile moves, each a block's width apart.
