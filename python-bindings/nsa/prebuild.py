@@ -30,6 +30,7 @@ __all__ = [
     "NEXT_NS",
     "PAGE_SIZES",
     "TOPKS",
+    "WINDOWS",
     "build",
     "texts",
 ]
@@ -53,6 +54,10 @@ CACHES = (
     *product(("v4", "v41"), (2, 64, 128, 256)),
 )
 ID_DTYPES = ("int32", "int64")
+#: Tokens in a window of DeepSeek V4. extend_seq_lens is int32 and full_to_swa int64.
+WINDOWS = (128,)
+#: Compressed tokens in a page of V4's ratio 4.
+COMPRESSED_PAGE_SIZE = 64
 
 _VECTORS = {"cache_seqlens", "cu_seqlens_k", "nsa_cache_seqlens", "nsa_cu_seqlens_k"}
 _FLASHMLA = {"flashmla_num_splits", "flashmla_metadata"}
@@ -113,6 +118,24 @@ def dequantisations() -> Iterator[str]:
         yield steps.dequant_paged([(layout, page_size, dtype)])
 
 
+def prefills() -> Iterator[str]:
+    """The helpers of sparse prefill: ids, and indices of queries that attend to selected
+    rows, to the first ones or to windows alone."""
+    yield steps.compressed_token_ids(4, COMPRESSED_PAGE_SIZE)
+    yield steps.compressed_token_ids(128)
+    for window, lens in product(WINDOWS, LENGTH_DTYPES):
+        for pool in ID_DTYPES:
+            yield steps.swa_token_ids(window, lens, "int32", pool, "int64")
+        for positioned in (False, True):
+            for ratio, indexed in ((4, True), (128, True), (128, False)):
+                yield steps.combine_indices(
+                    window, ratio, lens, indexed, positioned=positioned
+                )
+            yield steps.combine_indices(
+                window, 1, lens, windows_only=True, positioned=positioned
+            )
+
+
 def texts(
     topks: Sequence[int] = TOPKS,
     page_sizes: Sequence[int] = PAGE_SIZES,
@@ -124,6 +147,7 @@ def texts(
         *copies(),
         *expansions(topks),
         *dequantisations(),
+        *prefills(),
     ]
     return list(dict.fromkeys(every))
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa import _cache, _replay, ops, prebuild, steps
+from nsa import _cache, _prefill, _replay, ops, prebuild, steps
 from nsa.compat import sglang
 
 TOPK = 2048
@@ -118,6 +118,27 @@ class Engine:
                     *sum(sets, []), self.bs, self.length, rows
                 )
 
+    def prefills(self) -> None:
+        queries = 2 * self.bs
+        for pool in (self.pool, self.vector(self.bs)):
+            sglang.build_swa_token_ids(
+                self.lens, self.vector(self.bs), pool, self.table,
+                self.empty(8, "int64"), 128, total_swa=queries,
+            )
+        starts = self.vector(self.bs + 1)
+        by_request = [self.lens, *(self.vector(self.bs) for _ in range(3))]
+        for topk, ratio in ((512, 4), (512, 128), (0, 1)):
+            indices = self.empty((queries, topk), "int32")
+            for positions in ([], [self.vector(queries)]):
+                sglang.combine_topk_swa_indices(
+                    indices, starts, *positions, *by_request, 128, ratio, topk
+                )
+        out = self.empty((queries, 640), "int32"), self.vector(queries)
+        ops.combine_topk_swa_indices(None, starts, *by_request, 128, 128, 512, *out)
+        for ratio in (4, 128):
+            ids = self.empty((self.bs, 64), "int32")
+            ops.build_compressed_token_ids(self.table, starts, ids, ratio)
+
 
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -132,6 +153,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """No operation remembers its bindings."""
     monkeypatch.setattr(ops, "_copies", {})
+    monkeypatch.setattr(_prefill, "_steps", {})
     for remembered in (_replay._replay, _replay._expansion):
         remembered.cache_clear()
 
@@ -152,15 +174,18 @@ def test_engines_ask_for_shipped_steps(
     forget(monkeypatch)
     monkeypatch.setattr(_replay, "get_step", get_step)
     monkeypatch.setattr(ops, "get_step", get_step)
+    monkeypatch.setattr(_prefill, "get_step", get_step)
     caplog.set_level(logging.INFO, "nsa")
     Engine(2, 70, np.zeros, dtype).replays()
     Engine(2, 70, np.zeros, dtype).copies()
+    Engine(2, 70, np.zeros, dtype).prefills()
     assert set(asked) <= set(prebuild.texts())
     compiled, texts = len(caplog.records), len(asked)
     for bs in (1, 3, 64):
         engine = Engine(bs, 64 * bs + 7, np.zeros, dtype)
         engine.replays()
         engine.copies()
+        engine.prefills()
     assert len(asked) == texts and len(caplog.records) == compiled
     forget(monkeypatch)
 
