@@ -64,6 +64,8 @@ private:
   Value emitSize(Value size, Value value);
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
+  /// The number of tiles from a segment's first row to its last, as i32.
+  Value emitRowTiles(SegmentOp segment);
   /// The number of blocks of a segment, as i32. (The launcher sees to it that
   /// it fits.)
   Value emitNumBlocks(SegmentOp segment);
@@ -214,12 +216,8 @@ Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
       b, loc(), AffineMap::get(0, 1, tiles), {columns}));
 }
 
-Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
-  if (segment.getKind() == SegmentKind::Scan)
-    return i32(1);
+Value KernelEmitter::emitRowTiles(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
-  if (segment.getKind() == SegmentKind::Tile && !isTable)
-    return emitTilesPerRow(segment);
   int64_t tileRows = getTileShape(segment).rows;
   Value size = segment.getSizes().front();
   Value numRows = ports.lookupOrDefault(size);
@@ -230,22 +228,41 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   if (int64_t extra = segment.getNumExtraRows())
     numRows = arith::AddIOp::create(b, loc(), numRows, index(extra * tileRows));
   AffineExpr rowTiles = b.getAffineSymbolExpr(0).ceilDiv(tileRows);
-  Value rows = toI32(affine::makeComposedAffineApply(
+  return toI32(affine::makeComposedAffineApply(
       b, loc(), AffineMap::get(0, 1, rowTiles), {emitSize(size, numRows)}));
+}
+
+Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
+  if (segment.getKind() == SegmentKind::Scan)
+    return i32(1);
+  bool isTable = segment.getSizes().size() == 2;
+  if (segment.getKind() == SegmentKind::Tile && !isTable)
+    return emitTilesPerRow(segment);
+  Value rows = emitRowTiles(segment);
   if (!isTable || getTileShape(segment).isWalked())
     return rows;
   return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
+}
+
+/// Whether a segment copies a table of which only the live columns are read.
+static bool hasLiveTable(SegmentOp segment) {
+  return llvm::any_of(segment.getBody().getOps<PageTableOp>(),
+                      [](PageTableOp op) { return op.getLive() != nullptr; });
 }
 
 std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
                                                         Value block) {
   Value row, tile = block;
   if (segment.getSizes().size() == 2) {
-    Value tilesPerRow = emitTilesPerRow(segment);
-    Value number = arith::DivUIOp::create(b, loc(), block, tilesPerRow);
-    row = toIndex(number);
-    tile = arith::SubIOp::create(
-        b, loc(), block, arith::MulIOp::create(b, loc(), number, tilesPerRow));
+    // One after the other along a row, as memory has them; but where rows end
+    // early, across them, so that blocks without work come last.
+    bool isAcross = hasLiveTable(segment);
+    Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
+    Value line = arith::DivUIOp::create(b, loc(), block, perLine);
+    Value inLine = arith::SubIOp::create(
+        b, loc(), block, arith::MulIOp::create(b, loc(), line, perLine));
+    row = toIndex(isAcross ? inLine : line);
+    tile = isAcross ? line : inLine;
   }
   Value column = arith::AddIOp::create(
       b, loc(),

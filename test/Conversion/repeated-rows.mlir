@@ -35,7 +35,16 @@ nsa.step @repeat(in %bs : index, in %max_len : index,
 // What decides whether a point is live, and the pool index, are loaded before the
 // first branch, which depends on both: neither load waits for the other.
 
+// Blocks go across the rows, whose last columns may be nobody's: those come last.
+
 // CHECK-LABEL: gpu.func @live
+// CHECK-SAME:    %[[BS:[a-z0-9]+]]: index
+// CHECK:         %[[BLOCK:.*]] = arith.index_cast %block_id_x
+// CHECK:         %[[ROWS:.*]] = arith.index_cast %[[BS]]
+// CHECK:         %[[TILE:.*]] = arith.divui %[[BLOCK]], %[[ROWS]]
+// CHECK:         %[[BEFORE:.*]] = arith.muli %[[TILE]], %[[ROWS]]
+// CHECK:         %[[NUMBER:.*]] = arith.subi %[[BLOCK]], %[[BEFORE]]
+// CHECK:         arith.index_cast %[[NUMBER]] : i32 to index
 // CHECK-NOT:     scf.if
 // CHECK:         %[[LEN:.*]] = memref.load %{{.*}} : memref<?xi32
 // CHECK:         %[[IS_LIVE:.*]] = arith.cmpi slt
