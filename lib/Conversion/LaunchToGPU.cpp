@@ -11,6 +11,7 @@
 #include "Guards.h"
 #include "LowerSegment.h"
 #include "RowSearch.h"
+#include "ScanSegment.h"
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/TileShape.h"

@@ -9,6 +9,7 @@
 #include "ExpandSegment.h"
 #include "Guards.h"
 #include "LowerSegment.h"
+#include "ScanSegment.h"
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/TileShape.h"

@@ -93,37 +93,6 @@ RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
                         const mlir::IRMapping &ports, mlir::Value row,
                         std::optional<Team> team = {});
 
-//===----------------------------------------------------------------------===//
-// Scans
-//===----------------------------------------------------------------------===//
-
-/// The parts of a `scan` segment that its lowerings order in time.
-class ScanSegment {
-public:
-  ScanSegment(SegmentOp segment, const mlir::IRMapping &ports);
-
-  size_t getNumScans() { return scans.size(); }
-  /// The values that the scans add up, at `row`.
-  llvm::SmallVector<mlir::Value> emitSources(ElementBuilder &builder,
-                                             mlir::Value row);
-  /// Stores all values at `row`, given what each scan adds up there and its sum
-  /// of the rows before it.
-  void emitStores(ElementBuilder &builder, mlir::Value row,
-                  mlir::ValueRange sources, mlir::ValueRange sums);
-  /// Stores the values that go on past the last row there, given the sums.
-  void emitLastStores(ElementBuilder &builder, mlir::Value row,
-                      mlir::ValueRange sums);
-
-private:
-  void emitCopies(ElementBuilder &builder, llvm::ArrayRef<CopyOp> copies,
-                  mlir::Value row);
-
-  const mlir::IRMapping &ports;
-  mlir::Value size;
-  llvm::SmallVector<CuSeqlensOp> scans;
-  llvm::SmallVector<CopyOp> copies, lastCopies;
-};
-
 } // namespace nsa
 
 #endif // NSA_LIB_CONVERSION_LOWERSEGMENT_H
