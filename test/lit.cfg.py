@@ -45,3 +45,6 @@ if os.geteuid() != 0:
 # Findings of a build with sanitizers say where they come from.
 if config.sanitizers:
     lit.llvm.llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1")
+    # MLIR's pools hand out memory that our code has poisoned to the packages' MLIR,
+    # which does not know.
+    lit.llvm.llvm_config.with_environment("ASAN_OPTIONS", "allow_user_poisoning=0")
