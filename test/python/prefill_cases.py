@@ -16,7 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from decode_cases import (
+from prefill_reference import (
+    combine,
+    compressed_token_ids,
+    index_width,
+    local_start_loc,
+    swa_token_ids,
+    windows,
+    workspace_bases,
+)
+from strided_arrays import (
     TABLE_LAYOUTS,
     VECTOR_LAYOUTS,
     Array,
@@ -26,15 +35,6 @@ from decode_cases import (
     pattern,
     place_table,
     place_vector,
-)
-from prefill_reference import (
-    combine,
-    compressed_token_ids,
-    index_width,
-    local_start_loc,
-    swa_token_ids,
-    windows,
-    workspace_bases,
 )
 
 import nsa

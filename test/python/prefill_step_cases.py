@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decode_cases import Arrays
 from prefill_cases import Problem, draw, draw_lengths, mix
 from prefill_reference import (
     combine,
@@ -19,6 +18,7 @@ from prefill_reference import (
     swa_token_ids,
     workspace_bases,
 )
+from strided_arrays import Arrays
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CHUNK = (EXAMPLES / "prefill_chunk.mlir").read_text()

@@ -19,7 +19,8 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
     the other, so a block finds its segment from its number.
 
     - A `scan` segment is one block. Its threads take a row each, chunk by
-      chunk, and add up with warp shuffles and one barrier a chunk.
+      chunk, and add up with warp shuffles and one barrier a chunk, while what
+      the next chunk adds up is on its way.
     - An `expand` segment of vectors has a block for each 128 rows. The block goes
       through the requests, 128 at a time, until it is past its rows, and leaves
       in shared memory how many rows come before each; a thread finds its row's
@@ -30,8 +31,11 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
       barrier.
     - A `tile` segment has a block for each tile of a row, or for several short
       rows of a known length. A thread takes 16 bytes: one load, then a 16-byte
-      store (two, where elements become wider) for each destination whose row is
-      aligned, scalar ones for the others.
+      store for each destination whose row is aligned, scalar ones for the
+      others. Where elements become wider it takes two stores, and pairs of
+      threads exchange halves first, so that a warp's stores leave no gaps.
+    - Tiles of a table follow one another along its rows, or, where only live
+      columns are written, across them: those without work come last.
     - A `tile` segment of `nsa.combine_indices` has a warp for each row. Its lanes
       find the row's request and add up the windows before it together, once, and
       then walk the columns, 16 bytes a lane.
