@@ -12,7 +12,7 @@ import re
 
 from . import _metadata, layouts
 from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
-from ._text import DESTINATION, TABLE, VECTOR, Text, element
+from ._text import TABLE, VECTOR, Text, element
 
 __all__ = [
     "DECODE_FIELDS",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dequant_cases import LAYOUTS, Case, Problem, cases, run_case
+from dequant_cases import LAYOUTS, Problem, cases, run_case
 from dequant_reference import canonical, reference_dequant
 from strided_arrays import HostArrays
 

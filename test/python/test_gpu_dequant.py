@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import device_or_skip
-from dequant_cases import LAYOUTS, Case, Problem, cases
+from dequant_cases import Problem, cases
 from dequant_reference import canonical, reference_dequant
 
 import nsa
