@@ -30,6 +30,13 @@ target_compile_options(nsa_compiler_flags INTERFACE
   -fvisibility-inlines-hidden)
 target_link_libraries(nsa_compiler_flags INTERFACE MLIR LLVM)
 
+# MLIR's headers, read once for all libraries.
+add_library(nsa_precompiled OBJECT
+  ${PROJECT_SOURCE_DIR}/lib/Precompiled.cpp)
+target_link_libraries(nsa_precompiled PRIVATE nsa_compiler_flags)
+target_precompile_headers(nsa_precompiled PRIVATE
+  ${PROJECT_SOURCE_DIR}/lib/Precompiled.h)
+
 # nsa_add_library(NAME sources... DEPENDS tablegen-targets... LINK libraries...)
 function(nsa_add_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
@@ -38,6 +45,7 @@ function(nsa_add_library name)
   # needs RTTI and exceptions.
   target_link_libraries(${name} PRIVATE nsa_compiler_flags PUBLIC ${ARG_LINK})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/include)
+  target_precompile_headers(${name} REUSE_FROM nsa_precompiled)
   if(ARG_DEPENDS)
     add_dependencies(${name} ${ARG_DEPENDS})
   endif()

@@ -110,36 +110,13 @@ Value ExpandSegment::emitBound(ElementBuilder &builder) {
 }
 
 Value ExpandSegment::emitCount(ElementBuilder &builder, Value request) {
-  Math math{builder};
-  if (isUniform())
-    return math.constant(*expansion.getStaticExtend());
-  Value count = math.toIndex(builder.element(expansion.getExtend(), request));
-  return math.max(math.min(count, emitBound(builder)), math.constant(0));
+  return expansion.emitCount(builder, request);
 }
 
 SmallVector<Value> ExpandSegment::emitBases(ElementBuilder &builder,
                                             Value request) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantIntOp::create(b, loc, value, 32);
-  };
-  return llvm::map_to_vector(expands, [&](ExpandSeqlensOp op) -> Value {
-    Value length = builder.element(op.getSource(), request);
-    if (op.getKind() == ExpandKind::Broadcast)
-      return length;
-    if (op.getKind() == ExpandKind::Causal) {
-      Value extend;
-      if (isUniform()) {
-        extend = constant(*expansion.getStaticExtend());
-      } else {
-        extend = builder.element(expansion.getExtend(), request);
-        if (extend.getType().isInteger(64))
-          extend = arith::TruncIOp::create(b, loc, b.getI32Type(), extend);
-      }
-      length = arith::SubIOp::create(b, loc, length, extend);
-    }
-    return arith::AddIOp::create(b, loc, length, constant(1));
+  return llvm::map_to_vector(expands, [&](ExpandSeqlensOp op) {
+    return op.emitBase(builder, request);
   });
 }
 
@@ -185,15 +162,8 @@ void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
   Location loc = builder.loc;
   Math math{builder};
   Value offset = math.toI32(number);
-  for (auto [op, base] : llvm::zip_equal(expands, bases)) {
-    Value length = base;
-    if (op.getKind() != ExpandKind::Broadcast)
-      length = arith::AddIOp::create(b, loc, length, offset);
-    if (op.getKind() == ExpandKind::Causal)
-      length = arith::MaxSIOp::create(
-          b, loc, length, arith::ConstantIntOp::create(b, loc, 0, 32));
-    builder.bind(op.getResult(), length);
-  }
+  for (auto [op, base] : llvm::zip_equal(expands, bases))
+    builder.bind(op.getResult(), op.emitLength(builder, base, offset));
   for (TokenRangesOp op : ranges)
     builder.bind(op.getResult(), op.emitToken(builder, request, number));
   SmallVector<Value> sums =
@@ -216,19 +186,25 @@ void ExpandSegment::emitPadding(ElementBuilder &builder, Value row,
 void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
   Math math{builder};
   Value first = math.constant(0);
+  ElementBuilder atFirst(builder.b, builder.loc, ports, first);
   Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
-  auto store = [&](ArrayRef<CopyOp> copies, Value element) {
-    for (CopyOp copy : copies) {
-      if (copy.getFrom() > 0)
-        continue;
-      for (Value destination : copy.getDestinations())
-        memref::StoreOp::create(builder.b, builder.loc, element,
-                                builder.lookup(destination), first);
-    }
+  for (CuSeqlensOp scan : scans)
+    atFirst.bind(scan.getResult(), zero);
+  auto store = [&](CopyOp copy, Value element) {
+    for (Value destination : copy.getDestinations())
+      memref::StoreOp::create(builder.b, builder.loc, element,
+                              builder.lookup(destination), first);
   };
   // A bound is a port.
   Value size =
       expansion.getBound() ? expansion.getBound() : segment.getSizes().front();
-  emitIfNotNegative(builder, size, [&] { store(scanCopies, zero); });
-  store(totalCopies, math.toI32(numRows));
+  // What is made from a sum begins with that of 0 rows.
+  emitIfNotNegative(builder, size, [&] {
+    for (CopyOp copy : scanCopies)
+      if (copy.getFrom() == 0)
+        store(copy, atFirst.element(copy.getValue(), first));
+  });
+  for (CopyOp copy : totalCopies)
+    if (copy.getFrom() == 0)
+      store(copy, math.toI32(numRows));
 }

@@ -83,10 +83,12 @@ private:
 struct FlattenKernelArgs
     : public nsa::impl::FlattenKernelArgsBase<FlattenKernelArgs> {
   void runOnOperation() override {
-    getOperation()->walk([](Operation *op) {
+    WalkResult result = getOperation()->walk([](Operation *op) {
       auto kernel = dyn_cast<FunctionOpInterface>(op);
-      if (!kernel || kernel.isExternal())
-        return;
+      if (!kernel || !op->removeAttr(kernelAttrName))
+        return WalkResult::advance();
+      if (failed(verifySizes(kernel)))
+        return WalkResult::interrupt();
       OpBuilder b(op);
       b.setInsertionPointToStart(&kernel.getFunctionBody().front());
       if (isa<gpu::GPUFuncOp>(op)) {
@@ -97,7 +99,40 @@ struct FlattenKernelArgs
         PackedParameters parameters(b, kernel);
         flatten(b, kernel, parameters, numArguments);
       }
+      return WalkResult::advance();
     });
+    if (result.wasInterrupted())
+      signalPassFailure();
+  }
+
+  /// The dimensions of argument `number` whose size the kernel is launched
+  /// with.
+  static ArrayRef<int64_t> getSizes(FunctionOpInterface kernel,
+                                    unsigned number) {
+    auto attr = dyn_cast_or_null<DenseI64ArrayAttr>(
+        kernel.getArgAttr(number, sizesAttrName));
+    return attr ? attr.asArrayRef() : ArrayRef<int64_t>();
+  }
+
+  /// Checks that the kernel reads no other size.
+  static LogicalResult verifySizes(FunctionOpInterface kernel) {
+    auto isKnown = [&](memref::DimOp dim) {
+      auto argument = dyn_cast<BlockArgument>(dim.getSource());
+      std::optional<int64_t> number = dim.getConstantIndex();
+      if (!argument || !number ||
+          argument.getOwner() != &kernel.getFunctionBody().front())
+        return false;
+      return !cast<MemRefType>(argument.getType()).isDynamicDim(*number) ||
+             llvm::is_contained(getSizes(kernel, argument.getArgNumber()),
+                                *number);
+    };
+    WalkResult result = kernel.walk([&](memref::DimOp dim) {
+      if (isKnown(dim))
+        return WalkResult::advance();
+      dim.emitOpError("reads a size that the kernel is not launched with");
+      return WalkResult::interrupt();
+    });
+    return failure(result.wasInterrupted());
   }
 
   static void flatten(OpBuilder &b, FunctionOpInterface kernel,
@@ -115,9 +150,22 @@ struct FlattenKernelArgs
                                        parameters.next(b.getI64Type()));
       argument.replaceAllUsesWith(value);
     }
+    eraseFirstArguments(kernel, count);
+  }
+
+  /// Upstream's `eraseArguments` takes a kernel's own memory, which are
+  /// arguments of its block as well, for arguments.
+  static void eraseFirstArguments(FunctionOpInterface kernel, unsigned count) {
     llvm::BitVector erased(kernel.getNumArguments());
     erased.set(0, count);
-    (void)kernel.eraseArguments(erased);
+    SmallVector<DictionaryAttr> attrs;
+    for (unsigned number = count; number < erased.size(); ++number)
+      attrs.push_back(kernel.getArgAttrDict(number));
+    Type type = kernel.getTypeWithoutArgsAndResults(
+        erased, llvm::BitVector(kernel.getNumResults()));
+    kernel.getFunctionBody().front().eraseArguments(0, count);
+    kernel.setFunctionTypeAttr(TypeAttr::get(type));
+    kernel.setAllArgAttrs(attrs);
   }
 
   /// A memref of `type` from the next parameters. Sizes that the kernel does
@@ -144,10 +192,7 @@ struct FlattenKernelArgs
       else
         descriptor.setConstantStride(b, loc, dim, stride);
     }
-    SmallVector<int64_t> sizes;
-    if (auto attr = dyn_cast_or_null<DenseI64ArrayAttr>(
-            kernel.getArgAttr(number, sizesAttrName)))
-      sizes.assign(attr.asArrayRef().begin(), attr.asArrayRef().end());
+    SmallVector<int64_t> sizes(getSizes(kernel, number));
     for (int64_t dim = 0; dim < type.getRank(); ++dim) {
       if (!type.isDynamicDim(dim))
         descriptor.setConstantSize(b, loc, dim, type.getDimSize(dim));

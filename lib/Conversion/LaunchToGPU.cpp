@@ -245,10 +245,11 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
   return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
 }
 
-/// Whether a segment copies a table of which only the live columns are read.
-static bool hasLiveTable(SegmentOp segment) {
-  return llvm::any_of(segment.getBody().getOps<PageTableOp>(),
-                      [](PageTableOp op) { return op.getLive() != nullptr; });
+/// Whether only some elements of a segment's values are read.
+static bool hasDeadElements(SegmentOp segment) {
+  return llvm::any_of(
+      segment.getBody().getOps<LivenessOpInterface>(),
+      [](LivenessOpInterface op) { return op.hasDeadElements(); });
 }
 
 std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
@@ -257,7 +258,7 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
   if (segment.getSizes().size() == 2) {
     // One after the other along a row, as memory has them; but where rows end
     // early, across them, so that blocks without work come last.
-    bool isAcross = hasLiveTable(segment);
+    bool isAcross = hasDeadElements(segment);
     Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
     Value line = arith::DivUIOp::create(b, loc(), block, perLine);
     Value inLine = arith::SubIOp::create(
@@ -518,6 +519,8 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
   void runOnOperation() override {
     for (StepOp step :
          llvm::make_early_inc_range(getOperation().getOps<StepOp>())) {
+      if (failed(verifyFormed(step)))
+        return signalPassFailure();
       OpBuilder b(step);
       auto module =
           gpu::GPUModuleOp::create(b, step.getLoc(), step.getSymName());
@@ -535,6 +538,7 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
         b, launch.getLoc(), launch.getSymName(),
         b.getFunctionType(getKernelArgumentTypes(ports), {}));
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+    kernel->setAttr(kernelAttrName, b.getUnitAttr());
     kernel.setKnownBlockSizeAttr(
         b.getDenseI32ArrayAttr({int32_t(TargetModel::blockSize), 1, 1}));
     b.setInsertionPointToStart(&kernel.getBody().front());

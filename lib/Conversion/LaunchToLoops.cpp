@@ -185,6 +185,8 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
   void runOnOperation() override {
     for (StepOp step :
          llvm::make_early_inc_range(getOperation().getOps<StepOp>())) {
+      if (failed(verifyFormed(step)))
+        return signalPassFailure();
       OpBuilder b(step);
       for (LaunchOp launch : step.getLaunches())
         lower(b, step, launch);
@@ -199,6 +201,7 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     auto func = func::FuncOp::create(
         b, launch.getLoc(), name,
         b.getFunctionType(getKernelArgumentTypes(ports), {}));
+    func->setAttr(kernelAttrName, b.getUnitAttr());
     b.setInsertionPointToStart(func.addEntryBlock());
     IRMapping mapping;
     mapPorts(b, launch, ports, func, mapping);

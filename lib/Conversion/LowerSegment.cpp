@@ -24,12 +24,38 @@ using namespace nsa;
 // Kernels
 //===----------------------------------------------------------------------===//
 
+LogicalResult nsa::verifyFormed(StepOp step) {
+  for (Operation &op : step.getBody().front()) {
+    if (isa<CopyMetadataOp>(op))
+      return op.emitOpError("expected sets to be expanded; run "
+                            "'nsa-expand-metadata-sets' before");
+    if (isa<CopyOp>(op))
+      return op.emitOpError("expected copies to be in launches; run "
+                            "'nsa-form-launches' before");
+  }
+  return success();
+}
+
 SmallVector<Type> nsa::getKernelArgumentTypes(ArrayRef<BlockArgument> ports) {
   return llvm::map_to_vector(ports, [](BlockArgument port) -> Type {
     if (port.getType().isIndex())
       return port.getType();
     return getKernelMemRefType(port);
   });
+}
+
+/// Computes `size` in the kernel.
+static void mapSize(ElementBuilder &builder, Value size, IRMapping &mapping) {
+  if (mapping.contains(size))
+    return;
+  Operation *op = size.getDefiningOp();
+  if (auto dim = dyn_cast<tensor::DimOp>(op)) {
+    mapping.map(size, builder.dim(dim.getSource(), *dim.getConstantIndex()));
+    return;
+  }
+  for (Value operand : op->getOperands())
+    mapSize(builder, operand, mapping);
+  builder.b.clone(*op, mapping);
 }
 
 void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
@@ -49,24 +75,14 @@ void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
                         b.getDenseI64ArrayAttr(sizes[port]));
   }
 
-  // Sizes come before the launch, in order; a `tensor.dim` of a port becomes a
-  // `memref.dim` of the argument.
-  for (Operation &op : *launch->getBlock()) {
-    if (&op == launch)
-      break;
-    if (isa<LaunchOp>(op) || !llvm::all_of(op.getOperands(), [&](Value value) {
-          return mapping.contains(value);
-        }))
-      continue;
-    if (auto dim = dyn_cast<tensor::DimOp>(op))
-      mapping.map(dim.getResult(),
-                  memref::DimOp::create(b, op.getLoc(),
-                                        mapping.lookup(dim.getSource()),
-                                        mapping.lookup(dim.getIndex()))
-                      .getResult());
-    else
-      b.clone(op, mapping);
-  }
+  // Sizes are computed where they are first used, whatever order the text has
+  // them in.
+  ElementBuilder builder(b, launch.getLoc(), mapping, {});
+  launch.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    for (Value operand : op->getOperands())
+      if (operand.getType().isIndex())
+        mapSize(builder, operand, mapping);
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -341,38 +357,22 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
     : b(b), loc(segment.getLoc()), ports(ports), width(width), rows(rows),
       rowValues(rowValues), pair(pair),
       columns(ports.lookupOrDefault(segment.getSizes().back())) {
-  llvm::SmallDenseSet<Value> copied;
   for (CopyOp copy : segment.getCopies())
-    copied.insert(getRequestValue(copy.getValue()));
-  for (CopyOp copy : segment.getCopies()) {
-    auto pages =
-        getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
-    bool isPicked = pages && copied.contains(pages.getSource());
-    (isPicked ? pageCopies : copies).push_back(copy);
-  }
-}
-
-/// The page table that `value` is or picks its pages from.
-static PageTableOp getPageTable(Value value) {
-  if (auto pages = value.getDefiningOp<RealPageTableOp>())
-    value = pages.getSource();
-  return value.getDefiningOp<PageTableOp>();
+    (segment.isPicked(copy) ? pageCopies : copies).push_back(copy);
 }
 
 /// Emits whether anybody reads the elements of `value` at `point`, or returns
 /// null for yes.
 static Value emitIsLive(ElementBuilder &builder, Value value,
                         ArrayRef<Value> point) {
-  PageTableOp table = getPageTable(value);
-  if (!table || !table.getLive())
-    return {};
-  if (auto pages = value.getDefiningOp<RealPageTableOp>())
-    return pages.emitIsLive(builder, point);
-  return table.emitIsLive(builder, point);
+  Operation *op = value.getDefiningOp();
+  return op ? cast<LivenessOpInterface>(op).emitIsLive(builder, point)
+            : Value();
 }
 
 TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
   ElementBuilder builder(b, loc, ports, point);
+  builder.setRow(rowValues);
   Value isLive = emitIsLive(builder, value, point);
   // All or none of a vector, so that a live one has no made-up elements. Not a
   // branch: LLVM would move into it what else the loads need, to be loaded
@@ -407,9 +407,9 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   SmallVector<DenseMap<Value, TileValue>> values(points.size());
   for (CopyOp copy : copies) {
     Value value = getRequestValue(copy.getValue());
-    PageTableOp table = getPageTable(value);
     bool mayBePadding = rows && rows->isPadding;
-    if (mayBePadding || (table && table.getLive())) {
+    auto op = value.getDefiningOp<LivenessOpInterface>();
+    if (mayBePadding || (op && op.hasDeadElements())) {
       for (auto [point, pointValues] : llvm::zip_equal(points, values))
         pointValues[value] = mayBePadding ? emitRequestValue(value, point)
                                           : emitValue(value, point);

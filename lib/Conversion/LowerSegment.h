@@ -28,6 +28,13 @@ inline constexpr llvm::StringLiteral sizesAttrName = "nsa.sizes";
 /// A function argument attribute on kernels: the array is only read.
 inline constexpr llvm::StringLiteral readOnlyAttrName = "nsa.readonly";
 
+/// An attribute on kernels whose arguments are those of a launch: memrefs and
+/// sizes.
+inline constexpr llvm::StringLiteral kernelAttrName = "nsa.kernel";
+
+/// Checks that all copies of `step` are in launches.
+llvm::LogicalResult verifyFormed(StepOp step);
+
 /// The argument types of the kernel of a launch that uses `ports`.
 llvm::SmallVector<mlir::Type>
 getKernelArgumentTypes(llvm::ArrayRef<mlir::BlockArgument> ports);

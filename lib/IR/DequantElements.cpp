@@ -30,6 +30,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Remarks.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -79,14 +80,15 @@ private:
   /// What `get` gives for the field that `column` lies in.
   Value selectByField(Value column, function_ref<Value(const Field &)> get);
 
-  /// Whether all accesses of whole vectors are multiples of their own size away
-  /// from the page's start.
-  bool isAlignedInPage();
+  /// Bytes that divide the distance of every access to data, or to scales, from
+  /// the page's start: those of the access, or less.
+  int64_t getDataAlignment();
+  int64_t getScaleAlignment();
   Value emitIsAligned();
   SmallVector<Value> emitLoads(ArrayRef<Place> places, bool isAligned);
   /// `bytes` bytes at `offset` of the page as `type` if `condition`, else 0.
   Value emitLoad(Value condition, Value page, Value offset, int64_t bytes,
-                 VectorType type, bool isAligned);
+                 VectorType type, int64_t alignment);
 
   Value emitBF16(const Raw &raw, Value isScaled);
 
@@ -136,7 +138,7 @@ private:
 
 Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   int64_t pageSize = op.getPageSize();
-  Value id = builder.element(op.getIds(), point.front());
+  Value id = builder.rowValues(op, point.front()).front();
   Value pages = builder.dim(op.getCache(), 0);
   Value tokens = arith::MulIOp::create(b, pages, index(pageSize));
   // Unsigned, so that a negative id is too large.
@@ -225,24 +227,40 @@ Value Emitter::selectByField(Value column,
 // Loads
 //===----------------------------------------------------------------------===//
 
-bool Emitter::isAlignedInPage() {
-  auto isMultiple = [&](int64_t bytes, int64_t first, int64_t stride) {
-    return first % bytes == 0 && (op.getPageSize() == 1 || stride % bytes == 0);
-  };
-  if (!llvm::isPowerOf2_64(width) ||
-      !llvm::all_of(fields, [&](const Field &field) {
-        return isMultiple(width, field.run.offset, layout.getDataBytes());
-      }))
-    return false;
-  const KVRun &scales = layout.getScales();
-  return isMultiple(getBytes(scales.type), getFirstScale(), getScaleStride());
+/// The largest power of 2 that divides `bytes` and, in every token of a page,
+/// the place `first` bytes into something of `stride` bytes a token.
+static int64_t getCommonAlignment(int64_t bytes, int64_t first, int64_t stride,
+                                  int64_t pageSize) {
+  uint64_t all = bytes | first | (pageSize == 1 ? 0 : stride);
+  return int64_t(all & -all);
 }
 
-/// Whether pages start at multiples of the largest access. Null: never.
+int64_t Emitter::getDataAlignment() {
+  int64_t bytes = width;
+  for (const Field &field : fields)
+    bytes = getCommonAlignment(bytes, field.run.offset, layout.getDataBytes(),
+                               op.getPageSize());
+  return bytes;
+}
+
+int64_t Emitter::getScaleAlignment() {
+  return getCommonAlignment(getBytes(layout.getScales().type), getFirstScale(),
+                            getScaleStride(), op.getPageSize());
+}
+
+/// Whether pages start at multiples of the largest access. Null: that would not
+/// help.
 Value Emitter::emitIsAligned() {
-  if (!isAlignedInPage())
+  int64_t bytes = std::max(getDataAlignment(), getScaleAlignment());
+  if (getDataAlignment() < width)
+    remark::missed(op.getLoc(),
+                   remark::RemarkOpts::name("DequantPaged").category("nsa"))
+        << remark::add("loads {0} bytes at a time, not {1}", getDataAlignment(),
+                       width)
+        << remark::reason("fields begin at multiples of {0} bytes only",
+                          getDataAlignment());
+  if (bytes == 1)
     return {};
-  int64_t bytes = std::max(width, getBytes(layout.getScales().type));
   Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, cache);
   auto metadata = memref::ExtractStridedMetadataOp::create(b, cache);
   Value bits = arith::OrIOp::create(b, address, metadata.getStrides().front());
@@ -251,13 +269,13 @@ Value Emitter::emitIsAligned() {
 }
 
 Value Emitter::emitLoad(Value condition, Value page, Value offset,
-                        int64_t bytes, VectorType type, bool isAligned) {
+                        int64_t bytes, VectorType type, int64_t alignment) {
   auto ifOp = scf::IfOp::create(
       b, condition,
       [&](OpBuilder &, Location) {
         Value loaded = vector::LoadOp::create(
             b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{page, offset},
-            /*nontemporal=*/false, llvm::MaybeAlign(isAligned ? bytes : 1));
+            /*nontemporal=*/false, llvm::MaybeAlign(alignment));
         scf::YieldOp::create(b,
                              Value(vector::BitCastOp::create(b, type, loaded)));
       },
@@ -276,19 +294,20 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
   SmallVector<Value> values;
   for (const Place &place : places) {
     auto load = [&](Value condition, Value offset, int64_t bytes,
-                    VectorType type) {
+                    VectorType type, int64_t alignment) {
       values.push_back(
           emitLoad(arith::AndIOp::create(b, place.isCached, condition),
-                   place.page, offset, bytes, type, isAligned));
+                   place.page, offset, bytes, type, isAligned ? alignment : 1));
     };
     Value yes = arith::ConstantIntOp::create(b, 1, 1);
-    load(yes, place.data, width, getRawType());
+    load(yes, place.data, width, getRawType(), getDataAlignment());
     if (hasField(KVType::BF16))
       load(arith::XOrIOp::create(b, place.isScaled, yes),
            arith::AddIOp::create(b, place.data, index(width)), width,
-           getRawType());
+           getRawType(), getDataAlignment());
     if (hasField(KVType::E4M3))
-      load(place.isScaled, place.scale, scaleBytes, scaleType);
+      load(place.isScaled, place.scale, scaleBytes, scaleType,
+           getScaleAlignment());
   }
   return values;
 }
@@ -370,6 +389,27 @@ bool DequantPagedOp::isUniform(int64_t width) {
       return false;
   }
   return true;
+}
+
+/// The id, and where it is one of an expansion, whether that has the row.
+SmallVector<Value> DequantPagedOp::emitRow(ElementBuilder &builder, Value row) {
+  SmallVector<Value> values = {builder.element(getIds(), row)};
+  if (Value isThere = builder.isThere(getIds(), row))
+    values.push_back(isThere);
+  return values;
+}
+
+/// Rows past the last one of an expansion.
+bool DequantPagedOp::hasDeadElements() {
+  ExpandOpInterface op = getExpandOp(getIds());
+  auto expansion =
+      op ? op.getExpansion().getDefiningOp<ExpansionOp>() : ExpansionOp();
+  return expansion && !expansion.isUniform() && !expansion.getPadded();
+}
+
+Value DequantPagedOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+  SmallVector<Value> values = builder.rowValues(*this, indices.front());
+  return values.size() > 1 ? values[1] : Value();
 }
 
 SmallVector<Value>

@@ -165,6 +165,9 @@ void KVLayoutAttr::print(AsmPrinter &printer) const {
 // Verification
 //===----------------------------------------------------------------------===//
 
+/// Each column is looked for among all fields, so code grows with their number.
+static constexpr size_t mostFields = 32;
+
 int64_t KVLayoutAttr::getRowSize() {
   int64_t size = 0;
   for (const KVRun &field : getFields())
@@ -183,8 +186,10 @@ LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
       !inRange(footerBytes, 0) || !inRange(group, 1))
     return emitError() // (C5)
            << "expected bytes, group and page multiple from 1 to 2^31-1";
-  if (fields.empty())
-    return emitError() << "expected at least one field"; // (C1)
+  if (fields.empty() || fields.size() > mostFields)
+    return emitError() // (C1)
+           << "expected 1 to " << mostFields << " fields, but got "
+           << fields.size();
 
   int64_t groups = 0;
   for (const KVRun &field : fields) {

@@ -58,25 +58,7 @@ void NSADialect::initialize() {
 
 OpFoldResult nsa::getDimSize(OpBuilder &b, Location loc, Value value,
                              unsigned dim) {
-  auto type = cast<ShapedType>(value.getType());
-  if (!type.isDynamicDim(dim))
-    return b.getIndexAttr(type.getDimSize(dim));
-  if (auto port = dyn_cast<BlockArgument>(value)) {
-    auto step = cast<StepOp>(port.getOwner()->getParentOp());
-    if (BlockArgument extent = step.getExtent(port, dim)) {
-      int64_t offset = step.getExtentOffset(port, dim);
-      if (offset == 0)
-        return extent;
-      return affine::makeComposedFoldedAffineApply(
-          b, loc, b.getAffineSymbolExpr(0) + offset, OpFoldResult(extent));
-    }
-    return tensor::DimOp::create(b, loc, value, dim).getResult();
-  }
-  auto reify = cast<ReifyRankedShapedTypeOpInterface>(value.getDefiningOp());
-  ReifiedRankedShapedTypeDims sizes;
-  if (failed(reify.reifyResultShapes(b, sizes)))
-    llvm_unreachable("every value operation reifies its shape");
-  return sizes[cast<OpResult>(value).getResultNumber()][dim];
+  return Size::of(value, dim).materialize(b, loc);
 }
 
 SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
@@ -88,74 +70,23 @@ SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
   return sizes;
 }
 
-bool nsa::dependsOnScan(Value value) {
-  Operation *op = value.getDefiningOp();
-  // Rows of indices add up what they need of a sum by themselves.
-  if (!op || isa<CombineIndicesOp>(op))
-    return false;
-  return isa<CuSeqlensOp>(op) || llvm::any_of(op->getOperands(), dependsOnScan);
-}
-
-bool nsa::isValueOrSize(Operation *op) {
-  if (!isMemoryEffectFree(op))
-    return false;
-  return isa_and_nonnull<NSADialect>(op->getDialect()) ||
-         llvm::none_of(op->getResultTypes(), llvm::IsaPred<ShapedType>);
-}
-
-ExpansionOp nsa::getExpansion(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || isa<ExpansionOp>(op))
-    return dyn_cast_or_null<ExpansionOp>(op);
-  for (Value operand : op->getOperands())
-    if (ExpansionOp expansion = getExpansion(operand))
-      return expansion;
-  return {};
-}
-
-bool nsa::isPerRequest(Value value) {
-  return !dependsOnScan(value) && !getExpansion(value);
-}
-
-/// The operand of a value operation that has the same number of requests, and
-/// how many elements more the operation has.
-static std::pair<Value, int64_t> getRequestsOperand(Operation *op) {
-  return llvm::TypeSwitch<Operation *, std::pair<Value, int64_t>>(op)
-      .Case([](PageTableOp op) { return std::pair(op.getRows(), 0); })
-      .Case([](LookupOp op) { return std::pair(op.getIndices(), 0); })
-      .Case([](CuSeqlensOp op) { return std::pair(op.getSource(), 1); })
-      .Case([](WindowBasesOp op) { return std::pair(op.getOffsets(), -1); })
-      .Case([](QueryRowsOp op) { return std::pair(op.getQueryStartLoc(), -1); })
-      .Case([](CompressedIdsOp op) { return std::pair(op.getRows(), 0); })
-      .Case([](CombineLensOp op) { return std::pair(op.getQueries(), 0); })
-      .Default([](Operation *op) { return std::pair(op->getOperand(0), 0); });
-}
-
-/// The number of requests of `value`: that of an array or the value of an
-/// `index` port, if any, plus a constant.
-static std::pair<Value, int64_t> getRequests(Value value) {
-  int64_t more = 0;
-  for (Operation *op = value.getDefiningOp();
-       op && isa_and_nonnull<NSADialect>(op->getDialect());
-       op = value.getDefiningOp()) {
-    auto [operand, added] = getRequestsOperand(op);
-    value = operand;
-    more += added;
-  }
-  if (value.getType().isIndex())
-    return {value, more};
-  int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
-  if (!ShapedType::isDynamic(size))
-    return {Value(), size + more};
-  if (auto port = dyn_cast<BlockArgument>(value))
-    if (auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp()))
-      if (BlockArgument extent = step.getExtent(port, 0))
-        return {extent, step.getExtentOffset(port, 0) + more};
-  return {value, more};
+RankedTensorType nsa::getTensorType(ArrayRef<Size> sizes, Type elementType) {
+  auto shape = llvm::map_to_vector(sizes, [](const Size &size) {
+    // A negative one is refused by verifiers, which come later.
+    int64_t constant = size.getConstant().value_or(-1);
+    return constant < 0 ? ShapedType::kDynamic : constant;
+  });
+  return RankedTensorType::get(shape, elementType);
 }
 
 bool nsa::haveSameRequests(Value lhs, Value rhs, int64_t more) {
-  auto [lhsSize, lhsMore] = getRequests(lhs);
-  auto [rhsSize, rhsMore] = getRequests(rhs);
-  return lhsSize == rhsSize && lhsMore + more == rhsMore;
+  return (Size::of(lhs, 0) + more).isSameAs(Size::of(rhs, 0));
+}
+
+LogicalResult nsa::verifyNoUnknownAttrs(Operation *op) {
+  for (NamedAttribute attr : op->getDiscardableAttrs())
+    if (!attr.getName().getValue().contains('.'))
+      return op->emitOpError("has no attribute '")
+             << attr.getName().getValue() << "'";
+  return success();
 }

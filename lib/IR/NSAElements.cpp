@@ -15,6 +15,7 @@
 
 #include "nsa/IR/NSADialect.h"
 
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -43,6 +44,20 @@ Value ElementBuilder::size(OpFoldResult size) {
   return constantIndex(*getConstantIntValue(size));
 }
 
+Value ElementBuilder::size(const Size &size) {
+  Size resolved = size.resolve();
+  if (std::optional<int64_t> constant = resolved.getConstant())
+    return constantIndex(*constant);
+  auto operands = llvm::map_to_vector(
+      resolved.getSymbols(), [&](const Size::Symbol &symbol) -> OpFoldResult {
+        return symbol.dim < 0 ? lookup(symbol.value)
+                              : dim(symbol.value, symbol.dim);
+      });
+  OpFoldResult result = affine::makeComposedFoldedAffineApply(
+      b, loc, AffineMap::get(0, operands.size(), resolved.getExpr()), operands);
+  return cast<Value>(result);
+}
+
 Value ElementBuilder::dim(Value port, unsigned dim) {
   auto argument = cast<BlockArgument>(port);
   auto step = cast<StepOp>(argument.getOwner()->getParentOp());
@@ -66,21 +81,48 @@ static Value emitLoad(OpBuilder &b, Location loc, Value memref,
       llvm::MaybeAlign(type.getIntOrFloatBitWidth() / 8));
 }
 
+ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
+    : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
+      home(b.getInsertionBlock()), team(outer.team), condition(outer.condition),
+      row(outer.row) {
+  for (const auto &[value, entries] : outer.known)
+    for (const Known &entry : entries)
+      if (outer.isVisible(entry.block))
+        known[value].push_back(
+            {entry.indices, entry.width, entry.result, nullptr});
+}
+
+Value ElementBuilder::findKnown(Value value, ValueRange indices,
+                                int64_t width) const {
+  auto it = known.find(value);
+  if (it == known.end())
+    return {};
+  for (const Known &entry : it->second)
+    if (entry.width == width && llvm::equal(entry.indices, indices) &&
+        isVisible(entry.block))
+      return entry.result;
+  return {};
+}
+
+Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
+                               Value result) {
+  known[value].push_back(
+      {llvm::to_vector<2>(indices), width, result, b.getInsertionBlock()});
+  return result;
+}
+
+void ElementBuilder::bind(Value value, Value scalar) {
+  int64_t rank = cast<ShapedType>(value.getType()).getRank();
+  setKnown(value, ValueRange(point).take_front(rank), 0, scalar);
+}
+
 Value ElementBuilder::element(Value value, ValueRange indices) {
-  bool atPoint =
-      indices.size() <= point.size() &&
-      llvm::equal(indices, ValueRange(point).take_front(indices.size()));
-  if (atPoint)
-    if (Value scalar = known.lookup(value))
-      return scalar;
-  Value scalar;
-  if (Operation *op = value.getDefiningOp())
-    scalar = cast<ElementOpInterface>(op).emitElement(*this, indices);
-  else
-    scalar = emitLoad(b, loc, lookup(value), indices);
-  if (atPoint)
-    known[value] = scalar;
-  return scalar;
+  if (Value scalar = findKnown(value, indices, 0))
+    return scalar;
+  Operation *op = value.getDefiningOp();
+  return setKnown(value, indices, 0,
+                  op ? cast<ElementOpInterface>(op).emitElement(*this, indices)
+                     : emitLoad(b, loc, lookup(value), indices));
 }
 
 Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
@@ -192,9 +234,40 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
 }
 
 Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
-  if (Operation *op = value.getDefiningOp())
-    return cast<ElementOpInterface>(op).emitElements(*this, indices, width);
-  return load(value, indices, width);
+  if (Value vector = findKnown(value, indices, width))
+    return vector;
+  Operation *op = value.getDefiningOp();
+  return setKnown(
+      value, indices, width,
+      op ? cast<ElementOpInterface>(op).emitElements(*this, indices, width)
+         : load(value, indices, width));
+}
+
+ExpandedRow ElementBuilder::expandedRow(ExpandOpInterface op, Value row) {
+  auto expansion = op.getExpansion().getDefiningOp<ExpansionOp>();
+  auto it = expandedRows.find({expansion, row});
+  if (it != expandedRows.end() && isVisible(it->second.second))
+    return it->second.first;
+  Block *block = b.getInsertionBlock();
+  ExpandedRow place = expansion.emitRow(*this, size(op.getNumRequests()), row);
+  expandedRows[{expansion, row}] = {place, block};
+  return place;
+}
+
+Value ElementBuilder::emitOfRow(ExpandOpInterface op, Value row,
+                                function_ref<Value(const ExpandedRow &)> emit) {
+  ExpandedRow place = expandedRow(op, row);
+  if (!place.isRow)
+    return emit(place);
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange(b.getI32Type()), place.isRow,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, emit(place));
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  scf::YieldOp::create(b, loc, zero);
+  return ifOp.getResult(0);
 }
 
 SmallVector<Value>
@@ -228,6 +301,128 @@ SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
     if (auto it = row->find(op); it != row->end())
       return it->second;
   return cast<ElementOpInterface>(op).emitRow(*this, index);
+}
+
+Value ElementBuilder::isThere(Value value, Value row) {
+  ExpandOpInterface op = getExpandOp(value);
+  if (!op || op.getExpansion().getDefiningOp<ExpansionOp>().getPadded())
+    return {};
+  return expandedRow(op, row).isRow;
+}
+
+//===----------------------------------------------------------------------===//
+// Expansion
+//===----------------------------------------------------------------------===//
+
+Value ExpansionOp::emitCount(ElementBuilder &builder, Value request) {
+  if (isUniform())
+    return builder.constantIndex(*getStaticExtend());
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Value count = arith::IndexCastOp::create(
+      b, loc, b.getIndexType(), builder.element(getExtend(), request));
+  count = arith::MinSIOp::create(b, loc, count, builder.lookup(getBound()));
+  return arith::MaxSIOp::create(b, loc, count, builder.constantIndex(0));
+}
+
+ExpandedRow ExpansionOp::emitRow(ElementBuilder &builder, Value requests,
+                                 Value row) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  using arith::CmpIPredicate;
+  auto compare = [&](CmpIPredicate predicate, Value lhs, Value rhs) -> Value {
+    return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
+  };
+  if (isUniform()) {
+    // Without rows for a request all rows are padding, which none belongs to.
+    Value count =
+        builder.constantIndex(std::max<int64_t>(*getStaticExtend(), 1));
+    Value request = arith::DivUIOp::create(b, loc, row, count);
+    Value number = arith::RemUIOp::create(b, loc, row, count);
+    if (!getPadded())
+      return {request, number, {}};
+    if (*getStaticExtend() == 0)
+      return {request, number, arith::ConstantIntOp::create(b, loc, 0, 1)};
+    return {request, number, compare(CmpIPredicate::ult, request, requests)};
+  }
+
+  // One request after the other, until rows reach beyond this one. Counts are
+  // int32, so 64 bits hold their sum.
+  Value zero = builder.constantIndex(0);
+  Value no = arith::ConstantIntOp::create(b, loc, 0, 1);
+  SmallVector<Value> initial = {zero, zero, no};
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(ValueRange(initial)), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        Value isLeft = compare(CmpIPredicate::slt, state[0], requests);
+        Value yes = arith::ConstantIntOp::create(b, loc, 1, 1);
+        Value goesOn = arith::AndIOp::create(
+            b, loc, isLeft, arith::XOrIOp::create(b, loc, state[2], yes));
+        scf::ConditionOp::create(b, loc, goesOn, state);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        Value next =
+            arith::AddIOp::create(b, loc, state[1], emitCount(inner, state[0]));
+        Value isHere = compare(CmpIPredicate::slt, row, next);
+        Value after =
+            arith::AddIOp::create(b, loc, state[0], builder.constantIndex(1));
+        scf::YieldOp::create(
+            b, loc,
+            ValueRange{arith::SelectOp::create(b, loc, isHere, state[0], after),
+                       arith::SelectOp::create(b, loc, isHere, state[1], next),
+                       isHere});
+      });
+  Value number = arith::SubIOp::create(b, loc, row, loop.getResult(1));
+  return {loop.getResult(0), number, loop.getResult(2)};
+}
+
+/// The value that the lengths of a request's rows start from (i32).
+Value ExpandSeqlensOp::emitBase(ElementBuilder &builder, Value request) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  auto constant = [&](int64_t value) -> Value {
+    return arith::ConstantIntOp::create(b, loc, value, 32);
+  };
+  Value length = builder.element(getSource(), request);
+  if (getKind() == ExpandKind::Broadcast)
+    return length;
+  if (getKind() == ExpandKind::Causal) {
+    auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
+    Value extend;
+    if (expansion.isUniform()) {
+      extend = constant(*expansion.getStaticExtend());
+    } else {
+      extend = builder.element(expansion.getExtend(), request);
+      if (extend.getType().isInteger(64))
+        extend = arith::TruncIOp::create(b, loc, b.getI32Type(), extend);
+    }
+    length = arith::SubIOp::create(b, loc, length, extend);
+  }
+  return arith::AddIOp::create(b, loc, length, constant(1));
+}
+
+Value ExpandSeqlensOp::emitLength(ElementBuilder &builder, Value base,
+                                  Value number) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  if (getKind() == ExpandKind::Broadcast)
+    return base;
+  Value length = arith::AddIOp::create(b, loc, base, number);
+  if (getKind() == ExpandKind::Following)
+    return length;
+  return arith::MaxSIOp::create(b, loc, length,
+                                arith::ConstantIntOp::create(b, loc, 0, 32));
+}
+
+Value ExpandSeqlensOp::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
+  auto emit = [&](const ExpandedRow &place) {
+    Value number = arith::IndexCastOp::create(
+        builder.b, builder.loc, builder.b.getI32Type(), place.number);
+    return emitLength(builder, emitBase(builder, place.request), number);
+  };
+  return builder.emitOfRow(*this, indices.front(), emit);
 }
 
 //===----------------------------------------------------------------------===//
@@ -307,6 +502,8 @@ Value PageTableOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }
 
+bool PageTableOp::hasDeadElements() { return getLive() != nullptr; }
+
 Value PageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
   if (!getLive())
     return {};
@@ -345,10 +542,15 @@ Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
   return arith::FloorDivSIOp::create(b, getLoc(), token, constant(pageSize));
 }
 
+bool RealPageTableOp::hasDeadElements() {
+  auto source = getSource().getDefiningOp<LivenessOpInterface>();
+  return source && source.hasDeadElements();
+}
+
 Value RealPageTableOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
-  auto table = getSource().getDefiningOp<PageTableOp>();
-  if (!table || !table.getLive())
+  if (!hasDeadElements())
     return {};
+  auto table = getSource().getDefiningOp<LivenessOpInterface>();
   Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
                                       builder.constantIndex(getPageSize()));
   return table.emitIsLive(builder, {indices[0], token});

@@ -8,9 +8,6 @@
 
 #include "nsa/IR/NSADialect.h"
 
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
-
 using namespace mlir;
 using namespace nsa;
 
@@ -72,14 +69,19 @@ void ExpansionOp::print(OpAsmPrinter &p) {
     p << " : " << getExtend().getType();
 }
 
+/// Products of two of these fit 64 bits.
+static bool isInt32Count(int64_t count) {
+  return count >= 0 && count <= std::numeric_limits<int32_t>::max();
+}
+
 LogicalResult ExpansionOp::verify() {
   if (bool(getExtend()) == getStaticExtend().has_value())
     return emitOpError() // (C1)
            << "expected the rows of a request either as an array or as a "
               "constant";
-  if (isUniform() && int64_t(*getStaticExtend()) < 0)
+  if (isUniform() && !isInt32Count(*getStaticExtend()))
     return emitOpError() // (C2)
-           << "expected 0 or more rows for a request, but got "
+           << "expected 0 to 2^31-1 rows for a request, but got "
            << int64_t(*getStaticExtend());
   if (!isUniform() && !getBound())
     return emitOpError() // (C3)
@@ -91,118 +93,69 @@ LogicalResult ExpansionOp::verify() {
     return emitOpError() // (C5)
            << "expected no bound, because the host knows how many rows there "
               "are";
-  if (getExtend() && !isPerRequest(getExtend()))
-    return emitOpError() // (C6)
-           << "expected an array that depends neither on a cumulative sum nor "
-              "on an expansion";
   if (getBound() && !isa<BlockArgument>(getBound()))
     return emitOpError("expected its bound to be an 'index' port"); // (C7)
   return success();
 }
 
-OpFoldResult ExpansionOp::getNumRows(OpBuilder &b, Location loc,
-                                     OpFoldResult requests) {
+LogicalResult ExpansionOp::verifyInputs(const ValueFacts &facts) {
+  if (getExtend() && !facts.isPerRequest(getExtend()))
+    return emitOpError() // (C6)
+           << "expected an array that depends neither on a cumulative sum nor "
+              "on an expansion";
+  return success();
+}
+
+Size ExpansionOp::getNumRows(const Size &requests) {
   if (getBound())
-    return getBound();
-  AffineExpr rows = b.getAffineSymbolExpr(0) * int64_t(*getStaticExtend());
-  return affine::makeComposedFoldedAffineApply(b, loc, rows, requests);
+    return Size::of(getBound());
+  std::optional<uint64_t> extend = getStaticExtend();
+  return extend && isInt32Count(*extend) ? requests * int64_t(*extend) : Size();
 }
 
 //===----------------------------------------------------------------------===//
-// Types and shapes
+// What stands on an expansion
 //===----------------------------------------------------------------------===//
 
-int64_t nsa::getStaticRows(Value expansion, int64_t requests) {
-  // Other definitions are not known yet when a text is parsed in pieces.
+Size nsa::getExpandedRows(Value expansion, const Size &requests) {
   auto op = expansion.getDefiningOp<ExpansionOp>();
-  if (!op || op.getBound() || ShapedType::isDynamic(requests))
-    return ShapedType::kDynamic;
-  return requests * *op.getStaticExtend();
+  return op ? op.getNumRows(requests) : Size();
 }
 
-static RankedTensorType getI32Tensor(MLIRContext *context,
-                                     ArrayRef<int64_t> shape) {
-  return RankedTensorType::get(shape, IntegerType::get(context, 32));
+SmallVector<Size> ExpandSeqlensOp::getResultSizes(Adaptor adaptor) {
+  return {getExpandedRows(adaptor.getExpansion(),
+                          Size::of(adaptor.getSource(), 0))};
 }
 
-LogicalResult ExpandSeqlensOp::inferReturnTypes(MLIRContext *context,
-                                                std::optional<Location>,
-                                                Adaptor adaptor,
-                                                SmallVectorImpl<Type> &types) {
-  int64_t requests =
-      cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
-  types.push_back(
-      getI32Tensor(context, getStaticRows(adaptor.getExpansion(), requests)));
-  return success();
+SmallVector<Size> ExpandRowsOp::getResultSizes(Adaptor adaptor) {
+  Value source = adaptor.getSource();
+  return {getExpandedRows(adaptor.getExpansion(), Size::of(source, 0)),
+          Size::of(source, 1)};
 }
 
-LogicalResult ExpandRowsOp::inferReturnTypes(MLIRContext *context,
-                                             std::optional<Location>,
-                                             Adaptor adaptor,
-                                             SmallVectorImpl<Type> &types) {
-  auto type = cast<ShapedType>(adaptor.getSource().getType());
-  types.push_back(getI32Tensor(
-      context, {getStaticRows(adaptor.getExpansion(), type.getDimSize(0)),
-                type.getDimSize(1)}));
-  return success();
+SmallVector<Size> TotalRowsOp::getResultSizes(Adaptor adaptor) {
+  return {Size::constant(adaptor.getExpansion().getContext(), 1)};
 }
 
-LogicalResult TotalRowsOp::inferReturnTypes(MLIRContext *context,
-                                            std::optional<Location>, Adaptor,
-                                            SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(context, 1));
-  return success();
+SmallVector<Size> ContextLensOp::getResultSizes(Adaptor adaptor) {
+  Value source = adaptor.getSource();
+  return {Size::of(source, 0),
+          Size::constant(source.getContext(), adaptor.getColumns())};
 }
 
-LogicalResult ContextLensOp::inferReturnTypes(MLIRContext *context,
-                                              std::optional<Location>,
-                                              Adaptor adaptor,
-                                              SmallVectorImpl<Type> &types) {
-  int64_t requests =
-      cast<ShapedType>(adaptor.getSource().getType()).getDimSize(0);
-  types.push_back(
-      getI32Tensor(context, {requests, int64_t(adaptor.getColumns())}));
-  return success();
-}
+Size ExpandSeqlensOp::getNumRequests() { return Size::of(getSource(), 0); }
 
-LogicalResult
-ExpandSeqlensOp::reifyResultShapes(OpBuilder &b,
-                                   ReifiedRankedShapedTypeDims &dims) {
-  auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
-  dims.push_back({expansion.getNumRows(
-      b, getLoc(), getDimSize(b, getLoc(), getSource(), 0))});
-  return success();
-}
+Size ExpandRowsOp::getNumRequests() { return Size::of(getSource(), 0); }
 
-LogicalResult
-ExpandRowsOp::reifyResultShapes(OpBuilder &b,
-                                ReifiedRankedShapedTypeDims &dims) {
-  auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
-  SmallVector<OpFoldResult> sizes = getSizes(b, getLoc(), getSource());
-  sizes[0] = expansion.getNumRows(b, getLoc(), sizes[0]);
-  dims.push_back(sizes);
-  return success();
-}
-
-LogicalResult
-TotalRowsOp::reifyResultShapes(OpBuilder &b,
-                               ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({b.getIndexAttr(1)});
-  return success();
-}
-
-LogicalResult
-ContextLensOp::reifyResultShapes(OpBuilder &b,
-                                 ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(
-      {getDimSize(b, getLoc(), getSource(), 0), b.getIndexAttr(getColumns())});
-  return success();
+Size TotalRowsOp::getNumRequests() {
+  return Size::of(getExpansion().getDefiningOp<ExpansionOp>().getExtend(), 0);
 }
 
 /// What `nsa.expand_seqlens` and `nsa.expand_rows` expect of their operands.
 static LogicalResult verifyExpanded(Operation *op, Value source,
-                                    ExpansionOp expansion) {
-  if (!isPerRequest(source))
+                                    ExpansionOp expansion,
+                                    const ValueFacts &facts) {
+  if (!facts.isPerRequest(source))
     return op->emitOpError() // (C1)
            << "expected a source that depends neither on a cumulative sum nor "
               "on an expansion";
@@ -213,24 +166,18 @@ static LogicalResult verifyExpanded(Operation *op, Value source,
   return success();
 }
 
-LogicalResult ExpandSeqlensOp::verify() {
-  return verifyExpanded(*this, getSource(), nsa::getExpansion(getExpansion()));
+LogicalResult ExpandSeqlensOp::verifyInputs(const ValueFacts &facts) {
+  return verifyExpanded(*this, getSource(), facts.getExpansion(getExpansion()),
+                        facts);
 }
 
-LogicalResult ExpandRowsOp::verify() {
-  return verifyExpanded(*this, getSource(), nsa::getExpansion(getExpansion()));
+LogicalResult ExpandRowsOp::verifyInputs(const ValueFacts &facts) {
+  return verifyExpanded(*this, getSource(), facts.getExpansion(getExpansion()),
+                        facts);
 }
 
-LogicalResult ContextLensOp::verify() {
-  if (!isPerRequest(getSource()))
-    return emitOpError() // (C2)
-           << "expected a source that depends neither on a cumulative sum nor "
-              "on an expansion";
-  return success();
-}
-
-LogicalResult TotalRowsOp::verify() {
-  if (nsa::getExpansion(getResult()).isUniform())
+LogicalResult TotalRowsOp::verifyInputs(const ValueFacts &facts) {
+  if (facts.getExpansion(getExpansion()).isUniform())
     return emitOpError() // (C1)
            << "expected an expansion by an array, because the host knows how "
               "many rows a constant gives";

@@ -71,13 +71,157 @@ int64_t SegmentOp::getElementBits() {
       .getElementTypeBitWidth();
 }
 
+//===----------------------------------------------------------------------===//
+// Index spaces
+//===----------------------------------------------------------------------===//
+
+/// The first operation that `value` is computed by for which `isWanted` holds.
+static Operation *findOrigin(Value value,
+                             function_ref<bool(Operation *)> isWanted) {
+  SmallVector<Value> worklist = {value};
+  llvm::DenseSet<Operation *> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op || !seen.insert(op).second)
+      continue;
+    if (isWanted(op))
+      return op;
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return nullptr;
+}
+
+static bool isIteratedAs(Operation *op, Iteration iteration) {
+  auto value = dyn_cast_or_null<ValueOpInterface>(op);
+  return value && value.getIteration() == iteration;
+}
+
+ExpandOpInterface nsa::getExpandOp(Value value) {
+  return dyn_cast_or_null<ExpandOpInterface>(
+      findOrigin(value, llvm::IsaPred<ExpandOpInterface>));
+}
+
+static SegmentKind getKind(Value value) {
+  bool isTable = cast<ShapedType>(value.getType()).getRank() == 2;
+  // The rows of a table are repeated as they are, or computed one by one.
+  if (getExpansion(value) &&
+      (!isTable || isIteratedAs(value.getDefiningOp(), Iteration::Expand)))
+    return SegmentKind::Expand;
+  return dependsOnScan(value) ? SegmentKind::Scan : SegmentKind::Tile;
+}
+
+IndexSpace IndexSpace::of(Value value) {
+  IndexSpace space = {getKind(value), {}};
+  int64_t rank = cast<ShapedType>(value.getType()).getRank();
+  for (int64_t dim = 0; dim < rank; ++dim)
+    space.sizes.push_back(Size::of(value, dim));
+  switch (space.kind) {
+  case SegmentKind::Scan: {
+    // The last element of a cumulative sum is written after the walk.
+    Operation *scan = findOrigin(
+        value, [](Operation *op) { return isIteratedAs(op, Iteration::Scan); });
+    space.sizes[0] = cast<ValueOpInterface>(scan).getSizes()[0] + -1;
+    break;
+  }
+  case SegmentKind::Expand:
+    space.sizes[0] = getExpandOp(value).getNumRequests();
+    break;
+  case SegmentKind::Tile:
+    break;
+  }
+  return space;
+}
+
+/// The cumulative sum that `value` is made from.
+static CuSeqlensOp getScan(Value value) {
+  while (!value.getDefiningOp<CuSeqlensOp>())
+    value = *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
+  return value.getDefiningOp<CuSeqlensOp>();
+}
+
+/// Sums over a request's rows are computed without visiting them, which is
+/// known for lengths that are expanded and perhaps clipped.
+static LogicalResult verifyExpandedScan(Value value) {
+  if (!nsa::getExpansion(value) || !dependsOnScan(value))
+    return success();
+  CuSeqlensOp scan = getScan(value);
+  Value source = scan.getSource();
+  if (auto clip = source.getDefiningOp<ClipSeqlensOp>())
+    source = clip.getSource();
+  if (source.getDefiningOp<ExpandSeqlensOp>())
+    return success();
+  return scan.emitOpError("expected the rows that it adds up to be "
+                          "'nsa.expand_seqlens' or a clip of it");
+}
+
+/// Rows are repeated where they are stored, so nothing is computed from
+/// repeated rows; canonicalisation moves `nsa.expand_rows` outwards.
+static LogicalResult verifyExpandedRows(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (!op || isa<ExpandRowsOp>(op))
+    return success();
+  for (Value operand : op->getOperands())
+    if (operand.getDefiningOp<ExpandRowsOp>())
+      return op->emitOpError("expected a source that is not 'nsa.expand_rows'; "
+                             "run 'canonicalize' before");
+  return success();
+}
+
+LogicalResult nsa::verifyCopied(Value value) {
+  return success(succeeded(verifyExpandedScan(value)) &&
+                 succeeded(verifyExpandedRows(value)));
+}
+
+//===----------------------------------------------------------------------===//
+// Segments
+//===----------------------------------------------------------------------===//
+
+/// Checks that the value of `copy` belongs to `segment`: constraint C4.
+static LogicalResult verifySpace(SegmentOp segment, CopyOp copy) {
+  IndexSpace space = IndexSpace::of(copy.getValue());
+  bool isVector = space.sizes.size() == 1;
+  bool isInScan = segment.getKind() == SegmentKind::Scan &&
+                  space.kind == SegmentKind::Tile && isVector;
+  if (space.kind != segment.getKind() && !isInScan)
+    return copy.emitOpError()
+           << "expected a value for a '"
+           << stringifySegmentKind(segment.getKind())
+           << "' segment, but got one for a '"
+           << stringifySegmentKind(space.kind) << "' segment";
+  if (segment.isPicked(copy))
+    return success();
+  auto isSame = [](Value size, const Size &wanted) {
+    return Size::of(size).isSameAs(wanted);
+  };
+  if (!llvm::equal(segment.getSizes(), space.sizes, isSame))
+    return copy.emitOpError()
+           << "expected a value with the sizes of its segment";
+  return success();
+}
+
 LogicalResult SegmentOp::verifyRegions() {
   for (Operation &op : getBody().front())
-    if (!isa<CopyOp>(op) && !isValueOrSize(&op))
+    if (!isa<CopyOp>(op) && !isValue(&op))
       return emitOpError() // (C2)
-             << "expected its body to hold copies, nsa values and sizes only, "
-                "but got '"
+             << "expected its body to hold copies and nsa values only, but got "
+                "'"
              << op.getName() << "'";
+  if (failed(verifyValues(getBody().front()))) // (C2)
+    return failure();
+  for (CopyOp copy : getCopies())
+    if (failed(verifySpace(*this, copy)) ||
+        failed(verifyCopied(copy.getValue()))) // (C4)
+      return failure();
+  if (getKind() == SegmentKind::Expand) {
+    if (getCopies().empty())
+      return emitOpError(
+          "expected a copy, which says of which expansion"); // (C5)
+    for (CopyOp copy : getCopies())
+      if (nsa::getExpansion(copy.getValue()) != getExpansion())
+        return copy.emitOpError() // (C5)
+               << "expected a value that is made from the same expansion as "
+                  "that of the segment's first copy";
+  }
   if (getKind() != SegmentKind::Tile)
     return success();
   for (CopyOp copy : getCopies()) {
@@ -98,11 +242,36 @@ ExpansionOp SegmentOp::getExpansion() {
   return {};
 }
 
+bool SegmentOp::isWalked() {
+  return getKind() == SegmentKind::Tile &&
+         llvm::any_of(getCopies(), [](CopyOp copy) {
+           Value value = copy.getValue();
+           return isIteratedAs(value.getDefiningOp(), Iteration::Row) ||
+                  nsa::getExpansion(value);
+         });
+}
+
+/// What a copy of `value` stores for a request: the row that is repeated.
+static Value getRequestValue(Value value) {
+  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
+    return rows.getSource();
+  return value;
+}
+
+bool SegmentOp::isPicked(CopyOp copy) {
+  auto pages =
+      getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
+  return pages && llvm::any_of(getCopies(), [&](CopyOp other) {
+           return getRequestValue(other.getValue()) == pages.getSource() &&
+                  !isPicked(other);
+         });
+}
+
 OpFoldResult SegmentOp::getNumRows(OpBuilder &b) {
-  OpFoldResult size = getSizes().front();
+  Size size = Size::of(getSizes().front());
   if (getKind() == SegmentKind::Expand && getSizes().size() == 1)
-    return getExpansion().getNumRows(b, getLoc(), size);
-  return size;
+    size = getExpansion().getNumRows(size);
+  return size.materialize(b, getLoc());
 }
 
 int64_t SegmentOp::getNumExtraRows() {

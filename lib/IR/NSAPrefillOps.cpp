@@ -8,9 +8,6 @@
 
 #include "nsa/IR/NSADialect.h"
 
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
-
 using namespace mlir;
 using namespace nsa;
 
@@ -21,195 +18,58 @@ static constexpr int64_t widthAlignment = 128;
 static constexpr int64_t mostTopk = std::numeric_limits<int32_t>::max();
 
 //===----------------------------------------------------------------------===//
-// Types and shapes
+// Sizes
 //===----------------------------------------------------------------------===//
 
-static RankedTensorType getI32Tensor(MLIRContext *context,
-                                     ArrayRef<int64_t> shape) {
-  return RankedTensorType::get(shape, IntegerType::get(context, 32));
+SmallVector<Size> WindowLensOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getLengths(), 0)};
 }
 
-static int64_t getStaticSize(Value value) {
-  return cast<ShapedType>(value.getType()).getDimSize(0);
+SmallVector<Size> WindowStartsOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getLengths(), 0)};
 }
 
-/// The size of an array with an element for each request, given one with one
-/// element more.
-static int64_t getStaticRequests(Value offsets) {
-  // An empty one is refused by the verifiers, which come later.
-  int64_t size = getStaticSize(offsets);
-  return size > 0 ? size - 1 : ShapedType::kDynamic;
+SmallVector<Size> TokenRangesOp::getResultSizes(Adaptor adaptor) {
+  return {
+      getExpandedRows(adaptor.getExpansion(), Size::of(adaptor.getRows(), 0))};
 }
 
-static OpFoldResult getRequests(OpBuilder &b, Location loc, Value offsets) {
-  return affine::makeComposedFoldedAffineApply(
-      b, loc, b.getAffineSymbolExpr(0) - 1, getDimSize(b, loc, offsets, 0));
+Size TokenRangesOp::getNumRequests() { return Size::of(getRows(), 0); }
+
+SmallVector<Size> LookupOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getIndices(), 0)};
 }
 
-/// The width of a row of indices: `s0`, the top-k, plus the window, rounded up.
-static AffineExpr getWidth(MLIRContext *context, int64_t window) {
-  AffineExpr topk = getAffineSymbolExpr(0, context);
-  return (topk + window).ceilDiv(widthAlignment) * widthAlignment;
+SmallVector<Size> CompressedBasesOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getRequests())};
 }
 
-LogicalResult WindowLensOp::inferReturnTypes(MLIRContext *,
-                                             std::optional<Location>,
-                                             Adaptor adaptor,
-                                             SmallVectorImpl<Type> &types) {
-  types.push_back(adaptor.getLengths().getType());
-  return success();
+SmallVector<Size> WindowBasesOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getOffsets(), 0) + -1};
 }
 
-LogicalResult WindowStartsOp::inferReturnTypes(MLIRContext *,
-                                               std::optional<Location>,
-                                               Adaptor adaptor,
-                                               SmallVectorImpl<Type> &types) {
-  types.push_back(adaptor.getLengths().getType());
-  return success();
+SmallVector<Size> QueryRowsOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getQueryStartLoc(), 0) + -1};
 }
 
-LogicalResult TokenRangesOp::inferReturnTypes(MLIRContext *context,
-                                              std::optional<Location>,
-                                              Adaptor adaptor,
-                                              SmallVectorImpl<Type> &types) {
-  types.push_back(
-      getI32Tensor(context, getStaticRows(adaptor.getExpansion(),
-                                          getStaticSize(adaptor.getRows()))));
-  return success();
+SmallVector<Size> CompressedIdsOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getRows(), 0), Size::of(adaptor.getColumns())};
 }
 
-LogicalResult LookupOp::inferReturnTypes(MLIRContext *, std::optional<Location>,
-                                         Adaptor adaptor,
-                                         SmallVectorImpl<Type> &types) {
-  types.push_back(adaptor.getIndices().getType());
-  return success();
+SmallVector<Size> CombineIndicesOp::getResultSizes(Adaptor adaptor) {
+  Size topk;
+  if (Value value = adaptor.getTopk())
+    topk = Size::of(value);
+  else if (std::optional<uint64_t> constant = adaptor.getStaticTopk();
+           constant && *constant <= uint64_t(mostTopk))
+    topk = Size::constant(adaptor.getQueries().getContext(), *constant);
+  Size width =
+      (topk + adaptor.getWindow()).ceilDiv(widthAlignment) * widthAlignment;
+  return {Size::of(adaptor.getQueries()), width};
 }
 
-LogicalResult
-CompressedBasesOp::inferReturnTypes(MLIRContext *context,
-                                    std::optional<Location>, Adaptor,
-                                    SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(context, ShapedType::kDynamic));
-  return success();
-}
-
-LogicalResult WindowBasesOp::inferReturnTypes(MLIRContext *context,
-                                              std::optional<Location>,
-                                              Adaptor adaptor,
-                                              SmallVectorImpl<Type> &types) {
-  types.push_back(
-      getI32Tensor(context, getStaticRequests(adaptor.getOffsets())));
-  return success();
-}
-
-LogicalResult QueryRowsOp::inferReturnTypes(MLIRContext *context,
-                                            std::optional<Location>,
-                                            Adaptor adaptor,
-                                            SmallVectorImpl<Type> &types) {
-  types.push_back(
-      getI32Tensor(context, getStaticRequests(adaptor.getQueryStartLoc())));
-  return success();
-}
-
-LogicalResult CompressedIdsOp::inferReturnTypes(MLIRContext *context,
-                                                std::optional<Location>,
-                                                Adaptor adaptor,
-                                                SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(
-      context, {getStaticSize(adaptor.getRows()), ShapedType::kDynamic}));
-  return success();
-}
-
-LogicalResult CombineIndicesOp::inferReturnTypes(MLIRContext *context,
-                                                 std::optional<Location>,
-                                                 Adaptor adaptor,
-                                                 SmallVectorImpl<Type> &types) {
-  int64_t width = ShapedType::kDynamic;
-  std::optional<uint64_t> topk = adaptor.getStaticTopk();
-  if (topk && *topk <= uint64_t(mostTopk))
-    width = llvm::alignTo(*topk + adaptor.getWindow(), widthAlignment);
-  types.push_back(getI32Tensor(context, {ShapedType::kDynamic, width}));
-  return success();
-}
-
-LogicalResult CombineLensOp::inferReturnTypes(MLIRContext *context,
-                                              std::optional<Location>, Adaptor,
-                                              SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(context, ShapedType::kDynamic));
-  return success();
-}
-
-LogicalResult
-WindowLensOp::reifyResultShapes(OpBuilder &b,
-                                ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(getSizes(b, getLoc(), getLengths()));
-  return success();
-}
-
-LogicalResult
-WindowStartsOp::reifyResultShapes(OpBuilder &b,
-                                  ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(getSizes(b, getLoc(), getLengths()));
-  return success();
-}
-
-LogicalResult
-TokenRangesOp::reifyResultShapes(OpBuilder &b,
-                                 ReifiedRankedShapedTypeDims &dims) {
-  auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
-  dims.push_back({expansion.getNumRows(b, getLoc(),
-                                       getDimSize(b, getLoc(), getRows(), 0))});
-  return success();
-}
-
-LogicalResult LookupOp::reifyResultShapes(OpBuilder &b,
-                                          ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(getSizes(b, getLoc(), getIndices()));
-  return success();
-}
-
-LogicalResult
-CompressedBasesOp::reifyResultShapes(OpBuilder &,
-                                     ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getRequests()});
-  return success();
-}
-
-LogicalResult
-WindowBasesOp::reifyResultShapes(OpBuilder &b,
-                                 ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({::getRequests(b, getLoc(), getOffsets())});
-  return success();
-}
-
-LogicalResult
-QueryRowsOp::reifyResultShapes(OpBuilder &b,
-                               ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({::getRequests(b, getLoc(), getQueryStartLoc())});
-  return success();
-}
-
-LogicalResult
-CompressedIdsOp::reifyResultShapes(OpBuilder &b,
-                                   ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getDimSize(b, getLoc(), getRows(), 0), getColumns()});
-  return success();
-}
-
-LogicalResult
-CombineIndicesOp::reifyResultShapes(OpBuilder &b,
-                                    ReifiedRankedShapedTypeDims &dims) {
-  OpFoldResult width = affine::makeComposedFoldedAffineApply(
-      b, getLoc(), getWidth(getContext(), getWindow()), getMixedTopk());
-  dims.push_back({getQueries(), width});
-  return success();
-}
-
-LogicalResult
-CombineLensOp::reifyResultShapes(OpBuilder &,
-                                 ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getQueries()});
-  return success();
+SmallVector<Size> CombineLensOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getQueries())};
 }
 
 /// A size that is given as a value or as a constant.
@@ -232,8 +92,9 @@ OpFoldResult CombineLensOp::getMixedTopk() {
 // Verification
 //===----------------------------------------------------------------------===//
 
-static LogicalResult verifyWindow(Operation *op, Value lengths, Value extends) {
-  if (!isPerRequest(lengths) || !isPerRequest(extends) ||
+static LogicalResult verifyWindow(Operation *op, Value lengths, Value extends,
+                                  const ValueFacts &facts) {
+  if (!facts.isPerRequest(lengths) || !facts.isPerRequest(extends) ||
       !haveSameRequests(lengths, extends))
     return op->emitOpError() // (C2)
            << "expected lengths and extends with an element for each request, "
@@ -241,20 +102,20 @@ static LogicalResult verifyWindow(Operation *op, Value lengths, Value extends) {
   return success();
 }
 
-LogicalResult WindowLensOp::verify() {
-  return verifyWindow(*this, getLengths(), getExtends());
+LogicalResult WindowLensOp::verifyInputs(const ValueFacts &facts) {
+  return verifyWindow(*this, getLengths(), getExtends(), facts);
 }
 
-LogicalResult WindowStartsOp::verify() {
-  return verifyWindow(*this, getLengths(), getExtends());
+LogicalResult WindowStartsOp::verifyInputs(const ValueFacts &facts) {
+  return verifyWindow(*this, getLengths(), getExtends(), facts);
 }
 
-LogicalResult TokenRangesOp::verify() {
-  if (!isPerRequest(getRows()) || !isPerRequest(getStarts()))
+LogicalResult TokenRangesOp::verifyInputs(const ValueFacts &facts) {
+  if (!facts.isPerRequest(getRows()) || !facts.isPerRequest(getStarts()))
     return emitOpError() // (C1)
            << "expected rows and starts that depend neither on a cumulative "
               "sum nor on an expansion";
-  Value extend = nsa::getExpansion(getExpansion()).getExtend();
+  Value extend = facts.getExpansion(getExpansion()).getExtend();
   if (!haveSameRequests(getRows(), getStarts()) ||
       (extend && !haveSameRequests(getRows(), extend)))
     return emitOpError() // (C2)
@@ -266,15 +127,19 @@ LogicalResult TokenRangesOp::verify() {
   return success();
 }
 
-LogicalResult LookupOp::verify() {
+LogicalResult LookupOp::verifyInputs(const ValueFacts &) {
   if (!isa<BlockArgument>(getTable()))
     return emitOpError("expected the table to be an 'in' port"); // (C1)
   return success();
 }
 
-LogicalResult WindowBasesOp::verify() {
+LogicalResult CompressedBasesOp::verifyInputs(const ValueFacts &) {
+  return success();
+}
+
+LogicalResult WindowBasesOp::verifyInputs(const ValueFacts &facts) {
   auto scan = getOffsets().getDefiningOp<CuSeqlensOp>();
-  if (!scan || !isPerRequest(scan.getSource()))
+  if (!scan || !facts.isPerRequest(scan.getSource()))
     return emitOpError() // (C1)
            << "expected offsets to be an 'nsa.cu_seqlens' of an array with an "
               "element for each request";
@@ -287,7 +152,7 @@ static bool isNeverEmpty(Value value) {
   if (!port)
     return false;
   auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp());
-  int64_t size = getStaticSize(port);
+  int64_t size = cast<ShapedType>(port.getType()).getDimSize(0);
   if (!ShapedType::isDynamic(size))
     return size > 0;
   return step && step.getExtent(port, 0) && step.getExtentOffset(port, 0) > 0;
@@ -301,14 +166,14 @@ static LogicalResult verifyQueryStartLoc(Operation *op, Value value) {
   return success();
 }
 
-LogicalResult QueryRowsOp::verify() {
+LogicalResult QueryRowsOp::verifyInputs(const ValueFacts &) {
   return verifyQueryStartLoc(*this, getQueryStartLoc()); // (C1)
 }
 
-LogicalResult CompressedIdsOp::verify() {
+LogicalResult CompressedIdsOp::verifyInputs(const ValueFacts &facts) {
   if (!isa<BlockArgument>(getTable()))
     return emitOpError("expected the table to be an 'in' port"); // (C1)
-  if (!isPerRequest(getRows()))
+  if (!facts.isPerRequest(getRows()))
     return emitOpError() // (C2)
            << "expected rows that depend neither on a cumulative sum nor on an "
               "expansion";
@@ -332,8 +197,8 @@ static LogicalResult verifyTopk(Operation *op, Value topk,
 
 static LogicalResult verifyQueryPos(Operation *op, Value queryPos,
                                     Value queries) {
-  if (queryPos &&
-      (!isa<BlockArgument>(queryPos) || !haveSameRequests(queries, queryPos)))
+  if (queryPos && (!isa<BlockArgument>(queryPos) ||
+                   !Size::of(queries).isSameAs(Size::of(queryPos, 0))))
     return op->emitOpError() << "expected query_pos to be an 'in' port whose "
                                 "extent is the number "
                                 "of queries";
@@ -341,8 +206,10 @@ static LogicalResult verifyQueryPos(Operation *op, Value queryPos,
 }
 
 LogicalResult CombineIndicesOp::verify() {
-  if (failed(verifyTopk(*this, getTopk(), getStaticTopk())))
-    return failure();
+  return verifyTopk(*this, getTopk(), getStaticTopk());
+}
+
+LogicalResult CombineIndicesOp::verifyInputs(const ValueFacts &facts) {
   if (failed(verifyQueryStartLoc(*this, getQueryStartLoc()))) // (C2)
     return failure();
   SmallVector<Value> arrays = {getLengths(), getGathers(),
@@ -352,6 +219,7 @@ LogicalResult CombineIndicesOp::verify() {
   auto hasRequests = [&](Value value) {
     return haveSameRequests(value, getQueryStartLoc(), /*more=*/1);
   };
+  auto isPerRequest = [&](Value value) { return facts.isPerRequest(value); };
   if (!llvm::all_of(arrays, isPerRequest) ||
       !llvm::all_of(arrays, hasRequests) || !hasRequests(getWindowBases()))
     return emitOpError() // (C3)
@@ -364,11 +232,13 @@ LogicalResult CombineIndicesOp::verify() {
 }
 
 LogicalResult CombineLensOp::verify() {
-  if (failed(verifyTopk(*this, getTopk(), getStaticTopk())))
-    return failure();
+  return verifyTopk(*this, getTopk(), getStaticTopk());
+}
+
+LogicalResult CombineLensOp::verifyInputs(const ValueFacts &facts) {
   if (failed(verifyQueryStartLoc(*this, getQueryStartLoc()))) // (C2)
     return failure();
-  if (!isPerRequest(getLengths()) ||
+  if (!facts.isPerRequest(getLengths()) ||
       !haveSameRequests(getLengths(), getQueryStartLoc(), /*more=*/1))
     return emitOpError() // (C3)
            << "expected lengths with an element for each request, one less "

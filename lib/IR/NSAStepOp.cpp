@@ -214,13 +214,19 @@ void StepOp::print(OpAsmPrinter &p) {
 // Verification
 //===----------------------------------------------------------------------===//
 
+/// The error at a port, as if it were of the step.
+static InFlightDiagnostic emitPortError(BlockArgument port) {
+  return emitError(port.getLoc()) << "'nsa.step' op ";
+}
+
 /// Whether arrays of `type` are written as well as read.
 static bool isStored(Type type) {
   return type.isBF16() || type.isSignlessInteger(8) ||
          type.isSignlessInteger(16) || type.isSignlessInteger(32);
 }
 
-static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
+static LogicalResult verifyIn(StepOp step, BlockArgument port) {
+  Type type = port.getType();
   if (type.isIndex() || isa<MetadataType>(type))
     return success();
   auto tensor = dyn_cast<RankedTensorType>(type);
@@ -228,8 +234,8 @@ static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
       tensor && (isStored(tensor.getElementType()) ||
                  tensor.getElementType().isSignlessInteger(64));
   if (!isElementType || tensor.getRank() < 1 || tensor.getRank() > 2)
-    return step.emitOpError() // (C2)
-           << "expected 'in' port '" << name
+    return emitPortError(port) // (C2)
+           << "expected 'in' port '" << step.getPortName(port)
            << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
               "i64 "
               "or bf16, but got "
@@ -237,7 +243,8 @@ static LogicalResult verifyIn(StepOp step, StringRef name, Type type) {
   return success();
 }
 
-static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
+static LogicalResult verifyOut(StepOp step, BlockArgument port) {
+  auto type = cast<MemRefType>(port.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
   bool isRight =
@@ -250,8 +257,8 @@ static LogicalResult verifyOut(StepOp step, StringRef name, MemRefType type) {
                    }) &&
       (type.getRank() == 1 || strides.back() == 1);
   if (!isRight)
-    return step.emitOpError() // (C3)
-           << "expected 'out' port '" << name
+    return emitPortError(port) // (C3)
+           << "expected 'out' port '" << step.getPortName(port)
            << "' to be a memref of rank 1 or 2 of i8, i16, i32 or bf16 with a "
               "strided layout without offset and, for rank 2, an inner stride "
               "of 1, but got "
@@ -268,14 +275,14 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
   if (set) {
     unsigned count = getNumMetadataSizes(set.getMode());
     if (extents.size() != count || llvm::is_contained(extents, -1))
-      return step.emitOpError() // (C4)
+      return emitPortError(port) // (C4)
              << "expected the " << count << " sizes of a "
              << stringifyMetadataMode(set.getMode()) << " set on port '" << name
              << "', but got " << extents.size();
   }
   auto type = dyn_cast<RankedTensorType>(port.getType());
   if (!set && (!type || static_cast<size_t>(type.getRank()) != extents.size()))
-    return step.emitOpError() // (C4)
+    return emitPortError(port) // (C4)
            << "expected one extent for each dimension of port '" << name
            << "', but got " << extents.size() << " for " << port.getType();
   for (auto [dim, number] : llvm::enumerate(extents)) {
@@ -283,16 +290,16 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
       continue;
     if (number >= step.getBody().getNumArguments() ||
         !step.getBody().getArgument(number).getType().isIndex())
-      return step.emitOpError() // (C4)
+      return emitPortError(port) // (C4)
              << "expected extent " << dim << " of port '" << name
              << "' to be an index port";
     int64_t offset = step.getExtentOffset(port, dim);
     if (offset < 0 || (set && offset != 0))
-      return step.emitOpError() // (C4)
+      return emitPortError(port) // (C4)
              << "expected extent " << dim << " of port '" << name << "' to add "
              << (set ? "nothing" : "0 or more") << ", but got " << offset;
     if (type && !type.isDynamicDim(dim))
-      return step.emitOpError() // (C4)
+      return emitPortError(port) // (C4)
              << "expected dimension " << dim << " of port '" << name
              << "' to be dynamic because it has an extent, but got " << type;
   }
@@ -305,7 +312,7 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
   for (NamedAttribute attr : getPortAttrDict(step, port)) {
     bool isAlignment = attr.getName() == alignmentName;
     if (!isAlignment && attr.getName() != layoutName)
-      return step.emitOpError() // (C7)
+      return emitPortError(port) // (C7)
              << "expected 'alignment' or 'layout' on port '" << name
              << "', but got '" << attr.getName().getValue() << "'";
     if (isAlignment) {
@@ -314,7 +321,7 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
           !llvm::isPowerOf2_64(alignment.getInt()) ||
           alignment.getInt() * 8 < type.getElementTypeBitWidth() ||
           alignment.getInt() > (1 << 20))
-        return step.emitOpError() // (C7)
+        return emitPortError(port) // (C7)
                << "expected the alignment of port '" << name
                << "' to be a power of 2 from the size of an element to 2^20, "
                   "but got "
@@ -330,7 +337,7 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
                         return ShapedType::isDynamic(stride) || stride > 0;
                       }) ||
         (type.getRank() == 2 && layout.getStrides().back() != 1))
-      return step.emitOpError() // (C7)
+      return emitPortError(port) // (C7)
              << "expected the layout of port '" << name
              << "' to be strided, on a tensor, with a stride for each "
                 "dimension, "
@@ -363,18 +370,17 @@ LogicalResult StepOp::verify() {
   for (BlockArgument port : block.getArguments()) {
     StringRef name = getPortName(port);
     if (!isIdentifier(name))
-      return emitOpError() // (C1)
+      return emitPortError(port) // (C1)
              << "expected port names to be C identifiers, but got '" << name
              << "'";
     if (!names.insert(name).second)
-      return emitOpError() // (C1)
+      return emitPortError(port) // (C1)
              << "expected port names to be unique, but got '" << name
              << "' twice";
     Type type = port.getType();
-    auto memref = dyn_cast<MemRefType>(type);
-    if (failed(memref        ? verifyOut(*this, name, memref)
-               : isOut(type) ? success()
-                             : verifyIn(*this, name, type)) ||
+    if (failed(isa<MemRefType>(type) ? verifyOut(*this, port)
+               : isOut(type)         ? success()
+                                     : verifyIn(*this, port)) ||
         failed(verifyPortAttrs(*this, port)))
       return failure();
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
@@ -403,11 +409,14 @@ LogicalResult StepOp::verifyDestinations(Operation *copy,
 }
 
 LogicalResult StepOp::verifyRegions() {
-  for (Operation &op : getBody().front())
-    if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValueOrSize(&op))
-      return op.emitOpError() // (C6)
-             << "is not one of those that the body of a step holds: copies, "
-                "launches, nsa values and sizes";
+  Block &body = getBody().front();
+  for (Operation &op : body)
+    if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValue(&op) &&
+        failed(verifySize(&op))) // (C6)
+      return failure();
+  if (failed(verifyValues(body))) // (C8)
+    return failure();
+
   DenseMap<Value, Operation *> writers;
   WalkResult result = walk([&](Operation *copy) {
     if (!isa<CopyOp, CopyMetadataOp>(copy))
@@ -425,5 +434,12 @@ LogicalResult StepOp::verifyRegions() {
     }
     return WalkResult::advance();
   });
-  return failure(result.wasInterrupted());
+  if (result.wasInterrupted())
+    return failure();
+  for (BlockArgument port : body.getArguments())
+    if (isOut(port.getType()) && !writers.contains(port))
+      return emitPortError(port) // (C5)
+             << "expected a copy to 'out' port '" << getPortName(port)
+             << "', which nothing writes";
+  return success();
 }

@@ -42,138 +42,53 @@ static void printSizeOrConstant(OpAsmPrinter &p, Operation *, Value value,
 }
 
 //===----------------------------------------------------------------------===//
-// Types
+// Sizes
 //===----------------------------------------------------------------------===//
 
-static RankedTensorType getI32Tensor(MLIRContext *context,
-                                     ArrayRef<int64_t> shape) {
-  return RankedTensorType::get(shape, IntegerType::get(context, 32));
+SmallVector<Size> SeqlensOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getSource(), 0)};
 }
 
-static int64_t getStaticSize(Value value, unsigned dim) {
-  return cast<ShapedType>(value.getType()).getDimSize(dim);
+SmallVector<Size> ClipSeqlensOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getSource(), 0)};
 }
 
-LogicalResult SeqlensOp::inferReturnTypes(MLIRContext *context,
-                                          std::optional<Location>,
-                                          Adaptor adaptor,
-                                          SmallVectorImpl<Type> &types) {
-  types.push_back(getI32Tensor(context, getStaticSize(adaptor.getSource(), 0)));
-  return success();
+SmallVector<Size> CuSeqlensOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getSource(), 0) + 1};
 }
 
-LogicalResult ClipSeqlensOp::inferReturnTypes(MLIRContext *,
-                                              std::optional<Location>,
-                                              Adaptor adaptor,
-                                              SmallVectorImpl<Type> &types) {
-  types.push_back(adaptor.getSource().getType());
-  return success();
+SmallVector<Size> PageTableOp::getResultSizes(Adaptor adaptor) {
+  Size columns = adaptor.getColumns()
+                     ? Size::of(adaptor.getColumns())
+                     : Size::constant(adaptor.getRows().getContext(),
+                                      adaptor.getStaticColumns().value_or(-1));
+  return {Size::of(adaptor.getRows(), 0), columns};
 }
 
-LogicalResult CuSeqlensOp::inferReturnTypes(MLIRContext *context,
-                                            std::optional<Location>,
-                                            Adaptor adaptor,
-                                            SmallVectorImpl<Type> &types) {
-  int64_t size = getStaticSize(adaptor.getSource(), 0);
-  types.push_back(
-      getI32Tensor(context, ShapedType::isDynamic(size) ? size : size + 1));
-  return success();
+SmallVector<Size> RealPageTableOp::getResultSizes(Adaptor adaptor) {
+  Value source = adaptor.getSource();
+  return {Size::of(source, 0),
+          Size::of(source, 1).ceilDiv(adaptor.getPageSize())};
 }
 
-LogicalResult PageTableOp::inferReturnTypes(MLIRContext *context,
-                                            std::optional<Location>,
-                                            Adaptor adaptor,
-                                            SmallVectorImpl<Type> &types) {
-  int64_t columns = adaptor.getStaticColumns().value_or(ShapedType::kDynamic);
-  types.push_back(
-      getI32Tensor(context, {getStaticSize(adaptor.getRows(), 0), columns}));
-  return success();
-}
-
-LogicalResult RealPageTableOp::inferReturnTypes(MLIRContext *context,
-                                                std::optional<Location>,
-                                                Adaptor adaptor,
-                                                SmallVectorImpl<Type> &types) {
-  int64_t columns = getStaticSize(adaptor.getSource(), 1);
-  if (!ShapedType::isDynamic(columns))
-    columns = llvm::divideCeil(columns, int64_t(adaptor.getPageSize()));
-  types.push_back(
-      getI32Tensor(context, {getStaticSize(adaptor.getSource(), 0), columns}));
-  return success();
-}
-
-LogicalResult DequantPagedOp::inferReturnTypes(MLIRContext *context,
-                                               std::optional<Location>,
-                                               Adaptor adaptor,
-                                               SmallVectorImpl<Type> &types) {
-  int64_t rows = getStaticSize(adaptor.getIds(), 0);
-  types.push_back(RankedTensorType::get(
-      {rows, adaptor.getLayout().getRowSize()}, BFloat16Type::get(context)));
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Shapes
-//===----------------------------------------------------------------------===//
-
-/// `expr` of one symbol, which is `size`.
-static OpFoldResult applyToSize(OpBuilder &b, Location loc, AffineExpr expr,
-                                OpFoldResult size) {
-  return affine::makeComposedFoldedAffineApply(b, loc, expr, size);
-}
-
-LogicalResult SeqlensOp::reifyResultShapes(OpBuilder &b,
-                                           ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(getSizes(b, getLoc(), getSource()));
-  return success();
-}
-
-LogicalResult
-ClipSeqlensOp::reifyResultShapes(OpBuilder &b,
-                                 ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(getSizes(b, getLoc(), getSource()));
-  return success();
-}
-
-LogicalResult
-CuSeqlensOp::reifyResultShapes(OpBuilder &b,
-                               ReifiedRankedShapedTypeDims &dims) {
-  OpFoldResult size = getDimSize(b, getLoc(), getSource(), 0);
-  dims.push_back(
-      {applyToSize(b, getLoc(), b.getAffineSymbolExpr(0) + 1, size)});
-  return success();
-}
-
-LogicalResult
-PageTableOp::reifyResultShapes(OpBuilder &b,
-                               ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getDimSize(b, getLoc(), getRows(), 0), getMixedColumns()});
-  return success();
-}
-
-LogicalResult
-RealPageTableOp::reifyResultShapes(OpBuilder &b,
-                                   ReifiedRankedShapedTypeDims &dims) {
-  SmallVector<OpFoldResult> sizes = getSizes(b, getLoc(), getSource());
-  AffineExpr pages = b.getAffineSymbolExpr(0).ceilDiv(getPageSize());
-  dims.push_back({sizes[0], applyToSize(b, getLoc(), pages, sizes[1])});
-  return success();
-}
-
-LogicalResult
-DequantPagedOp::reifyResultShapes(OpBuilder &b,
-                                  ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back({getDimSize(b, getLoc(), getIds(), 0),
-                  b.getIndexAttr(getLayout().getRowSize())});
-  return success();
+SmallVector<Size> DequantPagedOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getIds(), 0),
+          Size::constant(adaptor.getIds().getContext(),
+                         adaptor.getLayout().getRowSize())};
 }
 
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//
 
-LogicalResult CuSeqlensOp::verify() {
-  if (dependsOnScan(getSource()))
+LogicalResult SeqlensOp::verifyInputs(const ValueFacts &) { return success(); }
+
+LogicalResult ClipSeqlensOp::verifyInputs(const ValueFacts &) {
+  return success();
+}
+
+LogicalResult CuSeqlensOp::verifyInputs(const ValueFacts &facts) {
+  if (facts.dependsOnScan(getSource()))
     return emitOpError() // (C2)
            << "expected a source that does not depend on another cumulative "
               "sum";
@@ -195,7 +110,15 @@ LogicalResult PageTableOp::verify() {
     return emitOpError() // (C2)
            << "expected 0 or more columns, but got "
            << int64_t(*getStaticColumns());
-  if (!isPerRequest(getRows()) || (getLive() && !isPerRequest(getLive())))
+  return success();
+}
+
+LogicalResult PageTableOp::verifyInputs(const ValueFacts &facts) {
+  if (!isa<BlockArgument>(getReqToToken()))
+    return emitOpError() // (C5)
+           << "expected req_to_token to be an 'in' port";
+  if (!facts.isPerRequest(getRows()) ||
+      (getLive() && !facts.isPerRequest(getLive())))
     return emitOpError() // (C3)
            << "expected rows and live lengths that depend neither on a "
               "cumulative sum nor on an expansion";
@@ -206,17 +129,57 @@ LogicalResult PageTableOp::verify() {
   return success();
 }
 
+/// The page table in tokens that `table` picks its pages from, and the tokens
+/// of a page.
+static std::pair<Value, int64_t> getTokenTable(RealPageTableOp table) {
+  int64_t pageSize = table.getPageSize();
+  Value source = table.getSource();
+  while (Operation *op = source.getDefiningOp()) {
+    if (auto rows = dyn_cast<ExpandRowsOp>(op)) {
+      source = rows.getSource();
+      continue;
+    }
+    auto pages = dyn_cast<RealPageTableOp>(op);
+    if (!pages || pageSize > std::numeric_limits<int32_t>::max())
+      break;
+    pageSize *= pages.getPageSize();
+    source = pages.getSource();
+  }
+  return {source, pageSize};
+}
+
+LogicalResult RealPageTableOp::verifyInputs(const ValueFacts &) {
+  // Columns in tokens, which have 64 bits, then do not wrap.
+  if (getTokenTable(*this).second > std::numeric_limits<int32_t>::max())
+    return emitOpError() // (C3)
+           << "expected pages of 2^31-1 tokens or less, those of its source "
+              "counted in tokens as well";
+  return success();
+}
+
+LogicalResult ContextLensOp::verifyInputs(const ValueFacts &facts) {
+  if (!facts.isPerRequest(getSource()))
+    return emitOpError() // (C2)
+           << "expected a source that depends neither on a cumulative sum nor "
+              "on an expansion";
+  return success();
+}
+
 LogicalResult DequantPagedOp::verify() {
   if (!isa<BlockArgument>(getCache()))
     return emitOpError() // (C3)
            << "expected the cache to be an 'in' port";
-  int64_t bytes = getStaticSize(getCache(), 1);
+  int64_t bytes = getCache().getType().getDimSize(1);
   int64_t pageBytes = getLayout().getPageBytes(getPageSize());
   if (!ShapedType::isDynamic(bytes) && bytes < pageBytes)
     return emitOpError() // (C3)
            << "expected rows of the cache to hold a page of " << pageBytes
            << " bytes, but got " << getCache().getType();
-  if (dependsOnScan(getIds()))
+  return success();
+}
+
+LogicalResult DequantPagedOp::verifyInputs(const ValueFacts &facts) {
+  if (facts.dependsOnScan(getIds()))
     return emitOpError() // (C4)
            << "expected ids that do not depend on a cumulative sum";
   return success();

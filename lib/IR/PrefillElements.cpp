@@ -139,6 +139,13 @@ Value TokenRangesOp::emitToken(ElementBuilder &builder, Value request,
   return math.load(getReqToToken(), {row, position}, isToken);
 }
 
+Value TokenRangesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  auto emit = [&](const ExpandedRow &place) {
+    return emitToken(builder, place.request, place.number);
+  };
+  return builder.emitOfRow(*this, indices.front(), emit);
+}
+
 static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
   Math math(builder);
   Value index = math.toIndex(number);
@@ -349,9 +356,12 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   Value seen = math.apply<arith::MaxSIOp>(query.end, math.i32(0));
   seen =
       math.toIndex(math.select(math.less(rowI32, queries), seen, math.i32(0)));
+  Value topk = builder.size(op.getMixedTopk());
+  // Launchers see to it that a port is 0 or more.
+  if (op.getTopk() && !isa<BlockArgument>(op.getTopk()))
+    topk = math.apply<arith::MaxSIOp>(topk, math.index(0));
   query.numCompressed = math.toI32(math.apply<arith::MinSIOp>(
-      math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())),
-      builder.size(op.getMixedTopk())));
+      math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())), topk));
   query.numWindow =
       math.toI32(math.apply<arith::MinSIOp>(seen, math.index(op.getWindow())));
   scf::YieldOp::create(b, builder.loc, body(query));

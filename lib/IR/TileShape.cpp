@@ -62,10 +62,7 @@ TileShape nsa::getTileShape(SegmentOp segment) {
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return {TargetModel::blockSize, 1, 1, 1};
   int64_t width = getWidth(segment);
-  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
-        return isa_and_nonnull<CombineIndicesOp>(
-            copy.getValue().getDefiningOp());
-      }))
+  if (segment.isWalked())
     return {TargetModel::blockSize / TargetModel::warpSize, 0, width,
             TargetModel::vectorsInFlight(getLoadBytes(segment, width))};
   bool isPaired =

@@ -32,6 +32,18 @@ static StringRef getName(Value port) {
   return cast<StepOp>(argument.getOwner()->getParentOp()).getPortName(argument);
 }
 
+/// The extent of `port` in dimension `dim`, or nothing for the whole array.
+static std::optional<json::Value> getExtent(Value port, unsigned dim) {
+  auto argument = cast<BlockArgument>(port);
+  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
+  BlockArgument extent = step.getExtent(argument, dim);
+  if (!extent)
+    return std::nullopt;
+  if (int64_t offset = step.getExtentOffset(argument, dim))
+    return json::Value(json::Array{"add", getName(extent), offset});
+  return json::Value(getName(extent));
+}
+
 static FailureOr<json::Value> getSize(OpFoldResult size);
 
 static FailureOr<json::Value> getAffine(AffineExpr expr,
@@ -80,9 +92,13 @@ static FailureOr<json::Value> getSize(OpFoldResult size) {
   Operation *op = value.getDefiningOp();
   if (auto dim = dyn_cast<tensor::DimOp>(op))
     if (std::optional<int64_t> number = dim.getConstantIndex())
-      if (isa<BlockArgument>(dim.getSource()))
+      if (isa<BlockArgument>(dim.getSource())) {
+        if (std::optional<json::Value> extent =
+                getExtent(dim.getSource(), *number))
+          return *extent;
         return json::Value(
             json::Array{"dim", getName(dim.getSource()), *number});
+      }
   if (auto apply = dyn_cast<affine::AffineApplyOp>(op))
     return getAffine(apply.getAffineMap().getResult(0), apply);
   op->emitError("expected a size to be a port, a constant, or an "
@@ -160,13 +176,7 @@ void ManifestBuilder::addArgument(BlockArgument port) {
       strideValues.push_back("contiguous");
     else
       strideValues.push_back(nullptr);
-    BlockArgument extent = step.getExtent(port, dim);
-    if (!extent)
-      extents.push_back(nullptr);
-    else if (int64_t offset = step.getExtentOffset(port, dim))
-      extents.push_back(json::Array{"add", getName(extent), offset});
-    else
-      extents.push_back(getName(extent));
+    extents.push_back(getExtent(port, dim).value_or(nullptr));
   }
   addDims("shape", shape);
   addDims("strides", strideValues);

@@ -30,6 +30,7 @@ using namespace nsa;
 
 void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   OpPassManager &step = pm.nest<StepOp>();
+  step.addPass(createWarnUnused());
   step.addPass(createExpandMetadataSets());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());

@@ -21,91 +21,19 @@ namespace nsa {
 using namespace mlir;
 using namespace nsa;
 
-static SegmentKind getKind(Value value) {
-  if (getExpansion(value))
-    return SegmentKind::Expand;
-  return dependsOnScan(value) ? SegmentKind::Scan : SegmentKind::Tile;
-}
-
-/// The cumulative sum that `value` is made from.
-static CuSeqlensOp getScan(Value value) {
-  while (!value.getDefiningOp<CuSeqlensOp>())
-    value = *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
-  return value.getDefiningOp<CuSeqlensOp>();
-}
-
-/// The number of requests whose expansion gives the rows of `value`.
-static OpFoldResult getNumRequests(OpBuilder &b, Location loc, Value value) {
-  Operation *op = value.getDefiningOp();
-  if (isa<ExpandSeqlensOp, ExpandRowsOp>(op))
-    return getDimSize(b, loc, op->getOperand(0), 0);
-  if (auto ranges = dyn_cast<TokenRangesOp>(op))
-    return getDimSize(b, loc, ranges.getRows(), 0);
-  if (auto total = dyn_cast<TotalRowsOp>(op))
-    return getDimSize(b, loc, getExpansion(value).getExtend(), 0);
-  return getNumRequests(b, loc,
-                        *llvm::find_if(op->getOperands(), getExpansion));
-}
-
-/// The index space that a copy of `value` runs over: its own sizes, but for
-/// the rows that a scan walks and the requests that an expansion starts from.
-static SmallVector<Value> getIndexSpace(OpBuilder &b, Location loc,
-                                        Value value) {
-  SmallVector<OpFoldResult> sizes = getSizes(b, loc, value);
-  switch (getKind(value)) {
-  case SegmentKind::Scan:
-    // The last element of a cumulative sum is written after the walk.
-    sizes = getSizes(b, loc, getScan(value).getSource());
-    break;
-  case SegmentKind::Expand:
-    sizes[0] = getNumRequests(b, loc, value);
-    break;
-  case SegmentKind::Tile:
-    break;
-  }
-  return llvm::map_to_vector(sizes, [&](OpFoldResult size) -> Value {
-    return getValueOrCreateConstantIndexOp(b, loc, size);
-  });
-}
-
-/// Sums over a request's rows are computed without visiting them, which is
-/// known for lengths that are expanded and perhaps clipped.
-static LogicalResult verifyExpandedScan(Value value) {
-  if (!getExpansion(value) || !dependsOnScan(value))
-    return success();
-  CuSeqlensOp scan = getScan(value);
-  Value source = scan.getSource();
-  if (auto clip = source.getDefiningOp<ClipSeqlensOp>())
-    source = clip.getSource();
-  if (source.getDefiningOp<ExpandSeqlensOp>())
-    return success();
-  return scan.emitOpError("expected the rows that it adds up to be "
-                          "'nsa.expand_seqlens' or a clip of it");
-}
-
-/// Rows are repeated where they are stored, so nothing is computed from
-/// repeated rows; canonicalisation moves `nsa.expand_rows` outwards.
-static LogicalResult verifyExpandedRows(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (!op || isa<ExpandRowsOp>(op))
-    return success();
-  for (Value operand : op->getOperands())
-    if (operand.getDefiningOp<ExpandRowsOp>())
-      return op->emitOpError("expected a source that is not 'nsa.expand_rows'; "
-                             "run 'canonicalize' before");
-  return success();
-}
-
 /// Creates a launch that writes `value` to `destinations`.
 static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
                              ValueRange destinations) {
   Location loc = copy.getLoc();
-  SmallVector<Value> sizes = getIndexSpace(b, loc, copy.getValue());
+  IndexSpace space = IndexSpace::of(copy.getValue());
+  auto sizes = llvm::map_to_vector(space.sizes, [&](const Size &size) -> Value {
+    return getValueOrCreateConstantIndexOp(b, loc, size.materialize(b, loc));
+  });
 
   OpBuilder::InsertionGuard guard(b);
   auto launch = LaunchOp::create(b, loc, name);
   b.setInsertionPointToStart(&launch.getBody().emplaceBlock());
-  auto segment = SegmentOp::create(b, loc, getKind(copy.getValue()), sizes);
+  auto segment = SegmentOp::create(b, loc, space.kind, sizes);
   b.setInsertionPointToStart(&segment.getBody().emplaceBlock());
 
   // Values move inside; sizes (scalars) stay outside, where the host can
@@ -161,15 +89,35 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
 
   void runOnOperation() override {
     StepOp step = getOperation();
-    OpBuilder b(step);
     if (guards)
       step.setGuards(true);
+    Block &body = step.getBody().front();
+    for (CopyMetadataOp copy : body.getOps<CopyMetadataOp>()) {
+      copy.emitOpError("expected sets to be expanded; run "
+                       "'nsa-expand-metadata-sets' before");
+      return signalPassFailure();
+    }
+    // Launches that are there have numbered their values.
+    bool hasCopies = !body.getOps<CopyOp>().empty();
+    if (hasCopies && !step.getLaunches().empty()) {
+      step.emitOpError("expected copies or launches, but got both");
+      return signalPassFailure();
+    }
+    if (hasCopies && failed(formLaunches(step)))
+      return signalPassFailure();
+    // Values live in the launches now.
+    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
+      if (isOpTriviallyDead(&op))
+        op.erase();
+  }
+
+  LogicalResult formLaunches(StepOp step) {
+    OpBuilder b(step);
     numberValues(step);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
-      if (failed(verifyExpandedScan(copy.getValue())) ||
-          failed(verifyExpandedRows(copy.getValue())))
-        return signalPassFailure();
+      if (failed(verifyCopied(copy.getValue())))
+        return failure();
       b.setInsertionPoint(copy);
       if (perCopy)
         createLaunches(b, copy, copy.getDestinations());
@@ -178,11 +126,7 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
           createLaunches(b, copy, destination);
       copy.erase();
     }
-    // Values live in the launches now.
-    for (Operation &op :
-         llvm::make_early_inc_range(llvm::reverse(step.getBody().front())))
-      if (isOpTriviallyDead(&op))
-        op.erase();
+    return success();
   }
 };
 } // namespace

@@ -10,8 +10,11 @@
 #include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
+#include "mlir/IR/Dominance.h"
 #include "mlir/IR/OperationSupport.h"
+#include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
+#include "mlir/Transforms/CSE.h"
 
 namespace nsa {
 #define GEN_PASS_DEF_FUSELAUNCHES
@@ -40,16 +43,24 @@ static void append(SegmentOp target, SegmentOp source) {
 
 /// Whether two operations compute the same from the same, in two segments.
 static bool areEquivalent(Operation *lhs, Operation *rhs) {
-  if (!lhs || !rhs || lhs == rhs)
-    return lhs == rhs;
-  auto haveEqualValues = [](Value lhs, Value rhs) {
-    Operation *op = lhs.getDefiningOp();
-    return success(lhs == rhs || (op && rhs.getDefiningOp() &&
-                                  areEquivalent(op, rhs.getDefiningOp())));
+  // Every pair once, however many ways lead to it.
+  llvm::DenseMap<std::pair<Operation *, Operation *>, bool> known;
+  std::function<bool(Operation *, Operation *)> compare = [&](Operation *lhs,
+                                                              Operation *rhs) {
+    if (!lhs || !rhs || lhs == rhs)
+      return lhs == rhs;
+    if (auto it = known.find({lhs, rhs}); it != known.end())
+      return it->second;
+    auto haveEqualValues = [&](Value lhs, Value rhs) {
+      Operation *op = lhs.getDefiningOp();
+      return success(lhs == rhs || (op && rhs.getDefiningOp() &&
+                                    compare(op, rhs.getDefiningOp())));
+    };
+    return known[{lhs, rhs}] = OperationEquivalence::isEquivalentTo(
+               lhs, rhs, haveEqualValues, /*markEquivalent=*/nullptr,
+               OperationEquivalence::IgnoreLocations);
   };
-  return OperationEquivalence::isEquivalentTo(
-      lhs, rhs, haveEqualValues, /*markEquivalent=*/nullptr,
-      OperationEquivalence::IgnoreLocations);
+  return compare(lhs, rhs);
 }
 
 /// Whether two segments run over the same requests, rows and columns.
@@ -92,7 +103,7 @@ static Operation *getRequestTable(Value value) {
 static Operation *findCopied(SegmentOp segment, Operation *table) {
   for (CopyOp copy : segment.getCopies()) {
     Operation *op = getRequestTable(copy.getValue());
-    if (op && areEquivalent(op, table))
+    if (op && !segment.isPicked(copy) && areEquivalent(op, table))
       return op;
   }
   return nullptr;
@@ -192,6 +203,13 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
       fusePageTables(launch);
     }
 
+    // Values that segments had in common are one now, as their verifiers want.
+    IRRewriter rewriter(&getContext());
+    DominanceInfo dominance;
+    eliminateCommonSubExpressions(rewriter, dominance, step);
+
+    if (launches.size() == fused.size())
+      return;
     size_t segments = 0;
     for (LaunchOp launch : fused)
       segments += llvm::range_size(launch.getSegments());

@@ -1,4 +1,9 @@
 // RUN: nsa-opt %s --nsa-flatten-kernel-args | FileCheck %s
+// RUN: nsa-opt %s --nsa-flatten-kernel-args -o %t.once
+// RUN: nsa-opt %t.once --nsa-flatten-kernel-args | diff %t.once -
+// RUN: not nsa-opt --nsa-flatten-kernel-args %S/Inputs/unknown-size.mlir 2>&1 | FileCheck %s --check-prefix=SIZE
+
+// SIZE: unknown-size.mlir:5:11: error: 'memref.dim' op reads a size that the kernel is not launched with
 
 // On a GPU the parameters are arguments: for each memref a pointer, the strides
 // that its type leaves open, and the sizes that `nsa.sizes` names. An array that
@@ -13,7 +18,7 @@ gpu.module @step {
                    %a : memref<?xi32, strided<[?]>> {nsa.readonly},
                    %b : memref<?x?xi32, strided<[?, 1]>>
                        {nsa.readonly, nsa.sizes = array<i64: 1>},
-                   %x : memref<4x8xi32>) kernel {
+                   %x : memref<4x8xi32>) kernel attributes {nsa.kernel} {
     // CHECK: arith.index_cast %[[N]] : i64 to index
 
     // CHECK: %[[A1:.*]] = llvm.insertvalue %[[A]], %{{.*}}[0]
@@ -51,7 +56,8 @@ gpu.module @step {
 // parameter i.
 // CHECK-LABEL: func.func @step.kernel(
 // CHECK-SAME:    %[[PARAMETERS:[a-z0-9]+]]: !llvm.ptr) {
-func.func @step.kernel(%n : index, %a : memref<?xi32, strided<[?]>>) {
+func.func @step.kernel(%n : index, %a : memref<?xi32, strided<[?]>>)
+    attributes {nsa.kernel} {
   // CHECK-NEXT: %[[ENTRY0:.*]] = llvm.getelementptr %[[PARAMETERS]][0]
   // CHECK-NEXT: %[[ADDRESS0:.*]] = llvm.load %[[ENTRY0]] : !llvm.ptr -> !llvm.ptr
   // CHECK-NEXT: %[[PARAMETER0:.*]] = llvm.load %[[ADDRESS0]] : !llvm.ptr -> i64

@@ -7,7 +7,7 @@
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly},
 // CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>)
-// CHECK-SAME:    kernel attributes {known_block_size = array<i32: 128, 1, 1>} {
+// CHECK-SAME:    kernel attributes {known_block_size = array<i32: 128, 1, 1>, nsa.kernel} {
 // CHECK-DAG:   %[[THREAD:.*]] = gpu.thread_id  x
 // CHECK-DAG:   %[[BLOCK:.*]] = gpu.block_id  x
 // CHECK:       %[[TILES:.*]] = affine.apply #{{.*}}()[%[[M]]]

@@ -5,7 +5,7 @@
 // CHECK-LABEL: func.func @scan.kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?xi64, strided<[?]>> {nsa.readonly},
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32>, %[[CU:[a-z0-9]+]]: memref<?xi32, strided<[?]>>) {
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32>, %[[CU:[a-z0-9]+]]: memref<?xi32, strided<[?]>>) attributes {nsa.kernel} {
 // CHECK:      %[[SUM:.*]] = scf.for %[[ROW:.*]] = %c0 to %[[N]] step %c1 iter_args(%[[BEFORE:.*]] = %c0_i32) -> (i32) {
 // CHECK-NEXT:   %[[LOADED:.*]] = memref.load %[[A]][%[[ROW]]]
 // CHECK-NEXT:   %[[LENGTH:.*]] = arith.trunci %[[LOADED]] : i64 to i32
@@ -33,7 +33,7 @@ nsa.step @scan(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>,
 // CHECK-LABEL: func.func @tile.kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly},
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>) {
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>) attributes {nsa.kernel} {
 // CHECK:      scf.for %[[ROW:.*]] = %c0 to %[[N]] step %c1 {
 // CHECK-NEXT:   scf.for %[[COLUMN:.*]] = %c0 to %[[M]] step %c4 {
 // CHECK:          vector.load %[[A]][%[[ROW]], %[[COLUMN]]]
@@ -54,9 +54,9 @@ nsa.step @tile(in %n : index, in %m : index, in %a[%n, %m] : tensor<?x?xi32>,
 
 // A function for each launch, and each has what it uses.
 // CHECK-LABEL: func.func @two.first(
-// CHECK-SAME:    %{{[a-z0-9]+}}: memref<4xi32, strided<[?]>> {nsa.readonly}, %{{[a-z0-9]+}}: memref<4xi32>) {
+// CHECK-SAME:    %{{[a-z0-9]+}}: memref<4xi32, strided<[?]>> {nsa.readonly}, %{{[a-z0-9]+}}: memref<4xi32>) attributes {nsa.kernel} {
 // CHECK-LABEL: func.func @two.second(
-// CHECK-SAME:    %{{[a-z0-9]+}}: memref<?xi32, strided<[?]>> {nsa.readonly, nsa.sizes = array<i64: 0>}, %{{[a-z0-9]+}}: memref<?xi32>) {
+// CHECK-SAME:    %{{[a-z0-9]+}}: memref<?xi32, strided<[?]>> {nsa.readonly, nsa.sizes = array<i64: 0>}, %{{[a-z0-9]+}}: memref<?xi32>) attributes {nsa.kernel} {
 // CHECK: memref.dim
 nsa.step @two(in %a : tensor<4xi32>, in %b : tensor<?xi32>,
               out %x : memref<4xi32>, out %y : memref<?xi32>) {
@@ -77,7 +77,7 @@ nsa.step @two(in %a : tensor<4xi32>, in %b : tensor<?xi32>,
 
 // Guards check the indices of an access, here of both ends of a vector.
 // CHECK-LABEL: func.func @guarded.kernel(
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32> {nsa.sizes = array<i64: 0>}) {
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32> {nsa.sizes = array<i64: 0>}) attributes {nsa.kernel} {
 // CHECK:      %[[SIZE:.*]] = memref.dim %[[X]], %c0
 // CHECK-NEXT: %[[FIRST:.*]] = arith.cmpi ult, %[[INDEX:.*]], %[[SIZE]]
 // CHECK-NEXT: cf.assert %[[FIRST]], "nsa: an access is outside of its array"

@@ -5,11 +5,12 @@
 
 // A warp has a row, so a block has four.
 // GPU-LABEL: gpu.module @combine {
-// GPU-NEXT:  gpu.func @kernel(%[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %[[TOPK:[a-z0-9]+]]: index, %[[WIDTH:[a-z0-9]+]]: index,
+// GPU-NEXT:  gpu.func @kernel(%[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %[[TOPK:[a-z0-9]+]]: index,
 // GPU-SAME:    %[[INDICES:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly, nsa.sizes = array<i64: 0, 1>},
 // GPU-SAME:    %[[START_LOC:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
 // GPU-SAME:    %[[LENS:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
 // GPU-SAME:    %[[GATHERS:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
+// GPU-DAG:   %[[WIDTH:.*]] = affine.apply #{{.*}}()[%[[TOPK]]]
 // GPU-DAG:   %[[WARP:.*]] = arith.divui %thread_id_x, %c32
 // GPU-DAG:   %[[LANE:.*]] = arith.remui %thread_id_x, %c32
 // GPU-DAG:   %[[FIRST_ROW:.*]] = arith.muli %block_id_x, %c4
@@ -43,7 +44,8 @@
 // GPU:       gpu.return
 
 // LOOPS-LABEL: func.func @combine.kernel(
-// LOOPS-SAME:  %[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %{{[a-z0-9]+}}: index, %[[WIDTH:[a-z0-9]+]]: index,
+// LOOPS-SAME:  %[[BS:[a-z0-9]+]]: index, %[[QUERIES:[a-z0-9]+]]: index, %[[TOPK:[a-z0-9]+]]: index,
+// LOOPS:       %[[WIDTH:.*]] = affine.apply #{{.*}}()[%[[TOPK]]]
 // LOOPS:       scf.for %[[ROW:.*]] = %c0 to %[[QUERIES]] step %c1 {
 // LOOPS:         scf.if %{{.*}} -> (i32, i32, i32, i32) {
 // LOOPS:           %[[REQUEST:.*]]:2 = scf.while
@@ -52,10 +54,11 @@
 // LOOPS-NOT:       scf.while
 // LOOPS:           vector.store %{{.*}}[%[[ROW]], %[[COLUMN]]] {alignment = 16 : i64}
 nsa.step @combine(in %bs : index, in %queries : index, in %topk : index,
-                  in %width : index, in %topk_indices : tensor<?x?xi32>,
+                  in %topk_indices : tensor<?x?xi32>,
                   in %query_start_loc[%bs + 1] : tensor<?xi32>,
                   in %lens[%bs] : tensor<?xi32>, in %gathers[%bs] : tensor<?xi32>,
                   in %compressed[%bs] : tensor<?xi32>, out %x : memref<?x?xi32>) {
+  %width = affine.apply affine_map<()[s0] -> ((s0 + 128) ceildiv 128 * 128)>()[%topk]
   nsa.launch @kernel {
     nsa.segment tile(%queries, %width) {
       %sums = nsa.cu_seqlens %gathers : tensor<?xi32> -> tensor<?xi32>

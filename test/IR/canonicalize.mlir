@@ -96,16 +96,6 @@ nsa.step @pages_nested(in %a : tensor<?x?xi32>, in %b : tensor<4x100xi32>,
   nsa.copy %b21 to %y : tensor<4x5xi32> to memref<?x?xi32>
 }
 
-// A page size that is no int32 stays two.
-// CHECK-LABEL: nsa.step @pages_too_large
-nsa.step @pages_too_large(in %a : tensor<?x?xi32>, out %x : memref<?x?xi32>) {
-  // CHECK-NEXT: nsa.real_page_table %a page_size 65536
-  // CHECK-NEXT: nsa.real_page_table %{{.*}} page_size 32768
-  %p = nsa.real_page_table %a page_size 65536 : tensor<?x?xi32> -> tensor<?x?xi32>
-  %q = nsa.real_page_table %p page_size 32768 : tensor<?x?xi32> -> tensor<?x?xi32>
-  nsa.copy %q to %x : tensor<?x?xi32> to memref<?x?xi32>
-}
-
 // Pages are picked before rows are repeated, so that a table and its pages are
 // expanded together.
 // CHECK-LABEL: nsa.step @pages_of_rows

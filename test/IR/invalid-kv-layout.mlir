@@ -16,7 +16,7 @@
 // -----
 
 // (C1)
-// expected-error @below {{expected at least one field}}
+// expected-error @below {{expected 1 to 32 fields, but got 0}}
 #c1 = #nsa.kv_layout<data_bytes = 8, fields = [], scales = f32[1] at 0 per 4 footer 4>
 
 // -----

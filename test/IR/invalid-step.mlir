@@ -31,8 +31,8 @@ nsa.step @step(in %0 : tensor<?xi32>) {
 // -----
 
 // StepOp C1: names of ports, none
-// expected-error @+1 {{expected port names to be C identifiers, but got ''}}
 "nsa.step"() <{sym_name = "step", port_names = [""], extents = [array<i64>]}> ({
+// expected-error @+1 {{expected port names to be C identifiers, but got ''}}
 ^bb0(%a : index):
 }) : () -> ()
 
@@ -46,9 +46,9 @@ nsa.step @step(in %new : tensor<?xi32>) {
 // -----
 
 // StepOp C1: unique names
-// expected-error @+1 {{expected port names to be unique, but got 'a' twice}}
 "nsa.step"() <{sym_name = "step", port_names = ["a", "a"],
                extents = [array<i64>, array<i64>]}> ({
+// expected-error @+1 {{expected port names to be unique, but got 'a' twice}}
 ^bb0(%a : index, %b : index):
 }) : () -> ()
 
@@ -197,8 +197,8 @@ nsa.step @step(in %a : tensor<?xi32>, in %b[%a] : tensor<?xi32>) {
 // -----
 
 // StepOp C4: an extent is a port
-// expected-error @+1 {{expected extent 0 of port 'a' to be an index port}}
 "nsa.step"() <{sym_name = "step", port_names = ["a"], extents = [array<i64: 7>]}> ({
+// expected-error @+1 {{expected extent 0 of port 'a' to be an index port}}
 ^bb0(%a : tensor<?xi32>):
 }) : () -> ()
 
@@ -242,7 +242,7 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>)
 
 // StepOp C6: values of this dialect only
 nsa.step @step(in %a : tensor<?xi32>, out %x : memref<?xi32>) {
-  // expected-error @+1 {{'arith.addi' op is not one of those that the body of a step holds: copies, launches, nsa values and sizes}}
+  // expected-error @+1 {{'arith.addi' op is not one of those that the body of a step holds: copies, launches, nsa values, and sizes (a constant, a 'tensor.dim' of a port, or an 'affine.apply')}}
   %sum = arith.addi %a, %a : tensor<?xi32>
   nsa.copy %sum to %x : tensor<?xi32> to memref<?xi32>
 }
@@ -251,19 +251,18 @@ nsa.step @step(in %a : tensor<?xi32>, out %x : memref<?xi32>) {
 
 // StepOp C6: effects by copies only
 nsa.step @step(in %n : index, out %x : memref<?xi32>) {
-  %zero = arith.constant 0 : i32
-  // expected-error @+1 {{'memref.store' op is not one of those that the body of a step holds}}
-  memref.store %zero, %x[%n] : memref<?xi32>
+  // expected-error @+1 {{'memref.dealloc' op is not one of those that the body of a step holds}}
+  memref.dealloc %x : memref<?xi32>
 }
 
 // -----
 
 // StepOp C6: no control flow around copies
 nsa.step @step(in %a : tensor<?xi32>, out %x : memref<?xi32>) {
-  %true = arith.constant true
-  // expected-error @+1 {{'scf.if' op is not one of those that the body of a step holds}}
-  scf.if %true {
+  // expected-error @+1 {{'scf.execute_region' op is not one of those that the body of a step holds}}
+  scf.execute_region {
     nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    scf.yield
   }
 }
 
@@ -286,4 +285,122 @@ nsa.step @step(in %a : tensor<?xi32>) {
 }
 // expected-error @+1 {{redefinition of symbol named 'step'}}
 nsa.step @step(in %a : tensor<?xi32>) {
+}
+
+// -----
+
+// StepOp C5: a port that nothing writes
+nsa.step @step(in %a : tensor<?xi32>, out %x : memref<?xi32>,
+               // expected-error @+1 {{expected a copy to 'out' port 'y', which nothing writes}}
+               out %y : memref<?xi32>) {
+  nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// StepOp C6: launchers divide by constants
+nsa.step @step(in %n : index, in %m : index) {
+  // expected-error @+1 {{expected the divisors of a size to be constants of 1 or more}}
+  %s = affine.apply affine_map<()[s0, s1] -> (s0 floordiv s1)>()[%n, %m]
+}
+
+// -----
+
+// StepOp C6: sizes that are no dimension
+nsa.step @step(in %t : tensor<?xi32>) {
+  %c7 = arith.constant 7 : index
+  // expected-error @+1 {{expected a size to be that of a port in a dimension that it has, given by a constant}}
+  %d = tensor.dim %t, %c7 : tensor<?xi32>
+}
+
+// -----
+
+// StepOp C6: sizes of values follow from those of ports
+nsa.step @step(in %t : tensor<?xi32>) {
+  %c0 = arith.constant 0 : index
+  %cu = nsa.cu_seqlens %t : tensor<?xi32> -> tensor<?xi32>
+  // expected-error @+1 {{expected a size to be that of a port}}
+  %d = tensor.dim %cu, %c0 : tensor<?xi32>
+}
+
+// -----
+
+// StepOp C6: sizes are not chosen
+nsa.step @step(in %n : index, in %m : index) {
+  // expected-error @+1 {{'arith.maxsi' op is not one of those that the body of a step holds}}
+  %s = arith.maxsi %n, %m : index
+}
+
+// -----
+
+// StepOp C6: neither are expansions
+nsa.step @step(in %n : index) {
+  %c = arith.constant 1 : index
+  %a = nsa.expansion by 2
+  %b = nsa.expansion by 3
+  %is = builtin.unrealized_conversion_cast %c : index to i1 // expected-error {{is not one of those that the body of a step holds}}
+  %e = arith.select %is, %a, %b : !nsa.expansion
+}
+
+// -----
+
+// StepOp C6: no elements of arrays
+nsa.step @step(in %t : tensor<?xi32>) {
+  %c0 = arith.constant 0 : index
+  // expected-error @+1 {{'tensor.extract' op is not one of those that the body of a step holds}}
+  %e = tensor.extract %t[%c0] : tensor<?xi32>
+}
+
+// -----
+
+// StepOp C8: a value that depends on itself
+nsa.step @step(in %raw : tensor<?xi32>) {
+  // expected-note @+2 {{operand defined here}}
+  // expected-error @+1 {{operand #0 does not dominate this use}}
+  %lens = nsa.clip_seqlens %lens to 2048 : tensor<?xi32>
+}
+
+// -----
+
+// StepOp C8: a cycle of three, with a size
+nsa.step @step(in %raw : tensor<?xi32>, in %t : tensor<?x?xi32>) {
+  // expected-error @+1 {{operand #0 does not dominate this use}}
+  %a = nsa.clip_seqlens %b to 2048 : tensor<?xi32>
+  %c = nsa.window_lens %a, %raw window 4 : tensor<?xi32>, tensor<?xi32>
+  // expected-note @+1 {{operand defined here}}
+  %b = nsa.window_lens %c, %c window 4 : tensor<?xi32>, tensor<?xi32>
+}
+
+// -----
+
+// StepOp C8: sizes, too
+nsa.step @step(in %raw : tensor<?xi32>) {
+  // expected-note @+2 {{operand defined here}}
+  // expected-error @+1 {{operand #0 does not dominate this use}}
+  %n = affine.apply affine_map<()[s0] -> (s0 + 1)>()[%n]
+}
+
+// -----
+
+// StepOp C8: an expansion by itself
+nsa.step @step(in %n : index) {
+  // expected-error @+1 {{operand #0 does not dominate this use}}
+  %e = nsa.expansion by %x within %n : tensor<?xi32>
+  // expected-note @+1 {{operand defined here}}
+  %x = nsa.expand_seqlens causal %x over %e : tensor<?xi32> -> tensor<?xi32>
+}
+
+// -----
+
+// Attributes that an operation does not know.
+nsa.step @step(in %a : tensor<?xi64>, out %x : memref<?xi32>) {
+  %len = nsa.seqlens %a plus 0 : tensor<?xi64> -> tensor<?xi32>
+  // expected-error @+1 {{'nsa.copy' op has no attribute 'pad_value'}}
+  nsa.copy %len to %x {pad_value = 1 : i32} : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// expected-error @+1 {{'nsa.step' op has no attribute 'guard'}}
+nsa.step @step(in %a : tensor<?xi64>) attributes {guard} {
 }

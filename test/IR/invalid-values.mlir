@@ -178,7 +178,7 @@ nsa.step @step() {
 
 // ExpansionOp C2: a constant
 nsa.step @step() {
-  // expected-error @+1 {{expected 0 or more rows for a request, but got -1}}
+  // expected-error @+1 {{expected 0 to 2^31-1 rows for a request, but got -1}}
   %less = nsa.expansion by -1
 }
 
@@ -318,4 +318,79 @@ nsa.step @step(in %a : tensor<?xi32>) {
   %cu = nsa.cu_seqlens %a : tensor<?xi32> -> tensor<?xi32>
   // expected-error @+1 {{expected a source that depends neither on a cumulative sum nor on an expansion}}
   %ctx = nsa.context_lens %cu columns 4 : tensor<?xi32> -> tensor<?x4xi32>
+}
+
+// -----
+
+// ExpansionOp C2: products with numbers of requests fit 64 bits
+nsa.step @step() {
+  // expected-error @+1 {{expected 0 to 2^31-1 rows for a request, but got 2147483648}}
+  %more = nsa.expansion by 2147483648
+}
+
+// -----
+
+// PageTableOp C5: a table that is computed
+nsa.step @step(in %n : index, in %t : tensor<?x?xi32>, in %rows[%n] : tensor<?xi32>) {
+  %a = nsa.page_table %t[%rows] columns %n
+      : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+  // expected-error @+1 {{expected req_to_token to be an 'in' port}}
+  %b = nsa.page_table %a[%rows] columns %n
+      : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+}
+
+// -----
+
+// RealPageTableOp C3: pages of pages whose columns in tokens would wrap
+nsa.step @step(in %a : tensor<?x?xi32>) {
+  %p = nsa.real_page_table %a page_size 65536 : tensor<?x?xi32> -> tensor<?x?xi32>
+  // expected-error @+1 {{expected pages of 2^31-1 tokens or less, those of its source counted in tokens as well}}
+  %q = nsa.real_page_table %p page_size 32768 : tensor<?x?xi32> -> tensor<?x?xi32>
+}
+
+// -----
+
+// RealPageTableOp C3: also where rows are repeated in between
+nsa.step @step(in %a : tensor<?x?xi32>) {
+  %e = nsa.expansion by 2
+  %p = nsa.real_page_table %a page_size 65536 : tensor<?x?xi32> -> tensor<?x?xi32>
+  %r = nsa.expand_rows %p over %e : tensor<?x?xi32> -> tensor<?x?xi32>
+  // expected-error @+1 {{expected pages of 2^31-1 tokens or less}}
+  %q = nsa.real_page_table %r page_size 65536 : tensor<?x?xi32> -> tensor<?x?xi32>
+}
+
+// -----
+
+// ExpandRowsOp C2: the rows of indices are queries, not top-k entries
+nsa.step @step(in %bs : index, in %queries : index, in %limit : index, in %bound : index,
+               in %starts[%bs + 1] : tensor<?xi32>, in %lens[%bs] : tensor<?xi32>,
+               in %ti : tensor<?x?xi32>, in %ext[%limit] : tensor<?xi32>) {
+  %i = nsa.combine_indices topk %limit of %ti : tensor<?x?xi32> queries %queries at %starts
+      lengths %lens gathers %lens bases %lens, %lens ratio 1 window 1
+      : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+  %e = nsa.expansion by %ext within %bound : tensor<?xi32>
+  // expected-error @+1 {{expected a source with as many requests as the array of its expansion}}
+  %r = nsa.expand_rows %i over %e : tensor<?x?xi32> -> tensor<?x?xi32>
+}
+
+// -----
+
+// Of queries there are as many as the extent says.
+nsa.step @step(in %bs : index, in %queries : index, in %bound : index,
+               in %starts[%bs + 1] : tensor<?xi32>, in %lens[%bs] : tensor<?xi32>,
+               in %ti : tensor<?x?xi32>, in %ext[%queries] : tensor<?xi32>) {
+  %i = nsa.combine_indices topk %bs of %ti : tensor<?x?xi32> queries %queries at %starts
+      lengths %lens gathers %lens bases %lens, %lens ratio 1 window 1
+      : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+  %e = nsa.expansion by %ext within %bound : tensor<?xi32>
+  %r = nsa.expand_rows %i over %e : tensor<?x?xi32> -> tensor<?x?xi32>
+}
+
+// -----
+
+// Values stand in steps and segments.
+func.func @outside(%e : !nsa.expansion, %a : tensor<?xi32>) {
+  // expected-error @+1 {{'nsa.expand_seqlens' op expects parent op to be one of 'nsa.step, nsa.segment'}}
+  %x = nsa.expand_seqlens causal %a over %e : tensor<?xi32> -> tensor<?xi32>
+  return
 }

@@ -20,6 +20,10 @@ nsa.step @ports(in %n : index, in %bounded[%n] : tensor<?xi64>,
                 out %strided : memref<?xi32, strided<[?]>>,
                 out %padded : memref<?x?xi32, strided<[?, 1]>>,
                 out %sized : memref<4x8xi32>) {
+  nsa.copy %fixed to %contiguous, %strided
+      : tensor<4xi32> to memref<?xi32>, memref<?xi32, strided<[?]>>
+  nsa.copy %rows_bounded to %padded, %sized
+      : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>, memref<4x8xi32>
 }
 
 // An extent may name a port that comes later.
@@ -27,9 +31,9 @@ nsa.step @ports(in %n : index, in %bounded[%n] : tensor<?xi64>,
 nsa.step @later_extent(in %a[%n] : tensor<?xi32>, in %n : index) {
 }
 
-// CHECK-LABEL: nsa.step @no_ports() attributes {guards, note = "kept"} {
+// CHECK-LABEL: nsa.step @no_ports() attributes {guards, nsa.note = "kept"} {
 // CHECK-NEXT:  }
-nsa.step @no_ports() attributes {guards, note = "kept"} {
+nsa.step @no_ports() attributes {guards, nsa.note = "kept"} {
 }
 
 // CHECK-LABEL: nsa.step @values
@@ -79,8 +83,8 @@ nsa.step @expansions(in %bs : index, in %bound : index,
   %padded = nsa.expansion by 4 padded to %bound
   // CHECK: %[[RAGGED:.*]] = nsa.expansion by %extend within %bound : tensor<?xi64>
   %ragged = nsa.expansion by %extend within %bound : tensor<?xi64>
-  // CHECK: nsa.expansion by %extend padded to %bound {note = "kept"} : tensor<?xi64>
-  %all = nsa.expansion by %extend padded to %bound {note = "kept"} : tensor<?xi64>
+  // CHECK: nsa.expansion by %extend padded to %bound {nsa.note = "kept"} : tensor<?xi64>
+  %all = nsa.expansion by %extend padded to %bound {nsa.note = "kept"} : tensor<?xi64>
   // CHECK: nsa.expand_seqlens causal %lens over %[[RAGGED]] : tensor<?xi32> -> tensor<?xi32>
   %causal = nsa.expand_seqlens causal %lens over %ragged
       : tensor<?xi32> -> tensor<?xi32>
@@ -133,7 +137,7 @@ nsa.step @launches(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
   // CHECK-NEXT:   }
   // CHECK-NEXT:   nsa.segment tile(%n, %m) {
   // CHECK-NEXT:     nsa.copy %b to %z
-  // CHECK-NEXT:   } {note = "kept"}
+  // CHECK-NEXT:   } {nsa.note = "kept"}
   // CHECK-NEXT: }
   nsa.launch @first {
     nsa.segment scan(%n) {
@@ -142,7 +146,7 @@ nsa.step @launches(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
     }
     nsa.segment tile(%n, %m) {
       nsa.copy %b to %z : tensor<?x?xi32> to memref<?x?xi32>
-    } {note = "kept"}
+    } {nsa.note = "kept"}
   }
   // CHECK:      nsa.launch @second {
   // CHECK-NEXT:   nsa.segment tile(%n) {

@@ -94,7 +94,6 @@ nsa.step @other_spaces(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
 nsa.step @pages(in %n : index, in %m : index, in %a[%n] : tensor<?xi32>,
                 in %t : tensor<?x?xi32>, out %x : memref<?x?xi32>,
                 out %y : memref<?x?xi32>) {
-  // CHECK-NEXT: affine.apply
   // CHECK-NEXT: nsa.launch @pages {
   // CHECK-NEXT:   nsa.segment tile(%n, %m) {
   // CHECK-NEXT:     %[[TAB:.*]] = nsa.page_table

@@ -15,11 +15,22 @@
 #include "llvm/ADT/DenseMap.h"
 
 namespace nsa {
+class ExpandOpInterface;
+class Size;
 
 /// What the elements of one row share, by the operation that they come from:
 /// see `ElementOpInterface::emitRow`.
 using RowValues =
     llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>>;
+
+/// A row of an expansion.
+struct ExpandedRow {
+  /// Its request, and its number among that request's rows (index). A row that
+  /// is none has no request: what is loaded for it must be guarded.
+  mlir::Value request, number;
+  /// Whether it is one (i1). Null for yes.
+  mlir::Value isRow;
+};
 
 /// Threads that are at the same point and can add up together.
 struct Team {
@@ -36,20 +47,18 @@ struct Team {
 /// Emission pulls: `element(v, indices)` asks the operation that defines `v`
 /// for that element, which asks for elements of its operands, down to loads
 /// from `in` ports. The insertion point moves through `b` and must stay in the
-/// region in which the builder was made (values found once are reused).
+/// region in which the builder was made, or inside of it.
 class ElementBuilder {
 public:
   /// `ports` maps the step's ports to memrefs and sizes. `point` is the point
   /// that is emitted for; elements at it, and at its row, are computed once.
   ElementBuilder(mlir::OpBuilder &b, mlir::Location loc,
                  const mlir::IRMapping &ports, mlir::ValueRange point)
-      : b(b), loc(loc), ports(ports), point(point) {}
+      : b(b), loc(loc), ports(ports), point(point),
+        home(b.getInsertionBlock()) {}
 
   /// For a region inside of the one that `outer` emits to: knows what it does.
-  ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer)
-      : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
-        known(outer.known), team(outer.team), condition(outer.condition),
-        row(outer.row) {}
+  ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer);
 
   /// The element of `value` at `indices`.
   mlir::Value element(mlir::Value value, mlir::ValueRange indices);
@@ -65,6 +74,16 @@ public:
   /// true and must hold only if the outer index is inside the array.
   mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
                    mlir::Value isValid = {});
+
+  /// Finds the request of row `row` of the expansion that `op` stands on.
+  ExpandedRow expandedRow(ExpandOpInterface op, mlir::Value row);
+  /// Emits `emit` for a row of `op`, or 0 (of an i32) where it is none.
+  mlir::Value
+  emitOfRow(ExpandOpInterface op, mlir::Value row,
+            llvm::function_ref<mlir::Value(const ExpandedRow &)> emit);
+  /// Whether row `row` of `value`, which is computed from an expansion, is one,
+  /// or null for yes: rows past the last one are padded or not there.
+  mlir::Value isThere(mlir::Value value, mlir::Value row);
 
   /// Has `load` load only where `condition` holds, which is null for always.
   void setCondition(mlir::Value condition) { this->condition = condition; }
@@ -95,12 +114,13 @@ public:
   void setRow(const RowValues *values) { row = values; }
 
   /// Says that the element of `value` at the point is `scalar`.
-  void bind(mlir::Value value, mlir::Value scalar) { known[value] = scalar; }
+  void bind(mlir::Value value, mlir::Value scalar);
 
   /// What a port or a size outside of the kernel is inside of it.
   mlir::Value lookup(mlir::Value value) const;
   /// The same for a size that may be a constant.
   mlir::Value size(mlir::OpFoldResult size);
+  mlir::Value size(const Size &size);
 
   /// The number of elements in dimension `dim` of the array behind a port.
   mlir::Value dim(mlir::Value port, unsigned dim);
@@ -119,7 +139,32 @@ public:
 private:
   const mlir::IRMapping &ports;
   llvm::SmallVector<mlir::Value> point;
-  llvm::DenseMap<mlir::Value, mlir::Value> known;
+
+  /// What was emitted, so that it is emitted once however many ways lead to it.
+  struct Known {
+    llvm::SmallVector<mlir::Value, 2> indices;
+    /// Of a vector, or 0 for an element.
+    int64_t width;
+    mlir::Value result;
+    /// Where; null for outside of this builder's block.
+    mlir::Block *block;
+  };
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<Known, 1>> known;
+  /// The block in which the builder was made. What was emitted there can be
+  /// used wherever the builder is, other things in their own block only.
+  mlir::Block *home;
+  bool isVisible(const mlir::Block *block) const {
+    return !block || block == home || block == b.getInsertionBlock();
+  }
+  mlir::Value findKnown(mlir::Value value, mlir::ValueRange indices,
+                        int64_t width) const;
+  mlir::Value setKnown(mlir::Value value, mlir::ValueRange indices,
+                       int64_t width, mlir::Value result);
+  /// By expansion and row.
+  llvm::DenseMap<std::pair<mlir::Value, mlir::Value>,
+                 std::pair<ExpandedRow, mlir::Block *>>
+      expandedRows;
+
   std::optional<Team> team;
   mlir::Value condition;
   const RowValues *row = nullptr;

@@ -67,7 +67,7 @@ def NSA_KVLayoutAttr : AttrDef<NSA_Dialect, "KVLayout"> {
 
     Constraints:
 
-    - (C1) There is at least one field; fields are of type `e4m3` or `bf16`,
+    - (C1) There are 1 to 32 fields; fields are of type `e4m3` or `bf16`,
       scales of type `f32` or `ue8m0`; counts are 1 or more.
     - (C2) Fields lie inside of the data, scales inside of the data or of the
       footer entry.

@@ -21,8 +21,37 @@
 
 #include "nsa/IR/ElementBuilder.h"
 #include "nsa/IR/KVRun.h"
+#include "nsa/IR/Size.h"
+#include "nsa/IR/ValueFacts.h"
 
 #include "nsa/IR/NSADialect.h.inc"
+
+namespace nsa {
+/// What every operation of the dialect is checked for: attributes that it does
+/// not know.
+template <typename ConcreteOp>
+class NoUnknownAttrs
+    : public mlir::OpTrait::TraitBase<ConcreteOp, NoUnknownAttrs> {
+public:
+  static llvm::LogicalResult verifyTrait(mlir::Operation *op);
+};
+/// See NSAOpBase.td.
+template <typename ConcreteOp>
+class SizedResult : public mlir::OpTrait::TraitBase<ConcreteOp, SizedResult> {};
+template <typename ConcreteOp>
+class AllLive : public mlir::OpTrait::TraitBase<ConcreteOp, AllLive> {};
+template <typename ConcreteOp>
+class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
+
+llvm::LogicalResult verifyNoUnknownAttrs(mlir::Operation *op);
+
+template <typename ConcreteOp>
+llvm::LogicalResult
+NoUnknownAttrs<ConcreteOp>::verifyTrait(mlir::Operation *op) {
+  return verifyNoUnknownAttrs(op);
+}
+} // namespace nsa
+
 #include "nsa/IR/NSAInterfaces.h.inc"
 
 namespace nsa {
@@ -40,30 +69,35 @@ mlir::OpFoldResult getDimSize(mlir::OpBuilder &b, mlir::Location loc,
 llvm::SmallVector<mlir::OpFoldResult>
 getSizes(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value);
 
-/// Whether `value` is computed from a cumulative sum, so that only a `scan` or
-/// `expand` segment can hold it.
-bool dependsOnScan(mlir::Value value);
+/// The type of an array of these sizes, static where they are constants.
+mlir::RankedTensorType getTensorType(llvm::ArrayRef<Size> sizes,
+                                     mlir::Type elementType);
 
-/// The expansion that the rows of `value` come from, or null if its rows are
-/// requests.
-ExpansionOp getExpansion(mlir::Value value);
-
-/// Whether `value` has an element or a row for each request: it is made neither
-/// from a cumulative sum nor from an expansion.
-bool isPerRequest(mlir::Value value);
-
-/// Whether two values with an element or a row for each request are known to
-/// have the same number of them, or `rhs` to have `more` more: their sizes are
-/// constants, or come from the same port.
+/// Whether two values have the same number of elements or rows, or `rhs` has
+/// `more` more, whatever the arrays behind the ports are.
 bool haveSameRequests(mlir::Value lhs, mlir::Value rhs, int64_t more = 0);
 
-/// The static number of rows that an expansion makes of `requests` requests, or
-/// dynamic.
-int64_t getStaticRows(mlir::Value expansion, int64_t requests);
+/// The number of rows that `expansion` makes of `requests` requests. Not known
+/// while a text is parsed in pieces.
+Size getExpandedRows(mlir::Value expansion, const Size &requests);
 
-/// Whether `op` has no effects and computes values of this dialect or sizes:
-/// what stands in steps and segments beside copies.
-bool isValueOrSize(mlir::Operation *op);
+/// Whether `op` computes values of this dialect.
+bool isValue(mlir::Operation *op);
+
+/// Checks that `op`, which stands beside values, computes a size that a
+/// launcher can compute as well: a constant, a `tensor.dim` of a port, or an
+/// `affine.apply` of sizes.
+llvm::LogicalResult verifySize(mlir::Operation *op);
+
+/// Checks the values in the body of a step or of a segment, in their order:
+/// that operands come before their uses, and what operations require of them.
+llvm::LogicalResult verifyValues(mlir::Block &body);
+
+/// The operation from which `value` has its rows of an expansion, or null.
+ExpandOpInterface getExpandOp(mlir::Value value);
+
+/// Checks that a segment can hold copies of `value`.
+llvm::LogicalResult verifyCopied(mlir::Value value);
 } // namespace nsa
 
 #define GET_TYPEDEF_CLASSES
@@ -74,5 +108,18 @@ bool isValueOrSize(mlir::Operation *op);
 
 #define GET_OP_CLASSES
 #include "nsa/IR/NSAOps.h.inc"
+
+namespace nsa {
+/// The index space that copies of a value run over, and the kind of segment
+/// that can hold them.
+struct IndexSpace {
+  SegmentKind kind;
+  llvm::SmallVector<Size> sizes;
+
+  /// That of `value`: its own sizes, but for the rows that a scan walks and the
+  /// requests that an expansion starts from.
+  static IndexSpace of(mlir::Value value);
+};
+} // namespace nsa
 
 #endif // NSA_IR_NSADIALECT_H

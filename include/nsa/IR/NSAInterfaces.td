@@ -11,6 +11,71 @@
 
 include "mlir/IR/OpBase.td"
 
+// Each interface asks one question, without a default: an operation that does
+// not answer does not compile.
+
+def NSA_ValueOpInterface : OpInterface<"ValueOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation whose result is an array: how large it is, and in which order
+    its elements can be computed.
+  }];
+  let methods = [
+    InterfaceMethod<"The number of elements in each dimension of the result.",
+                    "::llvm::SmallVector<::nsa::Size>", "getSizes">,
+    InterfaceMethod<"What the elements of a row are computed from.",
+                    "::nsa::Iteration", "getIteration">
+  ];
+}
+
+def NSA_InputOpInterface : OpInterface<"InputOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation that requires something of where its inputs come from.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        Checks its inputs. The verifiers of steps and segments call it, with what
+        is known of all values before the operation, once they know that its
+        operands are among these: a verifier of a single operation runs before
+        that is known, so nothing there may follow operands.
+      }],
+      "::llvm::LogicalResult", "verifyInputs",
+      (ins "const ::nsa::ValueFacts &":$facts)>
+  ];
+}
+
+def NSA_ExpandOpInterface : OpInterface<"ExpandOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation with an element or row for each row of an expansion.
+  }];
+  let methods = [
+    InterfaceMethod<"The expansion, an `nsa.expansion`.", "::mlir::Value",
+                    "getExpansion", (ins), "return $_op.getExpansion();">,
+    InterfaceMethod<"The number of requests that are expanded.", "::nsa::Size",
+                    "getNumRequests">
+  ];
+}
+
+def NSA_LivenessOpInterface : OpInterface<"LivenessOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation that knows which elements of its result anybody reads. Others
+    are not written.
+  }];
+  let methods = [
+    InterfaceMethod<"Whether there are elements that nobody reads.", "bool",
+                    "hasDeadElements">,
+    InterfaceMethod<[{
+        Emits whether anybody reads the element at `indices` (i1), or returns
+        null for yes.
+      }],
+      "::mlir::Value", "emitIsLive",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices)>
+  ];
+}
+
 def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{

@@ -41,18 +41,83 @@ def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
   }];
 }
 
+// An attribute that an operation does not know is a mistake in the text.
+def NSA_NoUnknownAttrs : NativeOpTrait<"NoUnknownAttrs"> {
+  let cppNamespace = "::nsa";
+}
+
 class NSA_Op<string mnemonic, list<Trait> traits = []>
-    : Op<NSA_Dialect, mnemonic, traits>;
+    : Op<NSA_Dialect, mnemonic, [NSA_NoUnknownAttrs] # traits>;
+
+// Says the sizes of the result once, as a function of operands and attributes:
+// types and reified shapes follow.
+class NSA_SizedResult<string elementType> : NativeOpTrait<
+    "SizedResult", /*traits=*/[],
+    /*extraOpDeclaration=*/[{
+      static ::llvm::SmallVector<::nsa::Size> getResultSizes(Adaptor adaptor);
+    }],
+    /*extraOpDefinition=*/[{
+      ::llvm::SmallVector<::nsa::Size> $cppClass::getSizes() {
+        return getResultSizes(Adaptor(*this));
+      }
+      ::llvm::LogicalResult $cppClass::inferReturnTypes(
+          ::mlir::MLIRContext *context, std::optional<::mlir::Location>,
+          Adaptor adaptor, ::llvm::SmallVectorImpl<::mlir::Type> &types) {
+        types.push_back(::nsa::getTensorType(
+            getResultSizes(adaptor), }] # elementType # [{));
+        return ::mlir::success();
+      }
+      ::llvm::LogicalResult $cppClass::reifyResultShapes(
+          ::mlir::OpBuilder &b, ::mlir::ReifiedRankedShapedTypeDims &dims) {
+        dims.push_back(::nsa::getSizes(b, getLoc(), getResult()));
+        return ::mlir::success();
+      }
+    }]> {
+  let cppNamespace = "::nsa";
+}
+
+class NSA_IteratedAs<string iteration> : NativeOpTrait<
+    "IteratedAs", /*traits=*/[], /*extraOpDeclaration=*/[{}],
+    /*extraOpDefinition=*/[{
+      ::nsa::Iteration $cppClass::getIteration() {
+        return ::nsa::Iteration::}] # iteration # [{;
+      }
+    }]> {
+  let cppNamespace = "::nsa";
+}
+
+// Every element of the result is read.
+def NSA_AllLive : NativeOpTrait<
+    "AllLive", /*traits=*/[], /*extraOpDeclaration=*/[{}],
+    /*extraOpDefinition=*/[{
+      bool $cppClass::hasDeadElements() { return false; }
+      ::mlir::Value $cppClass::emitIsLive(::nsa::ElementBuilder &,
+                                          ::mlir::ValueRange) {
+        return {};
+      }
+    }]> {
+  let cppNamespace = "::nsa";
+}
 
 // A pure operation whose result is a tensor that exists only in the text.
-class NSA_ValueOp<string mnemonic, Type resultType, list<Trait> traits = []>
+class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
+                  list<Trait> traits = [],
+                  string elementType = "::mlir::IntegerType::get(context, 32)">
     : NSA_Op<mnemonic, [
-        Pure, InferTypeOpAdaptor,
+        Pure, InferTypeOpAdaptor, ParentOneOf<["StepOp", "SegmentOp"]>,
         DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
-                                  ["reifyResultShapes"]>
+                                  ["reifyResultShapes"]>,
+        DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
+        DeclareOpInterfaceMethods<NSA_InputOpInterface>,
+        DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
+        NSA_SizedResult<elementType>, NSA_IteratedAs<iteration>
       ] # traits> {
   let results = (outs resultType:$result);
 }
+
+// What has an element or a row for each row of an expansion.
+def NSA_Expanded
+    : DeclareOpInterfaceMethods<NSA_ExpandOpInterface, ["getNumRequests"]>;
 
 // Emits elements one by one, and a vector lane by lane.
 def NSA_Element
@@ -65,6 +130,9 @@ def NSA_VectorElement
 def NSA_PointsElement
     : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitElement", "emitElements", "emitPoints"]>;
+// Emits what a whole row shares.
+def NSA_SharedRow
+    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitRow"]>;
 // Emits vectors, from what a whole row shares.
 def NSA_RowElement
     : DeclareOpInterfaceMethods<NSA_ElementOpInterface,

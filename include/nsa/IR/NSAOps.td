@@ -81,9 +81,13 @@ def NSA_StepOp : NSA_Op<"step", [
     - (C4) Extents, one for each dimension, stand on tensors; each names an
       `index` port, adds a constant of 0 or more, and belongs to a dynamic
       dimension. On an `in` set stand all of its sizes.
-    - (C5) No `out` port is the destination of two copies.
+    - (C5) Every `out` port is the destination of one copy.
     - (C6) The body holds copies, launches, value operations of this dialect,
-      and operations without effects that compute sizes (no tensors).
+      and sizes that a launcher can compute: constants, `tensor.dim` of a port by
+      a constant, and `affine.apply` of sizes, which divides by constants of 1 or
+      more.
+    - (C8) Values and sizes come before their uses, and at most 256 are computed
+      one from the other.
     - (C7) An `alignment` is a power of 2, at least the element's size, and
       stands on an array; a `layout` stands on a tensor, has a stride for each
       dimension, positive or dynamic, an inner one of 1 if the rank is 2, and no
@@ -144,7 +148,7 @@ def NSA_StepOp : NSA_Op<"step", [
 // Values
 //===----------------------------------------------------------------------===//
 
-def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_VectorElement]> {
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
     `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
@@ -168,7 +172,7 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, [NSA_VectorElement]> {
   let hasFolder = 1;
 }
 
-def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_VectorElement]> {
+def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
     `result[r] = min(source[r], limit)`, signed.
@@ -189,7 +193,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, [NSA_VectorEleme
   let hasFolder = 1;
 }
 
-def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, [NSA_Element]> {
+def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive, NSA_Element]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
     `result[0] = 0`, `result[b + 1] = result[b] + source[b]`; sums wrap. The
@@ -208,10 +212,9 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, [NSA_Element]> {
   }];
   let arguments = (ins NSA_Vector:$source);
   let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
-  let hasVerifier = 1;
 }
 
-def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
     AttrSizedOperandSegments, NSA_VectorElement
   ]> {
   let summary = "Each request's row of the token table";
@@ -241,6 +244,7 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
     - (C3) `rows` and `live` depend neither on an `nsa.cu_seqlens` nor on an
       `nsa.expansion`.
     - (C4) `live` has as many elements as `rows`: the same extent or static size.
+    - (C5) `req_to_token` is an `in` port.
   }];
   let arguments = (ins NSA_Table:$req_to_token, NSA_Index1D:$rows,
                        Optional<Index>:$columns,
@@ -256,14 +260,10 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, [
   let extraClassDeclaration = [{
     /// The number of columns, a constant or a value.
     ::mlir::OpFoldResult getMixedColumns();
-    /// Emits whether the column at `indices` is before the row's live length,
-    /// or returns null if all columns are live.
-    ::mlir::Value emitIsLive(::nsa::ElementBuilder &builder,
-                             ::mlir::ValueRange indices);
   }];
 }
 
-def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element]> {
+def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [NSA_Element]> {
   let summary = "A page table in units of pages";
   let description = [{
     `result[r, j] = source[r, j * page_size] div page_size`, rounded towards
@@ -281,6 +281,8 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element
     - (C1) `page_size` is 1 or more.
     - (C2) `result` has the rows of `source`, and its columns divided by
       `page_size` and rounded up.
+    - (C3) A page has 2^31-1 tokens or less, also where `source` is in pages
+      itself.
   }];
   let arguments = (ins NSA_Table:$source,
                        ConfinedAttr<I32Attr, [IntPositive]>:$page_size);
@@ -292,9 +294,6 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element
   let extraClassDeclaration = [{
     /// Emits the number of the page that holds `token`, an i32.
     ::mlir::Value emitPage(::mlir::OpBuilder &b, ::mlir::Value token);
-    /// As `PageTableOp::emitIsLive`, for a column in pages.
-    ::mlir::Value emitIsLive(::nsa::ElementBuilder &builder,
-                             ::mlir::ValueRange indices);
   }];
 }
 
@@ -302,7 +301,10 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, [NSA_Element
 // Expansion
 //===----------------------------------------------------------------------===//
 
-def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
+def NSA_ExpansionOp : NSA_Op<"expansion", [
+    AttrSizedOperandSegments, DeclareOpInterfaceMethods<NSA_InputOpInterface>,
+    ParentOneOf<["StepOp", "SegmentOp"]>, Pure
+  ]> {
   let summary = "How many rows each request takes";
   let description = [{
     Request `b` takes `E[b]` rows, after those of the requests before it: rows
@@ -326,7 +328,7 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
     Constraints:
 
     - (C1) Rows are given by a constant or by an array, not both.
-    - (C2) A constant is 0 or more.
+    - (C2) A constant is from 0 to 2^31-1.
     - (C3) An array needs a bound.
     - (C4) Padding needs a bound.
     - (C5) A constant without padding has no bound.
@@ -348,8 +350,13 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [AttrSizedOperandSegments, Pure]> {
       return isUniform() && *getStaticExtend() == 1 && !getBound();
     }
     /// The number of rows of `requests` requests: a size that the host knows.
-    ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b, ::mlir::Location loc,
-                                    ::mlir::OpFoldResult requests);
+    ::nsa::Size getNumRows(const ::nsa::Size &requests);
+    /// Emits the rows that `request` (index) asks for, from 0 to the bound.
+    ::mlir::Value emitCount(::nsa::ElementBuilder &builder,
+                            ::mlir::Value request);
+    /// Emits which of `requests` (index) row `row` (index) belongs to.
+    ::nsa::ExpandedRow emitRow(::nsa::ElementBuilder &builder,
+                               ::mlir::Value requests, ::mlir::Value row);
   }];
 }
 
@@ -361,7 +368,8 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
   let cppNamespace = "::nsa";
 }
 
-def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
+def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [NSA_AllLive, NSA_Expanded, NSA_Element
+  ]> {
   let summary = "A length for each row of each request";
   let description = [{
     The length of row `i` of request `b`, whose length is `S = source[b]`:
@@ -388,18 +396,25 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector> {
     - (C2) An expansion by an array has as many elements as `source`: the same
       extent or static size.
   }];
-  let hasVerifier = 1;
   let arguments = (ins NSA_ExpandKind:$kind, NSA_Vector:$source,
                        NSA_ExpansionType:$expansion);
   let assemblyFormat = [{
     $kind $source `over` $expansion attr-dict `:` type($source) `->`
     type($result)
   }];
+  let extraClassDeclaration = [{
+    /// Emits what the lengths of a request's rows start from (i32).
+    ::mlir::Value emitBase(::nsa::ElementBuilder &builder,
+                           ::mlir::Value request);
+    /// Emits the length of the request's row `number` (i32).
+    ::mlir::Value emitLength(::nsa::ElementBuilder &builder, ::mlir::Value base,
+                             ::mlir::Value number);
+  }];
   let hasFolder = 1;
   let hasCanonicalizeMethod = 1;
 }
 
-def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
+def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [NSA_AllLive, NSA_Expanded]> {
   let summary = "A table with each request's row repeated";
   let description = [{
     Row `off[b] + i` of the result is row `b` of `source`, for each of the rows
@@ -418,7 +433,6 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
     - (C2) An expansion by an array has as many elements as `source` has rows:
       the same extent or static size.
   }];
-  let hasVerifier = 1;
   let arguments = (ins NSA_Table:$source, NSA_ExpansionType:$expansion);
   let assemblyFormat = [{
     $source `over` $expansion attr-dict `:` type($source) `->` type($result)
@@ -426,7 +440,7 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table> {
   let hasFolder = 1;
 }
 
-def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
+def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLive, NSA_Expanded]> {
   let summary = "The number of rows, as an array of one element";
   let description = [{
     The sum of the rows of all requests of a device array, at most the bound.
@@ -444,10 +458,9 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector> {
   }];
   let arguments = (ins NSA_ExpansionType:$expansion);
   let assemblyFormat = "$expansion attr-dict `:` type($result)";
-  let hasVerifier = 1;
 }
 
-def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElement]> {
+def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{
     `result[b, j] = source[b]` for `j < columns`: the table of context lengths
@@ -464,7 +477,6 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElemen
     - (C1) `columns` is 1 or more.
     - (C2) `source` depends neither on an `nsa.cu_seqlens` nor on an expansion.
   }];
-  let hasVerifier = 1;
   let arguments = (ins NSA_Vector:$source,
                        ConfinedAttr<I64Attr, [IntPositive]>:$columns);
   let assemblyFormat = [{
@@ -472,7 +484,9 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, [NSA_VectorElemen
   }];
 }
 
-def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, [NSA_PointsElement]> {
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [
+    NSA_PointsElement, NSA_SharedRow
+  ], "::mlir::BFloat16Type::get(context)"> {
   let summary = "Rows of a paged, quantised cache as bf16";
   let description = [{
     Row t of the result is the row of token `ids[t]`, which is slot
@@ -612,8 +626,8 @@ def NSA_LaunchOp : NSA_Op<"launch", [
     ```mlir
     nsa.launch @lengths {
       nsa.segment tile(%bs) {
-        %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
-        nsa.copy %clip to %b0_cache_seqlens : tensor<?xi32> to memref<?xi32>
+        %len = nsa.seqlens %seq_lens plus 0 : tensor<?xi64> -> tensor<?xi32>
+        nsa.copy %len to %b0_cache_seqlens : tensor<?xi32> to memref<?xi32>
       }
     }
     ```
@@ -666,6 +680,7 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     ```mlir
     nsa.launch @sums {
       nsa.segment scan(%bs) {
+        %len = nsa.seqlens %seq_lens plus 0 : tensor<?xi64> -> tensor<?xi32>
         %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
         nsa.copy %cu to %b0_cu_seqlens_k : tensor<?xi32> to memref<?xi32>
       }
@@ -675,9 +690,14 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     Constraints:
 
     - (C1) A `scan` segment has one dimension, the others one or two.
-    - (C2) The body holds copies, value operations of this dialect, and
-      operations without effects that compute sizes.
+    - (C2) The body holds copies and value operations of this dialect, whose
+      arrays are ports or values of the body.
     - (C3) The copies of a `tile` segment have elements of one size.
+    - (C4) A copy belongs to the segment: its value is of the segment's kind (a
+      `scan` segment also takes vectors without sums) and has the segment's
+      sizes. The pages that are picked from a table that is copied, too, have
+      that table's.
+    - (C5) All values of an `expand` segment are made from one expansion.
   }];
   let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
   let regions = (region SizedRegion<1>:$body);
@@ -688,6 +708,12 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     auto getCopies() { return getBody().getOps<CopyOp>(); }
     /// How the requests of an `expand` segment become rows.
     ExpansionOp getExpansion();
+    /// Whether rows share what is worth finding once: a `tile` segment is then
+    /// walked row by row.
+    bool isWalked();
+    /// Whether `copy` copies pages that are picked from a table as it passes,
+    /// because the segment copies that as well.
+    bool isPicked(CopyOp copy);
     /// The rows that are cut into blocks; for an expansion of one dimension as
     /// many as there may be.
     ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b);

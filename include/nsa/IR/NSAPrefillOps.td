@@ -21,7 +21,7 @@ include "nsa/IR/NSAOpBase.td"
 // Window
 //===----------------------------------------------------------------------===//
 
-def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, [NSA_VectorElement]> {
+def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "How many tokens the windows of a request's queries span";
   let description = [{
     `result[b] = min(lengths[b], extends[b] + window - 1)`, wrapping: the last
@@ -46,10 +46,9 @@ def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, [NSA_VectorElement
     $lengths `,` $extends `window` $window attr-dict `:` type($lengths) `,`
     type($extends)
   }];
-  let hasVerifier = 1;
 }
 
-def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, [NSA_VectorElement]> {
+def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "The first token that the windows of a request's queries span";
   let description = [{
     `result[b] = lengths[b] - min(lengths[b], extends[b] + window - 1)`,
@@ -73,10 +72,10 @@ def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, [NSA_VectorEle
     $lengths `,` $extends `window` $window attr-dict `:` type($lengths) `,`
     type($extends)
   }];
-  let hasVerifier = 1;
 }
 
-def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector> {
+def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [NSA_AllLive, NSA_Expanded, NSA_Element
+  ]> {
   let summary = "A range of each request's tokens, one request after the other";
   let description = [{
     Row `i` of request `b` of the expansion is
@@ -104,7 +103,6 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector> {
     $req_to_token `[` $rows `]` `from` $starts `over` $expansion attr-dict `:`
     type($req_to_token) `,` type($rows) `,` type($starts) `->` type($result)
   }];
-  let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Emits row `number` (index) of `request` (index), an i32.
     ::mlir::Value emitToken(::nsa::ElementBuilder &builder,
@@ -112,7 +110,7 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector> {
   }];
 }
 
-def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_VectorElement]> {
+def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "Elements of an array at given indices";
   let description = [{
     `result[i] = int32(table[indices[i]])`, and 0 where `indices[i]` is negative
@@ -132,14 +130,13 @@ def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, [NSA_VectorElement]> {
   let assemblyFormat = [{
     $table `[` $indices `]` attr-dict `:` type($table) `,` type($indices)
   }];
-  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
 // Workspace
 //===----------------------------------------------------------------------===//
 
-def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, [NSA_Element]> {
+def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [NSA_AllLive, NSA_Element]> {
   let summary = "Where each request's compressed rows begin in the workspace";
   let description = [{
     `result[b] = b * stride`, low 32 bits: the workspace begins with `stride` rows
@@ -157,7 +154,7 @@ def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, [NSA_Ele
   }];
 }
 
-def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, [NSA_Element]> {
+def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, "Each", [NSA_AllLive, NSA_Element]> {
   let summary = "Where each request's window rows begin in the workspace";
   let description = [{
     `result[b] = first + offsets[b]`, low 32 bits: window rows of all requests
@@ -180,7 +177,6 @@ def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, [NSA_Element]> {
   let assemblyFormat = [{
     $offsets `from` $first attr-dict `:` type($offsets) `->` type($result)
   }];
-  let hasVerifier = 1;
 }
 
 def NSA_First : I32EnumAttrCase<"First", 0, "first">;
@@ -190,7 +186,7 @@ def NSA_QueryEnd : I32EnumAttr<"QueryEnd", "an end of a request's queries",
   let cppNamespace = "::nsa";
 }
 
-def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, [NSA_Element]> {
+def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [NSA_AllLive, NSA_Element]> {
   let summary = "The row of each request's first or last query";
   let description = [{
     Queries of all requests are rows, one request after the other, and
@@ -215,10 +211,9 @@ def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, [NSA_Element]> {
     $end $query_start_loc attr-dict `:` type($query_start_loc) `->`
     type($result)
   }];
-  let hasVerifier = 1;
 }
 
-def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, [NSA_VectorElement]> {
+def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [NSA_AllLive, NSA_VectorElement]> {
   let summary = "The ids of each request's compressed tokens";
   let description = [{
     `result[b, j] = max(0, table[rows[b], j div page_size]) * page_size + j mod
@@ -243,15 +238,13 @@ def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, [NSA_VectorEl
     $table `[` $rows `]` `columns` $columns `page_size` $page_size attr-dict `:`
     type($table) `,` type($rows) `->` type($result)
   }];
-  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
 // Index combine
 //===----------------------------------------------------------------------===//
 
-def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
-    AttrSizedOperandSegments, NSA_RowElement
+def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [NSA_AllLive, AttrSizedOperandSegments, NSA_RowElement
   ]> {
   let summary = "The workspace rows that each query attends to";
   let description = [{
@@ -272,7 +265,8 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
                  = -1                                             k + w <= j
     ```
 
-    in 32 bits, wrapping. Without `topk_indices`, which is the form for layers
+    in 32 bits, wrapping. A `topk` that is computed and negative counts as 0 there;
+    the width follows from it as it is. Without `topk_indices`, which is the form for layers
     without an indexer, `topk_indices[t, j]` is `j`. With a `topk` of 0 there are
     window rows only. Rows past the last request's queries are -1.
 
@@ -330,8 +324,7 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, [
   }];
 }
 
-def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, [
-    AttrSizedOperandSegments, NSA_Element
+def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [NSA_AllLive, AttrSizedOperandSegments, NSA_Element
   ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{

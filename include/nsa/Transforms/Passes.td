@@ -11,6 +11,15 @@
 
 include "mlir/Pass/PassBase.td"
 
+def WarnUnused : Pass<"nsa-warn-unused", "nsa::StepOp"> {
+  let summary = "Warns of ports and values that nothing uses";
+  let description = [{
+    Warns of an `in` port that neither an operation nor an extent names, and of an
+    operation whose result nobody uses: mostly a name that was meant elsewhere.
+    Changes nothing.
+  }];
+}
+
 def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
   let summary = "Turns sets of metadata fields into a port for each field";
   let description = [{

@@ -1,0 +1,186 @@
+//===- ValueFacts.cpp - What values are computed from ---------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/ValueFacts.h"
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// ValueFacts
+//===----------------------------------------------------------------------===//
+
+void ValueFacts::add(Operation *op) {
+  Facts result;
+  for (Value operand : op->getOperands()) {
+    Facts inner = lookup(operand);
+    result.dependsOnScan |= inner.dependsOnScan;
+    if (!result.expansion)
+      result.expansion = inner.expansion;
+    result.depth = std::max(result.depth, inner.depth);
+  }
+  ++result.depth;
+  if (isa<ExpansionOp>(op))
+    result.expansion = op;
+  if (auto value = dyn_cast<ValueOpInterface>(op)) {
+    Iteration iteration = value.getIteration();
+    if (iteration == Iteration::Scan || iteration == Iteration::Row)
+      result.dependsOnScan = iteration == Iteration::Scan;
+  }
+  facts[op] = result;
+}
+
+bool ValueFacts::contains(Value value) const {
+  return facts.contains(value.getDefiningOp());
+}
+
+ValueFacts::Facts ValueFacts::lookup(Value value) const {
+  return facts.lookup(value.getDefiningOp());
+}
+
+bool ValueFacts::dependsOnScan(Value value) const {
+  return lookup(value).dependsOnScan;
+}
+
+ExpansionOp ValueFacts::getExpansion(Value value) const {
+  return cast_or_null<ExpansionOp>(lookup(value).expansion);
+}
+
+bool ValueFacts::isPerRequest(Value value) const {
+  Facts facts = lookup(value);
+  return !facts.dependsOnScan && !facts.expansion;
+}
+
+unsigned ValueFacts::getDepth(Value value) const { return lookup(value).depth; }
+
+/// The facts of `value`, from those of what it is computed from.
+static ValueFacts getFacts(Value value) {
+  ValueFacts facts;
+  SmallVector<Operation *> stack;
+  if (Operation *op = value.getDefiningOp())
+    stack.push_back(op);
+  while (!stack.empty()) {
+    Operation *op = stack.back();
+    size_t size = stack.size();
+    for (Value operand : op->getOperands())
+      if (operand.getDefiningOp() && !facts.contains(operand))
+        stack.push_back(operand.getDefiningOp());
+    if (stack.size() > size)
+      continue;
+    stack.pop_back();
+    facts.add(op);
+  }
+  return facts;
+}
+
+bool nsa::dependsOnScan(Value value) {
+  return getFacts(value).dependsOnScan(value);
+}
+
+ExpansionOp nsa::getExpansion(Value value) {
+  return getFacts(value).getExpansion(value);
+}
+
+//===----------------------------------------------------------------------===//
+// Verification
+//===----------------------------------------------------------------------===//
+
+bool nsa::isValue(Operation *op) {
+  return isa<ValueOpInterface, ExpansionOp>(op);
+}
+
+/// Whether divisors are positive constants: launchers divide by nothing else.
+static bool hasConstantDivisors(AffineExpr expr) {
+  return !expr.walk([](AffineExpr expr) {
+                bool isDivision = expr.getKind() == AffineExprKind::FloorDiv ||
+                                  expr.getKind() == AffineExprKind::CeilDiv ||
+                                  expr.getKind() == AffineExprKind::Mod;
+                if (!isDivision)
+                  return WalkResult::advance();
+                auto divisor = dyn_cast<AffineConstantExpr>(
+                    cast<AffineBinaryOpExpr>(expr).getRHS());
+                return divisor && divisor.getValue() > 0
+                           ? WalkResult::advance()
+                           : WalkResult::interrupt();
+              })
+              .wasInterrupted();
+}
+
+LogicalResult nsa::verifySize(Operation *op) {
+  if (auto apply = dyn_cast<affine::AffineApplyOp>(op)) {
+    if (!hasConstantDivisors(apply.getAffineMap().getResult(0)))
+      return op->emitOpError("expected the divisors of a size to be constants "
+                             "of 1 or more");
+    return success();
+  }
+  if (auto dim = dyn_cast<tensor::DimOp>(op)) {
+    auto type = dyn_cast<RankedTensorType>(dim.getSource().getType());
+    std::optional<int64_t> number = dim.getConstantIndex();
+    if (!isa<BlockArgument>(dim.getSource()) || !type || !number ||
+        *number < 0 || *number >= type.getRank())
+      return op->emitOpError("expected a size to be that of a port in a "
+                             "dimension that it has, given by a constant");
+    return success();
+  }
+  if (matchPattern(op, m_Constant()) && op->getNumResults() == 1 &&
+      op->getResult(0).getType().isIndex())
+    return success();
+  return op->emitOpError("is not one of those that the body of a step holds: "
+                         "copies, launches, nsa values, and sizes (a constant, "
+                         "a 'tensor.dim' of a port, or an 'affine.apply')");
+}
+
+/// Checks that the operands of `op` are ports, or come before it.
+static LogicalResult verifyOperands(Operation *op, const ValueFacts &facts) {
+  for (OpOperand &operand : op->getOpOperands()) {
+    Value value = operand.get();
+    Operation *definition = value.getDefiningOp();
+    if (!definition || facts.contains(value))
+      continue;
+    // As MLIR's own check, which comes too late for verifiers of regions.
+    if (definition->getBlock() == op->getBlock()) {
+      InFlightDiagnostic diag = op->emitError("operand #")
+                                << operand.getOperandNumber()
+                                << " does not dominate this use";
+      diag.attachNote(definition->getLoc()) << "operand defined here";
+      return diag;
+    }
+    if (!value.getType().isIndex())
+      return op->emitOpError("expected operand #")
+             << operand.getOperandNumber()
+             << " to be a port or a value of the same segment";
+  }
+  return success();
+}
+
+LogicalResult nsa::verifyValues(Block &body) {
+  ValueFacts facts;
+  for (Operation &op : body) {
+    // What a launch holds is checked with its segments.
+    if (op.getNumRegions() > 0)
+      continue;
+    if (failed(verifyOperands(&op, facts)))
+      return failure();
+    facts.add(&op);
+    for (Value result : op.getResults())
+      if (facts.getDepth(result) > ValueFacts::mostDepth)
+        return op.emitOpError("expected values that are computed from one "
+                              "another to be at most ")
+               << ValueFacts::mostDepth << " deep";
+    if (auto input = dyn_cast<InputOpInterface>(op);
+        input && failed(input.verifyInputs(facts)))
+      return failure();
+  }
+  return success();
+}

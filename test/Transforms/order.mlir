@@ -1,0 +1,18 @@
+// A pass that comes too early says which one it waits for.
+
+// RUN: nsa-opt %s --split-input-file --verify-diagnostics --nsa-launch-to-gpu
+// RUN: nsa-opt %s --split-input-file --verify-diagnostics --nsa-launch-to-loops
+
+nsa.step @copies(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected copies to be in launches; run 'nsa-form-launches' before}}
+  nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @sets(in %bs : index, in %max_len : index,
+               in %src[%bs, %max_len] : !nsa.metadata<decode>,
+               out %b0 : !nsa.metadata_ref<decode>) {
+  // expected-error @+1 {{expected sets to be expanded; run 'nsa-expand-metadata-sets' before}}
+  nsa.copy_metadata %src to %b0 : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
+}
