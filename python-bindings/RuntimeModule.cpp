@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Caller.h"
+#include "Errors.h"
 #include "Plan.h"
 #include "Steps.h"
 
@@ -134,15 +135,16 @@ nb::list argumentsOf(const PyStep &self) {
   return list;
 }
 
-nb::list loadBundle(const std::string &directory) {
+/// `directory` as os.fsencode has it.
+nb::list loadBundle(nb::bytes directory) {
   nb::list list;
-  for (rt::Step &step : rt::loadBundle(directory))
+  for (rt::Step &step : rt::loadBundle({directory.c_str(), directory.size()}))
     list.append(nb::cast(PyStep(std::move(step))));
   return list;
 }
 
-nb::tuple arrayInfo(nb::handle object) {
-  ImportedArray imported(object, "array", "an array");
+nb::tuple arrayInfo(nb::handle object, const char *argument) {
+  ImportedArray imported(object, argument, "an array");
   const nsa_array &array = imported.get();
   return nb::make_tuple(describeArray(array), array.device_type,
                         array.device_id);
@@ -165,14 +167,14 @@ NB_MODULE(_nsa_runtime, m) {
       "driver call failed.",
       PyExc_RuntimeError, nullptr);
   m.attr("DriverError") = nb::borrow(driverError);
-  nb::register_exception_translator(
-      [](const std::exception_ptr &pointer, void *) {
-        try {
-          std::rethrow_exception(pointer);
-        } catch (const rt::Error &error) {
-          PyErr_SetString(exceptionFor(error.status()), error.what());
-        }
-      });
+  nb::register_exception_translator([](const std::exception_ptr &pointer,
+                                       void *) {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (const rt::Error &error) {
+      setError(exceptionFor(error.status()), error.what(), error.argument());
+    }
+  });
 
   nb::class_<PyBinding>(m, "Binding", nb::type_slots(bindingSlots),
                         "A step with its arrays, checked and ready to launch. "
@@ -256,14 +258,15 @@ NB_MODULE(_nsa_runtime, m) {
 
   registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,
-        "The steps of a saved bundle, in the order of their names.");
+        "The steps of a saved bundle, whose path is bytes, in the order of "
+        "their names.");
   m.def("device_count", &rt::deviceCount,
         "How many CUDA devices there are. Raises DriverError if the driver or "
         "a device is missing.");
   m.def("check_target", &rt::checkTarget, "target"_a,
         "Raises DriverError if NSA_TARGET excludes the target.");
-  m.def("array_info", &arrayInfo, "array"_a,
+  m.def("array_info", &arrayInfo, "array"_a, "argument"_a,
         "((dtype code, dtype bits, shape), device type, device id), as DLPack "
-        "has them.");
+        "has them; `argument` is its name in messages.");
   m.attr("manifest_schema") = nsa_manifest_schema();
 }

@@ -16,11 +16,7 @@ def dtype_name(code, bits):
 
 def describe(argument, array):
     """(dtype name, shape, target) of an array."""
-    try:
-        (code, bits, shape), device, _ = _nsa_runtime.array_info(array)
-    except (TypeError, ValueError) as error:
-        text = str(error).replace("argument 'array'", f"argument {argument!r}", 1)
-        raise type(error)(text) from None
+    (code, bits, shape), device, _ = _nsa_runtime.array_info(array, argument)
     return dtype_name(code, bits), shape, "cuda" if device in _CUDA else "cpu"
 
 

@@ -152,4 +152,4 @@ def load(directory):
     device. Raises ``OSError`` for a missing directory or file, ``ValueError`` for a
     manifest that is malformed or of an unknown schema.
     """
-    return Module(_nsa_runtime.load_bundle(os.fspath(directory)))
+    return Module(_nsa_runtime.load_bundle(os.fsencode(directory)))
