@@ -4,6 +4,7 @@
 """What the arrays given to ``nsa.ops`` are."""
 
 from . import _nsa_runtime
+from ._errors import wrong
 
 _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 _CUDA = (2, 13)
@@ -23,9 +24,10 @@ def describe(argument, array):
 def check_rank(argument, shape, rank):
     """Raises ``ValueError`` for an array that has not `rank` dimensions."""
     if len(shape) != rank:
-        raise ValueError(
-            f"argument {argument!r}: expected {rank} dimension{'s' * (rank != 1)} but got "
-            f"{len(shape)}"
+        raise wrong(
+            ValueError,
+            argument,
+            f"expected {rank} dimension{'s' * (rank != 1)} but got {len(shape)}",
         )
 
 
