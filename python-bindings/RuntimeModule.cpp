@@ -179,9 +179,11 @@ NB_MODULE(_nsa_runtime, m) {
   nb::class_<PyBinding>(m, "Binding", nb::type_slots(bindingSlots),
                         "A step with its arrays, checked and ready to launch. "
                         "Keeps the arrays alive.")
-      .def("launch", &PyBinding::launch, nb::kw_only(),
-           "stream"_a.none() = nb::none(), "sizes"_a,
-           "launch(stream=None, **sizes)\n\n"
+      // Without names of its own: whatever an argument of a step is called, as
+      // "self", it is the step's.
+      .def("launch", &PyBinding::launch,
+           nb::sig("def launch(self, /, *, stream: object | None = None, "
+                   "**sizes) -> None"),
            "Launches the step. Size arguments that are left out keep the value "
            "of bind time. `stream` is an int or an object with `cuda_stream`, "
            "`ptr` or `__cuda_stream__`; by default the current stream of the "
@@ -205,9 +207,9 @@ NB_MODULE(_nsa_runtime, m) {
           "(bytes), and host kernels as (name, address) pairs; `keep` is held "
           "as long as the step is.")
       .def(
-          "__call__", &PyStep::call, nb::kw_only(),
-          "stream"_a.none() = nb::none(), "arguments"_a,
-          "step(*, stream=None, **arguments)\n\n"
+          "__call__", &PyStep::call,
+          nb::sig("def __call__(self, /, *, stream: object | None = None, "
+                  "**arguments) -> None"),
           "Checks the arguments and launches. Arrays are anything with DLPack, "
           "all on one device, which decides between PTX and host kernels. "
           "Sizes that are left out take those of the dimensions that name "
@@ -220,8 +222,7 @@ NB_MODULE(_nsa_runtime, m) {
             return new PyBinding(nb::borrow(self), step,
                                  CallArguments(step, kwargs));
           },
-          "arguments"_a,
-          "bind(**arguments) -> Binding\n\n"
+          nb::sig("def bind(self, /, **arguments) -> Binding"),
           "Checks the arrays once. Sizes may be given here, or at launch.")
       .def(
           "load", [](PyStep &self, int device) { self.step.load(device); },

@@ -36,6 +36,16 @@ int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
   return integerOf(value, argument, "a size from 0 to 2147483647");
 }
 
+/// Throws if an argument of a step is called as the stream of every call is:
+/// who gives one would give the other.
+static void refuseStream(nb::handle argument) {
+  if (PyUnicode_CompareWithASCIIString(argument.ptr(), "stream") == 0)
+    raiseFor(PyExc_TypeError, "stream",
+             "the step has a port of that name, which every call has for the "
+             "CUDA stream: bind the port, or compile the step with another "
+             "name of it");
+}
+
 PyStep::PyStep(runtime::Step made, nb::object keep)
     : step(std::move(made)), keep(std::move(keep)) {
   for (const nsa_argument_info &info : step.arguments()) {
@@ -60,7 +70,21 @@ const PyStep::Argument *PyStep::find(nb::handle name) const {
   return nullptr;
 }
 
-void PyStep::call(nb::object stream, nb::kwargs kwargs) {
+/// Takes the stream out of the arguments of a call; None if there is none.
+static nb::object takeStream(const nb::kwargs &kwargs) {
+  static PyObject *name = PyUnicode_InternFromString("stream");
+  nb::object stream = nb::borrow(PyDict_GetItemWithError(kwargs.ptr(), name));
+  if (stream.is_valid() && PyDict_DelItem(kwargs.ptr(), name) == 0)
+    return stream;
+  if (PyErr_Occurred())
+    throw nb::python_error();
+  return nb::none();
+}
+
+void PyStep::call(nb::kwargs kwargs) {
+  for (const Argument &argument : arguments)
+    refuseStream(argument.name);
+  nb::object stream = takeStream(kwargs);
   CallArguments arguments(*this, kwargs);
   void *raw =
       !stream.is_none() ? streamOf(stream) : arguments.streamSource().current();
@@ -120,7 +144,11 @@ size_t PyBinding::placeOf(PyObject *name) const {
   raiseFor(PyExc_TypeError, utf8Of(name), "not a size argument of this step");
 }
 
-void PyBinding::launch(nb::handle stream, const nb::kwargs &kwargs) {
+void PyBinding::launch(nb::kwargs kwargs) {
+  nb::object stream = takeStream(kwargs);
+  if (!stream.is_none())
+    for (const nb::object &name : sizeNames)
+      refuseStream(name);
   void *raw = !stream.is_none() ? streamOf(stream) : source.current();
   CallBuffer<16> sizes;
   sizes.assign(sizeNames.size(), NSA_SIZE_AS_BOUND);

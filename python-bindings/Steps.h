@@ -46,7 +46,7 @@ public:
   /// The argument of that name, or null.
   const Argument *find(nanobind::handle name) const;
   /// Checks and launches in one.
-  void call(nanobind::object stream, nanobind::kwargs kwargs);
+  void call(nanobind::kwargs kwargs);
 
   runtime::Step step;
   nanobind::object keep;
@@ -81,7 +81,7 @@ public:
   /// stays held, as a launch is over sooner than a release and a
   /// re-acquisition. Only an object that is asked for its integer or its stream
   /// runs Python.
-  void launch(nanobind::handle stream, const nanobind::kwargs &sizes);
+  void launch(nanobind::kwargs kwargs);
 
   /// The step: its host kernels must outlive the binding.
   nanobind::object owner;

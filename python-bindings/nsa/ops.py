@@ -8,6 +8,8 @@ milliseconds) and is cached; the usual ones are shipped, and ``nsa.prebuild`` ma
 for installations without the compiler.
 """
 
+import json
+
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
@@ -53,11 +55,34 @@ class _Copy:
         arrays = [f"src_{field}" for field in self.source]
         for number, fields in enumerate(destinations):
             arrays += [steps.port(number, field) for field in fields]
-        self.call = _nsa_runtime.Caller(
-            lambda target, _: (get_step(name, self.text, target), {}),
-            tuple(arrays),
-            self.sizes,
-        )
+
+        def prepare(target, _):
+            step = get_step(name, self.text, target)
+            return step, dict.fromkeys(_unused_sizes(step), 0)
+
+        self.call = _nsa_runtime.Caller(prepare, tuple(arrays), self.sizes)
+
+
+def _unused_sizes(step):
+    """The sizes that nothing depends on: callers need not know one for fields that they do
+    not have."""
+    manifest = json.loads(step.manifest)
+    arguments = manifest["arguments"]
+    sizes = {a["name"] for a in arguments if a["kind"] == "size"}
+    named = [[a.get("extents") for a in arguments], manifest["kernels"]]
+    named.append(manifest.get("requires"))
+
+    def use(value):
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                use(each)
+        elif isinstance(value, str):
+            sizes.discard(value)
+
+    use(named)
+    return sizes
 
 
 def copy_metadata(
