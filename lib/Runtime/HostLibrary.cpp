@@ -9,11 +9,16 @@
 
 #include "HostLibrary.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
 #include <fstream>
 #include <link.h>
+#include <map>
+#include <mutex>
+#include <sys/stat.h>
+#include <utility>
 #include <vector>
 
 using namespace nsa::runtime;
@@ -51,13 +56,37 @@ static bool isWhole(const std::string &path) {
   return static_cast<bool>(stream);
 }
 
+/// A path to the file at `path` that no other file has been loaded by. The
+/// loader goes by the name first: where a file was replaced, as a bundle is
+/// that is saved again, it would give back the one that there was.
+static std::string uniquePath(const std::string &path) {
+  using File = std::pair<dev_t, ino_t>;
+  static std::mutex mutex;
+  // Never destroyed, as the libraries are never closed.
+  static auto *known = new std::map<std::string, std::vector<File>>();
+
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0)
+    return path;
+  File file(status.st_dev, status.st_ino);
+  std::lock_guard<std::mutex> lock(mutex);
+  std::vector<File> &files = (*known)[path];
+  auto found = std::find(files.begin(), files.end(), file);
+  std::string spelt = path;
+  for (auto it = files.begin(); it != found; ++it)
+    spelt.insert(spelt.rfind('/') + 1, "./");
+  if (found == files.end())
+    files.push_back(file);
+  return spelt;
+}
+
 void *nsa::runtime::openHostLibrary(const std::string &path,
                                     std::string &error) {
   if (!isWhole(path)) {
     error = path + ": a part of the file is missing";
     return nullptr;
   }
-  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void *library = dlopen(uniquePath(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!library)
     error = dlerror();
   return library;

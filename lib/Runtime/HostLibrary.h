@@ -13,7 +13,7 @@
 
 namespace nsa::runtime {
 
-/// Loads a shared library for good. Null, with the reason in `error`, if that
+/// Loads the shared library at an absolute path for good. Null, with the reason in `error`, if that
 /// cannot be done: the loader maps what the headers say, and a file that is
 /// shorter would end the process where it is first touched.
 void *openHostLibrary(const std::string &path, std::string &error);

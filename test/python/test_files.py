@@ -215,6 +215,11 @@ def test_kernels_of_another_program_go(tmp_path: Path) -> None:
     x = np.zeros(2, np.int32)
     step(a=np.array([1, 2], np.int32), x=x)
     assert x.tolist() == [2, 3]
+    # Nor is what was loaded from here before taken for what is here now.
+    nsa.compile(text.replace("plus 0", "plus 5"), "cpu").save(tmp_path)
+    for loaded, expected in ((nsa.load(tmp_path)[NAME], [6, 7]), (step, [2, 3])):
+        loaded(a=np.array([1, 2], np.int32), x=x)
+        assert x.tolist() == expected
     # Nor does a manifest name what was not saved with it.
     nsa.compile(text, "cuda").save(tmp_path)
     assert sorted(os.listdir(tmp_path)) == ["copy.json", "copy.ptx", "other.ptx"]
