@@ -161,8 +161,7 @@ class Module:
         # The manifest last: whoever sees it finds what it names.
         for file, contents in files.values():
             write_whole(directory, file, contents)
-        if made != manifest:
-            text = json.dumps(made, indent=2) + "\n"
+        text = _as_text(made, manifest, text)
         write_whole(directory, f"{name}.json", text)
         for member in _FILES:
             file = old.get(member)
@@ -178,6 +177,17 @@ _FILES = ("ptx", "cubin", "host")
 def _computed(manifest):
     """What a manifest says of the program, and not of one compilation."""
     return {k: v for k, v in manifest.items() if k not in (*_FILES, "chip")}
+
+
+def _as_text(made, manifest, text):
+    """`made` as text: that of `manifest`, which is written by the compiler and easy on the
+    eye, as far as that is it."""
+    if made == manifest:
+        return text
+    head = "{\n"
+    if text.startswith(head) and made == {**manifest, "program": made.get("program")}:
+        return f'{head}  "program": "{made["program"]}",\n{text[len(head):]}'
+    return json.dumps(made, indent=2) + "\n"
 
 
 def _read_manifest(path):
