@@ -43,6 +43,9 @@ def constant(argument: str, value: Any, least: int, most: int = INT32_MAX) -> in
     Constants become text and keys: 2.0 and True, which equal 2 and 1, are refused before
     they are either.
     """
+    # What a launch has almost always; True is of another type.
+    if type(value) is int and least <= value <= most:
+        return value
     error: type[Exception] = TypeError
     if not isinstance(value, bool):
         try:
