@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Arrays.h"
+#include "Errors.h"
 
 #include <cstring>
 
@@ -16,25 +17,6 @@ using namespace nsa::python;
 namespace {
 
 constexpr uint32_t dlpackMajor = 1;
-
-/// Raises `type` with "argument 'NAME': ..." in place of the current error,
-/// whose text is appended.
-[[noreturn]] void raiseFor(PyObject *type, const char *argument,
-                           const std::string &message) {
-  std::string cause;
-  if (PyErr_Occurred()) {
-    nb::python_error error;
-    nb::object value = nb::borrow(error.value());
-    cause = std::string(": ") + nb::str(value).c_str();
-  }
-  PyErr_Format(type, "argument '%s': %s%s", argument, message.c_str(),
-               cause.c_str());
-  throw nb::python_error();
-}
-
-bool hasAttr(nb::handle object, const char *name) {
-  return PyObject_HasAttrString(object.ptr(), name);
-}
 
 /// The DLPack code of a buffer's format character; false if it has none.
 bool codeOf(char format, uint8_t &code) {
@@ -90,20 +72,27 @@ ImportedArray::ImportedArray(nb::handle object, const char *argument,
   std::string got = Py_TYPE(object.ptr())->tp_name;
   bool supported = exchangeApiOf(Py_TYPE(object.ptr())) ||
                    PyObject_CheckBuffer(object.ptr()) ||
-                   hasAttr(object, "__dlpack__");
+                   getOptional(object, "__dlpack__").is_valid();
   if (!supported)
     raiseFor(PyExc_TypeError, argument,
              "expected " + expected + " but got " + got);
-  if (!importExchange(object) && !importBuffer(object) &&
-      !importCapsule(object))
-    raiseFor(PyExc_ValueError, argument,
-             "expected " + expected + " but got " + got +
-                 " that cannot be exported");
+  if (importExchange(object) || importBuffer(object) || importCapsule(object))
+    return;
+  std::string message =
+      "expected " + expected + " but got " + got + " that cannot be exported";
+  if (PyErr_Occurred()) {
+    if (!isRefusal())
+      throw nb::python_error();
+    nb::python_error error;
+    message += ": " + bytesOf(error.value());
+    error.restore();
+  }
+  raiseFor(PyExc_ValueError, argument, message);
 }
 
 ImportedArray::ImportedArray(ImportedArray &&other) noexcept
-    : array(other.array), managed(other.managed), legacy(other.legacy),
-      buffer(other.buffer), shape(std::move(other.shape)),
+    : array(other.array), isCopy(other.isCopy), managed(other.managed),
+      legacy(other.legacy), buffer(other.buffer), shape(std::move(other.shape)),
       strides(std::move(other.strides)) {
   other.managed = nullptr;
   other.legacy = nullptr;
@@ -121,7 +110,8 @@ void ImportedArray::release() {
   }
 }
 
-void ImportedArray::describe(const dlpack::Tensor &tensor, bool readOnly) {
+nsa_array nsa::python::arrayOf(const dlpack::Tensor &tensor, uint64_t flags) {
+  nsa_array array{};
   array.data = tensor.data
                    ? static_cast<char *>(tensor.data) + tensor.byteOffset
                    : nullptr;
@@ -130,10 +120,28 @@ void ImportedArray::describe(const dlpack::Tensor &tensor, bool readOnly) {
   array.dtype_code = tensor.dtype.code;
   // Vector elements are of no type that a step has: 0 bits match none.
   array.dtype_bits = tensor.dtype.lanes == 1 ? tensor.dtype.bits : 0;
-  array.flags = readOnly ? NSA_ARRAY_READ_ONLY : 0;
+  array.flags = flags & dlpack::flagReadOnly ? NSA_ARRAY_READ_ONLY : 0;
   array.ndim = tensor.ndim;
   array.shape = tensor.shape;
   array.strides = tensor.strides;
+  return array;
+}
+
+bool nsa::python::isOfPackage(PyTypeObject *type, std::string_view package) {
+  nb::object module = getOptional((PyObject *)type, "__module__");
+  if (!module.is_valid() || !PyUnicode_Check(module.ptr()))
+    return false;
+  std::string_view name = utf8Of(module);
+  return name.substr(0, package.size()) == package &&
+         (name.size() == package.size() || name[package.size()] == '.');
+}
+
+void ImportedArray::checkDestination(nb::handle object,
+                                     const char *argument) const {
+  if (isCopy)
+    raiseFor(PyExc_ValueError, argument,
+             std::string("expected an array to write to but got ") +
+                 Py_TYPE(object.ptr())->tp_name + " that exports a copy");
 }
 
 bool ImportedArray::importExchange(nb::handle object) {
@@ -144,7 +152,8 @@ bool ImportedArray::importExchange(nb::handle object) {
     managed = nullptr;
     return false;
   }
-  describe(managed->tensor, managed->flags & dlpack::flagReadOnly);
+  array = arrayOf(managed->tensor, managed->flags);
+  isCopy = managed->flags & dlpack::flagIsCopied;
   return true;
 }
 
@@ -156,17 +165,26 @@ bool ImportedArray::importBuffer(nb::handle object) {
     delete buffer;
     buffer = nullptr;
     // Types that buffers cannot name may still have DLPack.
-    PyErr_Clear();
+    if (isRefusal())
+      PyErr_Clear();
     return false;
   }
   const char *format = buffer->format ? buffer->format : "B";
   if (*format == '@' || *format == '=' || *format == '<')
     ++format;
   bool usable = std::strlen(format) == 1 && codeOf(*format, array.dtype_code) &&
-                buffer->itemsize <= 16;
+                buffer->itemsize > 0 && buffer->itemsize <= 16;
+  // Of one dimension, some exporters leave the shape to the length, and many
+  // leave out strides that the shape tells, though both were asked for.
+  usable = usable && (buffer->shape || buffer->ndim <= 1);
   for (int i = 0; usable && i != buffer->ndim; ++i) {
-    usable = buffer->strides[i] % buffer->itemsize == 0;
-    shape.push_back(buffer->shape[i]);
+    shape.push_back(buffer->shape ? buffer->shape[i]
+                                  : buffer->len / buffer->itemsize);
+    // Pointers on the way to an element are no strides.
+    usable = !buffer->suboffsets || buffer->suboffsets[i] < 0;
+    if (!buffer->strides)
+      continue;
+    usable = usable && buffer->strides[i] % buffer->itemsize == 0;
     strides.push_back(buffer->strides[i] / buffer->itemsize);
   }
   if (!usable) {
@@ -183,15 +201,17 @@ bool ImportedArray::importBuffer(nb::handle object) {
   array.flags = buffer->readonly ? NSA_ARRAY_READ_ONLY : 0;
   array.ndim = buffer->ndim;
   array.shape = shape.data();
-  array.strides = strides.data();
+  array.strides = buffer->strides ? strides.data() : nullptr;
   return true;
 }
 
 bool ImportedArray::importCapsule(nb::handle object) {
-  if (PyErr_Occurred() || !hasAttr(object, "__dlpack__"))
+  if (PyErr_Occurred())
+    return false;
+  nb::object function = getOptional(object, "__dlpack__");
+  if (!function.is_valid())
     return false;
   try {
-    nb::object function = object.attr("__dlpack__");
     nb::dict kwargs;
     kwargs["max_version"] = nb::make_tuple(dlpackMajor, 1);
     // -1: no synchronisation with the producer's stream. The launch is on that
@@ -209,7 +229,9 @@ bool ImportedArray::importCapsule(nb::handle object) {
         // -1 for a stream and fail on it.
         const char *key =
             error.matches(PyExc_TypeError) ? "max_version" : "stream";
-        if (!kwargs.contains(key))
+        bool refused =
+            error.matches(PyExc_Exception) && !error.matches(PyExc_MemoryError);
+        if (!refused || !kwargs.contains(key))
           throw;
         nb::del(kwargs[key]);
       }
@@ -222,14 +244,19 @@ bool ImportedArray::importCapsule(nb::handle object) {
         return false; // the capsule releases it
       managed = tensor;
       PyCapsule_SetName(raw, "used_dltensor_versioned");
-      describe(managed->tensor, managed->flags & dlpack::flagReadOnly);
+      array = arrayOf(managed->tensor, managed->flags);
+      isCopy = managed->flags & dlpack::flagIsCopied;
       return true;
     }
     if (PyCapsule_IsValid(raw, "dltensor")) {
       legacy = static_cast<dlpack::LegacyManagedTensor *>(
           PyCapsule_GetPointer(raw, "dltensor"));
       PyCapsule_SetName(raw, "used_dltensor");
-      describe(legacy->tensor, /*readOnly=*/false);
+      // Before version 1.0 an array cannot say that it is immutable.
+      bool isImmutable = false;
+      for (const char *package : {"jax", "jaxlib", "tensorflow"})
+        isImmutable |= isOfPackage(Py_TYPE(object.ptr()), package);
+      array = arrayOf(legacy->tensor, isImmutable ? dlpack::flagReadOnly : 0);
       return true;
     }
     return false;

@@ -15,6 +15,7 @@
 #include <nanobind/nanobind.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace nsa::python {
@@ -26,7 +27,8 @@ public:
   /// Takes the description of `object` in the cheapest way that its type has:
   /// DLPack's C exchange API, the buffer protocol (CPU only), __dlpack__. Never
   /// synchronises a stream. `argument` and `expected` are for messages. Throws
-  /// nanobind::python_error.
+  /// nanobind::python_error: TypeError or ValueError for what is no array or
+  /// cannot be exported, and whatever else the exporter raises as it is.
   ImportedArray(nanobind::handle object, const char *argument,
                 const std::string &expected);
   ~ImportedArray() { release(); }
@@ -35,20 +37,30 @@ public:
 
   const nsa_array &get() const { return array; }
 
+  /// Throws if what is written to it would be lost. That an array is read-only
+  /// is for the runtime to say.
+  void checkDestination(nanobind::handle object, const char *argument) const;
+
 private:
   bool importExchange(nanobind::handle object);
   bool importBuffer(nanobind::handle object);
   bool importCapsule(nanobind::handle object);
-  void describe(const dlpack::Tensor &tensor, bool readOnly);
   void release();
 
   nsa_array array{};
+  bool isCopy = false;
   dlpack::ManagedTensor *managed = nullptr;
   dlpack::LegacyManagedTensor *legacy = nullptr;
   Py_buffer *buffer = nullptr;
   /// Of a buffer, whose strides are in bytes.
   std::vector<int64_t> shape, strides;
 };
+
+/// What DLPack says of an array; `flags` are DLPack's.
+nsa_array arrayOf(const dlpack::Tensor &tensor, uint64_t flags);
+
+/// Whether a type is of that package, as in "torch".
+bool isOfPackage(PyTypeObject *type, std::string_view package);
 
 /// What an array is, whoever has it: (dtype code, dtype bits, shape).
 nanobind::tuple describeArray(const nsa_array &array);

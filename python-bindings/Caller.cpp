@@ -7,6 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "Caller.h"
+#include "Errors.h"
+
+#include <algorithm>
 
 namespace nb = nanobind;
 using namespace nsa::python;
@@ -15,7 +18,7 @@ using namespace nsa::python;
 /// each captured batch size.
 static constexpr size_t maxEntries = 1024;
 
-static uint64_t hashOf(const std::vector<int64_t> &key) {
+template <typename Key> static uint64_t hashOf(const Key &key) {
   uint64_t hash = 0x9E3779B97F4A7C15;
   for (int64_t word : key) {
     hash = (hash ^ static_cast<uint64_t>(word)) * 0xFF51AFD7ED558CCD;
@@ -24,7 +27,7 @@ static uint64_t hashOf(const std::vector<int64_t> &key) {
   return hash;
 }
 
-static void append(std::vector<int64_t> &key, const nsa_array &array) {
+template <typename Key> static void append(Key &key, const nsa_array &array) {
   key.push_back(reinterpret_cast<int64_t>(array.data));
   key.push_back(static_cast<int64_t>(array.device_type) << 48 ^
                 static_cast<int64_t>(array.device_id) << 32 ^
@@ -47,60 +50,61 @@ Caller::Caller(nb::object prepare, nb::tuple arrays, nb::tuple sizes)
 }
 
 const char *Caller::nameOf(size_t array) const {
-  return PyUnicode_AsUTF8(arrayNames[array].ptr());
+  return utf8Of(arrayNames[array]);
 }
 
-void Caller::describe(nb::list arrays) {
-  key.clear();
+void Caller::describe(nb::list arrays, Key &key, Exported &exported) const {
   size_t number = 0;
   for (nb::handle object : arrays) {
     const dlpack::ExchangeApi *api = exchangeApiOf(Py_TYPE(object.ptr()));
     dlpack::Tensor tensor;
     if (api && api->tensorFromObject &&
         api->tensorFromObject(object.ptr(), &tensor) == 0) {
-      nsa_array array{};
-      array.data = static_cast<char *>(tensor.data) + tensor.byteOffset;
-      array.device_type = tensor.device.type;
-      array.device_id = tensor.device.id;
-      array.dtype_code = tensor.dtype.code;
-      array.dtype_bits = tensor.dtype.lanes == 1 ? tensor.dtype.bits : 0;
-      array.ndim = tensor.ndim;
-      array.shape = tensor.shape;
-      array.strides = tensor.strides;
-      append(key, array);
+      append(key, arrayOf(tensor, /*flags=*/0));
     } else {
+      if (PyErr_Occurred() && !isRefusal())
+        throw nb::python_error();
       PyErr_Clear();
-      append(key, ImportedArray(object, nameOf(number), "an array").get());
+      exported.emplace_back(number,
+                            ImportedArray(object, nameOf(number), "an array"));
+      append(key, exported.back().second.get());
     }
     ++number;
   }
 }
 
-Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
-  // Preparing runs Python, which may call this again.
-  std::vector<int64_t> thisKey = key;
-  std::vector<ImportedArray> imported;
-  imported.reserve(arrayNames.size());
-  size_t number = 0;
-  for (nb::handle object : arrays)
-    imported.emplace_back(object, nameOf(number++), "an array");
-  int32_t type =
-      imported.empty() ? NSA_DEVICE_CPU : imported.front().get().device_type;
+std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
+                                            Exported &exported) {
+  Exported all;
+  all.reserve(arrayNames.size());
+  auto next = exported.begin();
+  for (size_t i = 0; i != arrayNames.size(); ++i)
+    if (next != exported.end() && next->first == i)
+      all.push_back(std::move(*next++));
+    else
+      all.emplace_back(i, ImportedArray(arrays[i], nameOf(i), "an array"));
+  exported = std::move(all);
+  Key key;
+  std::vector<nsa_array> flat;
+  for (const auto &[place, array] : exported) {
+    append(key, array.get());
+    flat.push_back(array.get());
+  }
+
+  int32_t type = flat.empty() ? NSA_DEVICE_CPU : flat.front().device_type;
   bool isCuda = type == NSA_DEVICE_CUDA || type == NSA_DEVICE_CUDA_MANAGED;
   nb::list described;
-  for (const ImportedArray &array : imported)
-    described.append(describeArray(array.get()));
+  for (const nsa_array &array : flat)
+    described.append(describeArray(array));
   nb::object prepared = prepare(isCuda ? "cuda" : "cpu", described);
   nb::object made = prepared[0];
   const PyStep &step = nb::cast<const PyStep &>(made);
 
-  std::vector<nsa_array> flat(imported.size());
-  std::vector<int64_t> counts(imported.size(), 1);
+  std::vector<int64_t> counts(flat.size(), 1);
   static constexpr int64_t one = 1;
   std::vector<nsa_argument> arguments;
-  for (size_t i = 0; i != imported.size(); ++i) {
+  for (size_t i = 0; i != flat.size(); ++i) {
     nsa_array &array = flat[i];
-    array = imported[i].get();
     bool isContiguous = array.ndim > 1;
     int64_t &count = counts[i];
     for (int32_t d = array.ndim - 1; d >= 0; --d) {
@@ -109,6 +113,8 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
       count *= array.shape[d];
     }
     const PyStep::Argument *argument = step.find(arrayNames[i]);
+    if (argument && argument->isOutput)
+      exported[i].second.checkDestination(arrays[i], nameOf(i));
     isContiguous |= array.ndim > 1 && count == 0;
     if (argument && argument->rank == 1 && isContiguous) {
       array.ndim = 1;
@@ -119,49 +125,56 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
   }
   nb::dict sizes = prepared[1];
   for (auto [name, size] : sizes) {
-    const char *text = PyUnicode_AsUTF8(name.ptr());
+    const char *text = utf8Of(name);
     arguments.push_back({text, nullptr, sizeOf(size, text)});
   }
-  Entry entry{std::move(thisKey), made, step.step.bind(arguments),
-              StreamSource(),     {},   0};
-  if (isCuda) {
-    nb::object first = arrays[0];
-    entry.source = StreamSource(first, imported.front().get().device_id);
-  }
-  entry.numSizes = step.sizeNames.size();
+  auto entry = std::make_shared<Entry>(Entry{
+      {key.begin(), key.end()}, made, step.step.bind(arguments), {}, {}, 0});
+  if (isCuda)
+    entry->source = StreamSource(arrays[0], flat.front().device_id);
+  entry->numSizes = step.sizeNames.size();
   for (const nb::object &name : sizeNames) {
     size_t place = 0;
-    while (place != entry.numSizes &&
+    while (place != entry->numSizes &&
            PyUnicode_Compare(step.sizeNames[place].ptr(), name.ptr()) != 0)
       ++place;
-    entry.places.push_back(place);
+    entry->places.push_back(place);
   }
+  // Old entries go when this is done: the end of a step may run Python.
+  std::unordered_map<uint64_t, std::shared_ptr<Entry>> forgotten;
   if (entries.size() >= maxEntries)
-    entries.clear();
-  entries.erase(hash);
-  return entries.emplace(hash, std::move(entry)).first->second;
+    std::swap(entries, forgotten);
+  std::shared_ptr<Entry> replaced = entry;
+  std::swap(entries[hashOf(key)], replaced);
+  return entry;
 }
 
 void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
   if (arrays.size() != arrayNames.size() || sizes.size() != sizeNames.size())
     throw nb::type_error("expected an array and a size for each name");
-  describe(arrays);
-  uint64_t hash = hashOf(key);
-  auto found = entries.find(hash);
-  Entry &entry = found != entries.end() && found->second.key == key
-                     ? found->second
-                     : bind(arrays, hash);
-  values.assign(entry.numSizes, NSA_SIZE_AS_BOUND);
+  Key key;
+  Exported exported;
+  describe(arrays, key, exported);
+  std::shared_ptr<Entry> entry;
+  auto found = entries.find(hashOf(key));
+  if (found != entries.end() &&
+      std::equal(key.begin(), key.end(), found->second->key.begin(),
+                 found->second->key.end()))
+    entry = found->second;
+  else
+    entry = bind(arrays, exported);
+  CallBuffer<16> values;
+  values.assign(entry->numSizes, NSA_SIZE_AS_BOUND);
   size_t number = 0;
   for (nb::handle size : sizes) {
     if (!size.is_none()) {
-      int64_t value = sizeOf(size, PyUnicode_AsUTF8(sizeNames[number].ptr()));
+      int64_t value = sizeOf(size, utf8Of(sizeNames[number]));
       // A step need not have every size.
-      if (entry.places[number] != entry.numSizes)
-        values[entry.places[number]] = value;
+      if (entry->places[number] != entry->numSizes)
+        values[entry->places[number]] = value;
     }
     ++number;
   }
-  void *raw = !stream.is_none() ? streamOf(stream) : entry.source.current();
-  runtime::check(nsa_binding_launch(entry.binding.get(), values.data(), raw));
+  void *raw = !stream.is_none() ? streamOf(stream) : entry->source.current();
+  runtime::check(nsa_binding_launch(entry->binding.get(), values.data(), raw));
 }

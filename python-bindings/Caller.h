@@ -9,8 +9,10 @@
 #ifndef NSA_PYTHON_CALLER_H
 #define NSA_PYTHON_CALLER_H
 
+#include "CallBuffer.h"
 #include "Steps.h"
 
+#include <memory>
 #include <unordered_map>
 
 namespace nsa::python {
@@ -19,6 +21,10 @@ namespace nsa::python {
 /// buffers again and again: what was checked for an array's address, shape,
 /// strides, type and device need not be checked again, so bindings are kept
 /// under these. No array is kept alive.
+///
+/// Describing and exporting arrays may run Python, and so let another thread
+/// call, or call again: what belongs to a call is the call's, and an entry that
+/// it uses stays whatever becomes of `entries`.
 class Caller {
 public:
   /// `prepare` takes a target, "cuda" or "cpu", and a list of what each array
@@ -38,6 +44,12 @@ public:
             nanobind::object stream);
 
 private:
+  /// What a binding depends on, of some tens of arrays.
+  using Key = CallBuffer<256>;
+  /// An array that had to be exported, by its place among the arrays. What an
+  /// exporter makes lives until the launch, also where it is a copy.
+  using Exported = std::vector<std::pair<size_t, ImportedArray>>;
+
   struct Entry {
     std::vector<int64_t> key;
     /// Its host kernels must outlive the binding.
@@ -49,15 +61,16 @@ private:
     size_t numSizes;
   };
 
-  /// Writes what a binding depends on to `key`.
-  void describe(nanobind::list arrays);
-  Entry &bind(nanobind::list arrays, uint64_t hash);
+  /// Appends what a binding depends on to `key`, and to `exported` what says no
+  /// more than by being exported.
+  void describe(nanobind::list arrays, Key &key, Exported &exported) const;
+  /// Exports what is not in `exported` yet.
+  std::shared_ptr<Entry> bind(nanobind::list arrays, Exported &exported);
   const char *nameOf(size_t array) const;
 
   nanobind::object prepare;
   std::vector<nanobind::object> arrayNames, sizeNames;
-  std::unordered_map<uint64_t, Entry> entries;
-  std::vector<int64_t> key, values;
+  std::unordered_map<uint64_t, std::shared_ptr<Entry>> entries;
 };
 
 } // namespace nsa::python

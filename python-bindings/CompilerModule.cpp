@@ -30,10 +30,15 @@ struct PyModule {
   std::unique_ptr<nsa::CompiledModule> module;
 };
 
-/// (module or None, diagnostics).
-nb::tuple compile(const std::string &source, const std::string &name,
-                  const std::string &chip, bool fuse, bool guards, bool ptx,
-                  bool host, bool hostObject) {
+std::string_view viewOf(const nb::bytes &bytes) {
+  return {bytes.c_str(), bytes.size()};
+}
+
+/// (module or None, diagnostics). Texts and paths are bytes: comments may have
+/// any, and so may names of files.
+nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
+                  bool fuse, bool guards, bool ptx, bool host,
+                  bool hostObject) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
@@ -42,15 +47,17 @@ nb::tuple compile(const std::string &source, const std::string &name,
   options.host = host;
   options.hostObject = hostObject;
   std::string diagnostics;
+  std::string_view sourceText = viewOf(source), nameText = viewOf(name);
   std::unique_ptr<nsa::CompiledModule> module;
   {
     nb::gil_scoped_release release;
-    module = nsa::compile(source, name, options, diagnostics);
+    module = nsa::compile(sourceText, nameText, options, diagnostics);
   }
   nb::object result = nb::none();
   if (module)
     result = nb::cast(PyModule{std::move(module)});
-  return nb::make_tuple(result, diagnostics);
+  return nb::make_tuple(result,
+                        nb::bytes(diagnostics.data(), diagnostics.size()));
 }
 
 /// [(name, manifest, ptx or None, [(kernel, address), ...]), ...]

@@ -52,6 +52,8 @@ struct Version {
 };
 
 constexpr uint64_t flagReadOnly = 1;
+/// What is exported is a copy, which nobody else sees.
+constexpr uint64_t flagIsCopied = 2;
 
 /// In a capsule "dltensor_versioned".
 struct ManagedTensor {

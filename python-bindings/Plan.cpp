@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Plan.h"
+#include "Errors.h"
 #include "Steps.h"
 #include "nsa/Runtime/Plan.h"
 
@@ -24,22 +25,20 @@ static int64_t countOrNone(nb::handle value, const char *argument) {
   if (value.is_none())
     return NSA_PLAN_NONE;
   int64_t count = numberOf(value, argument);
-  if (count < 0) {
-    PyErr_Format(PyExc_ValueError,
-                 "argument '%s': expected 0 or more, or None, but got %lld",
-                 argument, static_cast<long long>(count));
-    throw nb::python_error();
-  }
+  if (count < 0)
+    raiseFor(PyExc_ValueError, argument,
+             "expected 0 or more, or None, but got " + std::to_string(count));
   return count;
 }
 
 static std::vector<int64_t> numbersOf(nb::handle values, const char *argument) {
   nb::object sequence = nb::steal(PyObject_GetIter(values.ptr()));
   if (!sequence.is_valid()) {
-    PyErr_Clear();
-    PyErr_Format(PyExc_TypeError, "argument '%s': expected integers but got %s",
-                 argument, Py_TYPE(values.ptr())->tp_name);
-    throw nb::python_error();
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+      throw nb::python_error();
+    raiseFor(PyExc_TypeError, argument,
+             std::string("expected integers but got ") +
+                 Py_TYPE(values.ptr())->tp_name);
   }
   std::vector<int64_t> numbers;
   for (nb::handle value : sequence)
@@ -48,12 +47,11 @@ static std::vector<int64_t> numbersOf(nb::handle values, const char *argument) {
 }
 
 static nsa_mode modeOf(nb::handle mode) {
-  if (!nb::isinstance<nb::str>(mode)) {
-    PyErr_Format(PyExc_TypeError, "argument 'mode': expected a str but got %s",
+  if (!nb::isinstance<nb::str>(mode))
+    raiseFor(PyExc_TypeError, "mode",
+             std::string("expected a str but got ") +
                  Py_TYPE(mode.ptr())->tp_name);
-    throw nb::python_error();
-  }
-  return plan::modeFromName(nb::cast<const char *>(mode));
+  return plan::modeFromName(utf8Of(mode));
 }
 
 void nsa::python::registerPlan(nb::module_ &m) {

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Caller.h"
+#include "Errors.h"
 #include "Plan.h"
 #include "Steps.h"
 
@@ -134,15 +135,16 @@ nb::list argumentsOf(const PyStep &self) {
   return list;
 }
 
-nb::list loadBundle(const std::string &directory) {
+/// `directory` as os.fsencode has it.
+nb::list loadBundle(nb::bytes directory) {
   nb::list list;
-  for (rt::Step &step : rt::loadBundle(directory))
+  for (rt::Step &step : rt::loadBundle({directory.c_str(), directory.size()}))
     list.append(nb::cast(PyStep(std::move(step))));
   return list;
 }
 
-nb::tuple arrayInfo(nb::handle object) {
-  ImportedArray imported(object, "array", "an array");
+nb::tuple arrayInfo(nb::handle object, const char *argument) {
+  ImportedArray imported(object, argument, "an array");
   const nsa_array &array = imported.get();
   return nb::make_tuple(describeArray(array), array.device_type,
                         array.device_id);
@@ -165,21 +167,23 @@ NB_MODULE(_nsa_runtime, m) {
       "driver call failed.",
       PyExc_RuntimeError, nullptr);
   m.attr("DriverError") = nb::borrow(driverError);
-  nb::register_exception_translator(
-      [](const std::exception_ptr &pointer, void *) {
-        try {
-          std::rethrow_exception(pointer);
-        } catch (const rt::Error &error) {
-          PyErr_SetString(exceptionFor(error.status()), error.what());
-        }
-      });
+  nb::register_exception_translator([](const std::exception_ptr &pointer,
+                                       void *) {
+    try {
+      std::rethrow_exception(pointer);
+    } catch (const rt::Error &error) {
+      setError(exceptionFor(error.status()), error.what(), error.argument());
+    }
+  });
 
   nb::class_<PyBinding>(m, "Binding", nb::type_slots(bindingSlots),
                         "A step with its arrays, checked and ready to launch. "
                         "Keeps the arrays alive.")
-      .def("launch", &PyBinding::launch, nb::kw_only(),
-           "stream"_a.none() = nb::none(), "sizes"_a,
-           "launch(stream=None, **sizes)\n\n"
+      // Without names of its own: whatever an argument of a step is called, as
+      // "self", it is the step's.
+      .def("launch", &PyBinding::launch,
+           nb::sig("def launch(self, /, *, stream: object | None = None, "
+                   "**sizes) -> None"),
            "Launches the step. Size arguments that are left out keep the value "
            "of bind time. `stream` is an int or an object with `cuda_stream`, "
            "`ptr` or `__cuda_stream__`; by default the current stream of the "
@@ -203,9 +207,9 @@ NB_MODULE(_nsa_runtime, m) {
           "(bytes), and host kernels as (name, address) pairs; `keep` is held "
           "as long as the step is.")
       .def(
-          "__call__", &PyStep::call, nb::kw_only(),
-          "stream"_a.none() = nb::none(), "arguments"_a,
-          "step(*, stream=None, **arguments)\n\n"
+          "__call__", &PyStep::call,
+          nb::sig("def __call__(self, /, *, stream: object | None = None, "
+                  "**arguments) -> None"),
           "Checks the arguments and launches. Arrays are anything with DLPack, "
           "all on one device, which decides between PTX and host kernels. "
           "Sizes that are left out take those of the dimensions that name "
@@ -218,8 +222,7 @@ NB_MODULE(_nsa_runtime, m) {
             return new PyBinding(nb::borrow(self), step,
                                  CallArguments(step, kwargs));
           },
-          "arguments"_a,
-          "bind(**arguments) -> Binding\n\n"
+          nb::sig("def bind(self, /, **arguments) -> Binding"),
           "Checks the arrays once. Sizes may be given here, or at launch.")
       .def(
           "load", [](PyStep &self, int device) { self.step.load(device); },
@@ -256,14 +259,15 @@ NB_MODULE(_nsa_runtime, m) {
 
   registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,
-        "The steps of a saved bundle, in the order of their names.");
+        "The steps of a saved bundle, whose path is bytes, in the order of "
+        "their names.");
   m.def("device_count", &rt::deviceCount,
         "How many CUDA devices there are. Raises DriverError if the driver or "
         "a device is missing.");
   m.def("check_target", &rt::checkTarget, "target"_a,
         "Raises DriverError if NSA_TARGET excludes the target.");
-  m.def("array_info", &arrayInfo, "array"_a,
+  m.def("array_info", &arrayInfo, "array"_a, "argument"_a,
         "((dtype code, dtype bits, shape), device type, device id), as DLPack "
-        "has them.");
+        "has them; `argument` is its name in messages.");
   m.attr("manifest_schema") = nsa_manifest_schema();
 }

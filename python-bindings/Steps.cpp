@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "Steps.h"
+#include "CallBuffer.h"
+#include "Errors.h"
 
 namespace nb = nanobind;
 using namespace nsa::python;
@@ -15,25 +17,33 @@ int64_t nsa::python::integerOf(nb::handle value, const char *argument,
                                const char *range) {
   nb::object index = nb::steal(PyNumber_Index(value.ptr()));
   if (!index.is_valid()) {
-    PyErr_Clear();
-    PyErr_Format(PyExc_TypeError,
-                 "argument '%s': expected an integer but got %s", argument,
+    if (!PyErr_ExceptionMatches(PyExc_TypeError))
+      throw nb::python_error();
+    raiseFor(PyExc_TypeError, argument,
+             std::string("expected an integer but got ") +
                  Py_TYPE(value.ptr())->tp_name);
-    throw nb::python_error();
   }
   int overflow;
   long long integer = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
   // NSA_SIZE_AS_BOUND is no number that a caller may give.
-  if (overflow || integer == NSA_SIZE_AS_BOUND) {
-    PyErr_Format(PyExc_ValueError, "argument '%s': expected %s but got %S",
-                 argument, range, index.ptr());
-    throw nb::python_error();
-  }
+  if (overflow || integer == NSA_SIZE_AS_BOUND)
+    raiseFor(PyExc_ValueError, argument,
+             std::string("expected ") + range + " but got " + bytesOf(index));
   return integer;
 }
 
 int64_t nsa::python::sizeOf(nb::handle value, const char *argument) {
   return integerOf(value, argument, "a size from 0 to 2147483647");
+}
+
+/// Throws if an argument of a step is called as the stream of every call is:
+/// who gives one would give the other.
+static void refuseStream(nb::handle argument) {
+  if (PyUnicode_CompareWithASCIIString(argument.ptr(), "stream") == 0)
+    raiseFor(PyExc_TypeError, "stream",
+             "the step has a port of that name, which every call has for the "
+             "CUDA stream: bind the port, or compile the step with another "
+             "name of it");
 }
 
 PyStep::PyStep(runtime::Step made, nb::object keep)
@@ -44,7 +54,7 @@ PyStep::PyStep(runtime::Step made, nb::object keep)
     if (!isArray)
       sizeNames.push_back(name);
     arguments.push_back(
-        {std::move(name), isArray, info.ndim,
+        {std::move(name), isArray, info.kind == NSA_KIND_OUT, info.ndim,
          "a " + std::to_string(info.ndim) + "-d " + info.dtype + " array"});
   }
 }
@@ -60,7 +70,21 @@ const PyStep::Argument *PyStep::find(nb::handle name) const {
   return nullptr;
 }
 
-void PyStep::call(nb::object stream, nb::kwargs kwargs) {
+/// Takes the stream out of the arguments of a call; None if there is none.
+static nb::object takeStream(const nb::kwargs &kwargs) {
+  static PyObject *name = PyUnicode_InternFromString("stream");
+  nb::object stream = nb::borrow(PyDict_GetItemWithError(kwargs.ptr(), name));
+  if (stream.is_valid() && PyDict_DelItem(kwargs.ptr(), name) == 0)
+    return stream;
+  if (PyErr_Occurred())
+    throw nb::python_error();
+  return nb::none();
+}
+
+void PyStep::call(nb::kwargs kwargs) {
+  for (const Argument &argument : arguments)
+    refuseStream(argument.name);
+  nb::object stream = takeStream(kwargs);
   CallArguments arguments(*this, kwargs);
   void *raw =
       !stream.is_none() ? streamOf(stream) : arguments.streamSource().current();
@@ -73,12 +97,14 @@ CallArguments::CallArguments(const PyStep &step, const nb::kwargs &kwargs) {
   values.reserve(kwargs.size());
   for (auto [key, value] : kwargs) {
     const PyStep::Argument *argument = step.find(key);
-    const char *name = PyUnicode_AsUTF8(key.ptr());
+    const char *name = utf8Of(key);
     if (!argument) {
       // The runtime says what is wrong with it.
       values.push_back({name, nullptr, 0});
     } else if (argument->isArray) {
       arrays.emplace_back(value, name, argument->expected);
+      if (argument->isOutput)
+        arrays.back().checkDestination(value, name);
       objects.push_back(nb::borrow(value));
       values.push_back({name, &arrays.back().get(), 0});
     } else {
@@ -102,8 +128,8 @@ StreamSource CallArguments::streamSource() const {
 PyBinding::PyBinding(nb::object owner, const PyStep &step,
                      CallArguments arguments)
     : owner(std::move(owner)), binding(step.step.bind(arguments.values)),
-      sizeNames(step.sizeNames), sizes(sizeNames.size(), NSA_SIZE_AS_BOUND),
-      source(arguments.streamSource()), arrays(std::move(arguments.arrays)) {
+      sizeNames(step.sizeNames), source(arguments.streamSource()),
+      arrays(std::move(arguments.arrays)) {
   objects = std::move(arguments.objects);
 }
 
@@ -115,20 +141,22 @@ size_t PyBinding::placeOf(PyObject *name) const {
   for (size_t i = 0; i != count; ++i)
     if (PyUnicode_Compare(sizeNames[i].ptr(), name) == 0)
       return i;
-  PyErr_Format(PyExc_TypeError,
-               "argument '%U': not a size argument of this step", name);
-  throw nb::python_error();
+  raiseFor(PyExc_TypeError, utf8Of(name), "not a size argument of this step");
 }
 
-void PyBinding::launch(nb::handle stream, const nb::kwargs &kwargs) {
+void PyBinding::launch(nb::kwargs kwargs) {
+  nb::object stream = takeStream(kwargs);
+  if (!stream.is_none())
+    for (const nb::object &name : sizeNames)
+      refuseStream(name);
   void *raw = !stream.is_none() ? streamOf(stream) : source.current();
-  for (int64_t &size : sizes)
-    size = NSA_SIZE_AS_BOUND;
+  CallBuffer<16> sizes;
+  sizes.assign(sizeNames.size(), NSA_SIZE_AS_BOUND);
   PyObject *key, *value;
   Py_ssize_t at = 0;
   while (PyDict_Next(kwargs.ptr(), &at, &key, &value)) {
     size_t place = placeOf(key);
-    sizes[place] = sizeOf(value, PyUnicode_AsUTF8(key));
+    sizes[place] = sizeOf(value, utf8Of(key));
   }
   runtime::check(nsa_binding_launch(binding.get(), sizes.data(), raw));
 }

@@ -34,7 +34,7 @@ public:
   struct Argument {
     /// For a match by identity: the names of keyword arguments are interned.
     nanobind::object name;
-    bool isArray;
+    bool isArray, isOutput;
     int32_t rank;
     /// "a 1-d int32 array".
     std::string expected;
@@ -46,7 +46,7 @@ public:
   /// The argument of that name, or null.
   const Argument *find(nanobind::handle name) const;
   /// Checks and launches in one.
-  void call(nanobind::object stream, nanobind::kwargs kwargs);
+  void call(nanobind::kwargs kwargs);
 
   runtime::Step step;
   nanobind::object keep;
@@ -79,8 +79,9 @@ public:
 
   /// All C++: sizes are matched by identity, nothing is allocated, and the GIL
   /// stays held, as a launch is over sooner than a release and a
-  /// re-acquisition.
-  void launch(nanobind::handle stream, const nanobind::kwargs &sizes);
+  /// re-acquisition. Only an object that is asked for its integer or its stream
+  /// runs Python.
+  void launch(nanobind::kwargs kwargs);
 
   /// The step: its host kernels must outlive the binding.
   nanobind::object owner;
@@ -91,7 +92,6 @@ private:
 
   runtime::Binding binding;
   std::vector<nanobind::object> sizeNames;
-  std::vector<int64_t> sizes;
   StreamSource source;
   std::vector<ImportedArray> arrays;
 };

@@ -8,19 +8,10 @@
 
 #include "Streams.h"
 #include "Arrays.h"
-
-#include <string_view>
+#include "Errors.h"
 
 namespace nb = nanobind;
 using namespace nsa::python;
-
-/// An attribute, or null without an error set.
-static nb::object getOptional(nb::handle object, const char *name) {
-  PyObject *found = PyObject_GetAttrString(object.ptr(), name);
-  if (!found)
-    PyErr_Clear();
-  return nb::steal(found);
-}
 
 static void *streamOfInt(nb::handle value) {
   void *stream = PyLong_AsVoidPtr(value.ptr());
@@ -42,11 +33,10 @@ void *nsa::python::streamOf(nb::handle stream) {
     nb::object pair = PyCallable_Check(method.ptr()) ? method() : method;
     return streamOfInt(nb::object(pair[1]));
   }
-  PyErr_Format(PyExc_TypeError,
-               "argument 'stream': expected an int, or an object with "
-               "cuda_stream, ptr or __cuda_stream__, but got %s",
+  raiseFor(PyExc_TypeError, "stream",
+           std::string("expected an int, or an object with cuda_stream, ptr or "
+                       "__cuda_stream__, but got ") +
                Py_TYPE(stream.ptr())->tp_name);
-  throw nb::python_error();
 }
 
 StreamSource::StreamSource(nb::handle array, int device) : device(device) {
@@ -57,24 +47,16 @@ StreamSource::StreamSource(nb::handle array, int device) : device(device) {
   if (api)
     return;
 
-  nb::object module = getOptional(nb::handle((PyObject *)type), "__module__");
-  if (!module.is_valid() || !PyUnicode_Check(module.ptr()))
-    return;
-  std::string_view name = nb::cast<const char *>(module);
-  auto isIn = [&](std::string_view package) {
-    return name.substr(0, package.size()) == package &&
-           (name.size() == package.size() || name[package.size()] == '.');
-  };
   // Whoever made the array has been imported: nothing is imported here that is
   // not there already.
-  if (isIn("torch")) {
+  if (isOfPackage(type, "torch")) {
     nb::object torch = nb::module_::import_("torch");
     // What torch.cuda.current_stream() calls, without making a Stream.
     function = getOptional(torch.attr("_C"), "_cuda_getCurrentRawStream");
     if (!function.is_valid())
       function = torch.attr("cuda").attr("current_stream");
     takesDevice = true;
-  } else if (isIn("cupy") || isIn("cupy_backends")) {
+  } else if (isOfPackage(type, "cupy") || isOfPackage(type, "cupy_backends")) {
     function =
         nb::module_::import_("cupy").attr("cuda").attr("get_current_stream");
   }

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from html import escape
 from pathlib import Path
@@ -30,14 +30,11 @@ COLOURS = {
 
 
 def load_layouts() -> ModuleType:
-    """nsa/layouts.py alone: the package wants a built extension."""
-    path = ROOT / "python-bindings/nsa/layouts.py"
-    spec = importlib.util.spec_from_file_location("nsa_layouts", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    """nsa/layouts.py without the rest: the package wants a built extension."""
+    package = ModuleType("nsa_sources")
+    package.__path__ = [str(ROOT / "python-bindings/nsa")]
+    sys.modules[package.__name__] = package
+    return importlib.import_module("nsa_sources.layouts")
 
 
 def text(x: float, y: float, content: str, size: int = 12, anchor: str = "start") -> str:

@@ -147,6 +147,10 @@ typedef struct nsa_binding nsa_binding;
  * until the next failure on this thread. Never null. */
 NSA_RUNTIME_API const char *nsa_last_error(void);
 
+/* The name of the argument that this failure is about, "" if it is about none.
+ * Valid as long as the message. Never null. */
+NSA_RUNTIME_API const char *nsa_last_error_argument(void);
+
 /* "NSA_OK", "NSA_INVALID_ARGUMENT", ... Never null. */
 NSA_RUNTIME_API const char *nsa_status_name(nsa_status status);
 

@@ -18,12 +18,6 @@ namespace {
 
 constexpr int64_t maxSize = INT32_MAX;
 
-template <typename... Parts>
-[[noreturn]] void failArgument(nsa_status status, const std::string &name,
-                               const Parts &...parts) {
-  fail(status, "argument '", name, "': ", parts...);
-}
-
 std::string plural(int64_t count, const char *what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
 }

@@ -89,13 +89,12 @@ int64_t Binding::evaluate(const SizeExpr &expr) const {
 void Binding::failRequire(const Check &check, int64_t atLeast) const {
   const Manifest &manifest = step->manifest;
   const Require &require = *check.require;
-  fail(NSA_INVALID_ARGUMENT, "argument '",
-       manifest.arguments[require.argument].name, "': expected shape[",
-       require.dim, "] to be at least ", atLeast,
-       require.atLeast.isConstant()
-           ? ""
-           : " (" + manifest.str(require.atLeast) + ")",
-       " but got ", check.actual);
+  failArgument(NSA_INVALID_ARGUMENT, manifest.arguments[require.argument].name,
+               "expected shape[", require.dim, "] to be at least ", atLeast,
+               require.atLeast.isConstant()
+                   ? ""
+                   : " (" + manifest.str(require.atLeast) + ")",
+               " but got ", check.actual);
 }
 
 void Binding::resolveSizes(const int64_t *sizes) {

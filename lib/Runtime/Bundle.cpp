@@ -30,10 +30,24 @@ static std::string readFile(const fs::path &path) {
   return contents;
 }
 
+/// Whether a file of that name may be a manifest. Hidden files are notes that
+/// other programs leave; folders are no files, and pipes are not to be waited
+/// for. What cannot be looked at is for reading to report.
+static bool mayBeManifest(const fs::path &path) {
+  if (path.extension() != ".json" || path.filename().string()[0] == '.')
+    return false;
+  std::error_code error;
+  fs::file_status status = fs::status(path, error);
+  return !fs::exists(status) || fs::is_regular_file(status);
+}
+
+/// The step of a manifest; null if the file is something else.
 static std::shared_ptr<const Step> loadStep(const fs::path &path) {
   std::string text = readFile(path);
   std::string image;
   try {
+    if (Manifest::isForeign(text))
+      return nullptr;
     Manifest manifest = Manifest::parse(text);
     fs::path folder = path.parent_path();
     if (!manifest.ptx.empty())
@@ -58,16 +72,16 @@ nsa::runtime::loadBundle(const std::string &directory) {
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end;
        it.increment(error))
-    if (it->path().extension() == ".json")
+    if (mayBeManifest(it->path()))
       manifests.push_back(it->path());
   if (error)
     fail(NSA_IO, directory, ": cannot be read: ", error.message());
-  if (manifests.empty())
-    fail(NSA_IO, directory, ": expected a bundle but it has no NAME.json");
-
   std::vector<std::shared_ptr<const Step>> steps;
   for (const fs::path &path : manifests)
-    steps.push_back(loadStep(path));
+    if (std::shared_ptr<const Step> step = loadStep(path))
+      steps.push_back(std::move(step));
+  if (steps.empty())
+    fail(NSA_IO, directory, ": expected a bundle but it has no NAME.json");
   std::sort(steps.begin(), steps.end(), [](const auto &a, const auto &b) {
     return a->manifest.step < b->manifest.step;
   });

@@ -31,9 +31,13 @@ struct nsa_binding {
 
 namespace {
 
-std::string &lastError() {
-  thread_local std::string message;
-  return message;
+struct LastError {
+  std::string message, argument;
+};
+
+LastError &lastError() {
+  thread_local LastError error;
+  return error;
 }
 
 Binding bind(const nsa_step *step, const nsa_argument *arguments,
@@ -47,16 +51,24 @@ Binding bind(const nsa_step *step, const nsa_argument *arguments,
 
 } // namespace
 
-nsa_status nsa::runtime::report(nsa_status status, const char *message) {
+nsa_status nsa::runtime::report(nsa_status status, const char *message,
+                                const char *argument) {
+  LastError &error = lastError();
   try {
-    lastError() = message;
+    error.message = message;
+    error.argument = argument;
   } catch (...) {
-    lastError().clear();
+    error.message.clear();
+    error.argument.clear();
   }
   return status;
 }
 
-const char *nsa_last_error(void) { return lastError().c_str(); }
+const char *nsa_last_error(void) { return lastError().message.c_str(); }
+
+const char *nsa_last_error_argument(void) {
+  return lastError().argument.c_str();
+}
 
 const char *nsa_status_name(nsa_status status) {
   switch (status) {

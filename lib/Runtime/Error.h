@@ -24,10 +24,14 @@ namespace nsa::runtime {
 
 class StatusError : public std::runtime_error {
 public:
-  StatusError(nsa_status status, const std::string &message)
-      : std::runtime_error(message), status(status) {}
+  StatusError(nsa_status status, const std::string &message,
+              std::string argument = "")
+      : std::runtime_error(message), status(status),
+        argument(std::move(argument)) {}
 
   const nsa_status status;
+  /// The argument that it is about, "" if it is about none.
+  const std::string argument;
 };
 
 /// Throws a StatusError whose message is `parts` one after the other.
@@ -36,6 +40,16 @@ template <typename... Parts>
   std::ostringstream message;
   (message << ... << parts);
   throw StatusError(status, message.str());
+}
+
+/// The same about an argument, whose name comes first.
+template <typename... Parts>
+[[noreturn]] void failArgument(nsa_status status, const std::string &argument,
+                               const Parts &...parts) {
+  std::ostringstream message;
+  message << "argument '" << argument << "': ";
+  (message << ... << parts);
+  throw StatusError(status, message.str(), argument);
 }
 
 } // namespace nsa::runtime

@@ -19,8 +19,10 @@
 
 namespace nsa::runtime {
 
-/// Keeps `message` for nsa_last_error and returns `status`.
-nsa_status report(nsa_status status, const char *message);
+/// Keeps `message` for nsa_last_error, `argument` for nsa_last_error_argument,
+/// and returns `status`.
+nsa_status report(nsa_status status, const char *message,
+                  const char *argument = "");
 
 /// Runs `body` and turns what it throws into a status.
 template <typename Body> nsa_status guarded(Body &&body) {
@@ -28,7 +30,7 @@ template <typename Body> nsa_status guarded(Body &&body) {
     body();
     return NSA_OK;
   } catch (const StatusError &error) {
-    return report(error.status, error.what());
+    return report(error.status, error.what(), error.argument.c_str());
   } catch (const std::bad_alloc &) {
     return report(NSA_OUT_OF_MEMORY, "out of memory");
   } catch (const std::exception &error) {

@@ -275,10 +275,9 @@ void Parser::parseKernel(const JsonReader &json) {
 
 } // namespace
 
-Manifest Manifest::parse(std::string_view json) {
-  nlohmann::json document;
+static nlohmann::json parseDocument(std::string_view json) {
   try {
-    document = nlohmann::json::parse(
+    return nlohmann::json::parse(
         json.begin(), json.end(),
         [](int depth, nlohmann::json::parse_event_t, nlohmann::json &) {
           // Bounds every recursion over the document.
@@ -292,7 +291,17 @@ Manifest Manifest::parse(std::string_view json) {
     fail(NSA_MANIFEST,
          "manifest: malformed JSON: ", what.substr(what.find("] ") + 2));
   }
+}
+
+Manifest Manifest::parse(std::string_view json) {
+  nlohmann::json document = parseDocument(json);
   return Parser().parse(JsonReader(document, ""));
+}
+
+bool Manifest::isForeign(std::string_view json) {
+  nlohmann::json document = parseDocument(json);
+  return !document.is_object() ||
+         (!document.contains("schema") && !document.contains("step"));
 }
 
 int64_t Manifest::find(std::string_view name) const {

@@ -98,6 +98,10 @@ struct Manifest {
   /// Throws a StatusError (NSA_MANIFEST) that says where and what.
   static Manifest parse(std::string_view json);
 
+  /// Whether it is JSON of something else: of no schema and no step. Throws
+  /// for what is no JSON, as nobody knows what that was to be.
+  static bool isForeign(std::string_view json);
+
   /// The place of an argument, -1 if there is none of that name.
   int64_t find(std::string_view name) const;
   /// For messages: an expression in the step's own names.

@@ -26,8 +26,8 @@ constexpr std::pair<std::string_view, nsa_mode> modeNames[] = {
 
 int64_t atLeast(int64_t least, int64_t value, const char *argument) {
   if (value < least)
-    fail(NSA_INVALID_ARGUMENT, "argument '", argument, "': expected ", least,
-         " or more but got ", value);
+    failArgument(NSA_INVALID_ARGUMENT, argument, "expected ", least,
+                 " or more but got ", value);
   return value;
 }
 
@@ -50,8 +50,8 @@ int64_t multiply(int64_t a, int64_t b, const char *what) {
 
 nsa_mode checkMode(nsa_mode mode) {
   if (mode < NSA_MODE_DECODE || mode > NSA_MODE_EXTEND)
-    fail(NSA_INVALID_ARGUMENT, "argument 'mode': expected ", NSA_MODE_DECODE,
-         " to ", NSA_MODE_EXTEND, " but got ", static_cast<int>(mode));
+    failArgument(NSA_INVALID_ARGUMENT, "mode", "expected ", NSA_MODE_DECODE,
+                 " to ", NSA_MODE_EXTEND, " but got ", static_cast<int>(mode));
   return mode;
 }
 
@@ -127,8 +127,8 @@ nsa_status nsa_mode_from_name(const char *name, nsa_mode *mode) {
       }
       known += (known.empty() ? "'" : ", '") + std::string(text) + "'";
     }
-    fail(NSA_INVALID_ARGUMENT, "argument 'mode': expected one of ", known,
-         " but got '", name, "'");
+    failArgument(NSA_INVALID_ARGUMENT, "mode", "expected one of ", known,
+                 " but got '", name, "'");
   });
 }
 
@@ -160,9 +160,9 @@ nsa_status nsa_plan_row_bound(nsa_mode mode, int64_t bs, int64_t nextN,
     case NSA_MODE_EXTEND:
       break;
     }
-    fail(NSA_INVALID_ARGUMENT,
-         "argument 'mode': expected one whose rows follow from bs and next_n "
-         "but got 'extend'");
+    failArgument(NSA_INVALID_ARGUMENT, "mode",
+                 "expected one whose rows follow from bs and next_n but got "
+                 "'extend'");
   });
 }
 

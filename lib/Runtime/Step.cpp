@@ -9,6 +9,7 @@
 #include "Step.h"
 #include "Driver.h"
 #include "Error.h"
+#include "HostLibrary.h"
 
 #include <cstdlib>
 #include <dlfcn.h>
@@ -36,11 +37,9 @@ Step::Step(std::string text, std::string image,
 }
 
 void Step::loadHostLibrary(const std::string &path) {
-  void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) {
-    hostError = dlerror();
+  void *library = openHostLibrary(path, hostError);
+  if (!library)
     return;
-  }
   std::vector<nsa_host_fn> functions;
   for (const std::string &name : kernelNames) {
     std::string symbol = manifest.step + "." + name;
@@ -55,17 +54,16 @@ void Step::loadHostLibrary(const std::string &path) {
 }
 
 void nsa::runtime::requireTarget(std::string_view target) {
-  auto check = [](std::string_view value, const char *what) {
-    if (value != "cuda" && value != "cpu")
-      fail(NSA_INVALID_ARGUMENT, what, ": expected 'cuda' or 'cpu' but got '",
-           value, "'");
-  };
-  check(target, "argument 'target'");
+  constexpr const char *expected = "expected 'cuda' or 'cpu' but got '";
+  if (target != "cuda" && target != "cpu")
+    failArgument(NSA_INVALID_ARGUMENT, "target", expected, target, "'");
   const char *restriction = std::getenv("NSA_TARGET");
   if (!restriction || !*restriction)
     return;
-  check(restriction, "NSA_TARGET");
-  if (target != restriction)
+  std::string_view only = restriction;
+  if (only != "cuda" && only != "cpu")
+    fail(NSA_INVALID_ARGUMENT, "NSA_TARGET: ", expected, only, "'");
+  if (target != only)
     fail(NSA_NO_KERNEL, "NSA_TARGET=", restriction, " excludes target '",
          target, "'");
 }
@@ -76,9 +74,10 @@ const std::vector<nsa_host_fn> &Step::hostKernels() const {
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "': its host kernels cannot be loaded: ", hostError);
   if (!hasHostKernels())
-    fail(NSA_NO_KERNEL, "step '", manifest.step,
-         "' has no host kernels, but its arrays are on the cpu: compile it for "
-         "target \"cpu\"");
+    fail(
+        NSA_NO_KERNEL, "step '", manifest.step,
+        "' has no host kernels, but its arrays are on the cpu: compile it with "
+        "nsa-compile --emit=host, or in Python for target \"cpu\"");
   return hostFunctions;
 }
 
@@ -103,6 +102,7 @@ const DeviceModule &Step::deviceKernels(int device) const {
   if (image.empty())
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "' has no PTX, but its arrays are on cuda:", device,
-         ": compile it for target \"cuda\"");
+         ": compile it with nsa-compile --emit=ptx, or in Python for target "
+         "\"cuda\"");
   return loadDeviceModule(image, kernelNames, device, manifest.step);
 }

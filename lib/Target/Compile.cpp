@@ -123,12 +123,25 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   // The line in the source says more than a whole step in generic form.
   context.printOpOnDiagnostic(false);
 
+  // Editors put a byte order mark before a text.
+  auto startsWith = [&](std::string_view mark) {
+    return source.substr(0, mark.size()) == mark;
+  };
+  if (startsWith("\xEF\xBB\xBF"))
+    source.remove_prefix(3);
+  bool isUTF16 = startsWith("\xFF\xFE") || startsWith("\xFE\xFF");
+
   llvm::SourceMgr sourceMgr;
   sourceMgr.AddNewSourceBuffer(
       llvm::MemoryBuffer::getMemBufferCopy(source, sourceName), llvm::SMLoc());
   llvm::raw_string_ostream os(diagnostics);
   SourceMgrDiagnosticHandler handler(sourceMgr, &context, os);
 
+  if (isUTF16) {
+    emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
+              "expected UTF-8 but got UTF-16");
+    return nullptr;
+  }
   OwningOpRef<ModuleOp> module =
       parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
   if (!module)

@@ -35,6 +35,10 @@ std::unique_ptr<ExecutionEngine> nsa::createHostJIT(ModuleOp module) {
   auto optimize = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
                                             machine->get());
   ExecutionEngineOptions options;
+  // Upstream's default is to tell debuggers and perf, which writes a dump of
+  // each process to the home or the temporary folder, profiled or not.
+  options.enableGDBNotificationListener = false;
+  options.enablePerfNotificationListener = false;
   options.transformer = optimize;
   options.jitCodeGenOptLevel = llvm::CodeGenOptLevel::Default;
   auto engine = ExecutionEngine::create(module, options);

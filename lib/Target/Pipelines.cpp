@@ -8,6 +8,8 @@
 
 #include "nsa/Target/Pipelines.h"
 
+#include "PTXTarget.h"
+
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
 #include "nsa/Transforms/Passes.h"
@@ -20,7 +22,6 @@
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassRegistry.h"
-#include "mlir/Target/LLVM/NVVM/Target.h"
 #include "mlir/Target/LLVMIR/Dialect/All.h"
 #include "mlir/Transforms/Passes.h"
 #include "llvm/Support/CommandLine.h"
@@ -134,5 +135,5 @@ void nsa::registerCompilerDialects(DialectRegistry &registry) {
               scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
   registerAllExtensions(registry);
   registerAllGPUToLLVMIRTranslations(registry);
-  NVVM::registerNVVMTargetInterfaceExternalModels(registry);
+  registerPTXTarget(registry);
 }

@@ -118,9 +118,16 @@ std::optional<std::string> nsa::assemblePTX(std::string_view ptx,
 std::optional<std::string> nsa::linkSharedLibrary(std::string_view object,
                                                   std::string &error) {
   std::string linker;
-  if (const char *name = std::getenv("NSA_LINKER")) {
-    if (auto found = sys::findProgramByName(name))
-      linker = *found;
+  const char *name = std::getenv("NSA_LINKER");
+  if (name && *name) {
+    auto found = sys::findProgramByName(name);
+    if (!found) {
+      error = "NSA_LINKER: expected a program, by its path or in PATH, but got "
+              "'" +
+              std::string(name) + "'";
+      return std::nullopt;
+    }
+    linker = *found;
   } else {
     for (const char *name : {"cc", "gcc", "clang", "ld.lld", "ld"})
       if (auto found = sys::findProgramByName(name)) {

@@ -27,10 +27,15 @@ SGLang's names. What was compiled is kept on disk
 what is in use and why.
 """
 
-from . import layouts, ops, plan, steps
-from ._compile import CompileError, compile, has_compiler
-from ._config import config, warmup
-from ._module import Binding, DriverError, Module, Step, device_count, load
+from ._extension import extension
+
+# First: whatever is wrong with it is to be said here.
+extension("_nsa_runtime")
+
+from . import layouts, ops, plan, steps  # noqa: E402
+from ._compile import CompileError, compile, has_compiler  # noqa: E402
+from ._config import config, warmup  # noqa: E402
+from ._module import Binding, DriverError, Module, Step, device_count, load  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -4,6 +4,7 @@
 """What the arrays given to ``nsa.ops`` are."""
 
 from . import _nsa_runtime
+from ._errors import wrong
 
 _CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 _CUDA = (2, 13)
@@ -16,20 +17,17 @@ def dtype_name(code, bits):
 
 def describe(argument, array):
     """(dtype name, shape, target) of an array."""
-    try:
-        (code, bits, shape), device, _ = _nsa_runtime.array_info(array)
-    except (TypeError, ValueError) as error:
-        text = str(error).replace("argument 'array'", f"argument {argument!r}", 1)
-        raise type(error)(text) from None
+    (code, bits, shape), device, _ = _nsa_runtime.array_info(array, argument)
     return dtype_name(code, bits), shape, "cuda" if device in _CUDA else "cpu"
 
 
 def check_rank(argument, shape, rank):
     """Raises ``ValueError`` for an array that has not `rank` dimensions."""
     if len(shape) != rank:
-        raise ValueError(
-            f"argument {argument!r}: expected {rank} dimension{'s' * (rank != 1)} but got "
-            f"{len(shape)}"
+        raise wrong(
+            ValueError,
+            argument,
+            f"expected {rank} dimension{'s' * (rank != 1)} but got {len(shape)}",
         )
 
 

@@ -7,7 +7,8 @@ In a process a step is made once. Between processes, compiled bundles are kept i
 ``NSA_CACHE_DIR`` (default ``$XDG_CACHE_HOME/nsa`` or ``~/.cache/nsa``; empty: nowhere),
 each in a directory named after everything that it depends on: the text, the target, the
 chip, the options, the versions of nsa and LLVM, and the compiler's own file. A bundle
-appears there whole or not at all; a directory that cannot be written is left alone.
+appears there whole or not at all, and is taken if it is what was written, to the last byte;
+else it is made anew. A directory that cannot be written is left alone.
 
 Where there is no compiler, a step comes from a bundle that was saved under the key of
 its text and options in one of the directories of ``NSA_BUNDLE_PATH`` (separated as in
@@ -22,11 +23,18 @@ import logging
 import os
 import platform
 import shutil
-import tempfile
 import threading
 
 from . import _compile, _nsa_runtime
-from ._compile import DEFAULT_CHIP, CompileError, compile, has_compiler, host_module
+from ._compile import (
+    DEFAULT_CHIP,
+    CompileError,
+    compile,
+    encode,
+    has_compiler,
+    host_module,
+)
+from ._files import is_sealed, new_directory, new_name, seal, sync
 from ._module import load
 
 logger = logging.getLogger("nsa")
@@ -35,15 +43,25 @@ logger = logging.getLogger("nsa")
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundles")
 STAMP = "compiler.json"
 
-_lock = threading.Lock()
+# What a text and its options made; one compilation, whoever asks at the same time.
 _steps = {}
+_lock = threading.Lock()
+
+
+def _renew_lock():
+    """In a forked child, which has not the thread that may hold it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
 
 
 def bundle_key(text, chip=None, fuse=True, guards=False):
     """The name of the directory that holds the bundle of `text`."""
     options = {"chip": chip or DEFAULT_CHIP, "fuse": bool(fuse), "guards": bool(guards)}
-    content = text + "\0" + json.dumps(options, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
+    content = encode(text) + b"\0" + json.dumps(options, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def save_bundle(text, directory, chip=None, fuse=True, guards=False):
@@ -54,23 +72,27 @@ def save_bundle(text, directory, chip=None, fuse=True, guards=False):
     return path
 
 
-def get_step(name, text, target, chip=None, fuse=True, guards=False):
-    """The step `name` of `text`, compiled for `target` on the first call.
+def get_module(text, target, chip=None, fuse=True, guards=False):
+    """The steps of `text`, compiled for `target` on the first call.
 
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
     ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
     """
     # Before anything is compiled in vain; binding asks again.
     _nsa_runtime.check_target(target)
-    key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
-    step = _steps.get(key)
-    if step is None:
-        # One compilation, whoever asks at the same time.
+    key = (text, target, chip or DEFAULT_CHIP, bool(fuse), bool(guards))
+    module = _steps.get(key)
+    if module is None:
         with _lock:
-            step = _steps.get(key)
-            if step is None:
-                step = _steps[key] = _make(*key)
-    return step
+            module = _steps.get(key)
+            if module is None:
+                module = _steps[key] = _make(*key)
+    return module
+
+
+def get_step(name, text, target, chip=None, fuse=True, guards=False):
+    """The step `name` of ``get_module``."""
+    return get_module(text, target, chip, fuse, guards)[name]
 
 
 # ----------------------------------------------------------------------------
@@ -116,35 +138,56 @@ def cache_key(text, target, chip, fuse, guards):
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _find(path, name):
-    """The step of a bundle in the cache, or None. What is broken is as good as missing."""
+def _find(path, target):
+    """The bundle in the cache, or None. What is broken is as good as missing: it is looked
+    at before it is loaded, as the loader of libraries takes files at their word."""
     try:
-        return load(path)[name] if os.path.isdir(path) else None
-    except (OSError, ValueError, KeyError) as error:
+        if not os.path.isdir(path):
+            return None
+        if not is_sealed(path):
+            raise OSError("not what was written")
+        module = load(path)
+        if target == "cpu" and not all(step.runs_on_host for step in module.values()):
+            raise OSError("its library cannot be loaded")
+        return module
+    except (OSError, ValueError) as error:
         logger.debug("%s: not used: %s", path, error)
         return None
 
 
-def _keep(module, path):
+def _keep(module, path, target):
     """Puts a module's bundle at `path`, whole, and returns whether it is there; says why
     it is not at most in the log."""
     parent = os.path.dirname(path)
-    temporary = None
+    waste = []
     try:
         os.makedirs(parent, exist_ok=True)
-        temporary = tempfile.mkdtemp(prefix=".new-", dir=parent)
+        temporary = new_directory(parent)
+        waste.append(temporary)
         module.save(temporary)
-        os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
-        temporary = None
+        seal(temporary)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            # Another process was first, or what is there is broken.
+            if _find(path, target) is not None:
+                return True
+            broken = new_name(parent)
+            os.rename(path, broken)
+            waste.append(broken)
+            os.rename(temporary, path)
+        sync(parent)
         return True
     except (OSError, ValueError, RuntimeError) as error:
-        # Read-only homes, full disks, another process that was first, no linker.
+        # Read-only homes, full disks, no linker.
         logger.debug("%s: not kept: %s", path, error)
+        return False
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return False
+        for each in waste:
+            if os.path.isdir(each) and not os.path.islink(each):
+                shutil.rmtree(each, ignore_errors=True)
+            elif os.path.lexists(each):
+                os.unlink(each)
 
 
 def bundle_directories():
@@ -163,52 +206,64 @@ def _ships_own_bundles():
         return False
 
 
-def _prebuilt(name, key, directories):
-    """The step of a bundle that was made ahead, or None."""
+def _prebuilt(key, directories):
+    """The bundle that was made ahead, or None."""
     for directory in directories:
         path = os.path.join(directory, key)
         if os.path.isdir(path):
-            return load(path)[name]
+            return load(path)
     return None
 
 
-def _make(name, text, target, chip, fuse, guards):
+def _shipped(key):
+    """The same of those that the package ships, or None if it cannot be used."""
+    try:
+        return _prebuilt(key, [SHIPPED])
+    except (OSError, ValueError) as error:
+        logger.warning("%s: not used: %s", os.path.join(SHIPPED, key), error)
+        return None
+
+
+def _make(text, target, chip, fuse, guards):
     key = bundle_key(text, chip, fuse, guards)
     if has_compiler():
-        if target == "cuda" and _ships_own_bundles():
-            if step := _prebuilt(name, key, [SHIPPED]):
-                return step
-        return _compile_or_find(name, text, target, chip, fuse, guards)
+        if target == "cuda" and _ships_own_bundles() and (module := _shipped(key)):
+            return module
+        return _compile_or_find(text, target, chip, fuse, guards)
     if target != "cuda":
         raise CompileError(
-            f"step {name!r} needs the compiler for CPU arrays, and this installation of "
-            "nsa has none"
+            "a step needs the compiler for CPU arrays, and this installation of nsa has none. "
+            f"Its text:\n{_shown(text)}"
         )
     directories = bundle_directories()
-    step = _prebuilt(name, key, directories)
-    if step is None:
+    module = _prebuilt(key, directories)
+    if module is None:
         raise CompileError(
-            f"step {name!r} is missing: this installation of nsa has no compiler, and there "
+            "a step is missing: this installation of nsa has no compiler, and there "
             f"is no bundle {key} in {', '.join(directories)}. Where there is a compiler, "
             f"'python -m nsa.prebuild DIR' makes those of other constants, and "
             f"nsa.compile(text).save('DIR/{key}') that of any text; NSA_BUNDLE_PATH=DIR "
-            "then finds it. Its text:\n" + text
+            f"then finds it. Its text:\n{_shown(text)}"
         )
-    return step
+    return module
 
 
-def _compile_or_find(name, text, target, chip, fuse, guards):
+def _shown(text):
+    return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
+
+
+def _compile_or_find(text, target, chip, fuse, guards):
     directory = cache_directory()
     if directory is None:
-        return compile(text, target, chip, fuse, guards)[name]
+        return compile(text, target, chip, fuse, guards)
     path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
-    step = _find(path, name)
-    if step is None:
+    module = _find(path, target)
+    if module is None:
         if target == "cpu":
             # The library that is kept serves this process, too.
-            step = _keep(host_module(text, fuse, guards), path) and _find(path, name)
+            made = host_module(text, fuse, guards)
+            module = _find(path, target) if _keep(made, path, target) else None
         else:
             module = compile(text, target, chip, fuse, guards)
-            _keep(module, path)
-            step = module[name]
-    return step or compile(text, target, chip, fuse, guards)[name]
+            _keep(module, path, target)
+    return module or compile(text, target, chip, fuse, guards)

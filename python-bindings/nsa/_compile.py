@@ -3,20 +3,21 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """nsa text to a module of steps, in this process."""
 
-import importlib.util
+import hashlib
 import logging
 import os
 import time
 
+from ._errors import wrong
+from ._extension import extension
+from ._fork import Compilations
 from ._module import Module, Step
 
 try:
-    from . import _nsa_compiler
+    _nsa_compiler = extension("_nsa_compiler")
 except ImportError as error:  # built without the compiler
     _nsa_compiler = None
     _missing = str(error)
-    if importlib.util.find_spec(f"{__package__}._nsa_compiler") is None:
-        _missing = "it was built without one"
 
 __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 
@@ -24,6 +25,8 @@ __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 DEFAULT_CHIP = "sm_80"
 
 logger = logging.getLogger("nsa")
+
+_compilations = Compilations()
 
 
 class CompileError(Exception):
@@ -41,23 +44,43 @@ def has_compiler():
 
 
 def _read(text_or_path):
-    """(text, the name that diagnostics show)."""
+    """(text, the name that diagnostics show), both as bytes."""
     is_path = isinstance(text_or_path, os.PathLike)
-    if isinstance(text_or_path, str) and text_or_path:
+    if not is_path and text_or_path:
         # No text that holds a step is a single line without a brace.
-        is_path = not any(c in text_or_path for c in "\n{")
+        marks = (b"\n", b"{") if isinstance(text_or_path, bytes) else "\n{"
+        is_path = not any(mark in text_or_path for mark in marks)
     if not is_path:
-        return text_or_path, "<string>"
-    path = os.fspath(text_or_path)
-    with open(path, encoding="utf-8") as stream:
-        return stream.read(), path
+        return encode(text_or_path), b"<string>"
+    with open(text_or_path, "rb") as stream:
+        return stream.read(), os.fsencode(text_or_path)
+
+
+def encode(text):
+    """The bytes of a text; those of no character are what ``os.fsdecode`` makes of them."""
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+
+
+def _run(source, name, **options):
+    """(the compiler's module, diagnostics); raises ``CompileError``."""
+    with _compilations:
+        module, diagnostics = _nsa_compiler.compile(source, name, **options)
+    diagnostics = diagnostics.decode("utf-8", "surrogateescape")
+    if module is None:
+        raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
+    return module, diagnostics
+
+
+def _program(source, fuse, guards):
+    """What the kernels of a text compute, however they were compiled."""
+    return hashlib.sha256(source + f"\0{bool(fuse)} {bool(guards)}".encode()).hexdigest()
 
 
 def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     """Compiles nsa text and returns a ``Module`` of its steps.
 
     `text_or_path`: the text, or the path of a file (a path object, or a string of one
-    line without a brace). `target`: ``"cuda"`` makes PTX, ``"cpu"`` makes host kernels.
+    line without a brace); bytes serve as well, and bytes in comments may be any. `target`: ``"cuda"`` makes PTX, ``"cpu"`` makes host kernels.
     `chip`: the GPU to compile for, as in ``"sm_90"``; by default ``"sm_80"``, whose PTX
     runs on every later GPU. `fuse=False` makes each destination of each copy a launch of
     its own. `guards=True` checks every array access in the kernels, for tests.
@@ -66,17 +89,18 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     ``OSError`` for a file that cannot be read.
     """
     if target not in ("cuda", "cpu"):
-        raise ValueError(f"argument 'target': expected 'cuda' or 'cpu' but got {target!r}")
-    if not isinstance(text_or_path, (str, os.PathLike)):
-        raise TypeError(
-            "argument 'text_or_path': expected text or a path but got "
-            f"{type(text_or_path).__name__}"
+        raise wrong(ValueError, "target", f"expected 'cuda' or 'cpu' but got {target!r}")
+    if not isinstance(text_or_path, (str, bytes, os.PathLike)):
+        raise wrong(
+            TypeError,
+            "text_or_path",
+            f"expected text or a path but got {type(text_or_path).__name__}",
         )
     if _nsa_compiler is None:
         raise CompileError(f"this installation of nsa has no compiler ({_missing})")
     text, name = _read(text_or_path)
     start = time.perf_counter()
-    module, diagnostics = _nsa_compiler.compile(
+    module, diagnostics = _run(
         text,
         name,
         chip=chip or DEFAULT_CHIP,
@@ -85,8 +109,6 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         ptx=target == "cuda",
         host=target == "cpu",
     )
-    if module is None:
-        raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
     if diagnostics:
         logger.warning("%s", diagnostics.rstrip())
     steps = [
@@ -102,6 +124,7 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     return Module(
         steps,
         (lambda: host_libraries(text, name, fuse, guards)) if target == "cpu" else None,
+        _program(text, fuse, guards),
     )
 
 
@@ -109,9 +132,11 @@ def host_module(text, fuse=True, guards=False):
     """A module without steps in this process, to be saved: its host kernels are compiled
     to shared libraries when that happens."""
 
+    source = encode(text)
+
     def libraries():
         start = time.perf_counter()
-        made = host_libraries(text, "<string>", fuse, guards)
+        made = host_libraries(source, b"<string>", fuse, guards)
         logger.info(
             "compiled %s for the host in %.1f ms",
             ", ".join(step for step, _, _ in made),
@@ -119,17 +144,14 @@ def host_module(text, fuse=True, guards=False):
         )
         return made
 
-    return Module([], libraries)
+    return Module([], libraries, _program(source, fuse, guards))
 
 
-def host_libraries(text, name="<string>", fuse=True, guards=False):
+def host_libraries(text, name, fuse, guards):
     """[(step, manifest, shared library)] of the host kernels of `text`.
 
     Raises ``RuntimeError`` if there is no linker, ``CompileError`` as ``compile`` does.
     """
-    module, diagnostics = _nsa_compiler.compile(
-        text, name, fuse=fuse, guards=guards, ptx=False, host_object=True
-    )
-    if module is None:
-        raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
-    return _nsa_compiler.host_libraries(module)
+    module, _ = _run(text, name, fuse=fuse, guards=guards, ptx=False, host_object=True)
+    with _compilations:
+        return _nsa_compiler.host_libraries(module)

@@ -8,7 +8,6 @@ An array's device decides what runs: PTX for CUDA arrays, host kernels for CPU a
 """
 
 import os
-import re
 
 from . import _cache, _compile, _nsa_runtime
 from ._compile import has_compiler
@@ -61,22 +60,25 @@ def config():
 def warmup(*texts, target=None, device=0):
     """Compiles the steps of `texts` and loads them, so that no first call has to.
 
-    `texts`: nsa texts of one step each, as ``nsa.steps`` writes them; the operations of
-    ``nsa.ops`` find what was warmed up. `target`: ``"cuda"`` or ``"cpu"``, by default what
-    ``config()`` says. `device`: the CUDA device to load on. Every compilation is logged
-    once (logger ``nsa``, level INFO). Returns the steps in order.
+    `texts`: nsa texts, as ``nsa.steps`` writes them; the operations of ``nsa.ops`` find what
+    was warmed up. `target`: ``"cuda"`` or ``"cpu"``, by default what ``config()`` says.
+    `device`: the CUDA device to load on. Every compilation is logged once (logger ``nsa``,
+    level INFO). Returns the steps, text by text.
 
     Raises ``CompileError`` as ``compile`` does, ``DriverError`` without a device for
-    ``"cuda"``, ``ValueError`` for a text without a step.
+    ``"cuda"``, or where neither target can be used.
     """
-    target = target or config()["target"]
+    if target is None:
+        state = config()
+        target = state["target"]
+        if target is None:
+            reasons = "; ".join(f"{t}: {why}" for t, (_, why) in state["targets"].items())
+            raise DriverError(f"there is nothing to warm up for: {reasons}")
     steps = []
     for text in texts:
-        name = re.search(r"nsa\.step\s+@(\w+)", text)
-        if name is None:
-            raise ValueError("argument 'texts': expected text with an nsa.step")
-        step = _cache.get_step(name[1], text, target)
+        module = _cache.get_module(text, target)
         if target == "cuda":
-            step.load(device)
-        steps.append(step)
+            for step in module.values():
+                step.load(device)
+        steps += module.values()
     return steps

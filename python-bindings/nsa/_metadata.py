@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Metadata sets: which fields they have, and the text that copies them."""
 
+from ._errors import check_mode, wrong
+
 MODES = ("decode", "target_verify", "draft_extend")
 
 #: Field -> whether a set has it only if it is named, in the compiler's order.
@@ -21,9 +23,7 @@ FIELDS = {
 
 def fields_of(mode):
     """The fields that a set of `mode` can have. Raises ``ValueError`` for no mode."""
-    if mode not in MODES:
-        expected = ", ".join(repr(m) for m in MODES)
-        raise ValueError(f"argument 'mode': expected one of {expected} but got {mode!r}")
+    check_mode(mode, MODES)
     return [f for f in FIELDS if mode != "decode" or f != "seqlens_expanded"]
 
 
@@ -57,19 +57,21 @@ def copy_text(mode, source, destinations, name):
         for field in fields:
             if field not in known:
                 expected = ", ".join(known)
-                raise ValueError(
-                    f"argument {what!r}: expected fields of {mode} ({expected}) but got "
-                    f"{field!r}"
+                raise wrong(
+                    ValueError, what, f"expected fields of {mode} ({expected}) but got {field!r}"
                 )
     for number, fields in enumerate(destinations):
         for field in fields:
             if field not in source:
-                raise ValueError(
-                    f"argument 'src': expected field {field!r}, which dsts[{number}] has, "
-                    "but it is missing"
+                raise wrong(
+                    ValueError,
+                    "src",
+                    f"expected field {field!r}, which dsts[{number}] has, but it is missing",
                 )
     if not destinations or not all(destinations):
-        raise ValueError("argument 'dsts': expected at least one field in each of one or more")
+        raise wrong(
+            ValueError, "dsts", "expected at least one field in each of one or more"
+        )
     sizes = sizes_of(mode)
     src = set_type("metadata", mode, source)
     types = [set_type("metadata_ref", mode, fields) for fields in destinations]

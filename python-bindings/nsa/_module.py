@@ -3,15 +3,22 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """A module: the steps of one source text or of one saved bundle, by name."""
 
+import contextlib
 import inspect
 import json
 import os
-import tempfile
+from keyword import iskeyword
 
 from . import _nsa_runtime
+from ._files import write_whole
 from ._nsa_runtime import Binding, DriverError, Step, device_count
 
 __all__ = ["Binding", "DriverError", "Module", "Step", "device_count", "load"]
+
+
+_OTHERS = "others"
+#: Names in a signature that are no argument of the step.
+_TAKEN = ("stream", _OTHERS)
 
 
 def _signature(step):
@@ -19,7 +26,9 @@ def _signature(step):
 
     The annotation of an array is its direction, dtype and shape, as in
     ``out int32[?, ?]``; that of a size is ``size``. A size with the default None takes
-    the size of the dimensions that name it.
+    the size of the dimensions that name it. Arguments whose names Python has no room for,
+    as its keywords, are given as ``**{"class": ...}``, and listed in the annotation of
+    ``**others``.
     """
     arguments = json.loads(step.manifest)["arguments"]
     # A dimension names a size, or ["add", size, constant].
@@ -30,7 +39,7 @@ def _signature(step):
         if extent is not None
     }
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = []
+    parameters, others = [], []
     for argument in arguments:
         default = inspect.Parameter.empty
         if argument["kind"] == "size":
@@ -42,12 +51,20 @@ def _signature(step):
                 "?" if size is None else str(size) for size in argument["shape"]
             )
             annotation = f"{argument['kind']} {argument['dtype']}[{shape}]"
+        name = argument["name"]
+        if not name.isidentifier() or iskeyword(name) or name in _TAKEN:
+            others.append(f"{name}: {annotation}")
+            continue
         parameters.append(
-            inspect.Parameter(
-                argument["name"], keyword, default=default, annotation=annotation
-            )
+            inspect.Parameter(name, keyword, default=default, annotation=annotation)
         )
     parameters.append(inspect.Parameter("stream", keyword, default=None))
+    if others:
+        parameters.append(
+            inspect.Parameter(
+                _OTHERS, inspect.Parameter.VAR_KEYWORD, annotation=", ".join(others)
+            )
+        )
     return inspect.Signature(parameters)
 
 
@@ -62,10 +79,12 @@ Step.__repr__ = _repr
 class Module:
     """Steps by name: ``module["decode_replay"]``, iteration over names, ``len``."""
 
-    def __init__(self, steps, libraries=None):
+    def __init__(self, steps, libraries=None, program=None):
         self._steps = {step.name: step for step in steps}
         # Of host kernels: makes [(step, manifest, shared library)].
         self._libraries = libraries
+        # What it computes: the same for kernels of the same text on either target.
+        self._program = program
 
     def __getitem__(self, name):
         try:
@@ -99,17 +118,19 @@ class Module:
         """Writes ``NAME.json`` and ``NAME.ptx`` of every step into `directory`.
 
         Of a module that was compiled for the host, ``NAME.json`` and ``NAME.so``, linked
-        by a C compiler or a linker from ``PATH``. The directory is made if it is missing.
+        by a C compiler or a linker from ``PATH``. The directory is made if it is missing;
+        a module that was compiled for each target is saved to one directory, and loaded
+        as one.
         ``nsa.load`` and libnsa_runtime read it back, with no compiler. Raises
         ``ValueError`` for a step with neither PTX nor a text to compile again,
         ``RuntimeError`` without a linker, ``OSError`` if a file cannot be written.
         """
+        directory = os.fsdecode(directory)
         if self._libraries is not None:
             libraries = self._libraries()
             os.makedirs(directory, exist_ok=True)
             for name, manifest, library in libraries:
-                _write(directory, f"{name}.so", library)
-                _write(directory, f"{name}.json", manifest)
+                self._save_step(directory, name, manifest, {"host": (f"{name}.so", library)})
             return
         for step in self.values():
             if step.ptx is None:
@@ -118,38 +139,73 @@ class Module:
                 )
         os.makedirs(directory, exist_ok=True)
         for step in self.values():
-            manifest = json.loads(step.manifest)
-            # The PTX first: whoever sees the manifest finds what it names.
-            name = manifest.get("ptx") or f"{step.name}.ptx"
-            text = step.manifest
-            if manifest.get("ptx") != name:
-                text = json.dumps({**manifest, "ptx": name}, indent=2) + "\n"
-            _write(directory, name, step.ptx)
-            _write(directory, f"{step.name}.json", text)
+            name = json.loads(step.manifest).get("ptx") or f"{step.name}.ptx"
+            self._save_step(directory, step.name, step.manifest, {"ptx": (name, step.ptx)})
+
+    def _save_step(self, directory, name, text, files):
+        """Writes the kernels of a step, `files` (file, contents) by the manifest's member,
+        and its manifest. Kernels of the same program for the other target stay; those of
+        another one go, as no manifest names them any more."""
+        manifest = json.loads(text)
+        made = {k: v for k, v in manifest.items() if k not in _FILES}
+        if self._program is not None:
+            made["program"] = self._program
+        made |= {member: file for member, (file, _) in files.items()}
+        old = _read_manifest(os.path.join(directory, f"{name}.json"))
+        if old == manifest or ("program" in made and _computed(old) == _computed(made)):
+            kept = {m: old[m] for m in _FILES if m in old and m not in files}
+            made = {**made, **kept}
+            # The chip is that of the kernels for it.
+            if "chip" in old and "host" in files:
+                made["chip"] = old["chip"]
+        # The manifest last: whoever sees it finds what it names.
+        for file, contents in files.values():
+            write_whole(directory, file, contents)
+        text = _as_text(made, manifest, text)
+        write_whole(directory, f"{name}.json", text)
+        for member in _FILES:
+            file = old.get(member)
+            if file and file.startswith(f"{name}.") and file != made.get(member):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(directory, file))
 
 
-def _write(directory, name, contents):
-    """Writes a file whole or not at all."""
-    data = contents if isinstance(contents, bytes) else contents.encode()
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+#: Members of a manifest that name a file.
+_FILES = ("ptx", "cubin", "host")
+
+
+def _computed(manifest):
+    """What a manifest says of the program, and not of one compilation."""
+    return {k: v for k, v in manifest.items() if k not in (*_FILES, "chip")}
+
+
+def _as_text(made, manifest, text):
+    """`made` as text: that of `manifest`, which is written by the compiler and easy on the
+    eye, as far as that is it."""
+    if made == manifest:
+        return text
+    head = "{\n"
+    if text.startswith(head) and made == {**manifest, "program": made.get("program")}:
+        return f'{head}  "program": "{made["program"]}",\n{text[len(head):]}'
+    return json.dumps(made, indent=2) + "\n"
+
+
+def _read_manifest(path):
+    """A manifest, or an empty one if there is none that can be read."""
     try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        # What open() would have made of it; mkstemp keeps files to their owner.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, os.path.join(directory, name))
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        with open(path, "rb") as stream:
+            manifest = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def load(directory):
     """Loads the bundle in `directory`: every ``NAME.json`` with its PTX.
 
-    Needs no compiler and no device; kernels are loaded when a step is first bound on a
-    device. Raises ``OSError`` for a missing directory or file, ``ValueError`` for a
-    manifest that is malformed or of an unknown schema.
+    Hidden files, and JSON of something else, are passed over. Needs no compiler and no
+    device; kernels are loaded when a step is first bound on a device. Raises ``OSError``
+    for a missing directory or file, ``ValueError`` for a manifest that is malformed or of
+    an unknown schema.
     """
-    return Module(_nsa_runtime.load_bundle(os.fspath(directory)))
+    return Module(_nsa_runtime.load_bundle(os.fsencode(directory)))

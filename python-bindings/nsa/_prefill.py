@@ -4,13 +4,12 @@
 """The operations of sparse prefill that ``nsa.ops`` has."""
 
 from . import _prefill_steps as steps
-from ._arguments import describe, length
+from ._arguments import check_rank, describe, length
 from ._cache import get_step
+from ._errors import constant, wrong
 
 # What a text depends on -> its step.
 _steps = {}
-
-_RATIOS = (4, 128)
 
 
 def _get(name, key, target, make):
@@ -23,25 +22,15 @@ def _get(name, key, target, make):
 def _table(argument, array):
     """(shape, target) of a 2-D array."""
     _, shape, target = describe(argument, array)
-    if len(shape) != 2:
-        raise ValueError(
-            f"argument {argument!r}: expected 2 dimensions but got {len(shape)}"
-        )
+    check_rank(argument, shape, 2)
     return shape, target
-
-
-def _at_least(argument, value, least):
-    if value < least:
-        raise ValueError(
-            f"argument {argument!r}: expected {least} or more but got {value}"
-        )
 
 
 def _requests(query_start_loc):
     _, size, target = length("query_start_loc", query_start_loc)
     if size < 1:
-        raise ValueError(
-            "argument 'query_start_loc': expected an element more than requests but got 0"
+        raise wrong(
+            ValueError, "query_start_loc", "expected an element more than requests but got 0"
         )
     return size - 1, target
 
@@ -85,7 +74,7 @@ def build_swa_token_ids(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    _at_least("window", window, 1)
+    window = constant("window", window, 1)
     arguments = {
         "seq_lens": seq_lens,
         "extend_seq_lens": extend_seq_lens,
@@ -127,9 +116,8 @@ def build_compressed_token_ids(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    if ratio not in _RATIOS:
-        raise ValueError(f"argument 'ratio': expected 4 or 128 but got {ratio}")
-    _at_least("page_size", page_size, 1)
+    ratio = steps.compress_ratio("ratio", ratio)
+    page_size = constant("page_size", page_size, 1)
     bs, _ = _requests(query_start_loc)
     shape, target = _table("out_ids", out_ids)
     key = (ratio, page_size)
@@ -186,9 +174,9 @@ def combine_topk_swa_indices(
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    _at_least("window", window, 1)
-    _at_least("compress_ratio", compress_ratio, 1)
-    _at_least("topk", topk, 0)
+    window = constant("window", window, 1, steps.MOST_WINDOW)
+    compress_ratio = constant("compress_ratio", compress_ratio, 1)
+    topk = constant("topk", topk, 0)
     bs, target = _requests(query_start_loc)
     dtype, _, _ = length("seq_lens", seq_lens)
     indexed = topk_indices is not None

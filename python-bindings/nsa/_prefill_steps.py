@@ -3,11 +3,23 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The nsa texts of sparse prefill, behind ``nsa.ops`` as ``nsa.steps`` has them."""
 
+from ._errors import INT32_MAX, constant, wrong
 from ._text import TABLE, VECTOR, Text, element
 
 #: The table of ratio 128 has ids: pages of one token.
 _NO_PAGES = 1
 _RATIO_OF_IDS = 128
+_RATIOS = (4, _RATIO_OF_IDS)
+#: Rows of indices are windows rounded up to 128.
+MOST_WINDOW = INT32_MAX // 128 * 128
+
+
+def compress_ratio(argument, value):
+    """The tokens of a compressed one, of which there are two kinds."""
+    ratio = constant(argument, value, 1)
+    if ratio not in _RATIOS:
+        raise wrong(ValueError, argument, f"expected 4 or 128 but got {ratio}")
+    return ratio
 
 
 def swa_token_ids(
@@ -25,6 +37,7 @@ def swa_token_ids(
     (int32) and full_to_swa [any]; out out_ids [id_bound], out_first and out_lens [bs],
     out_offsets [bs + 1].
     """
+    window = constant("window", window, 1)
     text = Text()
     text.size("bs")
 
@@ -35,7 +48,7 @@ def swa_token_ids(
     def windows(op):
         length = text.value("length", lambda: lengths("seq_lens", seq_lens_dtype))
         extend = text.value("extend", lambda: lengths("extend_seq_lens", extend_dtype))
-        return f"nsa.{op} {length}, {extend} window {int(window)} : {VECTOR}, {VECTOR}"
+        return f"nsa.{op} {length}, {extend} window {window} : {VECTOR}, {VECTOR}"
 
     def ids():
         bound = text.size("id_bound")
@@ -79,13 +92,15 @@ def compressed_token_ids(ratio, page_size=64):
     sizes bs and columns; in table [any, any] and query_start_loc [bs + 1] (int32); out
     out_ids [bs, columns].
     """
+    ratio = compress_ratio("ratio", ratio)
+    page_size = constant("page_size", page_size, 1)
     text = Text()
     text.size("bs")
     columns = text.size("columns")
     table = text.port("table", f"in %table : {TABLE}")
     queries = text.port("query_start_loc", f"in %query_start_loc[%bs + 1] : {VECTOR}")
     end = "last" if ratio == _RATIO_OF_IDS else "first"
-    page = _NO_PAGES if ratio == _RATIO_OF_IDS else int(page_size)
+    page = _NO_PAGES if ratio == _RATIO_OF_IDS else page_size
     text.body += [
         f"%rows = nsa.query_rows {end} {queries} : {VECTOR} -> {VECTOR}",
         f"%ids = nsa.compressed_ids {table}[%rows] columns {columns} page_size {page}"
@@ -112,6 +127,8 @@ def combine_indices(
     gather_lens, compressed_base and swa_base [bs]; out out_indices [queries, width] and
     out_lens [queries], where width is topk + window rounded up to 128.
     """
+    window = constant("window", window, 1, MOST_WINDOW)
+    ratio = constant("ratio", ratio, 1)
     text = Text()
     text.size("bs")
     queries = text.size("queries")
@@ -127,16 +144,16 @@ def combine_indices(
         text.array(name, "int32")[0]
         for name in ("gather_lens", "compressed_base", "swa_base")
     )
-    width = -(-int(window) // 128) * 128 if windows_only else "?"
+    width = -(-window // 128) * 128 if windows_only else "?"
     result = f"tensor<?x{width}xi32>"
     text.body += [
         f"%length = nsa.seqlens {lens} plus 0 : {type} -> {VECTOR}",
         f"%indices = nsa.combine_indices topk {topk}{of} queries {queries} at {at}"
         f" lengths %length gathers {gathers} bases {compressed}, {swa}"
-        f" ratio {int(ratio)} window {int(window)}"
+        f" ratio {ratio} window {window}"
         f" : {VECTOR}, {VECTOR}, {VECTOR}, {VECTOR}, {VECTOR} -> {result}",
         f"%lens = nsa.combine_lens topk {topk} queries {queries} at {at}"
-        f" lengths %length ratio {int(ratio)} window {int(window)}"
+        f" lengths %length ratio {ratio} window {window}"
         f" : {VECTOR}, {VECTOR} -> {VECTOR}",
     ]
     text.copy("%indices", result, "out_indices", 2)

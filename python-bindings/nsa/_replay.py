@@ -8,6 +8,7 @@ from functools import cache
 from . import steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
+from ._errors import check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
 
 _INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
@@ -24,17 +25,17 @@ _ROW_FIELDS = {
 
 
 def _check(mode, extend, next_n):
-    if mode not in steps.MODES:
-        known = ", ".join(repr(m) for m in steps.MODES)
-        raise ValueError(f"argument 'mode': expected one of {known} but got {mode!r}")
     if (extend is None) == (mode == "draft_extend"):
         takes = "needs them" if extend is None else "takes none"
-        raise ValueError(f"argument 'extend_seq_lens': {mode} {takes}")
-    if isinstance(extend, int) and extend < 0:
-        raise ValueError(f"argument 'extend_seq_lens': expected 0 or more but got {extend}")
-    if next_n < 1 or (next_n != 1 and mode != "target_verify"):
-        least = "1 or more" if mode == "target_verify" else "1"
-        raise ValueError(f"argument 'next_n': expected {least} in {mode} but got {next_n}")
+        raise wrong(ValueError, "extend_seq_lens", f"{mode} {takes}")
+    if next_n != 1 and mode != "target_verify":
+        raise wrong(ValueError, "next_n", f"expected 1 in {mode} but got {next_n}")
+
+
+def _is_array(extend):
+    """Whether extends are an array. Arrays may have an integer's methods as well, and NumPy's
+    integers a buffer."""
+    return not hasattr(type(extend), "__index__") or hasattr(type(extend), "__dlpack__")
 
 
 class _Replay:
@@ -104,9 +105,13 @@ def replay(
 ):
     """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
     rows that are written."""
+    check_mode(mode, steps.MODES)
+    topk = optional_constant("topk", topk, 0)
+    page_size = optional_constant("page_size", page_size, 1)
+    next_n = constant("next_n", next_n, 1)
     extend = inputs[1]
-    if extend is not None and not isinstance(extend, int):
-        extend = "array"
+    if extend is not None:
+        extend = "array" if _is_array(extend) else constant("extend_seq_lens", extend, 0)
     fields = tuple(map(tuple, dsts))
     known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields)
     if known.has_tables:
@@ -116,7 +121,7 @@ def replay(
             ("max_len", max_len),
         ):
             if value is None:
-                raise TypeError(f"argument {name!r}: missing, the page tables need it")
+                raise wrong(TypeError, name, "missing, the page tables need it")
     if bs is None and not known.has_lens:
         bs = length("seq_lens", inputs[0])[1]
     arrays = [inputs[i] for i in known.inputs]
@@ -240,4 +245,5 @@ def expand_seqlens(
     arrays = [extend_seq_lens, seq_lens, out_seqlens_expanded, out_nsa_cache_seqlens]
     if out_total is not None:
         arrays.append(out_total)
+    topk = constant("topk", topk, 0)
     _expansion(topk, bool(causal), out_total is not None)(arrays, (), stream)

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """How the texts of ``nsa.steps`` are written."""
 
+from ._errors import wrong
+
 VECTOR = "tensor<?xi32>"
 TABLE = "tensor<?x?xi32>"
 DESTINATION = {1: "memref<?xi32, strided<[?]>>", 2: "memref<?x?xi32, strided<[?, 1]>>"}
@@ -56,6 +58,6 @@ def element(argument, dtype):
     try:
         return ELEMENT[dtype]
     except KeyError:
-        raise TypeError(
-            f"argument {argument!r}: expected dtype int32 or int64 but got {dtype}"
+        raise wrong(
+            TypeError, argument, f"expected dtype int32 or int64 but got {dtype}"
         ) from None

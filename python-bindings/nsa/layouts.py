@@ -18,6 +18,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ._errors import constant, wrong
+
 __all__ = ["NAMED", "KVLayout", "Run", "parse"]
 
 #: Name -> text. The compiler has the same.
@@ -45,6 +47,12 @@ _LAYOUT = re.compile(
 )
 
 
+def _make_constants(layout: Run | KVLayout, **least: int) -> None:
+    """Makes ints of the numbers of a layout, each of which has a least value."""
+    for name, bound in least.items():
+        object.__setattr__(layout, name, constant(name, getattr(layout, name), bound))
+
+
 @dataclass(frozen=True)
 class Run:
     """`count` numbers of one type side by side, the first at byte `offset`."""
@@ -52,6 +60,13 @@ class Run:
     type: str
     count: int
     offset: int
+
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise wrong(
+                ValueError, "type", f"expected one of {', '.join(TYPES)} but got {self.type!r}"
+            )
+        _make_constants(self, count=1, offset=0)
 
     @property
     def nbytes(self) -> int:
@@ -72,6 +87,10 @@ class KVLayout:
     #: Bytes of a token's footer entry; 0 where scales are inline.
     footer_bytes: int = 0
     page_multiple: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(self.fields))
+        _make_constants(self, data_bytes=1, group=1, footer_bytes=0, page_multiple=1)
 
     @property
     def row(self) -> int:
@@ -102,28 +121,32 @@ class KVLayout:
 
 def _run(match: tuple[str, str, str]) -> Run:
     kind, count, offset = match
-    if kind not in TYPES:
-        raise ValueError(f"type {kind!r}: expected one of {', '.join(TYPES)}")
     return Run(kind, int(count), int(offset))
 
 
 def parse(layout: str | KVLayout) -> KVLayout:
     """The layout of that name or text, with or without ``#nsa.kv_layout<...>`` around it.
 
-    Raises ``ValueError`` for what is neither. Whether fields overlap and groups divide is
+    Raises ``ValueError`` for what is neither, ``TypeError`` for what is no text. Whether fields overlap and groups divide is
     for the compiler to check.
     """
     if isinstance(layout, KVLayout):
         return layout
-    text = str(layout).strip()
+    if not isinstance(layout, str):
+        raise wrong(
+            TypeError, "layout", f"expected a name, a text or a KVLayout but got {layout!r}"
+        )
+    text = layout.strip()
     if text.startswith("#nsa.kv_layout<") and text.endswith(">"):
         text = text[len("#nsa.kv_layout<") : -1]
     text = NAMED.get(text.strip(), text)
     match = _LAYOUT.fullmatch(text)
     if match is None:
-        raise ValueError(
-            f"layout {layout!r}: expected one of {', '.join(NAMED)}, or a text like "
-            f"{NAMED['v4']!r}"
+        raise wrong(
+            ValueError,
+            "layout",
+            f"expected one of {', '.join(NAMED)}, or a text like {NAMED['v4']!r}, but got "
+            f"{layout!r}",
         )
     fields = tuple(map(_run, re.findall(_RUN, match["fields"])))
     scales = _run(re.findall(_RUN, match["scales"])[0])

@@ -8,9 +8,12 @@ milliseconds) and is cached; the usual ones are shipped, and ``nsa.prebuild`` ma
 for installations without the compiler.
 """
 
+import json
+
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
+from ._errors import constant, renamed
 from ._prefill import (
     build_compressed_token_ids,
     build_swa_token_ids,
@@ -52,11 +55,34 @@ class _Copy:
         arrays = [f"src_{field}" for field in self.source]
         for number, fields in enumerate(destinations):
             arrays += [steps.port(number, field) for field in fields]
-        self.call = _nsa_runtime.Caller(
-            lambda target, _: (get_step(name, self.text, target), {}),
-            tuple(arrays),
-            self.sizes,
-        )
+
+        def prepare(target, _):
+            step = get_step(name, self.text, target)
+            return step, dict.fromkeys(_unused_sizes(step), 0)
+
+        self.call = _nsa_runtime.Caller(prepare, tuple(arrays), self.sizes)
+
+
+def _unused_sizes(step):
+    """The sizes that nothing depends on: callers need not know one for fields that they do
+    not have."""
+    manifest = json.loads(step.manifest)
+    arguments = manifest["arguments"]
+    sizes = {a["name"] for a in arguments if a["kind"] == "size"}
+    named = [[a.get("extents") for a in arguments], manifest["kernels"]]
+    named.append(manifest.get("requires"))
+
+    def use(value):
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                use(each)
+        elif isinstance(value, str):
+            sizes.discard(value)
+
+    use(named)
+    return sizes
 
 
 def copy_metadata(
@@ -135,31 +161,21 @@ def dequantize_k_cache_paged(
     """
     dtype, shape, target = describe("token_ids", token_ids)
     check_rank("token_ids", shape, 1)
+    page_size = constant("page_size", page_size, 1)
+    layout = layout if isinstance(layout, str) else layouts.parse(layout)
     key = (layout, page_size, dtype, target)
     step = _dequants.get(key)
     if step is None:
-        if int(page_size) < 1:
-            raise ValueError(
-                f"argument 'page_size': expected 1 or more but got {page_size}"
-            )
         try:
-            parsed = layouts.parse(layout)
-            text = steps.dequant_paged([(parsed, page_size, dtype)])
+            text = steps.dequant_paged([(layout, page_size, dtype)])
         except (TypeError, ValueError) as error:
-            message = str(error).replace("'ids0'", "'token_ids'")
-            raise type(error)(message) from None
+            raise renamed(error, _DEQUANT_NAMES) from None
         step = _dequants[key] = get_step("dequant_paged", text, target)
     try:
         step(tokens0=shape[0], cache0=cache, ids0=token_ids, out0=out, stream=stream)
     except (TypeError, ValueError) as error:
-        raise type(error)(_renamed(str(error))) from None
+        raise renamed(error, _DEQUANT_NAMES) from None
 
 
 # The names of a step's ports and those of the function's arguments.
 _DEQUANT_NAMES = {"cache0": "cache", "ids0": "token_ids", "out0": "out"}
-
-
-def _renamed(message):
-    for port, argument in _DEQUANT_NAMES.items():
-        message = message.replace(f"'{port}'", f"'{argument}'")
-    return message

@@ -11,6 +11,7 @@ as a key.
 import re
 
 from . import _metadata, layouts
+from ._errors import check_mode, constant, optional_constant, wrong
 from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
 from ._text import TABLE, VECTOR, Text, element
 
@@ -133,8 +134,8 @@ class _Replay(Text):
 
     def clip(self):
         if self.topk is None:
-            raise ValueError("argument 'topk': expected an integer for the nsa_ fields")
-        return f"nsa.clip_seqlens {self.get('rows')} to {int(self.topk)} : {VECTOR}"
+            raise wrong(ValueError, "topk", "expected an integer for the nsa_ fields")
+        return f"nsa.clip_seqlens {self.get('rows')} to {self.topk} : {VECTOR}"
 
     def ccu(self):
         return f"nsa.cu_seqlens {self.get('clip')} : {VECTOR} -> {VECTOR}"
@@ -159,9 +160,9 @@ class _Replay(Text):
 
     def real(self):
         if self.page_size is None:
-            raise ValueError("argument 'page_size': expected an integer for real_page_table")
+            raise wrong(ValueError, "page_size", "expected an integer for real_page_table")
         return (
-            f"nsa.real_page_table {self.get('row_tab')} page_size {int(self.page_size)}"
+            f"nsa.real_page_table {self.get('row_tab')} page_size {self.page_size}"
             f" : {TABLE} -> {TABLE}"
         )
 
@@ -192,9 +193,12 @@ def replay(
     extend_seq_lens, req_pool_indices [bs] and req_to_token [any, any] (int32); out
     ``b<i>_<field>``. Raises ``ValueError`` for what cannot be written down.
     """
-    if mode not in MODES:
-        known = ", ".join(repr(m) for m in MODES)
-        raise ValueError(f"argument 'mode': expected one of {known} but got {mode!r}")
+    check_mode(mode, MODES)
+    topk = optional_constant("topk", topk, 0)
+    page_size = optional_constant("page_size", page_size, 1)
+    next_n = constant("next_n", next_n, 1)
+    if extend is not None and not isinstance(extend, str):
+        extend = constant("extend", extend, 0)
     for destination in fields:
         for field in destination:
             if field not in FIELDS:
@@ -253,6 +257,7 @@ def expand_seqlens(
     out_seqlens_expanded and out_nsa_cache_seqlens [row_bound] and, if `total`,
     out_total [1].
     """
+    topk = constant("topk", topk, 0)
     text = Text()
     text.size("bs")
     bound = text.size("row_bound")
@@ -263,7 +268,7 @@ def expand_seqlens(
         f"%len = nsa.seqlens {lens} plus 0 : {lens_type} -> {VECTOR}",
         f"%expansion = nsa.expansion by {extend} within {bound} : {extend_type}",
         f"%rows = nsa.expand_seqlens {kind} %len over %expansion : {VECTOR} -> {VECTOR}",
-        f"%clip = nsa.clip_seqlens %rows to {int(topk)} : {VECTOR}",
+        f"%clip = nsa.clip_seqlens %rows to {topk} : {VECTOR}",
     ]
     text.copy("%rows", VECTOR, "out_seqlens_expanded", 1)
     text.copy("%clip", VECTOR, "out_nsa_cache_seqlens", 1)
@@ -283,6 +288,7 @@ def dequant_paged(parts, name="dequant_paged"):
     ports, body = [], []
     for i, (layout, page_size, dtype) in enumerate(parts):
         layout = layouts.parse(layout)
+        page_size = constant("page_size", page_size, 1)
         cache, ids = "tensor<?x?xi8>", f"tensor<?x{element(f'ids{i}', dtype)}>"
         value = f"tensor<?x{layout.row}xbf16>"
         out = "memref<?x?xbf16, strided<[?, 1]>>"
@@ -294,7 +300,7 @@ def dequant_paged(parts, name="dequant_paged"):
         ]
         body += [
             f"%kv{i} = nsa.dequant_paged %cache{i}[%ids{i}] layout {layout} "
-            f"page_size {int(page_size)} : {cache}, {ids} -> {value}",
+            f"page_size {page_size} : {cache}, {ids} -> {value}",
             f"nsa.copy %kv{i} to %out{i} : {value} to {out}",
         ]
     if not body:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa import _cache, steps
+from nsa import _cache, _compile, _config, _files, steps
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -90,6 +90,123 @@ def test_broken_bundle(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(_cache.get_step(NAME, TEXT, "cpu"))
 
 
+def entry(cache: Path) -> Path:
+    """The one bundle that is kept."""
+    (path,) = [p for p in cache.iterdir() if not p.name.startswith(".")]
+    return path
+
+
+def replace(path: Path, contents: bytes) -> None:
+    """Another file of that name: what is loaded stays what it was."""
+    path.unlink()
+    path.write_bytes(contents)
+
+
+def cut(path: Path) -> None:
+    replace(path, path.read_bytes()[: (path.stat().st_size - 1) // 4096 * 4096])
+
+
+def zero(path: Path) -> None:
+    replace(path, bytes(path.stat().st_size))
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    replace(path, bytes(data))
+
+
+def become_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = [Path.unlink, cut, zero, flip, become_a_folder]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("file", [f"{NAME}.so", f"{NAME}.json", f"{NAME}.ptx", "SHA256SUMS"])
+def test_damaged_file(
+    file: str, damage: Any, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """What is not what was written is made anew, once."""
+    target = "cuda" if file.endswith(".ptx") else "cpu"
+    caplog.set_level(logging.INFO, "nsa")
+    good = _cache.get_step(NAME, TEXT, target)
+    damage(entry(cache) / file)
+    for _ in range(2):
+        forget(monkeypatch)
+        step = _cache.get_step(NAME, TEXT, target)
+        run(step) if target == "cpu" else None
+        assert step.ptx == good.ptx
+    assert len(caplog.records) == 2
+    # Nothing else is left beside it.
+    assert list(cache.iterdir()) == [entry(cache)]
+
+
+@pytest.mark.parametrize("what", ["file", "link", "empty folder", "another file in it"])
+def test_damaged_entry(
+    what: str, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO, "nsa")
+    _cache.get_step(NAME, TEXT, "cpu")
+    path = entry(cache)
+    if what == "another file in it":
+        (path / "x.json").write_text("{")
+    else:
+        path.rename(tmp_path / "away")
+        if what == "file":
+            path.write_text("")
+        elif what == "link":
+            path.symlink_to(tmp_path / "nowhere")
+        else:
+            path.mkdir()
+    for _ in range(2):
+        forget(monkeypatch)
+        run(_cache.get_step(NAME, TEXT, "cpu"))
+    assert len(caplog.records) == 2
+    assert list(cache.iterdir()) == [path]
+
+
+def test_library_that_cannot_be_loaded(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that runs nothing: what is kept is whole, and of no use."""
+    _cache.get_step(NAME, TEXT, "cpu")
+    path = entry(cache)
+    replace(path / f"{NAME}.so", b"not a library")
+    _files.seal(str(path))
+    forget(monkeypatch)
+    run(_cache.get_step(NAME, TEXT, "cpu"))
+
+
+def test_entries_are_on_the_disk(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file and folder is synced before the entry has its name, and its name after."""
+    events = []
+    fsync, rename = os.fsync, os.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda h: (events.append(os.readlink(f"/proc/self/fd/{h}")), fsync(h))
+    )
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append("renamed"), rename(a, b)))
+    _cache.get_step(NAME, TEXT, "cpu")
+    at = events.index("renamed")
+    synced = {Path(path).name for path in events[: at - 1]}
+    assert synced == {f"{NAME}.so", f"{NAME}.json", "SHA256SUMS"}
+    assert Path(events[at - 1]).name.startswith(".new.")
+    assert events[at + 1 :] == [str(cache)]
+
+
+def test_damaged_shipped_bundle(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bundles" / _cache.bundle_key(TEXT)
+    path.mkdir(parents=True)
+    (path / "copy_decode.json").write_text("{")
+    monkeypatch.setattr(_cache, "SHIPPED", str(tmp_path / "bundles"))
+    monkeypatch.setattr(_cache, "_ships_own_bundles", lambda: True)
+    assert _cache.get_step(NAME, TEXT, "cuda").ptx
+
+
 def test_unusable_directory(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,8 +228,15 @@ def test_no_linker(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NSA_LINKER", "no-such-linker")
     run(_cache.get_step(NAME, TEXT, "cpu"))
     assert not list(cache.iterdir())
+    compiled = nsa.compile(TEXT, "cpu")
+    with pytest.raises(RuntimeError, match="NSA_LINKER: .* but got 'no-such-linker'"):
+        compiled.save(cache / "saved")
+    # What is set to nothing is not set.
+    monkeypatch.setenv("NSA_LINKER", "")
+    compiled.save(cache / "saved")
+    monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RuntimeError, match="needs a C compiler or a linker"):
-        nsa.compile(TEXT, "cpu").save(cache / "saved")
+        compiled.save(cache / "saved")
 
 
 def test_off(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +271,14 @@ def test_saved_host_bundle(tmp_path: Path) -> None:
 
 def test_broken_host_library(tmp_path: Path) -> None:
     nsa.compile(TEXT, "cpu").save(tmp_path)
-    (tmp_path / f"{NAME}.so").write_bytes(b"not a library")
-    with pytest.raises(nsa.DriverError, match="its host kernels cannot be loaded"):
-        run(nsa.load(tmp_path)[NAME])
+    path = tmp_path / f"{NAME}.so"
+    whole = path.read_bytes()
+    # The loader would map a file that is cut, and die where it is first touched.
+    cuts = [whole[:size] for size in (0, 10, 100, *range(4096, len(whole), 4096), -1)]
+    for contents in (b"not a library", bytes(len(whole)), *cuts):
+        replace(path, contents)
+        with pytest.raises(nsa.DriverError, match="its host kernels cannot be loaded"):
+            run(nsa.load(tmp_path)[NAME])
 
 
 def test_warmup(cache: Path, caplog: Any) -> None:
@@ -162,8 +291,33 @@ def test_warmup(cache: Path, caplog: Any) -> None:
     assert np.array_equal(src, dst)
     assert _cache.get_step(NAME, TEXT, "cpu") is step
     assert len(caplog.records) == 1
-    with pytest.raises(ValueError, match="expected text with an nsa.step"):
+    with pytest.raises(nsa.CompileError, match="expected an 'nsa.step'"):
         nsa.warmup("module {}", target="cpu")
+
+
+def test_warmup_takes_every_step(cache: Path) -> None:
+    """Whatever a text looks like: names are the compiler's to find."""
+    one = "nsa.step @%s(in %%a : tensor<?xi32>, out %%x : memref<?xi32>) {\n"
+    one += "  nsa.copy %%a to %%x : tensor<?xi32> to memref<?xi32>\n}\n"
+    text = "// not nsa.step @none\n" + one % '"first"' + one % "second"
+    steps = nsa.warmup(text, TEXT, target="cpu")
+    assert [step.name for step in steps] == ["first", "second", NAME]
+    assert _cache.get_step("second", text, "cpu") is steps[1]
+    with pytest.raises(KeyError, match="no step 'third'; there is: first, second"):
+        _cache.get_step("third", text, "cpu")
+
+
+def test_warmup_without_anything(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a driver and without the compiler there is no target."""
+    monkeypatch.setattr(_config, "has_compiler", lambda: False)
+    monkeypatch.setattr(_compile, "_missing", "pretended", raising=False)
+
+    def no_driver() -> int:
+        raise nsa.DriverError("no CUDA driver")
+
+    monkeypatch.setattr(_config._nsa_runtime, "device_count", no_driver)
+    with pytest.raises(nsa.DriverError, match="cuda: no CUDA driver; cpu: no compiler"):
+        nsa.warmup(TEXT)
 
 
 def test_restricted_target(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,5 +135,5 @@ def test_calls() -> None:
         sglang.fused_metadata_copy_multi_cuda(bs=1)
     with pytest.raises(TypeError, match="unexpected argument 'nonsense'"):
         sglang.fused_metadata_copy_cuda(nonsense=1)
-    with pytest.raises(ValueError, match="'forward_mode': expected 0, 1 or 2 but got 3"):
+    with pytest.raises(ValueError, match="'forward_mode': expected an integer from 0 to 2 but got 3"):
         sglang.fused_metadata_copy_cuda(*[None] * 18, 3, 0, 0, 0, 0)

@@ -3,14 +3,19 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Modules, saving and loading, and what compile says before it compiles."""
 
+import importlib.machinery
 import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 import nsa
-from conftest import MANIFEST
+from conftest import MANIFEST, HostStep
 from nsa import _cache
 
 
@@ -96,3 +101,103 @@ def test_bundle_path(monkeypatch, tmp_path):
     assert _cache.bundle_key(text, "sm_90") != key
     assert _cache.bundle_key(text, fuse=False) != key
     assert _cache.bundle_key(text, "sm_80") == key
+
+
+def test_extension_of_another_python(tmp_path):
+    """The message says what it was built for, and not that imports are circular."""
+    package = tmp_path / "nsa"
+    shutil.copytree(
+        os.path.dirname(nsa.__file__),
+        package,
+        ignore=shutil.ignore_patterns("bundles", "__pycache__", "*.so"),
+    )
+
+    def message():
+        code = "import nsa"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            # -S: without what the environment's own nsa is found by.
+            [sys.executable, "-S", "-c", code],
+            env=environment, capture_output=True, text=True,
+        )
+        assert done.returncode == 1 and "circular" not in done.stderr
+        return done.stderr
+
+    assert "ImportError: nsa._nsa_runtime is missing" in message()
+    (package / "_nsa_runtime.cpython-37m-x86_64-linux-gnu.so").write_text("")
+    text = message()
+    assert "was built for another Python: there is _nsa_runtime.cpython-37m-" in text
+    assert sys.implementation.cache_tag in text
+    # One of this Python that cannot be loaded says why itself.
+    suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
+    (package / f"_nsa_runtime{suffix}").write_text("no library")
+    assert "another Python" not in message() and "_nsa_runtime" in message()
+
+
+# ----------------------------------------------------------------------------
+# Ports of any name
+# ----------------------------------------------------------------------------
+
+
+def step_with_port(name, kind):
+    """The step of MANIFEST with another name for its size n or its array lens, made by a
+    compiler that let every name pass."""
+    old = "n" if kind == "size" else "lens"
+    text = json.dumps(MANIFEST).replace(f'"{old}"', json.dumps(name))
+    made = HostStep(json.loads(text))
+    arguments = dict(
+        lens=np.array([3, 1, 2], np.int64),
+        table=np.zeros((1, 1), np.int32),
+        sums=np.full(4, -7, np.int32),
+        row=np.zeros(1, np.int32),
+        width=1,
+    )
+    if kind == "size":
+        arguments[name] = 2
+    else:
+        arguments[name] = arguments.pop("lens")
+    return made, arguments
+
+
+NAMES = [
+    "self", "arguments", "sizes", "kwargs", "args", "step", "others", "cls", "class", "None",
+    "lambda", "match", "a-b", "1st", "with space", "\u00e9", "\u65e5", "*", "manifest",
+]
+
+
+@pytest.mark.parametrize("kind", ["size", "array"])
+@pytest.mark.parametrize("name", [*NAMES, "stream"])
+def test_ports_of_any_name(name, kind):
+    made, arguments = step_with_port(name, kind)
+    signature = made.step.signature
+    assert name in str(signature)
+    expected = [0, 3, 4, -7] if kind == "size" else [0, 3, 4, 6]
+    if name == "stream":
+        # Every call has one of its own.
+        with pytest.raises(TypeError, match="argument 'stream': the step has a port of that"):
+            made.step(**arguments)
+        assert made.calls == []
+    else:
+        signature.bind(**arguments)
+        made.step(**arguments)
+        assert arguments["sums"].tolist() == expected
+    arguments["sums"][:] = -7
+    bound = made.step.bind(**arguments)
+    bound.launch()
+    assert arguments["sums"].tolist() == expected
+    if kind == "size" and name == "stream":
+        with pytest.raises(TypeError, match="argument 'stream': the step has a port of that"):
+            bound.launch(stream=1)
+    elif kind == "size":
+        arguments["sums"][:] = -7
+        bound.launch(**{name: 1}, stream=None)
+        assert arguments["sums"].tolist() == [0, 3, -7, -7]
+
+
+def test_ports_that_are_all_odd():
+    text = json.dumps(MANIFEST)
+    for old, new in zip(("n", "width", "lens", "table", "sums", "row"), NAMES[7:]):
+        text = text.replace(f'"{old}"', json.dumps(new))
+    parameters = nsa.Step(text, "ptx").signature.parameters
+    assert [p.kind.name for p in parameters.values()][-1] == "VAR_KEYWORD"
+    assert "class" in parameters["others"].annotation

@@ -85,7 +85,7 @@ def test_replay_metadata_takes_capacity_from_destinations() -> None:
         ({"next_n": 2}, "argument 'next_n': expected 1 in decode but got 2"),
         (
             {"mode": "draft_extend", "extend_seq_lens": -1},
-            "argument 'extend_seq_lens': expected 0 or more but got -1",
+            "argument 'extend_seq_lens': expected an integer from 0 to 2147483647 but got -1",
         ),
     ],
 )

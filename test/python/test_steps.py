@@ -85,7 +85,7 @@ def test_text_errors(arguments, error, message):
         (dict(mode="prefill"), ValueError, "'mode': expected one of 'decode', "),
         (dict(extend_seq_lens=1), ValueError, "'extend_seq_lens': decode takes none"),
         (dict(next_n=2), ValueError, "'next_n': expected 1 in decode but got 2"),
-        (dict(next_n=0), ValueError, "'next_n': expected 1 in decode but got 0"),
+        (dict(next_n=0), ValueError, "'next_n': expected an integer from 1 to .* got 0"),
         (dict(seq_lens=3), TypeError, "'seq_lens': expected an array but got int"),
         (
             dict(seq_lens=np.zeros((2, 2), np.int64)),

@@ -102,9 +102,6 @@ static std::string writeAll(std::vector<OutputFile> &files) {
       llvm::sys::fs::remove(file.temporary);
       continue;
     }
-    llvm::sys::fs::setPermissions(
-        file.temporary,
-        llvm::sys::fs::perms(0666 & ~llvm::sys::fs::getUmask()));
     if (std::error_code code =
             llvm::sys::fs::rename(file.temporary, file.path)) {
       error = "cannot write '" + file.path + "': " + code.message();
@@ -194,7 +191,9 @@ int main(int argc, char **argv) {
     }
   }
 
-  if (std::error_code code = llvm::sys::fs::create_directories(outputFolder))
+  // Files and folders have what the umask leaves, as everybody's.
+  if (std::error_code code = llvm::sys::fs::create_directories(
+          outputFolder, /*IgnoreExisting=*/true, llvm::sys::fs::all_all))
     return fail("cannot create folder '" + outputFolder +
                 "': " + code.message());
   if (std::string error = writeAll(files); !error.empty())

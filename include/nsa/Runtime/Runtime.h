@@ -32,18 +32,21 @@ namespace nsa::runtime {
 /// expected and what came.
 class Error : public std::runtime_error {
 public:
-  Error(nsa_status status, const char *message)
-      : std::runtime_error(message), code(status) {}
+  Error(nsa_status status, const char *message, const char *argument = "")
+      : std::runtime_error(message), code(status), name(argument) {}
 
   nsa_status status() const { return code; }
+  /// The argument that it is about, "" if it is about none.
+  const std::string &argument() const { return name; }
 
 private:
   nsa_status code;
+  std::string name;
 };
 
 inline void check(nsa_status status) {
   if (status != NSA_OK)
-    throw Error(status, nsa_last_error());
+    throw Error(status, nsa_last_error(), nsa_last_error_argument());
 }
 
 /// A step with its arrays, checked and ready to launch. Movable.

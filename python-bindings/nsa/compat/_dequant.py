@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import cache
 
 from .. import layouts, ops
+from .._errors import constant, wrong
 
 __all__ = [
     "dequantize_k_cache_paged",
@@ -51,7 +52,7 @@ def dequantize_k_cache_paged_dsa(
     import torch
 
     row_bytes = quant_k_cache.shape[-1]
-    layout = _inline_layout(row_bytes, group_size)
+    layout = _inline_layout(row_bytes, constant("group_size", group_size, 1))
     rows = quant_k_cache.view(-1, row_bytes).view(torch.uint8)
     ids = page_table_1_flattened
     out = torch.empty(
@@ -76,7 +77,7 @@ def dequantize_k_cache_paged_dsv4(
 
     name = str(getattr(layout, "value", layout)).lower()
     if name not in ("v4", "v41") and name not in _V4_LAYOUTS:
-        raise ValueError(f"argument 'layout': {name!r} is not supported")
+        raise wrong(ValueError, "layout", f"{name!r} is not supported")
     pages = quant_k_cache.view(torch.uint8)
     if pages.dim() != 2:
         pages = pages.flatten(1)

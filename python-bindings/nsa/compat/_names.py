@@ -7,6 +7,9 @@ import functools
 import inspect
 import re
 
+from .._arguments import describe
+from .._errors import renamed
+
 #: SGLang's name of a field -> ours, in the order of its arguments.
 FIELDS = {
     "cache_seqlens": "cache_seqlens",
@@ -23,9 +26,6 @@ FIELDS = {
 _RENAMED = {"real_page_size": "physical_page_size"}
 _THEIRS = {ours: theirs for theirs, ours in FIELDS.items()}
 _THEIRS["paged_mqa_ctx_lens"] = "paged_mqa_ctx_lens_2d"
-_PORT = re.compile(r"\b(?:src|b(?P<number>\d+))_(?P<field>%s)\b" % "|".join(_THEIRS))
-
-
 def current_name(name, known):
     """What an argument of an older release is called in the pinned one."""
     if name in known:
@@ -47,19 +47,28 @@ def accepts_older_names(function):
     return call
 
 
-def translate(error, name):
+def their_name(field):
+    """SGLang's name of a field."""
+    return _THEIRS[field]
+
+
+def translate(error, names, arrays):
     """The error in SGLang's names, and of SGLang's type where its callers look for it.
 
-    `name`: from SGLang's name of a field and the number of a destination, or None for the
-    source, to the name of the argument.
+    `names`: the name of an argument here -> its name there. `arrays`: the name of an
+    argument here -> its array, for those that have to be int32.
     """
-
-    def rename(match):
-        number = match["number"]
-        return name(_THEIRS[match["field"]], None if number is None else int(number))
-
-    text = _PORT.sub(rename, str(error))
-    wrong = re.match(r"argument '(\w+)': expected dtype int32 but got (\w+)", text)
-    if wrong:
-        return RuntimeError(f"Tensor {wrong[1]} must have dtype int32, but got {wrong[2]}")
-    return type(error)(text)
+    made = renamed(error, names)
+    array = arrays.get(getattr(error, "argument", None))
+    if array is None or not isinstance(error, TypeError):
+        return made
+    try:
+        dtype, _, _ = describe(made.argument, array)
+    except (TypeError, ValueError):
+        return made
+    if dtype == "int32":
+        return made
+    text = f"Tensor {made.argument} must have dtype int32, but got {dtype}"
+    wrong_dtype = RuntimeError(text)
+    wrong_dtype.argument = made.argument
+    return wrong_dtype

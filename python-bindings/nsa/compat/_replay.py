@@ -13,9 +13,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from .. import ops
+from .. import ops, steps
+from .._errors import constant, wrong
 from .._replay import replay
-from ._names import accepts_older_names, translate
+from ._names import accepts_older_names, their_name, translate
 
 __all__ = [
     "fill_draft_extend_metadata_cuda",
@@ -28,12 +29,14 @@ __all__ = [
 def _fields(cache, cu, nsa_cache, nsa_cu, page_table_1, real_page_table, page_size):
     """The fields of every mode. With pages of one token the two tables are the same, and the
     first is it."""
+    page_size = constant("physical_page_size", page_size, 1)
     name = "page_table_1" if page_size == 1 else "real_page_table"
     needed = page_table_1 if page_size == 1 else real_page_table
     if needed is None:
-        raise ValueError(
-            f"argument {name!r}: expected an array, as physical_page_size is {page_size}, but "
-            "got None"
+        raise wrong(
+            ValueError,
+            name,
+            f"expected an array, as physical_page_size is {page_size}, but got None",
         )
     fields = {
         "cache_seqlens": cache,
@@ -47,13 +50,28 @@ def _fields(cache, cu, nsa_cache, nsa_cu, page_table_1, real_page_table, page_si
     return fields
 
 
+#: What ``replay`` calls the constants.
+_CONSTANTS = {
+    "topk": "dsa_index_topk",
+    "page_size": "physical_page_size",
+    "row_bound": "total_len",
+}
+
+
 def _fill(mode, fields, inputs, bs, columns, topk, page_size, next_n=1, rows=None):
     try:
         replay(
             [fields], mode, inputs, bs, columns, rows, topk, page_size, next_n, True, False, None
         )
     except (TypeError, ValueError) as error:
-        raise translate(error, lambda field, _: field) from None
+        names = dict(_CONSTANTS)
+        if mode != "decode":
+            names["max_len"] = "max_seqlen_k"
+        arrays = {"req_to_token": inputs[3]}
+        for field, array in fields.items():
+            names[steps.port(0, field)] = their_name(field)
+            arrays[steps.port(0, field)] = array
+        raise translate(error, names, arrays) from None
 
 
 @accepts_older_names
@@ -175,9 +193,10 @@ def fused_dsa_draft_extend_metadata(
     `max_extend_len` rows; their values are not read then, if `total_len` says the same.
     `total_len` is at most `max_total_len` and at most ``bs * max_extend_len``.
     """
+    max_extend_len = constant("max_extend_len", max_extend_len, 0)
     most = min(max_total_len, bs * max_extend_len)
     if not 0 <= total_len <= most:
-        raise ValueError(f"argument 'total_len': expected 0 to {most} but got {total_len}")
+        raise wrong(ValueError, "total_len", f"expected 0 to {most} but got {total_len}")
     # A length that the host knows makes rows like those of target-verify.
     is_uniform = static_extend_len and total_len == bs * max_extend_len
     fields = _fields(
@@ -190,7 +209,7 @@ def fused_dsa_draft_extend_metadata(
         physical_page_size,
     )
     fields["seqlens_expanded"] = seqlens_expanded
-    extend = int(max_extend_len) if is_uniform else extend_seq_lens
+    extend = max_extend_len if is_uniform else extend_seq_lens
     _fill(
         "draft_extend",
         fields,
@@ -226,7 +245,11 @@ def fill_draft_extend_metadata_cuda(
             out_total=total,
         )
     except (TypeError, ValueError) as error:
-        raise translate(error, lambda field, _: field) from None
+        outs = {
+            "out_seqlens_expanded": out_seqlens_expanded,
+            "out_nsa_cache_seqlens": out_nsa_cache_seqlens,
+        }
+        raise translate(error, {"topk": "nsa_index_topk"}, outs) from None
     return total
 
 

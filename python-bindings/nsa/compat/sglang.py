@@ -8,13 +8,15 @@ older releases and with ``dsa_`` in later ones are accepted either way. A wrong 
 ``RuntimeError`` that says "must have dtype int32", as there.
 """
 
+from .. import steps
+from .._errors import constant
 from ..ops import copy_metadata
 from ._dequant import (
     dequantize_k_cache_paged,
     dequantize_k_cache_paged_dsa,
     dequantize_k_cache_paged_dsv4,
 )
-from ._names import FIELDS, current_name, translate
+from ._names import FIELDS, current_name, their_name, translate
 from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
     fill_draft_extend_metadata_cuda,
@@ -140,13 +142,17 @@ def _copy(sources, sets, mode, bs, columns, expanded, single):
                 seqlens_expanded_size=expanded,
             )
     except (TypeError, ValueError) as error:
-
-        def name(field, number):
-            if number is not None:
-                return f"{field}_dst{'' if single else number}"
-            return "page_indices_src" if field == "page_table_1" else f"{field}_src"
-
-        raise translate(error, name) from None
+        names, int32 = {}, {}
+        for field, array in src.items():
+            theirs = "page_indices" if field == "page_table_1" else their_name(field)
+            names[f"src_{field}"] = f"{theirs}_src"
+            int32[f"src_{field}"] = array
+        for number, fields in enumerate(dsts):
+            for field, array in fields.items():
+                port = steps.port(number, field)
+                names[port] = f"{their_name(field)}_dst{'' if single else number}"
+                int32[port] = array
+        raise translate(error, names, int32) from None
 
 
 def fused_metadata_copy_cuda(*args, **kwargs):
@@ -163,10 +169,7 @@ def fused_metadata_copy_cuda(*args, **kwargs):
     """
     values = _arguments("fused_metadata_copy_cuda", _SINGLE, args, kwargs)
     forward_mode, bs, max_len, max_seqlen_k, expanded = values[18:]
-    if forward_mode not in (0, 1, 2):
-        raise ValueError(
-            f"argument 'forward_mode': expected 0, 1 or 2 but got {forward_mode}"
-        )
+    forward_mode = constant("forward_mode", forward_mode, 0, len(_MODES) - 1)
     columns = max_len if forward_mode == 0 else max_seqlen_k
     mode = _MODES[forward_mode]
     _copy(values[:9], [values[9:18]], mode, bs, columns, expanded, True)

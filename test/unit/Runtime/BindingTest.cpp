@@ -170,7 +170,8 @@ TEST(NoKernel, HostKernelsMissing) {
             NSA_NO_KERNEL);
   EXPECT_STREQ(nsa_last_error(),
                "step 'gather' has no host kernels, but its arrays are on the "
-               "cpu: compile it for target \"cpu\"");
+               "cpu: compile it with nsa-compile --emit=host, or in Python for "
+               "target \"cpu\"");
   nsa_step_destroy(step);
 }
 
@@ -199,8 +200,8 @@ TEST(NoKernel, PtxMissing) {
             NSA_NO_KERNEL);
   EXPECT_STREQ(
       nsa_last_error(),
-      "step 'gather' has no PTX, but its arrays are on cuda:0: compile "
-      "it for target \"cuda\"");
+      "step 'gather' has no PTX, but its arrays are on cuda:0: compile it with "
+      "nsa-compile --emit=ptx, or in Python for target \"cuda\"");
   nsa_step_destroy(step);
 }
 

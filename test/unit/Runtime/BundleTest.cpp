@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sys/stat.h>
 
 using namespace nsa::runtime::test;
 namespace fs = std::filesystem;
@@ -70,6 +71,40 @@ TEST_F(BundleTest, Good) {
 TEST_F(BundleTest, NoDirectory) {
   directory /= "nowhere";
   expectFailure(NSA_IO, directory.string() +
+                            ": cannot be read: No such file or directory");
+}
+
+TEST_F(BundleTest, ForeignFiles) {
+  writeStep("one");
+  write("config.json", R"({"model_type": "deepseek_v32", "schemas": 1})");
+  write("list.json", "[1, 2]");
+  write("._one.json", "\x00\x05\x16");
+  fs::create_directory(directory / "folder.json");
+  ASSERT_EQ(mkfifo((directory / "pipe.json").c_str(), 0600), 0);
+  ASSERT_EQ(load(), NSA_OK) << nsa_last_error();
+  EXPECT_EQ(nsa_bundle_num_steps(bundle), 1u);
+}
+
+TEST_F(BundleTest, ForeignFilesOnly) {
+  write("config.json", "{}");
+  expectFailure(NSA_IO, directory.string() +
+                            ": expected a bundle but it has no NAME.json");
+}
+
+TEST_F(BundleTest, NamedWhereItIsBroken) {
+  // What was a manifest, or may have been one.
+  for (const char *contents : {"{\"step\": \"x\"}", "{\"schema\": \"x\"}",
+                               "{\xff", "", "{\"a\": \"\xff\"}"}) {
+    write("broken.json", contents);
+    EXPECT_EQ(load(), NSA_MANIFEST) << contents;
+    EXPECT_EQ(std::string(nsa_last_error())
+                  .find((directory / "broken.json").string() + ": manifest: "),
+              0u)
+        << nsa_last_error();
+  }
+  fs::remove(directory / "broken.json");
+  fs::create_symlink("nowhere", directory / "dangling.json");
+  expectFailure(NSA_IO, (directory / "dangling.json").string() +
                             ": cannot be read: No such file or directory");
 }
 

@@ -66,6 +66,7 @@ int main(void) {
   nsa_argument arguments[2];
 
   EXPECT(strcmp(nsa_last_error(), "") == 0);
+  EXPECT(strcmp(nsa_last_error_argument(), "") == 0);
   EXPECT(nsa_manifest_schema() == 1);
 
   kernels[0].name = "prefix";
@@ -121,6 +122,9 @@ int main(void) {
   EXPECT(nsa_step_launch(step, arguments, 2, NULL) == NSA_INVALID_ARGUMENT);
   EXPECT(strcmp(nsa_last_error(), "argument 'y': expected shape[0] to be at "
                                   "least 5 (n + 1) but got 4") == 0);
+  EXPECT(strcmp(nsa_last_error_argument(), "y") == 0);
+  EXPECT(nsa_step_argument(step, 3, &info) == NSA_INVALID_ARGUMENT);
+  EXPECT(strcmp(nsa_last_error_argument(), "") == 0);
   EXPECT(y[0] == 9);
   y_shape = 5;
   EXPECT(nsa_step_launch(step, arguments, 2, NULL) == NSA_OK);
@@ -144,6 +148,7 @@ int main(void) {
          workspace.rows == 612);
   EXPECT(nsa_plan_workspace(2, 1024, 0, 100, &workspace) ==
          NSA_INVALID_ARGUMENT);
+  EXPECT(strcmp(nsa_last_error_argument(), "ratio") == 0);
 
   EXPECT(strcmp(nsa_status_name(NSA_NO_DRIVER), "NSA_NO_DRIVER") == 0);
   EXPECT(strcmp(nsa_status_name((nsa_status)99), "unknown status") == 0);

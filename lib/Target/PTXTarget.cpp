@@ -1,0 +1,79 @@
+//===- PTXTarget.cpp - What makes PTX of kernels
+//------------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PTXTarget.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Target/LLVM/ModuleToObject.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+#include <mutex>
+
+using namespace mlir;
+
+namespace {
+
+class PTXSerializer : public LLVM::ModuleToObject {
+public:
+  using ModuleToObject::ModuleToObject;
+
+protected:
+  FailureOr<SmallVector<char, 0>> moduleToObject(llvm::Module &code) override {
+    FailureOr<llvm::TargetMachine *> machine = getOrCreateTargetMachine();
+    if (failed(machine))
+      return failure();
+    FailureOr<SmallString<0>> ptx = translateModuleToISA(
+        code, **machine, [&] { return getOperation().emitError(); });
+    if (failed(ptx))
+      return failure();
+    return SmallVector<char, 0>(ptx->begin(), ptx->end());
+  }
+};
+
+class PTXTarget : public gpu::TargetAttrInterface::FallbackModel<PTXTarget> {
+public:
+  std::optional<SmallVector<char, 0>>
+  serializeToObject(Attribute attribute, Operation *module,
+                    const gpu::TargetOptions &options) const {
+    if (options.getCompilationTarget() != gpu::CompilationTarget::Assembly) {
+      module->emitError("expected format 'isa', which is PTX");
+      return std::nullopt;
+    }
+    static std::once_flag once;
+    std::call_once(once, [] {
+      LLVMInitializeNVPTXTarget();
+      LLVMInitializeNVPTXTargetInfo();
+      LLVMInitializeNVPTXTargetMC();
+      LLVMInitializeNVPTXAsmPrinter();
+    });
+    auto target = cast<NVVM::NVVMTargetAttr>(attribute);
+    PTXSerializer serializer(*module, target.getTriple(), target.getChip(),
+                             target.getFeatures(), target.getO());
+    return serializer.run();
+  }
+
+  Attribute createObject(Attribute attribute, Operation *module,
+                         const SmallVector<char, 0> &object,
+                         const gpu::TargetOptions &options) const {
+    return gpu::ObjectAttr::get(
+        attribute, options.getCompilationTarget(),
+        StringAttr::get(attribute.getContext(),
+                        StringRef(object.data(), object.size())));
+  }
+};
+
+} // namespace
+
+void nsa::registerPTXTarget(DialectRegistry &registry) {
+  registry.addExtension(+[](MLIRContext *context, NVVM::NVVMDialect *) {
+    NVVM::NVVMTargetAttr::attachInterface<PTXTarget>(*context);
+  });
+}

@@ -1,0 +1,78 @@
+/* Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+ * See LICENSE for license information.
+ * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+ *
+ * A CUDA driver that does nothing and counts: what a launch asks of the driver
+ * and of the allocator is the same on every machine, and a time is not. To be
+ * preloaded as libcuda.so.1.
+ */
+
+#include <stddef.h>
+
+static long launches, others, allocations;
+
+long stub_launches(void) { return launches; }
+long stub_other_calls(void) { return others; }
+long stub_allocations(void) { return allocations; }
+
+void *__libc_malloc(size_t);
+void *malloc(size_t size) {
+  ++allocations;
+  return __libc_malloc(size);
+}
+
+static int store(void **out, void *value) {
+  ++others;
+  *out = value;
+  return 0;
+}
+static int set(int *out, int value) {
+  ++others;
+  *out = value;
+  return 0;
+}
+static int count(void) {
+  ++others;
+  return 0;
+}
+
+#define HANDLE ((void *)64)
+
+int cuInit(unsigned flags) { return (void)flags, count(); }
+int cuDriverGetVersion(int *v) { return set(v, 13000); }
+int cuGetErrorName(int e, const char **name) {
+  return (void)e, *name = "CUDA_ERROR", count();
+}
+int cuDeviceGet(int *device, int ordinal) { return set(device, ordinal); }
+int cuDeviceGetCount(int *n) { return set(n, 1); }
+/* Compute capability 8.0: attributes 75 and 76. */
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  return (void)device, set(value, attribute == 75 ? 8 : 0);
+}
+int cuDevicePrimaryCtxRetain(void **c, int d) { return (void)d, store(c, HANDLE); }
+int cuCtxGetCurrent(void **c) { return store(c, HANDLE); }
+int cuCtxGetDevice(int *device) { return set(device, 0); }
+int cuCtxPushCurrent_v2(void *c) { return (void)c, count(); }
+int cuCtxPopCurrent_v2(void **c) { return store(c, HANDLE); }
+int cuPointerGetAttribute(void *out, int attribute, unsigned long long p) {
+  return (void)attribute, (void)p, set(out, 0);
+}
+int cuModuleLoadDataEx(void **m, const void *image, unsigned n, int *options,
+                       void **values) {
+  return (void)image, (void)n, (void)options, (void)values, store(m, HANDLE);
+}
+int cuModuleUnload(void *m) { return (void)m, count(); }
+int cuModuleGetFunction(void **f, void *m, const char *name) {
+  return (void)m, (void)name, store(f, HANDLE);
+}
+int cuFuncGetAttribute(int *value, int attribute, void *f) {
+  return (void)attribute, (void)f, set(value, 0);
+}
+int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                   unsigned by, unsigned bz, unsigned shared, void *stream,
+                   void **parameters, void **extra) {
+  (void)f, (void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz;
+  (void)shared, (void)stream, (void)parameters, (void)extra;
+  ++launches;
+  return 0;
+}
