@@ -42,6 +42,9 @@ if shutil.which("ptxas", path=config.environment["PATH"]):
 if os.path.exists(os.path.join(cuda, "include", "cuda.h")):
     config.available_features.add("cuda-headers")
     config.substitutions.append(("%cuda-include", os.path.join(cuda, "include")))
+# The Python package, with the steps that it ships.
+if os.path.exists(os.path.join(config.nsa_binary_dir, "python/nsa/bundles/compiler.json")):
+    config.available_features.add("python-package")
 # A read-only folder does not stop root.
 if os.geteuid() != 0:
     config.available_features.add("not-root")
