@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +88,6 @@ def test_reference_knows_numbers() -> None:
 
 def test_layouts_agree_with_the_compiler() -> None:
     """nsa.layouts and the compiler know the same names, texts and sizes."""
-    import re
-
     text = (Path(__file__).parents[2] / "include/nsa/IR/KVLayouts.def").read_text()
     named = {
         name: "".join(re.findall(r'"([^"]*)"', body))
