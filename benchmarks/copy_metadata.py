@@ -27,6 +27,7 @@ import harness  # noqa: E402
 import reporting  # noqa: E402
 from copy_workload import CopyBuffers  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
+from plot import label_of, peer_of  # noqa: E402
 from replay_workload import SHAPES, Shape  # noqa: E402
 
 #: At which the number of backends is varied.
@@ -149,12 +150,13 @@ def draw(result: dict[str, Any], picture: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, colour in (("nsa", "#1f6fb2"), ("copy", "#7fb77e")):
         values = [row["gpu_us"][name]["median"] for row in rows]
-        axes.plot([row["backends"] for row in rows], values, "o-", color=colour, label=name)
+        label = label_of(name, result)
+        axes.plot([row["backends"] for row in rows], values, "o-", color=colour, label=label)
     three = [row for row in rows if "peer" in row["gpu_us"]]
     if three:
-        axes.plot(
-            [3], [three[0]["gpu_us"]["peer"]["median"]], "s", color="#d9822b", label="peer"
-        )
+        value = three[0]["gpu_us"]["peer"]["median"]
+        axes.plot([3], [value], "s", color="#d9822b", label=peer_of(result))
+    axes.set_xticks([row["backends"] for row in rows])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("backends, eight fields each")
     axes.set_ylabel("GPU time per copy, µs")

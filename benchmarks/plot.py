@@ -27,6 +27,37 @@ COLOURS = {
 }
 #: Of releases of a peer, the newest first.
 RELEASE_COLOURS = ("#d9822b", "#8c4fa3")
+#: What legends say; {peer} is the peer with its version.
+LABELS = {
+    "torch_recomputed": "torch, for each backend",
+    "torch_precomputed": "torch, once, and copies",
+    "peer": "{peer}, once, and copies",
+    "peer_repeated": "{peer}, for each backend (live columns)",
+    "nsa": "nsa",
+    "nsa_live": "nsa, live columns",
+    "copy": "copy kernel",
+    "empty": "empty kernel",
+}
+SIZES = {"backends": "backends", "requests": "requests", "max_len": "longest request, tokens"}
+
+
+def peer_of(result: dict[str, Any]) -> str:
+    return f"SGLang {result['machine'].get('sglang') or ''}".strip()
+
+
+def label_of(way: str, result: dict[str, Any]) -> str:
+    """What a legend says of a way of the result; releases of a peer have names already."""
+    return LABELS.get(way, way).format(peer=peer_of(result))
+
+
+def spell(name: str) -> str:
+    """A mode or another internal name, in words."""
+    return name.replace("_", " ")
+
+
+def thousands(value: float) -> str:
+    """A tick: 16384 as 16K, 64 as it is."""
+    return f"{value / 1024:g}K" if value >= 1024 and value % 1024 == 0 else f"{value:g}"
 
 
 def draw(result: dict[str, Any], picture: Path) -> None:
@@ -60,9 +91,10 @@ def draw_dequant(result: dict[str, Any], picture: Path) -> None:
         rows = [row for row in result["rows"] if row["layout"] == layout]
         for way, colour in way_colours(result).items():
             if way in rows[0]["gpu_us"]:
-                draw_speeds(axes, rows, way, colour)
+                draw_speeds(axes, rows, way, colour, label_of(way, result))
         axes.set_xscale("log")
         axes.set_yscale("log")
+        axes.margins(x=0.12)
         axes.set_title(layout)
         axes.set_xlabel("MB read and written")
         axes.grid(which="both", alpha=0.3)
@@ -83,17 +115,21 @@ def draw_combine(result: dict[str, Any], picture: Path) -> None:
         sys.exit("plot: the result has no combine; no picture drawn")
     rows = result["combine"]
     ways = way_colours(result)
-    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(
+        figsize=(max(9, 1.3 * len(rows)), 4.5), layout="constrained"
+    )
+    axes.margins(y=0.15)
     for number, (way, colour) in enumerate(ways.items()):
         times = [row["gpu_us"][way]["median"] for row in rows]
         speeds = [row["moved_bytes"] / time / 1e6 for row, time in zip(rows, times)]
         width = 0.85 / len(ways)
         places = [place + (number + 0.5) * width for place in range(len(rows))]
-        bars = axes.bar(places, speeds, width, color=colour, label=way)
-        axes.bar_label(bars, [f"{time:.3g} µs" for time in times], fontsize=6, padding=1)
+        bars = axes.bar(places, speeds, width, color=colour, label=label_of(way, result))
+        marks = [f"{time:.3g} µs" for time in times]
+        axes.bar_label(bars, marks, fontsize=6, padding=2, rotation=90)
     axes.set_xticks([place + 0.425 for place in range(len(rows))])
     axes.set_xticklabels(
-        [f"{row['mix']}\n{row['moved_bytes'] / 1e6:.0f} MB" for row in rows]
+        [f"{row['mix']}\n{row['moved_bytes'] / 1e6:.0f} MB" for row in rows], fontsize=8
     )
     axes.set_xlabel("requests x queries, top-k; read and written")
     axes.set_ylabel("TB/s")
@@ -102,20 +138,25 @@ def draw_combine(result: dict[str, Any], picture: Path) -> None:
     figure.savefig(picture, dpi=150)
 
 
-def draw_speeds(axes: Any, rows: list[dict[str, Any]], way: str, colour: str) -> None:
+def draw_speeds(
+    axes: Any, rows: list[dict[str, Any]], way: str, colour: str, label: str
+) -> None:
     times = [row["gpu_us"][way]["median"] for row in rows]
     moved = [row["moved_bytes"] / 1e6 for row in rows]
     speeds = [size / time for size, time in zip(moved, times)]
     line = "--" if way == "copy" else "-"
-    axes.plot(moved, speeds, line, marker="o", color=colour, label=way)
+    axes.plot(moved, speeds, line, marker="o", color=colour, label=label)
+    # Two ways may be close to each other: times of nsa stand above its line.
     if way == "copy":
         return
+    offset, align = ((-4, 6), "right") if way == "nsa" else ((4, -11), "left")
     for place, time in zip(zip(moved, speeds), times):
         axes.annotate(
             f"{time:.3g} µs",
             place,
             textcoords="offset points",
-            xytext=(4, -10),
+            xytext=offset,
+            ha=align,
             fontsize=7,
         )
 
@@ -140,15 +181,16 @@ def draw_bars(result: dict[str, Any], picture: Path) -> None:
                 row + (index - len(names) / 2 + 0.5) * width for row in range(len(rows))
             ]
             values = [row["gpu_us"][name]["median"] for row in rows]
-            bars = axes.bar(places, values, width, color=COLOURS[name], label=name)
-            axes.bar_label(bars, fmt="%.3g", fontsize=6, padding=1)
+            label = label_of(name, result)
+            bars = axes.bar(places, values, width, color=COLOURS[name], label=label)
+            axes.bar_label(bars, fmt="%.3g", fontsize=6, padding=2, rotation=90)
         axes.set_yscale("log")
         axes.set_xticks(range(len(rows)))
         axes.set_xticklabels([f"{row['bs']} x {row['max_len']}" for row in rows])
         axes.set_ylabel("GPU time per step, µs")
-        axes.set_title(f"{mode}, three backends, {result['machine']['device']}")
-        axes.margins(y=0.3)
-        axes.legend(fontsize=8, ncols=4, loc="upper left")
+        axes.set_title(f"{spell(mode)}, three backends, {result['machine']['device']}")
+        axes.margins(y=0.2)
+        axes.legend(fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1.08))
     panels[-1, 0].set_xlabel("requests x longest request")
     figure.savefig(picture, dpi=120)
 
@@ -182,15 +224,24 @@ def draw_scaling(result: dict[str, Any], picture: Path) -> None:
                 if points:
                     style = "--" if name == "copy" else "-"
                     axes.plot(
-                        *zip(*points), style, marker="o", ms=3, color=COLOURS[name], label=name
+                        *zip(*points),
+                        style,
+                        marker="o",
+                        ms=3,
+                        color=COLOURS[name],
+                        label=label_of(name, result),
                     )
+            values = sorted({row["value"] for row in rows})
             if size != "backends":
                 axes.set_xscale("log", base=2)
                 axes.set_yscale("log")
-            axes.set_xlabel(size)
+            # What was measured, and nothing between it.
+            axes.set_xticks(values, [thousands(value) for value in values], fontsize=8)
+            axes.minorticks_off()
+            axes.set_xlabel(SIZES.get(size, spell(size)))
             axes.grid(which="both", alpha=0.3)
             if line == 0:
-                axes.set_title(mode)
+                axes.set_title(spell(mode))
     for axes in panels[:, 0]:
         axes.set_ylabel("GPU time per step, µs")
     panels[0, 0].legend(fontsize=8)

@@ -1,11 +1,12 @@
-# Installs the tools, the runtime and its headers, and a package for
-# find_package(NSA), which also works from the build tree (NSA_DIR=<build>).
+# Installs the tools, the runtime and its headers, the licence, and a package for
+# find_package(NSA) (the Python package: python-bindings/CMakeLists.txt), which also works from the build tree (NSA_DIR=<build>).
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 install(TARGETS NSARuntime EXPORT NSATargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY include/nsa-c DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/nsa/Runtime DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nsa)
 if(NSA_BUILD_COMPILER)

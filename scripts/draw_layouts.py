@@ -44,34 +44,55 @@ def text(x: float, y: float, content: str, size: int = 12, anchor: str = "start"
     )
 
 
-def box(x: float, y: float, width: float, kind: str, label: str) -> list[str]:
-    parts = [
+def box(x: float, y: float, width: float, kind: str) -> str:
+    return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{HEIGHT}" '
         f'fill="{COLOURS[kind]}" stroke="#444"/>'
-    ]
-    if label and width > 6.5 * len(label):
-        parts.append(text(x + width / 2, y + HEIGHT / 2 + 4, label, anchor="middle"))
-    elif label:
-        parts.append(text(x + width / 2, y + HEIGHT + 24, label, 10, "middle"))
-    return parts
+    )
 
 
-def strip(y: float, total: int, pieces: list[tuple[int, int, str, str]]) -> list[str]:
-    """Pieces (first byte, bytes, kind, label) of `total` bytes, to scale, with what
-    lies between them as padding, and the offsets below."""
+def place_labels(y: float, labels: list[tuple[float, str]], size: int) -> tuple[list[str], float]:
+    """Centres labels at x in the row at y, or in the first row below it with room, and
+    inside of the picture; returns them and the y of the next row."""
     parts: list[str] = []
+    ends: list[float] = []
+    for x, label in sorted(labels):
+        half = 0.31 * size * len(label)
+        x = min(max(x, LEFT + half), LEFT + WIDTH - half)
+        row = next((r for r, end in enumerate(ends) if x - half >= end), len(ends))
+        ends[row : row + 1] = [x + half + 4]
+        parts.append(text(x, y + row * (size + 2), label, size, "middle"))
+    return parts, y + len(ends) * (size + 2)
+
+
+def strip(
+    y: float, total: int, pieces: list[tuple[int, int, str, str]]
+) -> tuple[list[str], float]:
+    """Pieces (first byte, bytes, kind, label) of `total` bytes, to scale, with what
+    lies between them as padding, and the offsets below; returns the y below."""
+    parts: list[str] = []
+    narrow: list[tuple[float, str]] = []
     scale = WIDTH / total
     end = 0
-    for first, size, kind, label in sorted(pieces):
+    for first, size, kind, label in [*sorted(pieces), (total, 0, "padding", "")]:
         if first > end:
-            parts += box(LEFT + end * scale, y, (first - end) * scale, "padding", "")
-        parts += box(LEFT + first * scale, y, size * scale, kind, label)
-        parts.append(text(LEFT + first * scale, y + HEIGHT + 12, str(first), 9))
-        end = first + size
-    if end < total:
-        parts += box(LEFT + end * scale, y, (total - end) * scale, "padding", "")
-    parts.append(text(LEFT + WIDTH, y + HEIGHT + 12, str(total), 9, "end"))
-    return parts
+            parts.append(box(LEFT + end * scale, y, (first - end) * scale, "padding"))
+        if size:
+            left, width = LEFT + first * scale, size * scale
+            parts.append(box(left, y, width, kind))
+            if width > 6.5 * len(label):
+                middle = text(left + width / 2, y + HEIGHT / 2 + 4, label, anchor="middle")
+                parts.append(middle)
+            else:
+                narrow.append((left + width / 2, label))
+        end = max(end, first + size)
+    offsets = {first for first, *_ in pieces} | {total}
+    numbers = [(LEFT + offset * scale, str(offset)) for offset in offsets]
+    y += HEIGHT + 12
+    for labels, size in ((numbers, 9), (narrow, 10)):
+        placed, y = place_labels(y, labels, size)
+        parts += placed
+    return parts, y
 
 
 def run_piece(run: object) -> tuple[int, int, str, str]:
@@ -87,26 +108,28 @@ def draw(name: str, layout: object, y: float) -> tuple[list[str], float]:
         pieces.append(run_piece(layout.scales))
     parts.append(text(LEFT, y + 12, f"data of a token, {layout.data_bytes} bytes"))
     y += 18
-    parts += strip(y, layout.data_bytes, pieces)
-    y += HEIGHT + 30
+    drawn, y = strip(y, layout.data_bytes, pieces)
+    parts += drawn
     if layout.footer_bytes:
         title = f"footer entry of a token, {layout.footer_bytes} bytes"
+        y += 6
         parts.append(text(LEFT, y + 12, title))
         y += 18
-        parts += strip(y, layout.footer_bytes, [run_piece(layout.scales)])
-        y += HEIGHT + 30
+        drawn, y = strip(y, layout.footer_bytes, [run_piece(layout.scales)])
+        parts += drawn
     used, stride = layout.page_bytes(PAGE_SIZE), layout.page_stride(PAGE_SIZE)
     title = f"page of {PAGE_SIZE} tokens, {used} bytes"
     if stride > used:
         title += f", padded to {stride}"
+    y += 6
     parts.append(text(LEFT, y + 12, title))
     y += 18
     data = PAGE_SIZE * layout.data_bytes
     page = [(0, data, "data", f"{PAGE_SIZE} x data")]
     if layout.footer_bytes:
         page.append((data, used - data, "footer", f"{PAGE_SIZE} x footer"))
-    parts += strip(y, stride, page)
-    return parts, y + HEIGHT + 50
+    drawn, y = strip(y, stride, page)
+    return parts + drawn, y + 30
 
 
 def main() -> int:

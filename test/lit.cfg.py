@@ -30,6 +30,9 @@ warnings = "-Wall -Wextra -Werror"
 config.substitutions.append(("%c99", f"{config.c_compiler} -std=c99 {warnings}"))
 config.substitutions.append(("%cxx17", f"{config.cxx_compiler} -std=c++17 {warnings}"))
 
+# Random calls of a step, where launchers are compared.
+config.substitutions.append(("%calls", lit_config.params.get("calls", "25000")))
+
 # ptxas assembles PTX without a GPU.
 cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
 lit.llvm.llvm_config.with_environment("PATH", os.path.join(cuda, "bin"), append_path=True)
@@ -39,6 +42,9 @@ if shutil.which("ptxas", path=config.environment["PATH"]):
 if os.path.exists(os.path.join(cuda, "include", "cuda.h")):
     config.available_features.add("cuda-headers")
     config.substitutions.append(("%cuda-include", os.path.join(cuda, "include")))
+# The Python package, with the steps that it ships.
+if os.path.exists(os.path.join(config.nsa_binary_dir, "python/nsa/bundles/compiler.json")):
+    config.available_features.add("python-package")
 # A read-only folder does not stop root.
 if os.geteuid() != 0:
     config.available_features.add("not-root")

@@ -4,9 +4,9 @@
 
 namespace engine {
 
-nsa_array vector(void *data, int64_t size) { return {data, {size}, {1}}; }
+nsa_view vector(void *data, int64_t size) { return {data, {size}, {1}}; }
 
-nsa_array table(void *data, int64_t rows, int64_t columns, int64_t stride) {
+nsa_view table(void *data, int64_t rows, int64_t columns, int64_t stride) {
   return {data, {rows, columns}, {stride, 1}};
 }
 

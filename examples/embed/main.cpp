@@ -39,8 +39,8 @@ constexpr int64_t requests = 2, columns = 5, pages = 2, parts = 16;
 /// Vectors and tables of int32, one after the other in one allocation.
 class Memory {
 public:
-  nsa_array vector(int64_t size) { return array(1, size, size); }
-  nsa_array table(int64_t rows, int64_t size) {
+  nsa_view vector(int64_t size) { return array(1, size, size); }
+  nsa_view table(int64_t rows, int64_t size) {
     return array(rows, size, size);
   }
 
@@ -49,8 +49,8 @@ public:
   char *base = nullptr;
 
 private:
-  nsa_array array(int64_t rows, int64_t size, int64_t stride) {
-    nsa_array result{};
+  nsa_view array(int64_t rows, int64_t size, int64_t stride) {
+    nsa_view result{};
     result.data = base + bytes;
     bool isTable = rows > 1;
     result.size[0] = isTable ? rows : size;
@@ -147,7 +147,7 @@ int main() {
   copy_decode_args args = makeArguments(memory);
   args.b1_page_table_1.size[1] = columns - 1;
   nsa_message message;
-  if (copy_decode_check(&args, &message) != NSA_BAD_ARGUMENT) {
+  if (copy_decode_check(&args, &message) != NSA_INVALID_ARGUMENT) {
     std::printf("expected the call to be refused\n");
     return 1;
   }

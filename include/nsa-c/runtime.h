@@ -30,6 +30,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "nsa-c/types.h"
+
 #ifndef NSA_RUNTIME_API
 #if defined(_WIN32)
 #define NSA_RUNTIME_API
@@ -41,31 +43,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef enum nsa_status {
-  NSA_OK = 0,
-  /* A value is out of range: a size, a shape, a stride, an overlap, ... */
-  NSA_INVALID_ARGUMENT = 1,
-  /* A wrong dtype, a missing or an unknown argument, a size where an array is
-   * expected or the reverse. */
-  NSA_TYPE = 2,
-  /* The manifest is malformed or of an unknown schema. */
-  NSA_MANIFEST = 3,
-  /* A file cannot be read. */
-  NSA_IO = 4,
-  /* libcuda.so.1 is not there or too old. */
-  NSA_NO_DRIVER = 5,
-  /* The driver is there, the device is not. */
-  NSA_NO_DEVICE = 6,
-  /* The PTX is newer than the driver, or for another device. */
-  NSA_UNSUPPORTED_PTX = 7,
-  /* The step has no kernel for where the arrays live. */
-  NSA_NO_KERNEL = 8,
-  /* A driver call failed; the message has its name. */
-  NSA_DRIVER = 9,
-  NSA_OUT_OF_MEMORY = 10,
-  NSA_INTERNAL = 11
-} nsa_status;
 
 /* Where an array lives: DLPack's numbers. Pinned host memory counts as CPU,
  * managed memory as CUDA. */
@@ -202,12 +179,6 @@ NSA_RUNTIME_API size_t nsa_step_num_kernels(const nsa_step *step);
 /* Null if `index` is out of range. */
 NSA_RUNTIME_API const char *nsa_step_kernel_name(const nsa_step *step,
                                                  size_t index);
-
-typedef enum nsa_argument_kind {
-  NSA_KIND_SIZE = 0,
-  NSA_KIND_IN = 1,
-  NSA_KIND_OUT = 2
-} nsa_argument_kind;
 
 typedef struct nsa_argument_info {
   const char *name;

@@ -23,7 +23,7 @@ using namespace nsa;
 
 static constexpr llvm::StringLiteral triple = "nvptx64-nvidia-cuda";
 
-/// The chips from sm_80 on that LLVM can write PTX for.
+/// The chips from sm_80 on that LLVM can write PTX for, oldest first.
 static SmallVector<StringRef> getChips() {
   LLVMInitializeNVPTXTarget();
   LLVMInitializeNVPTXTargetInfo();
@@ -35,16 +35,17 @@ static SmallVector<StringRef> getChips() {
     return {};
   std::unique_ptr<llvm::MCSubtargetInfo> info(
       nvptx->createMCSubtargetInfo(target, "", ""));
-  SmallVector<StringRef> chips;
+  SmallVector<std::pair<unsigned, StringRef>> chips;
   for (const auto &description : info->getAllProcessorDescriptions()) {
     StringRef chip = description.Key;
     unsigned version;
     StringRef digits = chip;
     if (digits.consume_front("sm_") && !digits.consumeInteger(10, version) &&
         version >= 80)
-      chips.push_back(chip);
+      chips.emplace_back(version, chip);
   }
-  return chips;
+  llvm::sort(chips);
+  return llvm::to_vector(llvm::make_second_range(chips));
 }
 
 namespace {
@@ -54,7 +55,8 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
   void runOnOperation() override {
     SmallVector<StringRef> chips = getChips();
     if (!llvm::is_contained(chips, chip)) {
-      emitError(getOperation().getLoc())
+      // It is no line of the text that is wrong.
+      emitError(UnknownLoc::get(&getContext()))
           << "unknown chip '" << chip << "': expected one of "
           << llvm::join(chips, ", ");
       return signalPassFailure();

@@ -1,4 +1,4 @@
-//===- Identifier.h - Names that C and C++ take -----------------*- C++ -*-===//
+//===- Identifier.h - Names that everything takes ---------------*- C++ -*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -11,11 +11,17 @@
 
 #include "llvm/ADT/StringRef.h"
 
+#include <string>
+
 namespace nsa {
 
-/// Whether generated C and C++ can use `name` as a name: an identifier that is
-/// a keyword of neither.
-bool isIdentifier(llvm::StringRef name);
+/// What a name is given to. A step's lands in C, PTX and the names of files, a
+/// port's in C and Python, a launch's in PTX.
+enum class NameOf { Step = 1, Port = 2, Launch = 4 };
+
+/// Why `name` cannot be used, as in "expected ... but got 'switch', because "
+/// and the reason; empty if it can.
+std::string getNameProblem(llvm::StringRef name, NameOf of);
 
 } // namespace nsa
 

@@ -8,6 +8,8 @@
 
 #include "nsa/IR/NSADialect.h"
 
+#include "Identifier.h"
+
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -44,6 +46,15 @@ SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
     return lhs.getArgNumber() < rhs.getArgNumber();
   });
   return result;
+}
+
+LogicalResult LaunchOp::verify() {
+  if (std::string problem = getNameProblem(getSymName(), NameOf::Launch);
+      !problem.empty())
+    return emitOpError() // (C2)
+           << "expected another name for the launch than '" << getSymName()
+           << "', because " << problem;
+  return success();
 }
 
 LogicalResult LaunchOp::verifyRegions() {

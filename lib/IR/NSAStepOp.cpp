@@ -353,10 +353,11 @@ static bool isPerPort(std::optional<ArrayAttr> attr, Block &block) {
 }
 
 LogicalResult StepOp::verify() {
-  if (!isIdentifier(getSymName()))
+  if (std::string problem = getNameProblem(getSymName(), NameOf::Step);
+      !problem.empty())
     return emitOpError() // (C1)
-           << "expected the name of a step to be a C identifier, but got '"
-           << getSymName() << "'";
+           << "expected another name for the step than '" << getSymName()
+           << "', because " << problem;
   Block &block = getBody().front();
   if (getPortNames().size() != block.getNumArguments() ||
       getExtents().size() != block.getNumArguments() ||
@@ -369,10 +370,11 @@ LogicalResult StepOp::verify() {
   llvm::StringSet<> names;
   for (BlockArgument port : block.getArguments()) {
     StringRef name = getPortName(port);
-    if (!isIdentifier(name))
+    if (std::string problem = getNameProblem(name, NameOf::Port);
+        !problem.empty())
       return emitPortError(port) // (C1)
-             << "expected port names to be C identifiers, but got '" << name
-             << "'";
+             << "expected another name for a port than '" << name
+             << "', because " << problem;
     if (!names.insert(name).second)
       return emitPortError(port) // (C1)
              << "expected port names to be unique, but got '" << name

@@ -12,19 +12,20 @@
 using namespace nsa::runtime;
 
 Binding::Binding(std::shared_ptr<const Step> stepToBind, BoundArguments bound)
-    : step(std::move(stepToBind)), arguments(std::move(bound)),
-      current(arguments.sizes) {
+    : step(std::move(stepToBind)), signature(step->manifest.signature()),
+      arguments(std::move(bound)), current(arguments.sizes) {
   auto dim = [&](int64_t argument, int64_t d) {
     return arguments.arrays[argument].shape[d];
   };
-  for (const Require &require : step->manifest.requires_) {
-    Check check{&require, require.atLeast.fold(dim),
-                dim(require.argument, require.dim)};
+  for (size_t i = 0, e = signature.num_requirements; i != e; ++i) {
+    const nsa_requirement &requirement = signature.requirements[i];
+    Check check{&requirement, step->manifest.requires_[i].atLeast.fold(dim),
+                dim(requirement.argument, requirement.dim)};
     // What depends on no size is settled here, once and for all.
-    if (!check.atLeast.isConstant())
+    if (nsa_is_settled(requirement.at_least))
+      require(check);
+    else
       checks.push_back(std::move(check));
-    else if (int64_t atLeast = evaluate(check.atLeast); check.actual < atLeast)
-      failRequire(check, atLeast);
   }
   for (const KernelSpec &spec : step->manifest.kernels)
     addKernel(spec);
@@ -48,7 +49,7 @@ void Binding::addKernel(const KernelSpec &spec) {
   Kernel kernel;
   kernel.spec = &spec;
   for (const ParameterSpec &parameter : spec.parameters) {
-    const Extent &array = arguments.arrays[parameter.argument];
+    const nsa_strided &array = arguments.arrays[parameter.argument];
     int64_t value = 0;
     switch (parameter.field) {
     case ParameterSpec::Field::Pointer:
@@ -71,62 +72,53 @@ void Binding::addKernel(const KernelSpec &spec) {
   auto dim = [&](int64_t argument, int64_t d) {
     return arguments.arrays[argument].shape[d];
   };
-  for (const SegmentSpec &segment : spec.segments)
-    kernel.segments.push_back({segment.rows.fold(dim),
-                               segment.columns.fold(dim),
-                               {segment.tile[0], segment.tile[1]}});
+  for (const SegmentSpec &segment : spec.segments) {
+    kernel.sizes.push_back(segment.rows.fold(dim));
+    kernel.sizes.push_back(segment.columns.fold(dim));
+  }
+  for (size_t i = 0, e = spec.segments.size(); i != e; ++i)
+    kernel.segments.push_back(
+        {kernel.sizes[2 * i].get(),
+         kernel.sizes[2 * i + 1].get(),
+         {spec.segments[i].tile[0], spec.segments[i].tile[1]}});
   kernels.push_back(std::move(kernel));
 }
 
-int64_t Binding::evaluate(const SizeExpr &expr) const {
-  int64_t value;
-  if (!expr.evaluate(current.data(), value))
-    fail(NSA_INVALID_ARGUMENT, "step '", step->manifest.step,
-         "': a size expression leaves 64 bits");
-  return value;
-}
-
-void Binding::failRequire(const Check &check, int64_t atLeast) const {
-  const Manifest &manifest = step->manifest;
-  const Require &require = *check.require;
-  failArgument(NSA_INVALID_ARGUMENT, manifest.arguments[require.argument].name,
-               "expected shape[", require.dim, "] to be at least ", atLeast,
-               require.atLeast.isConstant()
-                   ? ""
-                   : " (" + manifest.str(require.atLeast) + ")",
-               " but got ", check.actual);
+void Binding::require(const Check &check) const {
+  nsa_message message;
+  int64_t atLeast;
+  throwIfFailed(nsa_compute(&signature, check.atLeast.get(), nullptr,
+                            current.data(), &atLeast, &message),
+                message);
+  if (check.actual >= atLeast)
+    return;
+  throwIfFailed(nsa_fail_requirement(&signature, check.requirement, atLeast,
+                                     check.actual, &message),
+                message);
 }
 
 void Binding::resolveSizes(const int64_t *sizes) {
-  const Manifest &manifest = step->manifest;
+  nsa_message message;
   for (size_t i = 0, e = current.size(); i != e; ++i) {
     bool asBound = !sizes || sizes[i] == NSA_SIZE_AS_BOUND;
     current[i] = asBound ? arguments.sizes[i] : sizes[i];
-    if (asBound && current[i] == unsetSize)
-      failUnsetSize(manifest, static_cast<int64_t>(i), arguments.arrays);
-    checkSize(manifest.arguments[manifest.sizes[i]], current[i]);
+    if (asBound && current[i] == NSA_SIZE_UNSET)
+      throwIfFailed(
+          nsa_fail_unset(&signature, arguments.arrays.data(), i, &message),
+          message);
+    throwIfFailed(nsa_check_size(&signature.ports[signature.sizes[i]],
+                                 current[i], &message),
+                  message);
   }
 }
 
 void Binding::computeGrid(Kernel &kernel) {
-  // In 128 bits, what no launch can have cannot wrap to something that it can.
-  __int128 blocks = 0;
-  for (const Segment &segment : kernel.segments) {
-    int64_t rows = evaluate(segment.rows);
-    int64_t columns = evaluate(segment.columns);
-    if (rows <= 0 || columns <= 0)
-      continue;
-    auto tiles = [](int64_t size, int64_t tile) {
-      return size / tile + (size % tile != 0);
-    };
-    blocks += static_cast<__int128>(tiles(rows, segment.tile[0])) *
-              tiles(columns, segment.tile[1]);
-    if (blocks > INT32_MAX)
-      fail(NSA_INVALID_ARGUMENT, "step '", step->manifest.step, "': kernel '",
-           kernel.spec->name,
-           "' would need more than 2147483647 blocks for these sizes");
-  }
-  kernel.blocks = static_cast<int64_t>(blocks);
+  nsa_kernel grid{kernel.spec->name.c_str(), kernel.segments.data(),
+                  kernel.segments.size()};
+  nsa_message message;
+  throwIfFailed(nsa_count_blocks(&signature, &grid, nullptr, current.data(),
+                                 &kernel.blocks, &message),
+                message);
   for (auto [place, size] : kernel.sizeValues)
     kernel.values[place] = current[size];
 }
@@ -134,8 +126,7 @@ void Binding::computeGrid(Kernel &kernel) {
 void Binding::launch(const int64_t *sizes, void *stream) {
   resolveSizes(sizes);
   for (const Check &check : checks)
-    if (int64_t atLeast = evaluate(check.atLeast); check.actual < atLeast)
-      failRequire(check, atLeast);
+    require(check);
   for (Kernel &kernel : kernels)
     computeGrid(kernel);
 

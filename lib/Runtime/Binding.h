@@ -32,15 +32,11 @@ public:
   int device() const { return arguments.device; }
 
 private:
+  /// A requirement whose dimensions are known.
   struct Check {
-    const Require *require;
+    const nsa_requirement *requirement;
     SizeExpr atLeast;
     int64_t actual;
-  };
-  struct Segment {
-    SizeExpr rows;
-    SizeExpr columns;
-    int64_t tile[2];
   };
   struct Kernel {
     const KernelSpec *spec;
@@ -51,17 +47,19 @@ private:
     std::vector<void *> pointers;
     /// Which values are size arguments: place in `values`, sizeIndex.
     std::vector<std::pair<size_t, int64_t>> sizeValues;
-    std::vector<Segment> segments;
+    /// Rows and columns of the segments, and the segments made of them.
+    std::vector<SizeExpr> sizes;
+    std::vector<nsa_segment> segments;
     int64_t blocks = 0;
   };
 
   void addKernel(const KernelSpec &spec);
   void resolveSizes(const int64_t *sizes);
+  void require(const Check &check) const;
   void computeGrid(Kernel &kernel);
-  [[noreturn]] void failRequire(const Check &check, int64_t atLeast) const;
-  int64_t evaluate(const SizeExpr &expr) const;
 
   std::shared_ptr<const Step> step;
+  nsa_signature signature;
   BoundArguments arguments;
   std::vector<Check> checks;
   std::vector<Kernel> kernels;

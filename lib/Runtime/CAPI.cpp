@@ -190,11 +190,9 @@ nsa_status nsa_step_argument(const nsa_step *step, size_t index,
            " but got ", index);
     const ArgumentSpec &spec = arguments[index];
     info->name = spec.name.c_str();
-    info->kind = spec.kind == ArgumentKind::Size ? NSA_KIND_SIZE
-                 : spec.kind == ArgumentKind::In ? NSA_KIND_IN
-                                                 : NSA_KIND_OUT;
+    info->kind = spec.kind;
     info->dtype = spec.dtypeName.c_str();
-    info->ndim = static_cast<int32_t>(spec.rank());
+    info->ndim = spec.rank();
   });
 }
 

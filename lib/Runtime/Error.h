@@ -14,6 +14,7 @@
 #ifndef NSA_LIB_RUNTIME_ERROR_H
 #define NSA_LIB_RUNTIME_ERROR_H
 
+#include "nsa-c/checks.h"
 #include "nsa-c/runtime.h"
 
 #include <sstream>
@@ -50,6 +51,13 @@ template <typename... Parts>
   message << "argument '" << argument << "': ";
   (message << ... << parts);
   throw StatusError(status, message.str(), argument);
+}
+
+/// Throws what a check of nsa-c/checks.h has found.
+inline void throwIfFailed(nsa_status status, const nsa_message &message) {
+  if (status != NSA_OK)
+    throw StatusError(status, message.text,
+                      message.argument ? message.argument : "");
 }
 
 } // namespace nsa::runtime

@@ -13,7 +13,6 @@ using namespace nsa::runtime;
 
 namespace {
 
-constexpr int64_t maxRank = 16;
 constexpr int64_t maxInt = INT64_MAX;
 
 class Parser {
@@ -24,11 +23,12 @@ private:
   void parseArgument(const JsonReader &json);
   void parseExtents(const JsonReader &json, ArgumentSpec &argument);
   void parseKernel(const JsonReader &json);
+  void fillPorts();
   ParameterSpec parseParameter(const JsonReader &json);
   SizeExpr parseSize(const JsonReader &json, int depth = 0);
   /// A member that names an argument; an array if `array`.
-  int64_t argumentOf(const JsonReader &json, bool array);
-  int64_t dimOf(const JsonReader &json, int64_t argument);
+  int32_t argumentOf(const JsonReader &json, bool array);
+  int32_t dimOf(const JsonReader &json, int64_t argument);
 
   Manifest manifest;
 };
@@ -66,8 +66,8 @@ Manifest Parser::parse(const JsonReader &root) {
   if (auto requires_ = root.optionalMember("requires"))
     for (size_t i = 0, e = requires_->size(); i != e; ++i) {
       JsonReader json = (*requires_)[i];
-      int64_t argument = argumentOf(json.member("argument"), /*array=*/true);
-      int64_t dim = dimOf(json.member("dim"), argument);
+      int32_t argument = argumentOf(json.member("argument"), /*array=*/true);
+      int32_t dim = dimOf(json.member("dim"), argument);
       manifest.requires_.push_back(
           {argument, dim, parseSize(json.member("at_least"))});
     }
@@ -75,6 +75,7 @@ Manifest Parser::parse(const JsonReader &root) {
   JsonReader kernels = root.member("kernels");
   for (size_t i = 0, e = kernels.size(); i != e; ++i)
     parseKernel(kernels[i]);
+  fillPorts();
   return std::move(manifest);
 }
 
@@ -90,14 +91,14 @@ void Parser::parseArgument(const JsonReader &json) {
   JsonReader kindJson = json.member("kind");
   std::string kind = kindJson.string();
   if (kind == "size") {
-    argument.sizeIndex = static_cast<int64_t>(manifest.sizes.size());
-    manifest.sizes.push_back(static_cast<int64_t>(manifest.arguments.size()));
+    argument.sizeIndex = static_cast<int32_t>(manifest.sizes.size());
+    manifest.sizes.push_back(static_cast<int32_t>(manifest.arguments.size()));
     manifest.arguments.push_back(std::move(argument));
     return;
   }
   if (kind != "in" && kind != "out")
     kindJson.expected("\"size\", \"in\" or \"out\"");
-  argument.kind = kind == "in" ? ArgumentKind::In : ArgumentKind::Out;
+  argument.kind = kind == "in" ? NSA_KIND_IN : NSA_KIND_OUT;
 
   JsonReader dtype = json.member("dtype");
   argument.dtypeName = dtype.string();
@@ -107,27 +108,26 @@ void Parser::parseArgument(const JsonReader &json) {
   argument.dtype = *parsed;
 
   JsonReader shape = json.member("shape");
-  if (shape.size() > maxRank)
-    shape.error("expected at most ", maxRank, " dimensions");
-  for (size_t i = 0, e = shape.size(); i != e; ++i)
-    argument.shape.push_back(
-        shape[i].isNull() ? std::optional<int64_t>()
-                          : shape[i].integer(0, maxInt, "a size or null"));
+  if (shape.size() > NSA_MAX_RANK)
+    shape.error("expected at most ", NSA_MAX_RANK, " dimensions");
 
   JsonReader strides = json.member("strides");
   if (strides.size() != shape.size())
     strides.error("expected ", shape.size(), " strides but got ",
                   strides.size());
   for (size_t i = 0, e = strides.size(); i != e; ++i) {
-    bool contiguous = strides[i].isString();
-    if (contiguous && strides[i].string() != "contiguous")
-      strides[i].expected("a stride, null or \"contiguous\"");
-    argument.contiguous.push_back(contiguous);
-    argument.strides.push_back(
-        contiguous || strides[i].isNull()
-            ? std::optional<int64_t>()
-            : strides[i].integer(INT64_MIN, maxInt,
-                                 "a stride, null or \"contiguous\""));
+    constexpr const char *anything = "a stride, null or \"contiguous\"";
+    nsa_dim dim{NSA_ANY, NSA_ANY, -1, 0};
+    if (!shape[i].isNull())
+      dim.size = shape[i].integer(0, maxInt, "a size or null");
+    if (strides[i].isString()) {
+      if (strides[i].string() != "contiguous")
+        strides[i].expected(anything);
+      dim.stride = NSA_CONTIGUOUS;
+    } else if (!strides[i].isNull()) {
+      dim.stride = strides[i].integer(NSA_CONTIGUOUS + 1, maxInt, anything);
+    }
+    argument.dims.push_back(dim);
   }
 
   argument.alignment = argument.dtype.bytes();
@@ -135,8 +135,6 @@ void Parser::parseArgument(const JsonReader &json) {
     argument.value = value->integer(-1, 1 << 20, "the number of a value");
   if (auto alignment = json.optionalMember("alignment"))
     argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
-  argument.extents.resize(argument.shape.size());
-  argument.extentOffsets.resize(argument.shape.size());
   manifest.arguments.push_back(std::move(argument));
 }
 
@@ -146,8 +144,8 @@ void Parser::parseExtents(const JsonReader &json, ArgumentSpec &argument) {
   auto extents = json.optionalMember("extents");
   if (!extents)
     return;
-  if (extents->size() != argument.shape.size())
-    extents->error("expected ", argument.shape.size(), " extents but got ",
+  if (extents->size() != argument.dims.size())
+    extents->error("expected ", argument.dims.size(), " extents but got ",
                    extents->size());
   for (size_t i = 0, e = extents->size(); i != e; ++i) {
     JsonReader extent = (*extents)[i];
@@ -160,28 +158,29 @@ void Parser::parseExtents(const JsonReader &json, ArgumentSpec &argument) {
       extent.expected("a size argument, [\"add\", a size argument, a constant] "
                       "or null");
     if (isSum)
-      argument.extentOffsets[i] = extent[2].integer(0, INT32_MAX, "a constant");
-    int64_t size = argumentOf(isSum ? extent[1] : extent, /*array=*/false);
-    argument.extents[i] = manifest.arguments[size].sizeIndex;
+      argument.dims[i].plus =
+          static_cast<int32_t>(extent[2].integer(0, INT32_MAX, "a constant"));
+    int32_t size = argumentOf(isSum ? extent[1] : extent, /*array=*/false);
+    argument.dims[i].extent = manifest.arguments[size].sizeIndex;
   }
 }
 
-int64_t Parser::argumentOf(const JsonReader &json, bool array) {
+int32_t Parser::argumentOf(const JsonReader &json, bool array) {
   std::string name = json.string();
   int64_t index = manifest.find(name);
   if (index < 0 || manifest.arguments[index].isArray() != array)
     json.expected(array ? "the name of an array argument"
                         : "the name of a size argument");
-  return index;
+  return static_cast<int32_t>(index);
 }
 
-int64_t Parser::dimOf(const JsonReader &json, int64_t argument) {
+int32_t Parser::dimOf(const JsonReader &json, int64_t argument) {
   const ArgumentSpec &spec = manifest.arguments[argument];
   int64_t dim = json.integer(0, maxInt, "a dimension");
   if (dim >= spec.rank())
     json.error("expected a dimension of '", spec.name, "', which has ",
                spec.rank(), ", but got ", dim);
-  return dim;
+  return static_cast<int32_t>(dim);
 }
 
 SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
@@ -205,19 +204,18 @@ SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
   }
   SizeExpr lhs = parseSize(json[1], depth + 1);
   auto bounded = [&](SizeExpr expr) {
-    if (expr.length() > SizeExpr::maxLength)
+    if (expr.length() > NSA_MAX_CODE)
       json.error("the size expression is too long");
     return expr;
   };
   if (name == "add" || name == "mul")
-    return bounded(
-        SizeExpr::binary(name == "add" ? SizeExpr::Op::Add : SizeExpr::Op::Mul,
-                         lhs, parseSize(json[2], depth + 1)));
-  auto op = name == "floordiv"  ? SizeExpr::Op::FloorDiv
-            : name == "ceildiv" ? SizeExpr::Op::CeilDiv
-            : name == "mod"     ? SizeExpr::Op::Mod
-                                : SizeExpr::Op::Const;
-  if (op == SizeExpr::Op::Const)
+    return bounded(SizeExpr::binary(name == "add" ? NSA_OP_ADD : NSA_OP_MUL,
+                                    lhs, parseSize(json[2], depth + 1)));
+  auto op = name == "floordiv"  ? NSA_OP_FLOORDIV
+            : name == "ceildiv" ? NSA_OP_CEILDIV
+            : name == "mod"     ? NSA_OP_MOD
+                                : NSA_OP_CONST;
+  if (op == NSA_OP_CONST)
     json[0].expected("an operation");
   return bounded(SizeExpr::divide(
       op, lhs, json[2].integer(1, maxInt, "a positive constant")));
@@ -273,6 +271,17 @@ void Parser::parseKernel(const JsonReader &json) {
   manifest.kernels.push_back(std::move(kernel));
 }
 
+void Parser::fillPorts() {
+  for (const ArgumentSpec &argument : manifest.arguments)
+    manifest.ports.push_back(
+        {argument.name.c_str(), argument.kind, argument.sizeIndex,
+         argument.rank(), static_cast<int32_t>(argument.dtype.bytes()),
+         argument.alignment, argument.value, argument.dims.data()});
+  for (const Require &require : manifest.requires_)
+    manifest.requirements.push_back(
+        {require.argument, require.dim, require.atLeast.get()});
+}
+
 } // namespace
 
 static nlohmann::json parseDocument(std::string_view json) {
@@ -311,10 +320,8 @@ int64_t Manifest::find(std::string_view name) const {
   return -1;
 }
 
-std::string Manifest::str(const SizeExpr &expr) const {
-  return expr.str([&](int64_t size) { return arguments[sizes[size]].name; },
-                  [&](int64_t argument, int64_t dim) {
-                    return arguments[argument].name + ".shape[" +
-                           std::to_string(dim) + "]";
-                  });
+nsa_signature Manifest::signature() const {
+  return {step.c_str(),        ports.data(),        ports.size(),
+          sizes.data(),        sizes.size(),        requirements.data(),
+          requirements.size(), /*kernels=*/nullptr, 0};
 }

@@ -16,9 +16,9 @@
 
 #include "DType.h"
 #include "SizeExpr.h"
+#include "nsa-c/checks.h"
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,37 +28,28 @@ namespace nsa::runtime {
 /// The version of the manifest that this runtime reads.
 constexpr int64_t manifestSchema = 1;
 
-enum class ArgumentKind { Size, In, Out };
-
 struct ArgumentSpec {
   std::string name;
-  ArgumentKind kind = ArgumentKind::Size;
+  nsa_argument_kind kind = NSA_KIND_SIZE;
   /// The place among the size arguments, if it is one.
-  int64_t sizeIndex = -1;
+  int32_t sizeIndex = -1;
 
-  // Of arrays only. A nullopt is free.
+  // Of arrays only.
   DType dtype;
   std::string dtypeName;
-  std::vector<std::optional<int64_t>> shape;
-  std::vector<std::optional<int64_t>> strides;
-  /// Whether a stride is the product of the inner sizes, for each dimension.
-  std::vector<bool> contiguous;
-  /// Size arguments (by sizeIndex) that dimensions name.
-  std::vector<std::optional<int64_t>> extents;
-  /// What is added to them.
-  std::vector<int64_t> extentOffsets;
+  std::vector<nsa_dim> dims;
   int64_t alignment = 1;
   /// Which value is written to it: arrays of the same one may be one array.
   int64_t value = -1;
 
-  bool isArray() const { return kind != ArgumentKind::Size; }
-  int64_t rank() const { return static_cast<int64_t>(shape.size()); }
+  bool isArray() const { return kind != NSA_KIND_SIZE; }
+  int32_t rank() const { return static_cast<int32_t>(dims.size()); }
 };
 
 /// shape[dim] of `argument` is at least `atLeast`.
 struct Require {
-  int64_t argument;
-  int64_t dim;
+  int32_t argument;
+  int32_t dim;
   SizeExpr atLeast;
 };
 
@@ -91,9 +82,16 @@ struct Manifest {
   std::string cubin, host;
   std::vector<ArgumentSpec> arguments;
   /// Of each size argument, its place in `arguments`.
-  std::vector<int64_t> sizes;
+  std::vector<int32_t> sizes;
   std::vector<Require> requires_;
   std::vector<KernelSpec> kernels;
+  /// The arguments and requirements as the checks take them. They point into
+  /// what stands above.
+  std::vector<nsa_port> ports;
+  std::vector<nsa_requirement> requirements;
+
+  Manifest() = default;
+  Manifest(Manifest &&) = default;
 
   /// Throws a StatusError (NSA_MANIFEST) that says where and what.
   static Manifest parse(std::string_view json);
@@ -104,8 +102,8 @@ struct Manifest {
 
   /// The place of an argument, -1 if there is none of that name.
   int64_t find(std::string_view name) const;
-  /// For messages: an expression in the step's own names.
-  std::string str(const SizeExpr &expr) const;
+  /// Everything but the kernels, for the checks.
+  nsa_signature signature() const;
 };
 
 } // namespace nsa::runtime

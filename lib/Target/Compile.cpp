@@ -108,50 +108,88 @@ LogicalResult CompileAccess::addHostObjects(CompiledModule &result,
   return success();
 }
 
-std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
-                                             std::string_view sourceName,
-                                             const CompileOptions &options,
-                                             std::string &diagnostics) {
+static const DialectRegistry &getRegistry() {
   static const DialectRegistry registry = [] {
     DialectRegistry registry;
     registerCompilerDialects(registry);
     return registry;
   }();
-  // A step is a few dozen operations: threads would cost more than they give.
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  return registry;
+}
 
-  // The line in the source says more than a whole step in generic form.
-  context.printOpOnDiagnostic(false);
+namespace {
+/// A source text, parsed, and where its diagnostics go.
+struct Source {
+  Source(std::string_view source, std::string_view sourceName,
+         std::string &diagnostics)
+      // A step is a few dozen operations: threads would cost more than they
+      // give.
+      : context(getRegistry(), MLIRContext::Threading::DISABLED),
+        diagnostics(diagnostics), os(diagnostics),
+        handler(sourceMgr, &context, os) {
+    // The line in the source says more than a whole step in generic form.
+    context.printOpOnDiagnostic(false);
+    // Editors put a byte order mark before a text.
+    auto startsWith = [&](std::string_view mark) {
+      return source.substr(0, mark.size()) == mark;
+    };
+    if (startsWith("\xEF\xBB\xBF"))
+      source.remove_prefix(3);
+    bool isUTF16 = startsWith("\xFF\xFE") || startsWith("\xFE\xFF");
+    sourceMgr.AddNewSourceBuffer(
+        llvm::MemoryBuffer::getMemBufferCopy(source, sourceName),
+        llvm::SMLoc());
+    if (isUTF16) {
+      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
+                "expected UTF-8 but got UTF-16");
+      return;
+    }
+    module = parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
+    if (module && module->getOps<StepOp>().empty()) {
+      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
+                "expected an 'nsa.step'");
+      module = nullptr;
+    }
+  }
 
-  // Editors put a byte order mark before a text.
-  auto startsWith = [&](std::string_view mark) {
-    return source.substr(0, mark.size()) == mark;
-  };
-  if (startsWith("\xEF\xBB\xBF"))
-    source.remove_prefix(3);
-  bool isUTF16 = startsWith("\xFF\xFE") || startsWith("\xFE\xFF");
+  ~Source() {
+    // What LLVM prints where a diagnostic is about no line of the text.
+    constexpr StringRef nowhere = "<unknown>:0: ";
+    for (size_t at; (at = diagnostics.find(nowhere)) != std::string::npos;)
+      diagnostics.erase(at, nowhere.size());
+  }
 
   llvm::SourceMgr sourceMgr;
-  sourceMgr.AddNewSourceBuffer(
-      llvm::MemoryBuffer::getMemBufferCopy(source, sourceName), llvm::SMLoc());
-  llvm::raw_string_ostream os(diagnostics);
-  SourceMgrDiagnosticHandler handler(sourceMgr, &context, os);
+  MLIRContext context;
+  std::string &diagnostics;
+  llvm::raw_string_ostream os;
+  SourceMgrDiagnosticHandler handler;
+  /// Null if it does not parse, or has no steps.
+  OwningOpRef<ModuleOp> module;
+};
+} // namespace
 
-  if (isUTF16) {
-    emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
-              "expected UTF-8 but got UTF-16");
-    return nullptr;
-  }
-  OwningOpRef<ModuleOp> module =
-      parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
+std::vector<std::string> nsa::listSteps(std::string_view source,
+                                        std::string_view sourceName,
+                                        std::string &diagnostics) {
+  Source parsed(source, sourceName, diagnostics);
+  std::vector<std::string> names;
+  if (parsed.module)
+    for (StepOp step : parsed.module->getOps<StepOp>())
+      names.push_back(step.getSymName().str());
+  return names;
+}
+
+std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
+                                             std::string_view sourceName,
+                                             const CompileOptions &options,
+                                             std::string &diagnostics) {
+  Source parsed(source, sourceName, diagnostics);
+  OwningOpRef<ModuleOp> &module = parsed.module;
   if (!module)
     return nullptr;
-  if (module->getOps<StepOp>().empty()) {
-    module->emitError("expected an 'nsa.step'");
-    return nullptr;
-  }
 
-  PassManager pm(&context);
+  PassManager pm(&parsed.context);
   buildLaunchPipeline(pm, options.fuse, options.guards);
   if (failed(pm.run(*module)))
     return nullptr;

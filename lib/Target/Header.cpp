@@ -5,18 +5,19 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-
 //
-// Everything in the header follows from the manifest: the argument struct, the
-// checks of docs/Bundle.md, the parameters and the grid.
+// Everything in the header follows from the manifest: the argument struct, what
+// the checks of nsa-c/checks.h go by, the parameters and the grid.
 //
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Target/Compile.h"
 
-#include "HeaderHelpers.h"
+#include "nsa-c/checks.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
@@ -25,24 +26,10 @@ using namespace nsa;
 namespace json = llvm::json;
 using llvm::StringRef;
 
-/// A size expression of the manifest, in C.
-static std::string getSize(const json::Value &value) {
-  if (auto constant = value.getAsInteger())
-    return llvm::formatv("INT64_C({0})", *constant);
-  if (auto name = value.getAsString())
-    return ("args->" + *name).str();
-  const json::Array &list = *value.getAsArray();
-  StringRef op = *list[0].getAsString();
-  if (op == "dim")
-    return llvm::formatv("args->{0}.size[{1}]", *list[1].getAsString(),
-                         *list[2].getAsInteger());
-  std::string lhs = getSize(list[1]), rhs = getSize(list[2]);
-  if (op == "add")
-    return "(" + lhs + " + " + rhs + ")";
-  if (op == "mul")
-    return "(" + lhs + " * " + rhs + ")";
-  return llvm::formatv("nsa_{0}({1}, {2})", op, lhs, rhs);
-}
+/// The files of nsa-c that every generated header carries.
+static constexpr char prelude[] =
+#include "HeaderPrelude.inc"
+    ;
 
 namespace {
 class HeaderWriter {
@@ -56,9 +43,14 @@ public:
 
 private:
   const json::Array &list(StringRef key) { return *root.getArray(key); }
+  /// Appends the code of a size expression, and returns its length.
+  unsigned emitCode(const json::Value &value, llvm::raw_ostream &code);
+  /// Appends it to the code of the step, and returns the nsa_size.
+  std::string addSize(const json::Value &value);
   void writePTX();
   void writeArguments();
   void writePorts();
+  void writeSignature();
   void writeLoad();
   void writeLaunch();
   void writeKernel(const json::Object &kernel, size_t number);
@@ -67,19 +59,75 @@ private:
   llvm::raw_ostream &os;
   json::Value manifest;
   const json::Object &root;
+  /// The place of each argument, and of sizes that among the sizes.
+  llvm::StringMap<unsigned> places, sizePlaces;
+  /// The instructions of all size expressions.
+  std::string code;
+  unsigned codeLength = 0;
 };
 } // namespace
 
-void HeaderWriter::writePTX() {
-  os << "/* The kernels. */\nstatic const char " << name << "_ptx[] =\n";
-  llvm::SmallVector<StringRef> lines;
-  ptx.split(lines, '\n');
-  for (StringRef line : lines) {
-    os << "    \"";
-    os.write_escaped(line);
-    os << "\\n\"\n";
+unsigned HeaderWriter::emitCode(const json::Value &value,
+                                llvm::raw_ostream &code) {
+  auto instr = [&](StringRef op, int64_t dim, int64_t constant) {
+    code << llvm::formatv("    {{NSA_OP_{0}, {1}, INT64_C({2})},\n", op, dim,
+                          constant);
+    return 1u;
+  };
+  if (auto constant = value.getAsInteger())
+    return instr("CONST", 0, *constant);
+  if (auto size = value.getAsString())
+    return instr("SIZE", 0, sizePlaces.lookup(*size));
+  const json::Array &list = *value.getAsArray();
+  StringRef op = *list[0].getAsString();
+  if (op == "dim")
+    return instr("DIM", *list[2].getAsInteger(),
+                 places.lookup(*list[1].getAsString()));
+  unsigned length = emitCode(list[1], code);
+  if (op == "add" || op == "mul")
+    return length + emitCode(list[2], code) + instr(op.upper(), 0, 0);
+  return length + instr(op.upper(), 0, *list[2].getAsInteger());
+}
+
+std::string HeaderWriter::addSize(const json::Value &value) {
+  llvm::raw_string_ostream stream(code);
+  unsigned length = emitCode(value, stream), begin = codeLength;
+  codeLength += length;
+  return llvm::formatv("{{{0}_code + {1}, {2}}", name, begin, length);
+}
+
+/// A dimension of an array, as an nsa_dim.
+static std::string getDim(const json::Value &size, const json::Value &stride,
+                          const json::Value *extent,
+                          const llvm::StringMap<unsigned> &sizePlaces) {
+  auto get = [](const json::Value &value) -> std::string {
+    if (auto constant = value.getAsInteger())
+      return llvm::formatv("INT64_C({0})", *constant);
+    return value.getAsString() ? "NSA_CONTIGUOUS" : "NSA_ANY";
+  };
+  int64_t place = -1, plus = 0;
+  if (extent && !extent->getAsNull()) {
+    const json::Array *sum = extent->getAsArray();
+    place = sizePlaces.lookup(*(sum ? (*sum)[1] : *extent).getAsString());
+    if (sum)
+      plus = *(*sum)[2].getAsInteger();
   }
-  os << "    ;\n\n";
+  return llvm::formatv("{{{0}, {1}, {2}, {3}}", get(size), get(stride), place,
+                       plus);
+}
+
+/// As an array of numbers: no string literal may be as long as ISO C and C++
+/// would have it.
+void HeaderWriter::writePTX() {
+  os << "/* The kernels: the text of " << name << ".ptx. */\n"
+     << "static const char " << name << "_ptx[] = {\n";
+  for (size_t begin = 0; begin < ptx.size(); begin += 20) {
+    os << "    ";
+    for (char c : ptx.substr(begin, 20))
+      os << static_cast<int>(c) << ',';
+    os << '\n';
+  }
+  os << "    0};\n\n";
 }
 
 void HeaderWriter::writeArguments() {
@@ -92,7 +140,7 @@ void HeaderWriter::writeArguments() {
       os << "  int64_t " << *argument.getString("name") << ";\n";
       continue;
     }
-    os << "  nsa_array " << *argument.getString("name") << "; /* " << kind
+    os << "  nsa_view " << *argument.getString("name") << "; /* " << kind
        << ", " << *argument.getString("dtype") << ", rank "
        << argument.getArray("shape")->size() << " */\n";
   }
@@ -100,40 +148,112 @@ void HeaderWriter::writeArguments() {
 }
 
 void HeaderWriter::writePorts() {
-  os << "static const nsa_port " << name << "_ports[] = {\n";
-  auto writeDims = [&](const json::Array &dims) {
-    os << '{';
-    for (unsigned dim = 0; dim < 2; ++dim) {
-      if (dim > 0)
-        os << ", ";
-      if (dim >= dims.size() || dims[dim].getAsNull())
-        os << "NSA_ANY";
-      else if (dims[dim].getAsString())
-        os << "NSA_CONTIGUOUS";
-      else
-        os << *dims[dim].getAsInteger();
-    }
-    os << "}";
-  };
-  for (const json::Value &value : list("arguments")) {
+  const json::Array &arguments = list("arguments");
+  std::string dims, ports, offsets, sizes;
+  llvm::raw_string_ostream dimsOS(dims), portsOS(ports), offsetsOS(offsets),
+      sizesOS(sizes);
+  // Extents may name a size that comes later.
+  for (auto [place, value] : llvm::enumerate(arguments)) {
     const json::Object &argument = *value.getAsObject();
-    if (*argument.getString("kind") == "size")
+    StringRef port = *argument.getString("name");
+    places[port] = place;
+    if (*argument.getString("kind") == "size") {
+      sizesOS << "    " << place << ", /* " << port << " */\n";
+      sizePlaces.try_emplace(port, sizePlaces.size());
+    }
+  }
+  unsigned numDims = 0;
+  for (const json::Value &value : arguments) {
+    const json::Object &argument = *value.getAsObject();
+    StringRef port = *argument.getString("name");
+    StringRef kind = *argument.getString("kind");
+    offsetsOS << "    offsetof(" << name << "_args, " << port << "),\n";
+    if (kind == "size") {
+      portsOS << llvm::formatv(
+          "    {{\"{0}\", NSA_KIND_SIZE, {1}, 0, 0, 1, -1, "
+          "NULL},\n",
+          port, sizePlaces.lookup(port));
       continue;
+    }
     StringRef dtype = *argument.getString("dtype");
     unsigned bits = 0;
     dtype.drop_while(llvm::isAlpha).getAsInteger(10, bits);
-    StringRef port = *argument.getString("name");
-    os << "    {\"" << port << "\", offsetof(" << name << "_args, " << port
-       << "), " << argument.getArray("shape")->size() << ", " << bits / 8
-       << ", " << *argument.getInteger("alignment") << ", "
-       << (*argument.getString("kind") == "out") << ", "
-       << argument.getInteger("value").value_or(-1) << ", ";
-    writeDims(*argument.getArray("shape"));
-    os << ", ";
-    writeDims(*argument.getArray("strides"));
-    os << "},\n";
+    const json::Array &shape = *argument.getArray("shape");
+    const json::Array *extents = argument.getArray("extents");
+    portsOS << llvm::formatv(
+        "    {{\"{0}\", NSA_KIND_{1}, -1, {2}, {3}, {4}, {5}, {6}_dims + "
+        "{7}},\n",
+        port, kind.upper(), shape.size(), bits / 8,
+        *argument.getInteger("alignment"),
+        argument.getInteger("value").value_or(-1), name, numDims);
+    numDims += shape.size();
+    for (size_t dim = 0, rank = shape.size(); dim < rank; ++dim)
+      dimsOS << "    "
+             << getDim(shape[dim], (*argument.getArray("strides"))[dim],
+                       extents ? &(*extents)[dim] : nullptr, sizePlaces)
+             << ", /* " << port << " */\n";
   }
-  os << "};\n\n";
+  auto writeTable = [&](StringRef type, StringRef table, StringRef entries) {
+    os << "static const " << type << ' ' << name << '_' << table << "[] = {\n"
+       << entries << "};\n";
+  };
+  os << "/* What the arguments have to be. */\n";
+  writeTable("nsa_dim", "dims", dims);
+  writeTable("nsa_port", "ports", ports);
+  writeTable("size_t", "offsets", offsets);
+  if (!sizes.empty())
+    writeTable("int32_t", "sizes", sizes);
+  os << '\n';
+}
+
+void HeaderWriter::writeSignature() {
+  std::string requirements, segments, kernels;
+  llvm::raw_string_ostream requirementsOS(requirements), segmentsOS(segments),
+      kernelsOS(kernels);
+  for (const json::Value &value : list("requires")) {
+    const json::Object &check = *value.getAsObject();
+    requirementsOS << llvm::formatv(
+        "    {{{0}, {1}, {2}},\n", places.lookup(*check.getString("argument")),
+        *check.getInteger("dim"), addSize(*check.get("at_least")));
+  }
+  unsigned numSegments = 0;
+  for (const json::Value &value : list("kernels")) {
+    const json::Object &kernel = *value.getAsObject();
+    const json::Array &list = *kernel.getArray("segments");
+    kernelsOS << llvm::formatv("    {{\"{0}\", {1}_segments + {2}, {3}},\n",
+                               *kernel.getString("name"), name, numSegments,
+                               list.size());
+    numSegments += list.size();
+    for (const json::Value &segment : list) {
+      const json::Object &object = *segment.getAsObject();
+      const json::Array &tile = *object.getArray("tile");
+      std::string rows = addSize(*object.get("rows"));
+      segmentsOS << llvm::formatv("    {{{0}, {1}, {{{2}, {3}}},\n", rows,
+                                  addSize(*object.get("columns")),
+                                  *tile[0].getAsInteger(),
+                                  *tile[1].getAsInteger());
+    }
+  }
+  auto writeTable = [&](StringRef type, StringRef table, StringRef entries) {
+    if (!entries.empty())
+      os << "static const " << type << ' ' << name << '_' << table << "[] = {\n"
+         << entries << "};\n";
+  };
+  auto get = [&](StringRef table, size_t count) -> std::string {
+    if (count == 0)
+      return "NULL, 0";
+    return llvm::formatv("{0}_{1}, {2}", name, table, count);
+  };
+  writeTable("nsa_instr", "code", code);
+  writeTable("nsa_requirement", "requirements", requirements);
+  writeTable("nsa_segment", "segments", segments);
+  writeTable("nsa_kernel", "kernels", kernels);
+  os << llvm::formatv(
+      "static const nsa_signature {0}_signature = {{\n"
+      "    \"{0}\",\n    {1},\n    {2},\n    {3},\n    {4}};\n\n",
+      name, get("ports", places.size()), get("sizes", sizePlaces.size()),
+      get("requirements", list("requires").size()),
+      get("kernels", list("kernels").size()));
 }
 
 void HeaderWriter::writeLoad() {
@@ -147,20 +267,14 @@ typedef struct {0}_module {{
 /* Loads the kernels into the current context. Call it once, not while a stream
    is being captured. */
 static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
-  static const char *const names[] = {{
 )c",
                       name, count);
-  for (const json::Value &kernel : list("kernels"))
-    os << "      \"" << *kernel.getAsObject()->getString("name") << "\",\n";
-  os << llvm::formatv(R"c(  };
-  size_t i;
+  os << llvm::formatv(R"c(  size_t i;
   CUresult result = cuModuleLoadData(&module->module, {0}_ptx);
   for (i = 0; i < {1} && result == CUDA_SUCCESS; ++i)
     result = cuModuleGetFunction(&module->functions[i], module->module,
-                                 names[i]);
-  if (result != CUDA_SUCCESS)
-    return nsa_driver_error(message, "{0}: cannot load the kernels", result);
-  return NSA_OK;
+                                 {0}_kernels[i].name);
+  return nsa_check_driver(result, "{0}: cannot load the kernels", message);
 }
 
 )c",
@@ -168,92 +282,77 @@ static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
 }
 
 void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
-  os << "  {\n    int64_t blocks = 0;\n    void *params[] = {\n";
+  os << "  if (status == NSA_OK) {\n    void *parameters[] = {\n";
   for (const json::Value &value : *kernel.getArray("parameters")) {
     const json::Object &parameter = *value.getAsObject();
     StringRef field = *parameter.getString("field");
     StringRef argument = *parameter.getString("argument");
+    if (field == "value") {
+      os << "        &sizes[" << sizePlaces.lookup(argument) << "], /* "
+         << argument << " */\n";
+      continue;
+    }
     os << "        (void *)&args->" << argument;
     if (field == "pointer")
       os << ".data";
-    else if (field != "value")
+    else
       os << '.' << field << '[' << *parameter.getInteger("dim") << ']';
     os << ",\n";
   }
-  os << "    };\n";
-  for (const json::Value &value : *kernel.getArray("segments")) {
-    const json::Object &segment = *value.getAsObject();
-    const json::Array &tile = *segment.getArray("tile");
-    os << llvm::formatv("    blocks += nsa_blocks({0}, {1},\n"
-                        "                         {2}, {3});\n",
-                        getSize(*segment.get("rows")), *tile[0].getAsInteger(),
-                        getSize(*segment.get("columns")),
-                        *tile[1].getAsInteger());
-  }
-  os << llvm::formatv(
-      "    status = nsa_launch(message, module->functions[{0}], blocks, {1},\n"
-      "                        stream, params);\n"
-      "    if (status != NSA_OK)\n      return status;\n  }\n",
-      number, *kernel.getInteger("threads"));
+  os << llvm::formatv("    };\n"
+                      "    status = nsa_launch(module->functions[{0}], "
+                      "blocks[{0}], {1}, stream,\n"
+                      "                        parameters, message);\n  }\n",
+                      number, *kernel.getInteger("threads"));
 }
 
 void HeaderWriter::writeLaunch() {
+  size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
+  size_t kernels = list("kernels").size();
   os << llvm::formatv(
-      R"c(/* Checks the arguments. Nothing is launched. */
+      R"c(/* Leaves in `sizes` what the kernels take, in `blocks` their grids. */
+static inline nsa_status {0}_resolve(const {0}_args *args, int64_t *sizes,
+                                     int64_t *blocks, nsa_message *message) {{
+  nsa_strided arrays[{1}];
+  nsa_region regions[{1}];
+  return nsa_check_call(&{0}_signature, {0}_offsets, args, arrays, regions,
+                        sizes, blocks, message);
+}
+
+/* Checks the arguments. Nothing is launched. */
 static inline nsa_status {0}_check(const {0}_args *args,
-                                  nsa_message *message) {{
-  nsa_status status = nsa_check_ports(
-      message, {0}_ports, sizeof({0}_ports) / sizeof({0}_ports[0]), args);
-  if (status != NSA_OK)
-    return status;
-)c",
-      name);
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
-    if (*argument.getString("kind") == "size")
-      os << llvm::formatv(
-          "  if ((status = nsa_check_size(message, \"{0}\", args->{0})) != "
-          "NSA_OK)\n    return status;\n",
-          *argument.getString("name"));
-  }
-  for (const json::Value &value : list("requires")) {
-    const json::Object &check = *value.getAsObject();
-    os << llvm::formatv(
-        "  if ((status = nsa_check_at_least(message, \"{0}\", {1}, "
-        "args->{0}.size[{1}],\n                                   {2})) != "
-        "NSA_OK)\n    return status;\n",
-        *check.getString("argument"), *check.getInteger("dim"),
-        getSize(*check.get("at_least")));
-  }
-  os << llvm::formatv(
-      R"c(  return NSA_OK;
+                                   nsa_message *message) {{
+  int64_t sizes[{2}], blocks[{3}];
+  return {0}_resolve(args, sizes, blocks, message);
 }
 
 /* Checks the arguments and launches on `stream`. Allocates nothing and waits
    for nothing, so it may be captured. When a check fails, nothing is launched;
    `message` says why. */
 static inline nsa_status {0}_launch(const {0}_module *module,
-                                   const {0}_args *args, CUstream stream,
-                                   nsa_message *message) {{
-  nsa_status status = {0}_check(args, message);
-  if (status != NSA_OK)
-    return status;
+                                    const {0}_args *args, CUstream stream,
+                                    nsa_message *message) {{
+  int64_t sizes[{2}], blocks[{3}];
+  nsa_status status = {0}_resolve(args, sizes, blocks, message);
 )c",
-      name);
+      name, places.size(), sizes, kernels);
   for (auto [number, kernel] : llvm::enumerate(list("kernels")))
     writeKernel(*kernel.getAsObject(), number);
-  os << "  return NSA_OK;\n}\n\n";
+  os << "  return status;\n}\n\n";
 }
 
 void HeaderWriter::write() {
   std::string guard = ("NSA_STEP_" + name + "_H").str();
   os << "/* Generated by nsa-compile from the step '" << name << "'. */\n"
      << "#ifndef " << guard << "\n#define " << guard << "\n\n"
-     << headerHelpers << '\n'
-     << "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
+     << prelude << '\n'
+     << "#if NSA_CHECKS_VERSION != " << NSA_CHECKS_VERSION << '\n'
+     << "#error \"expected headers of one version of nsa in one file\"\n"
+     << "#endif\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
   writePTX();
   writeArguments();
   writePorts();
+  writeSignature();
   writeLoad();
   writeLaunch();
   os << "#ifdef __cplusplus\n}\n#endif\n\n#endif /* " << guard << " */\n";

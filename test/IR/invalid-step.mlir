@@ -3,28 +3,28 @@
 // RUN: nsa-opt %s --verify-diagnostics --split-input-file
 
 // StepOp C1: the name of a step
-// expected-error @+1 {{expected the name of a step to be a C identifier, but got 'de-code'}}
+// expected-error @+1 {{expected another name for the step than 'de-code', because it is not a C identifier}}
 nsa.step @"de-code"(in %a : tensor<?xi32>) {
 }
 
 // -----
 
 // StepOp C1: the name of a step, a keyword
-// expected-error @+1 {{expected the name of a step to be a C identifier, but got 'switch'}}
+// expected-error @+1 {{expected another name for the step than 'switch', because it is a keyword of C or C++}}
 nsa.step @switch(in %a : tensor<?xi32>) {
 }
 
 // -----
 
 // StepOp C1: names of ports
-// expected-error @+1 {{expected port names to be C identifiers, but got 'seq-lens'}}
+// expected-error @+1 {{expected another name for a port than 'seq-lens', because it is not a C identifier}}
 nsa.step @step(in %seq-lens : tensor<?xi32>) {
 }
 
 // -----
 
 // StepOp C1: names of ports, a digit first
-// expected-error @+1 {{expected port names to be C identifiers, but got '0'}}
+// expected-error @+1 {{expected another name for a port than '0', because it is not a C identifier}}
 nsa.step @step(in %0 : tensor<?xi32>) {
 }
 
@@ -32,14 +32,14 @@ nsa.step @step(in %0 : tensor<?xi32>) {
 
 // StepOp C1: names of ports, none
 "nsa.step"() <{sym_name = "step", port_names = [""], extents = [array<i64>]}> ({
-// expected-error @+1 {{expected port names to be C identifiers, but got ''}}
+// expected-error @+1 {{expected another name for a port than '', because it is not a C identifier}}
 ^bb0(%a : index):
 }) : () -> ()
 
 // -----
 
 // StepOp C1: names of ports, a keyword of C++
-// expected-error @+1 {{expected port names to be C identifiers, but got 'new'}}
+// expected-error @+1 {{expected another name for a port than 'new', because it is a keyword of C or C++}}
 nsa.step @step(in %new : tensor<?xi32>) {
 }
 

@@ -36,8 +36,8 @@ nsa.step @later_extent(in %a[%n] : tensor<?xi32>, in %n : index) {
 nsa.step @no_ports() attributes {guards, nsa.note = "kept"} {
 }
 
-// CHECK-LABEL: nsa.step @values
-nsa.step @values(in %n : index, in %lens64 : tensor<?xi64>,
+// CHECK-LABEL: nsa.step @all_values
+nsa.step @all_values(in %n : index, in %lens64 : tensor<?xi64>,
                  in %lens32 : tensor<?xi32>, in %tokens : tensor<?x?xi32>) {
   // CHECK: %[[LEN:.*]] = nsa.seqlens %lens64 plus 0 : tensor<?xi64> -> tensor<?xi32>
   %len = nsa.seqlens %lens64 plus 0 : tensor<?xi64> -> tensor<?xi32>

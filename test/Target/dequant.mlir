@@ -23,8 +23,8 @@
 // PTX: cvt.rn.bf16x2.f32
 // PTX: st.global.v4.b32
 
-// HEADER: nsa_array out; /* out, bfloat16, rank 2 */
-// HEADER: {"out", offsetof(v32_args, out), 2, 2, 2, 1, 0,
+// HEADER: nsa_view out; /* out, bfloat16, rank 2 */
+// HEADER: {"out", NSA_KIND_OUT, -1, 2, 2, 2, 0, v32_dims + {{[0-9]+}}},
 
 // The host rounds by integer arithmetic: no call, no conversion to bfloat.
 // HOST-NOT: fptrunc

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -137,3 +138,8 @@ def test_calls() -> None:
         sglang.fused_metadata_copy_cuda(nonsense=1)
     with pytest.raises(ValueError, match="'forward_mode': expected an integer from 0 to 2 but got 3"):
         sglang.fused_metadata_copy_cuda(*[None] * 18, 3, 0, 0, 0, 0)
+
+
+def test_page_has_every_function() -> None:
+    page = (Path(__file__).parents[2] / "docs/SGLang.md").read_text()
+    assert [name for name in sglang.__all__ if f"`{name}`" not in page] == []

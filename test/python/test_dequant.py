@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +88,6 @@ def test_reference_knows_numbers() -> None:
 
 def test_layouts_agree_with_the_compiler() -> None:
     """nsa.layouts and the compiler know the same names, texts and sizes."""
-    import re
-
     text = (Path(__file__).parents[2] / "include/nsa/IR/KVLayouts.def").read_text()
     named = {
         name: "".join(re.findall(r'"([^"]*)"', body))
@@ -109,6 +108,22 @@ def test_picture_is_that_of_the_attributes(tmp_path: Path) -> None:
     assert picture.read_text() == (root / "docs/kv-layouts.svg").read_text()
     page = (root / "docs/KVLayouts.md").read_text()
     assert all(text in page for text in layouts.NAMED.values())
+
+
+def test_texts_of_the_picture_are_apart() -> None:
+    """By the width that digits have in fonts without serifs."""
+    picture = (Path(__file__).parents[2] / "docs/kv-layouts.svg").read_text()
+    pattern = r'<text x="([\d.]+)" y="([\d.]+)" font-size="(\d+)" text-anchor="(\w+)">([^<]*)<'
+    boxes = []
+    for x, y, size, anchor, label in re.findall(pattern, picture):
+        width, height = 0.556 * int(size) * len(label), 0.75 * int(size)
+        left = float(x) - {"start": 0, "middle": width / 2, "end": width}[anchor]
+        boxes.append((left, left + width, float(y) - height, float(y), label))
+    assert len(boxes) > 40
+    for i, (left, right, top, bottom, label) in enumerate(boxes):
+        for other in boxes[:i]:
+            is_beside = right <= other[0] or other[1] <= left
+            assert is_beside or bottom <= other[2] or other[3] <= top, (label, other[4])
 
 
 @pytest.mark.parametrize(

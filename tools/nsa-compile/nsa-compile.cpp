@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Version.h"
+
 #include "nsa/Target/Compile.h"
 #include "nsa/Target/Toolchain.h"
 
@@ -47,6 +49,10 @@ static cl::list<Emit> emits(
                           "NAME.o and NAME.so, the kernels for this machine's "
                           "processor (needs a linker)")),
     cl::cat(category));
+static cl::opt<bool>
+    listOutputs("list-outputs",
+                cl::desc("Print the files that would be written, and stop"),
+                cl::cat(category));
 static cl::opt<bool> guards("guards",
                             cl::desc("Check every access in the kernels"),
                             cl::cat(category));
@@ -58,6 +64,28 @@ static cl::opt<bool> noFuse("no-fuse",
 static int fail(const llvm::Twine &message) {
   llvm::WithColor::error(llvm::errs(), "nsa-compile") << message << '\n';
   return 1;
+}
+
+static bool wants(Emit emit) {
+  bool byDefault = emit != Emit::Cubin && emit != Emit::Host;
+  return emits.empty() ? byDefault : llvm::is_contained(emits, emit);
+}
+
+/// Where a step's files go, but for what they end in.
+static std::string getBase(llvm::StringRef step) {
+  llvm::SmallString<128> path(outputFolder);
+  llvm::sys::path::append(path, step);
+  return path.str().str();
+}
+
+/// What --list-outputs prints; the order is that of main.
+static void printOutputs(llvm::StringRef step) {
+  static constexpr std::pair<Emit, const char *> endings[] = {
+      {Emit::Host, ".o"},  {Emit::Host, ".so"},       {Emit::Cubin, ".cubin"},
+      {Emit::PTX, ".ptx"}, {Emit::Manifest, ".json"}, {Emit::Header, ".h"}};
+  for (auto [emit, ending] : endings)
+    if (wants(emit))
+      llvm::outs() << getBase(step) << ending << '\n';
 }
 
 namespace {
@@ -114,6 +142,7 @@ static std::string writeAll(std::vector<OutputFile> &files) {
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
+  nsa::setVersionPrinter("nsa-compile");
   // LLVM has a --stats of its own, for its internal counters; ours replaces it.
   if (cl::Option *option = cl::getRegisteredOptions().lookup("stats"))
     option->removeArgument();
@@ -129,28 +158,30 @@ int main(int argc, char **argv) {
   if (!buffer)
     return fail("cannot read '" + input + "': " + buffer.getError().message());
 
+  std::string_view text((*buffer)->getBuffer());
+  std::string_view name((*buffer)->getBufferIdentifier());
+  std::string diagnostics;
+  if (listOutputs) {
+    std::vector<std::string> steps = nsa::listSteps(text, name, diagnostics);
+    llvm::errs() << diagnostics;
+    llvm::for_each(steps, printOutputs);
+    return steps.empty();
+  }
+
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = !noFuse;
   options.guards = guards;
   options.hostObject = llvm::is_contained(emits, Emit::Host);
-  std::string diagnostics;
-  std::unique_ptr<nsa::CompiledModule> module = nsa::compile(
-      std::string_view((*buffer)->getBuffer()),
-      std::string_view((*buffer)->getBufferIdentifier()), options, diagnostics);
+  std::unique_ptr<nsa::CompiledModule> module =
+      nsa::compile(text, name, options, diagnostics);
   llvm::errs() << diagnostics;
   if (!module)
     return 1;
 
-  auto wants = [&](Emit emit) {
-    bool byDefault = emit != Emit::Cubin && emit != Emit::Host;
-    return emits.empty() ? byDefault : llvm::is_contained(emits, emit);
-  };
   std::vector<OutputFile> files;
   for (const nsa::CompiledStep &step : module->steps()) {
-    llvm::SmallString<128> path(outputFolder);
-    llvm::sys::path::append(path, step.name);
-    std::string base = path.str().str();
+    std::string base = getBase(step.name);
     std::string manifest = step.manifest, error;
     size_t cubinBytes = 0;
     if (wants(Emit::Host)) {

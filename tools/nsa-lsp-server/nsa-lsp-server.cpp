@@ -6,11 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Version.h"
+
 #include "nsa/Target/Pipelines.h"
 
 #include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
 
 int main(int argc, char **argv) {
+  nsa::setVersionPrinter("nsa-lsp-server");
   mlir::DialectRegistry registry;
   nsa::registerCompilerDialects(registry);
   return mlir::failed(mlir::MlirLspServerMain(argc, argv, registry));

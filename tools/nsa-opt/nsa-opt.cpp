@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Version.h"
+
 #include "nsa/Conversion/Passes.h"
 #include "nsa/Target/Pipelines.h"
 #include "nsa/Transforms/Passes.h"
@@ -14,6 +16,7 @@
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 
 int main(int argc, char **argv) {
+  nsa::setVersionPrinter("nsa-opt");
   mlir::DialectRegistry registry;
   nsa::registerCompilerDialects(registry);
   mlir::registerAllPasses();

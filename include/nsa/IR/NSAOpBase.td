@@ -115,27 +115,28 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
   let results = (outs resultType:$result);
 }
 
+// Variables, not definitions: the reference shows the interface, by its name.
+//
 // What has an element or a row for each row of an expansion.
-def NSA_Expanded
-    : DeclareOpInterfaceMethods<NSA_ExpandOpInterface, ["getNumRequests"]>;
-
+defvar NSA_Expanded
+    = DeclareOpInterfaceMethods<NSA_ExpandOpInterface, ["getNumRequests"]>;
 // Emits elements one by one, and a vector lane by lane.
-def NSA_Element
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
+defvar NSA_Element
+    = DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
 // Emits vectors in a way of its own.
-def NSA_VectorElement
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+defvar NSA_VectorElement
+    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitElement", "emitElements"]>;
 // Emits vectors at several points together.
-def NSA_PointsElement
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+defvar NSA_PointsElement
+    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitElement", "emitElements", "emitPoints"]>;
 // Emits what a whole row shares.
-def NSA_SharedRow
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitRow"]>;
+defvar NSA_SharedRow
+    = DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitRow"]>;
 // Emits vectors, from what a whole row shares.
-def NSA_RowElement
-    : DeclareOpInterfaceMethods<NSA_ElementOpInterface,
+defvar NSA_RowElement
+    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitRow", "emitElement", "emitElements"]>;
 
 #endif // NSA_IR_NSAOPBASE_TD

@@ -70,8 +70,10 @@ def NSA_StepOp : NSA_Op<"step", [
 
     Constraints:
 
-    - (C1) The step and its ports have names that are C identifiers (not
-      keywords of C or C++); no two ports have the same.
+    - (C1) The step and its ports have names that are C identifiers, and free
+      wherever they land: in C and C++ (keywords, macros, what generated
+      headers share), a step's in PTX and beside the headers of the system
+      (`NAME.h`), a port's in calls from Python. No two ports have the same.
     - (C2) An `in` port is an `index`, a set, or a tensor of rank 1 or 2 of
       `i8`, `i16`, `i32`, `i64` or `bf16`.
     - (C3) An `out` port is a set or a memref of rank 1 or 2 of `i8`, `i16`,
@@ -635,10 +637,12 @@ def NSA_LaunchOp : NSA_Op<"launch", [
     Constraints:
 
     - (C1) The body holds segments only.
+    - (C2) The name is a C identifier and no reserved word of PTX.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name $body attr-dict";
+  let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
     auto getSegments() { return getBody().getOps<SegmentOp>(); }

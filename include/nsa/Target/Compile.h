@@ -80,6 +80,12 @@ std::unique_ptr<CompiledModule> compile(std::string_view source,
                                         const CompileOptions &options,
                                         std::string &diagnostics);
 
+/// The names of the steps of a source text that parses, in its order. Nothing
+/// is compiled. On error none, with the rendered diagnostics in `diagnostics`.
+std::vector<std::string> listSteps(std::string_view source,
+                                   std::string_view sourceName,
+                                   std::string &diagnostics);
+
 /// The manifest with the member `key` ("ptx", "cubin", "host") naming `file`,
 /// or without it if `file` is empty.
 std::string setManifestFile(std::string manifest, std::string_view key,

@@ -21,8 +21,8 @@ static verify_args makeArguments() {
   args.seq_lens = vector(64);
   args.req_pool_indices = vector(64);
   args.req_to_token = table(100, 4096);
-  auto fill = [&](nsa_array &lens, nsa_array &sums, nsa_array &rows,
-                  nsa_array &row_sums, nsa_array &tokens, nsa_array &pages) {
+  auto fill = [&](nsa_view &lens, nsa_view &sums, nsa_view &rows,
+                  nsa_view &row_sums, nsa_view &tokens, nsa_view &pages) {
     lens = vector(64);
     sums = vector(65);
     rows = vector(256);

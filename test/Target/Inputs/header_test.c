@@ -15,8 +15,8 @@ static replay_module module;
 static nsa_message message;
 
 /* An array at a made-up address of its own. */
-static nsa_array array(int number, int64_t rows, int64_t columns) {
-  nsa_array result;
+static nsa_view array(int number, int64_t rows, int64_t columns) {
+  nsa_view result;
   result.data = (void *)((uintptr_t)(number + 1) << 40);
   result.size[0] = rows;
   result.size[1] = columns;
@@ -121,14 +121,39 @@ int main(void) {
   args.lens_again = args.lens;
   call("one value for both", args);
 
-  args = good(INT32_MAX, INT32_MAX);
+  /* What the old checks and the runtime saw differently. */
+  args = good(33, 64);
+  args.table = array(5, 64, 100); /* column slices of one buffer */
+  args.table.size[1] = 64;
+  args.pages = args.table;
+  args.pages.data = (char *)args.table.data + 4 * 64;
+  args.pages.size[1] = 36;
+  call("slices of one buffer", args);
+  args = good(0, 64);
+  args.pages.data = args.table.data; /* nothing is in the table's memory */
+  args.pages.size[0] = 0;
+  call("an empty array inside another", args);
+  args = good(33, 64);
+  args.seq_lens.stride[0] = INT64_MAX / 2;
+  call("huge stride", args);
+  args = good(33, 64);
+  args.seq_lens.data = (void *)(UINTPTR_MAX - 63);
+  call("end of memory", args);
+  args = good(NSA_SIZE_UNSET, 64);
+  call("size of the arrays", args);
+  args.pool.size[0] = 63;
+  call("sizes that disagree", args);
+  args = good(33, NSA_SIZE_UNSET);
+  call("size that no array has", args);
+
+  args = good(INT32_MAX, 1024);
   args.seq_lens = array(0, INT32_MAX, 1);
   args.pool = array(1, INT32_MAX, 1);
   args.lens = array(3, INT32_MAX, 1);
   args.lens_again = array(7, INT32_MAX, 1);
   args.cu = array(4, INT64_C(1) << 31, 1);
-  args.table = array(4096, INT32_MAX, INT32_MAX);
-  args.pages = array(1 << 22, INT32_MAX, INT32_MAX);
+  args.table = array(64, INT32_MAX, 1024);
+  args.pages = array(128, INT32_MAX, 16);
   call("too many blocks", args);
   return 0;
 }

@@ -22,14 +22,14 @@ TEST(Manifest, Good) {
   EXPECT_EQ(manifest.chip, "sm_80");
   EXPECT_EQ(manifest.ptx, "");
   EXPECT_EQ(manifest.arguments.size(), 8u);
-  EXPECT_EQ(manifest.sizes, (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(manifest.sizes, (std::vector<int32_t>{0, 1}));
   const ArgumentSpec &lens = manifest.arguments[2];
-  EXPECT_EQ(lens.extents[0], 0);
+  EXPECT_EQ(lens.dims[0].extent, 0);
   EXPECT_EQ(lens.alignment, 8);
-  EXPECT_EQ(manifest.arguments[7].contiguous, (std::vector<bool>{true, false}));
-  EXPECT_EQ(manifest.str(manifest.requires_[1].atLeast), "bs + 1");
-  EXPECT_EQ(manifest.str(manifest.kernels[0].segments[0].columns),
-            "table.shape[1]");
+  EXPECT_EQ(manifest.arguments[7].dims[0].stride, NSA_CONTIGUOUS);
+  EXPECT_EQ(manifest.arguments[7].dims[1].stride, 1);
+  EXPECT_EQ(manifest.requirements[1].at_least.length, 3);
+  EXPECT_STREQ(manifest.ports[2].name, "lens");
 }
 
 /// The good manifest with the first `from` in it replaced.

@@ -6,16 +6,77 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Overlap.h"
+#include "nsa-c/checks.h"
 
 #include "gtest/gtest.h"
 
+#include <algorithm>
+#include <optional>
 #include <random>
 #include <set>
-
-using namespace nsa::runtime;
+#include <utility>
+#include <vector>
 
 namespace {
+
+/// An array that owns its shape and strides, and the functions over it.
+struct Extent {
+  uint64_t base = 0;
+  int64_t itemSize = 1;
+  std::vector<int64_t> shape;
+  std::vector<int64_t> strides;
+
+  nsa_strided get() const {
+    return {base, itemSize, static_cast<int32_t>(shape.size()), shape.data(),
+            strides.data()};
+  }
+  int64_t elements() const {
+    nsa_strided array = get();
+    return nsa_elements(&array);
+  }
+};
+
+bool mayOverlap(const Extent &a, const Extent &b) {
+  nsa_strided arrayA = a.get(), arrayB = b.get();
+  return nsa_may_overlap(&arrayA, &arrayB);
+}
+
+bool mayOverlapItself(const Extent &a) {
+  nsa_strided array = a.get();
+  return nsa_may_overlap_itself(&array);
+}
+
+bool isSameView(const Extent &a, const Extent &b) {
+  nsa_strided arrayA = a.get(), arrayB = b.get();
+  return nsa_is_same_view(&arrayA, &arrayB);
+}
+
+bool isAddressable(const Extent &a) {
+  nsa_strided array = a.get();
+  return nsa_is_addressable(&array);
+}
+
+struct Region {
+  const Extent *extent;
+  bool written;
+};
+
+std::optional<std::pair<size_t, size_t>>
+findOverlap(const std::vector<Region> &regions) {
+  std::vector<nsa_port> ports;
+  std::vector<nsa_strided> arrays;
+  for (const Region &region : regions) {
+    ports.push_back({"", region.written ? NSA_KIND_OUT : NSA_KIND_IN, -1, 0, 0,
+                     1, -1, nullptr});
+    arrays.push_back(region.extent->get());
+  }
+  std::vector<nsa_region> scratch(regions.size());
+  std::pair<size_t, size_t> found;
+  if (!nsa_find_overlap(ports.data(), arrays.data(), arrays.size(),
+                        scratch.data(), &found.first, &found.second))
+    return std::nullopt;
+  return found;
+}
 
 /// Every byte of every element; with `twice`, whether any is there twice.
 std::set<uint64_t> bytesOf(const Extent &extent, bool *twice = nullptr) {
@@ -191,6 +252,34 @@ TEST(Overlap, FindsWhatPairsFind) {
       }
     ASSERT_EQ(findOverlap(regions), expected) << i;
   }
+}
+
+TEST(Overlap, SortsAnyNumberOfRegions) {
+  Random random;
+  for (size_t count = 0; count != 200; ++count) {
+    std::vector<nsa_region> regions(count);
+    std::vector<uint64_t> expected;
+    for (nsa_region &region : regions) {
+      region.lowest = static_cast<uint64_t>(random.below(100));
+      expected.push_back(region.lowest);
+    }
+    nsa_sort_regions(regions.data(), count);
+    std::sort(expected.begin(), expected.end());
+    for (size_t i = 0; i != count; ++i)
+      ASSERT_EQ(regions[i].lowest, expected[i]) << count;
+  }
+}
+
+TEST(Overlap, InsideMemory) {
+  auto isInside = [](uint64_t base, int64_t stride) {
+    Extent extent{base, 8, {3}, {stride}};
+    nsa_strided array = extent.get();
+    return nsa_is_inside_memory(&array) != 0;
+  };
+  EXPECT_TRUE(isInside(16, -1));
+  EXPECT_FALSE(isInside(8, -1));
+  EXPECT_TRUE(isInside(UINT64_MAX - 24, 1));
+  EXPECT_FALSE(isInside(UINT64_MAX - 23, 1));
 }
 
 TEST(Overlap, Addressable) {

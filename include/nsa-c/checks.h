@@ -1,0 +1,878 @@
+/*===- nsa-c/checks.h - The checks before a launch ----------------*- C -*-===*\
+|*                                                                            *|
+|* Part of the nsa project, under the Apache License v2.0 with LLVM           *|
+|* Exceptions. See LICENSE for license information.                           *|
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception                    *|
+|*                                                                            *|
+|*===----------------------------------------------------------------------===*|
+|*                                                                            *|
+|* What docs/Bundle.md has a launcher check and compute, once: the runtime is *|
+|* compiled from this file, and generated headers carry it. Plain C11 and     *|
+|* C++17 (GCC or Clang); nothing here allocates.                              *|
+|*                                                                            *|
+|* Functions that return an nsa_status write a message where they fail.       *|
+|* `arrays` has an entry for each argument of the step (for sizes it means    *|
+|* nothing), `sizes` one for each size argument, in the order of `ports`.     *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
+
+#ifndef NSA_C_CHECKS_H
+#define NSA_C_CHECKS_H
+
+/* Raised with every change of this file: a file that includes headers of two
+ * compilers has one set of checks. */
+#define NSA_CHECKS_VERSION 1
+
+#ifndef NSA_C_TYPES_H
+#include "nsa-c/types.h"
+#endif
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*===-- Messages ----------------------------------------------------------===*/
+
+/* Where an error's text goes; null for whoever does not want it. What does not
+ * fit is cut. */
+typedef struct nsa_message {
+  char text[1024];
+  /* The argument that the error is about, or null. */
+  const char *argument;
+} nsa_message;
+
+/* Appends to a message. */
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+static inline void
+nsa_say(nsa_message *message, const char *format, ...) {
+  size_t used, room;
+  int length;
+  va_list parts;
+  if (!message)
+    return;
+  used = strlen(message->text);
+  room = sizeof(message->text) - used;
+  va_start(parts, format);
+  length = vsnprintf(message->text + used, room, format, parts);
+  va_end(parts);
+  if (length < 0 || (size_t)length >= room)
+    memcpy(message->text + sizeof(message->text) - 4, "...", 4);
+}
+
+/* Begins a message. */
+static inline nsa_status nsa_fail(nsa_message *message) {
+  if (message) {
+    message->text[0] = 0;
+    message->argument = NULL;
+  }
+  return NSA_INVALID_ARGUMENT;
+}
+
+static inline nsa_status nsa_fail_argument(nsa_message *message,
+                                           const char *name) {
+  nsa_status status = nsa_fail(message);
+  if (message)
+    message->argument = name;
+  nsa_say(message, "argument '%s': ", name);
+  return status;
+}
+
+/*===-- What a step asks for ----------------------------------------------===*/
+
+#define NSA_MAX_RANK 16
+#define NSA_MAX_SIZE INT64_C(2147483647)
+
+/* In a dimension: any size, any stride. */
+#define NSA_ANY INT64_MIN
+/* The stride that is the product of the inner sizes. */
+#define NSA_CONTIGUOUS (INT64_MIN + 1)
+/* In the place of a size that nobody has given. */
+#define NSA_SIZE_UNSET INT64_MIN
+
+typedef struct nsa_dim {
+  int64_t size;
+  int64_t stride; /* in elements, as everywhere */
+  int32_t extent; /* the size argument that says how much is used, or -1 */
+  int32_t plus;   /* what is added to it */
+} nsa_dim;
+
+/* An argument. Of sizes only name, kind and size_index count. */
+typedef struct nsa_port {
+  const char *name;
+  int32_t kind;       /* nsa_argument_kind */
+  int32_t size_index; /* place among the sizes, or -1 */
+  int32_t ndim;
+  int32_t item_size; /* bytes of an element */
+  int64_t alignment; /* bytes that divide the address */
+  int64_t value;     /* which one is written to it, or -1 */
+  const nsa_dim *dims;
+} nsa_port;
+
+/* An instruction of a size expression. */
+typedef enum nsa_op {
+  NSA_OP_CONST = 0,    /* value */
+  NSA_OP_SIZE = 1,     /* size argument number `value` */
+  NSA_OP_DIM = 2,      /* dimension `dim` of argument number `value` */
+  NSA_OP_ADD = 3,      /* of the two before it */
+  NSA_OP_MUL = 4,      /* of the two before it */
+  NSA_OP_FLOORDIV = 5, /* of the one before it by `value` */
+  NSA_OP_CEILDIV = 6,  /* of the one before it by `value` */
+  NSA_OP_MOD = 7       /* of the one before it by `value` */
+} nsa_op;
+
+typedef struct nsa_instr {
+  int32_t op; /* nsa_op */
+  int32_t dim;
+  int64_t value;
+} nsa_instr;
+
+/* Longer code, no manifest needs. */
+#define NSA_MAX_CODE 64
+
+/* A size expression: postfix code, computed with a stack on the side. */
+typedef struct nsa_size {
+  const nsa_instr *code;
+  int32_t length; /* at most NSA_MAX_CODE */
+} nsa_size;
+
+/* shape[dim] of an argument is at least so much. */
+typedef struct nsa_requirement {
+  int32_t argument;
+  int32_t dim;
+  nsa_size at_least;
+} nsa_requirement;
+
+/* Rows times columns, in tiles. */
+typedef struct nsa_segment {
+  nsa_size rows;
+  nsa_size columns;
+  int64_t tile[2];
+} nsa_segment;
+
+typedef struct nsa_kernel {
+  const char *name;
+  const nsa_segment *segments;
+  size_t num_segments;
+} nsa_kernel;
+
+typedef struct nsa_signature {
+  const char *step;
+  const nsa_port *ports;
+  size_t num_ports;
+  const int32_t *sizes; /* the places of the size arguments */
+  size_t num_sizes;
+  const nsa_requirement *requirements;
+  size_t num_requirements;
+  const nsa_kernel *kernels;
+  size_t num_kernels;
+} nsa_signature;
+
+/* A strided array, as it was given. */
+typedef struct nsa_strided {
+  uint64_t base;
+  int64_t item_size;
+  int32_t ndim; /* at most NSA_MAX_RANK */
+  const int64_t *shape;
+  const int64_t *strides;
+} nsa_strided;
+
+/*===-- Size expressions --------------------------------------------------===*/
+
+/* One operation. Returns 0 if it leaves 64 bits. */
+static inline int nsa_apply(int32_t op, int64_t a, int64_t b, int64_t *result) {
+  switch (op) {
+  case NSA_OP_ADD:
+    return !__builtin_add_overflow(a, b, result);
+  case NSA_OP_MUL:
+    return !__builtin_mul_overflow(a, b, result);
+  /* The divisor is positive: the quotient rounds down (up), whatever a's sign.
+   */
+  case NSA_OP_FLOORDIV:
+    *result = a / b - (a % b < 0);
+    return 1;
+  case NSA_OP_CEILDIV:
+    *result = a / b + (a % b > 0);
+    return 1;
+  case NSA_OP_MOD:
+    *result = a % b + (a % b < 0 ? b : 0);
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* Computes an expression. Returns 0 if it leaves 64 bits. `arrays` may be null
+ * where no dimension is named. */
+static inline int nsa_evaluate(nsa_size size, const nsa_strided *arrays,
+                               const int64_t *sizes, int64_t *result) {
+  int64_t stack[NSA_MAX_CODE];
+  int32_t top = 0, i;
+  for (i = 0; i < size.length; ++i) {
+    const nsa_instr *instr = &size.code[i];
+    switch (instr->op) {
+    case NSA_OP_CONST:
+      stack[top++] = instr->value;
+      break;
+    case NSA_OP_SIZE:
+      stack[top++] = sizes[instr->value];
+      break;
+    case NSA_OP_DIM:
+      stack[top++] = arrays[instr->value].shape[instr->dim];
+      break;
+    case NSA_OP_ADD:
+    case NSA_OP_MUL:
+      --top;
+      if (!nsa_apply(instr->op, stack[top - 1], stack[top], &stack[top - 1]))
+        return 0;
+      break;
+    default:
+      if (!nsa_apply(instr->op, stack[top - 1], instr->value, &stack[top - 1]))
+        return 0;
+    }
+  }
+  *result = stack[0];
+  return 1;
+}
+
+/* Whether an expression names no size argument. */
+static inline int nsa_is_settled(nsa_size size) {
+  int32_t i;
+  for (i = 0; i < size.length; ++i)
+    if (size.code[i].op == NSA_OP_SIZE)
+      return 0;
+  return 1;
+}
+
+/* nsa_evaluate with a message. */
+static inline nsa_status nsa_compute(const nsa_signature *step, nsa_size size,
+                                     const nsa_strided *arrays,
+                                     const int64_t *sizes, int64_t *result,
+                                     nsa_message *message) {
+  nsa_status status;
+  if (nsa_evaluate(size, arrays, sizes, result))
+    return NSA_OK;
+  status = nsa_fail(message);
+  nsa_say(message, "step '%s': a size expression leaves 64 bits", step->step);
+  return status;
+}
+
+/* The length of the operand that ends where the code does. */
+static inline int32_t nsa_operand(nsa_size size) {
+  int32_t at = size.length, missing = 1;
+  while (missing > 0) {
+    int32_t op = size.code[--at].op;
+    if (op == NSA_OP_ADD || op == NSA_OP_MUL)
+      ++missing;
+    else if (op <= NSA_OP_DIM)
+      --missing;
+  }
+  return size.length - at;
+}
+
+/* Appends an expression in the step's own names: "ceildiv(max_len, 64)". */
+static inline void nsa_say_size(const nsa_signature *step, nsa_size size,
+                                int is_inside, nsa_message *message) {
+  static const char *const names[] = {"floordiv", "ceildiv", "mod"};
+  const nsa_instr *last = &size.code[size.length - 1];
+  nsa_size lhs = {size.code, size.length - 1}, rhs = lhs;
+  int is_sum = last->op == NSA_OP_ADD;
+  switch (last->op) {
+  case NSA_OP_CONST:
+    nsa_say(message, "%lld", (long long)last->value);
+    break;
+  case NSA_OP_SIZE:
+    nsa_say(message, "%s", step->ports[step->sizes[last->value]].name);
+    break;
+  case NSA_OP_DIM:
+    nsa_say(message, "%s.shape[%d]", step->ports[last->value].name,
+            (int)last->dim);
+    break;
+  case NSA_OP_ADD:
+  case NSA_OP_MUL:
+    rhs.length = nsa_operand(lhs);
+    lhs.length -= rhs.length;
+    rhs.code += lhs.length;
+    /* A sum at the top needs no parentheses; one inside something does. */
+    nsa_say(message, "%s", is_sum && is_inside ? "(" : "");
+    nsa_say_size(step, lhs, 1, message);
+    nsa_say(message, "%s", is_sum ? " + " : " * ");
+    nsa_say_size(step, rhs, 1, message);
+    nsa_say(message, "%s", is_sum && is_inside ? ")" : "");
+    break;
+  default:
+    nsa_say(message, "%s(", names[last->op - NSA_OP_FLOORDIV]);
+    nsa_say_size(step, lhs, 1, message);
+    nsa_say(message, ", %lld)", (long long)last->value);
+  }
+}
+
+/*===-- Where an array's bytes are ----------------------------------------===*/
+
+/* 0 when any dimension is. Of an array that nsa_is_addressable accepts. */
+static inline int64_t nsa_elements(const nsa_strided *array) {
+  int64_t count = 1;
+  int32_t i;
+  /* First, as the product of the others may wrap. */
+  for (i = 0; i < array->ndim; ++i)
+    if (array->shape[i] == 0)
+      return 0;
+  for (i = 0; i < array->ndim; ++i)
+    count *= array->shape[i];
+  return count;
+}
+
+/* Whether the array can be computed with at all: neither its element count nor
+ * the distance between its first and last byte leaves 62 bits. */
+static inline int nsa_is_addressable(const nsa_strided *array) {
+  const int64_t limit = INT64_C(1) << 62;
+  int64_t span = array->item_size, count = array->item_size;
+  int32_t i;
+  for (i = 0; i < array->ndim; ++i)
+    if (array->shape[i] == 0)
+      return 1;
+  for (i = 0; i < array->ndim; ++i) {
+    int64_t stride = array->strides[i], reach;
+    if (__builtin_mul_overflow(count, array->shape[i], &count) || count > limit)
+      return 0;
+    if (array->shape[i] < 2)
+      continue;
+    if (stride == INT64_MIN ||
+        __builtin_mul_overflow(stride < 0 ? -stride : stride,
+                               array->shape[i] - 1, &reach) ||
+        __builtin_mul_overflow(reach, array->item_size, &reach) ||
+        __builtin_add_overflow(span, reach, &span) || span > limit)
+      return 0;
+  }
+  return 1;
+}
+
+/* Where the bytes of an array are. Every element lies at
+ *
+ *     lowest + sum(k_i * stride_i) + [0, item_size)
+ *
+ * with strides made positive. Dimensions that follow each other without a gap
+ * make up one block of `width` bytes; the strides of the others are all
+ * multiples of their greatest common divisor, the pitch. So modulo the pitch
+ * the array covers no more than [0, width) from its lowest byte:
+ *
+ *     workspace w[3, 8] of bytes      w[:, 0:3]  lowest 0  width 3  pitch 8
+ *       A A A . . B B .               w[:, 5:7]  lowest 5  width 2  pitch 8
+ *       A A A . . B B .
+ *       A A A . . B B .               distance 5 mod 8: [5, 7) misses [0, 3)
+ *
+ * Two arrays that miss each other modulo a common divisor of their pitches
+ * share no byte, whatever their row counts; nor do two whose byte ranges are
+ * apart. */
+typedef struct nsa_region {
+  uint64_t lowest;
+  int64_t span; /* from the lowest byte to one past the highest */
+  int64_t width;
+  int64_t pitch; /* 0: a single block */
+  size_t argument;
+} nsa_region;
+
+/* The dimensions that move the address, innermost first, in bytes. */
+typedef struct nsa_moves {
+  int64_t stride[NSA_MAX_RANK]; /* positive */
+  int64_t size[NSA_MAX_RANK];   /* at least 2 */
+  int count;
+} nsa_moves;
+
+static inline int64_t nsa_gcd(int64_t a, int64_t b) {
+  while (b != 0) {
+    int64_t rest = a % b;
+    a = b;
+    b = rest;
+  }
+  return a;
+}
+
+/* Of an addressable array with elements. */
+static inline nsa_moves nsa_moves_of(const nsa_strided *array) {
+  nsa_moves moves;
+  int32_t i;
+  moves.count = 0;
+  for (i = 0; i < array->ndim; ++i) {
+    int64_t stride = array->strides[i] * array->item_size;
+    int at = moves.count;
+    if (array->shape[i] < 2)
+      continue;
+    if (stride < 0)
+      stride = -stride;
+    for (; at > 0 && moves.stride[at - 1] > stride; --at) {
+      moves.stride[at] = moves.stride[at - 1];
+      moves.size[at] = moves.size[at - 1];
+    }
+    moves.stride[at] = stride;
+    moves.size[at] = array->shape[i];
+    ++moves.count;
+  }
+  return moves;
+}
+
+/* Of an addressable array with elements. */
+static inline nsa_region nsa_region_of(const nsa_strided *array,
+                                       size_t argument) {
+  nsa_moves moves = nsa_moves_of(array);
+  nsa_region region;
+  int32_t i;
+  int m;
+  region.lowest = array->base;
+  region.span = region.width = array->item_size;
+  region.pitch = 0;
+  region.argument = argument;
+  for (i = 0; i < array->ndim; ++i)
+    if (array->shape[i] > 1 && array->strides[i] < 0)
+      region.lowest += (uint64_t)(array->strides[i] * array->item_size *
+                                  (array->shape[i] - 1));
+  for (m = 0; m < moves.count; ++m) {
+    int64_t reach = moves.stride[m] * (moves.size[m] - 1);
+    region.span += reach;
+    if (region.pitch == 0 && moves.stride[m] <= region.width)
+      region.width += reach;
+    else
+      region.pitch = nsa_gcd(region.pitch, moves.stride[m]);
+  }
+  return region;
+}
+
+/* Whether the byte ranges have a byte in common. */
+static inline int nsa_regions_meet(const nsa_region *a, const nsa_region *b) {
+  return b->lowest < a->lowest + (uint64_t)a->span &&
+         a->lowest < b->lowest + (uint64_t)b->span;
+}
+
+/* Of two whose byte ranges meet: whether they meet modulo their pitches. */
+static inline int nsa_regions_collide(const nsa_region *a,
+                                      const nsa_region *b) {
+  int64_t pitch = nsa_gcd(a->pitch, b->pitch), distance;
+  if (pitch == 0)
+    return 1;
+  distance = (int64_t)(b->lowest - a->lowest) % pitch;
+  if (distance < 0)
+    distance += pitch;
+  return a->width > distance || distance + b->width > pitch;
+}
+
+/* Whether two arrays may share a byte. Never 0 when they do. 1 without need
+ * only for arrays whose inner dimension has gaps, or whose rows are at
+ * different pitches: column slices of one workspace, and strided elements of
+ * one array, are told apart exactly. */
+static inline int nsa_may_overlap(const nsa_strided *a, const nsa_strided *b) {
+  nsa_region ra, rb;
+  if (nsa_elements(a) == 0 || nsa_elements(b) == 0)
+    return 0;
+  ra = nsa_region_of(a, 0);
+  rb = nsa_region_of(b, 1);
+  return nsa_regions_meet(&ra, &rb) && nsa_regions_collide(&ra, &rb);
+}
+
+/* Whether two elements of one array may share a byte. Exact up to rank 2. */
+static inline int nsa_may_overlap_itself(const nsa_strided *array) {
+  nsa_moves moves;
+  int64_t size = array->item_size;
+  int m;
+  if (nsa_elements(array) < 2)
+    return 0;
+  moves = nsa_moves_of(array);
+  if (moves.stride[0] == 0)
+    return 1;
+  if (moves.count == 2) {
+    /* i * a == j * b has its least solution at i = b / g, j = a / g. */
+    int64_t a = moves.stride[0], b = moves.stride[1], g = nsa_gcd(a, b);
+    return b / g < moves.size[0] && a / g < moves.size[1];
+  }
+  for (m = 0; m < moves.count; ++m) {
+    if (moves.stride[m] < size)
+      return 1;
+    size += moves.stride[m] * (moves.size[m] - 1);
+  }
+  return 0;
+}
+
+/* Whether the very same elements lie at the very same places. */
+static inline int nsa_is_same_view(const nsa_strided *a, const nsa_strided *b) {
+  int32_t i;
+  if (a->base != b->base || a->item_size != b->item_size || a->ndim != b->ndim)
+    return 0;
+  for (i = 0; i < a->ndim; ++i)
+    /* The stride of a dimension of one element means nothing. */
+    if (a->shape[i] != b->shape[i] ||
+        (a->shape[i] > 1 && a->strides[i] != b->strides[i]))
+      return 0;
+  return 1;
+}
+
+/*===-- Arrays ------------------------------------------------------------===*/
+
+/* Whether an array with elements begins and ends where addresses do. */
+static inline int nsa_is_inside_memory(const nsa_strided *array) {
+  nsa_region region = nsa_region_of(array, 0);
+  return region.lowest <= array->base &&
+         region.lowest + (uint64_t)region.span > region.lowest;
+}
+
+/* Checks shape, strides, address and alignment. */
+static inline nsa_status nsa_check_array(const nsa_port *port,
+                                         const nsa_strided *array,
+                                         nsa_message *message) {
+  nsa_status status;
+  int64_t contiguous = 1, elements;
+  uint64_t past;
+  int32_t i;
+  for (i = array->ndim - 1; i >= 0; --i)
+    if (array->shape[i] < 0) {
+      status = nsa_fail_argument(message, port->name);
+      nsa_say(message, "expected sizes of at least 0 but got shape[%d] = %lld",
+              (int)i, (long long)array->shape[i]);
+      return status;
+    }
+  if (!nsa_is_addressable(array)) {
+    status = nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected an array that fits into memory but its shape "
+                     "and strides reach beyond 2^62 bytes");
+    return status;
+  }
+  for (i = 0; i < array->ndim; ++i)
+    if (port->dims[i].size != NSA_ANY &&
+        port->dims[i].size != array->shape[i]) {
+      status = nsa_fail_argument(message, port->name);
+      nsa_say(message, "expected shape[%d] to be %lld but got %lld", (int)i,
+              (long long)port->dims[i].size, (long long)array->shape[i]);
+      return status;
+    }
+  elements = nsa_elements(array);
+  if (elements == 0)
+    return NSA_OK;
+
+  for (i = array->ndim - 1; i >= 0; --i) {
+    int64_t stride = port->dims[i].stride;
+    if (stride == NSA_CONTIGUOUS)
+      stride = contiguous;
+    contiguous *= array->shape[i];
+    if (stride != NSA_ANY && array->shape[i] > 1 &&
+        stride != array->strides[i]) {
+      status = nsa_fail_argument(message, port->name);
+      nsa_say(message, "expected stride %lld in dimension %d but got %lld",
+              (long long)stride, (int)i, (long long)array->strides[i]);
+      return status;
+    }
+  }
+  if (array->base == 0) {
+    status = nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected the address of %lld element%s but got null",
+            (long long)elements, elements == 1 ? "" : "s");
+    return status;
+  }
+  past = array->base % (uint64_t)port->alignment;
+  if (past != 0) {
+    status = nsa_fail_argument(message, port->name);
+    nsa_say(message,
+            "expected an address aligned to %lld byte%s but got one that is "
+            "%llu past a multiple of it",
+            (long long)port->alignment, port->alignment == 1 ? "" : "s",
+            (unsigned long long)past);
+    return status;
+  }
+  if (!nsa_is_inside_memory(array)) {
+    status = nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected an array that fits into memory but from its "
+                     "address its shape and strides leave 64 bits");
+    return status;
+  }
+  if (port->kind == NSA_KIND_OUT && nsa_may_overlap_itself(array)) {
+    status = nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected elements apart from each other but its strides "
+                     "make some of them overlap");
+    return status;
+  }
+  return NSA_OK;
+}
+
+/* Sorts by the lowest address (Shell's way: few lines, no memory). */
+static inline void nsa_sort_regions(nsa_region *regions, size_t count) {
+  size_t gap = 1, i, at;
+  while (gap < count / 3)
+    gap = 3 * gap + 1;
+  for (; gap > 0; gap /= 3)
+    for (i = gap; i < count; ++i) {
+      nsa_region region = regions[i];
+      for (at = i; at >= gap && regions[at - gap].lowest > region.lowest;
+           at -= gap)
+        regions[at] = regions[at - gap];
+      regions[at] = region;
+    }
+}
+
+/* Finds the first two arguments, by their places, that may overlap though one
+ * of them is written; two that the same value is written to may be the very
+ * same view. Returns 0 if there are none. `regions` is room for `count`. */
+static inline int nsa_find_overlap(const nsa_port *ports,
+                                   const nsa_strided *arrays, size_t count,
+                                   nsa_region *regions, size_t *first,
+                                   size_t *second) {
+  size_t found = 0, i, j;
+  for (i = 0; i < count; ++i)
+    if (ports[i].kind != NSA_KIND_SIZE && nsa_elements(&arrays[i]) != 0)
+      regions[found++] = nsa_region_of(&arrays[i], i);
+  nsa_sort_regions(regions, found);
+
+  *first = *second = count;
+  for (i = 0; i < found; ++i)
+    /* Sorted by address, only neighbours can meet. */
+    for (j = i + 1; j < found && nsa_regions_meet(&regions[i], &regions[j]);
+         ++j) {
+      size_t a = regions[i].argument, b = regions[j].argument;
+      int a_is_out = ports[a].kind == NSA_KIND_OUT;
+      int b_is_out = ports[b].kind == NSA_KIND_OUT;
+      if ((!a_is_out && !b_is_out) ||
+          !nsa_regions_collide(&regions[i], &regions[j]) ||
+          (a_is_out && b_is_out && ports[a].value == ports[b].value &&
+           nsa_is_same_view(&arrays[a], &arrays[b])))
+        continue;
+      if (a > b) {
+        size_t swap = a;
+        a = b;
+        b = swap;
+      }
+      if (a < *first || (a == *first && b < *second)) {
+        *first = a;
+        *second = b;
+      }
+    }
+  return *first < count;
+}
+
+/* Checks that no array that is written shares memory with another one. */
+static inline nsa_status nsa_check_overlap(const nsa_signature *step,
+                                           const nsa_strided *arrays,
+                                           nsa_region *regions,
+                                           nsa_message *message) {
+  const nsa_port *ports = step->ports, *blamed, *other;
+  nsa_status status;
+  size_t first, second;
+  int is_other_out;
+  if (!nsa_find_overlap(ports, arrays, step->num_ports, regions, &first,
+                        &second))
+    return NSA_OK;
+  /* Blame the one that is written. */
+  blamed = &ports[second];
+  other = &ports[first];
+  if (blamed->kind != NSA_KIND_OUT) {
+    blamed = &ports[first];
+    other = &ports[second];
+  }
+  is_other_out = other->kind == NSA_KIND_OUT;
+  status = nsa_fail_argument(message, blamed->name);
+  nsa_say(message,
+          "expected an array that overlaps no other but it overlaps '%s'%s",
+          other->name,
+          !is_other_out                   ? ""
+          : other->value == blamed->value ? " without being the very same view"
+                                          : ", to which another value is "
+                                            "written");
+  return status;
+}
+
+/*===-- Sizes -------------------------------------------------------------===*/
+
+static inline nsa_status nsa_check_size(const nsa_port *port, int64_t value,
+                                        nsa_message *message) {
+  nsa_status status;
+  if (value >= 0 && value <= NSA_MAX_SIZE)
+    return NSA_OK;
+  status = nsa_fail_argument(message, port->name);
+  nsa_say(message, "expected a size from 0 to 2147483647 but got %lld",
+          (long long)value);
+  return status;
+}
+
+/* Checks the sizes that are given, and gives the others what all dimensions
+ * that name them agree on. Those that none names, or that they do not agree on,
+ * stay NSA_SIZE_UNSET. */
+static inline nsa_status nsa_resolve_sizes(const nsa_signature *step,
+                                           const nsa_strided *arrays,
+                                           int64_t *sizes,
+                                           nsa_message *message) {
+  size_t i, p;
+  int32_t d;
+  for (i = 0; i < step->num_sizes; ++i)
+    if (sizes[i] != NSA_SIZE_UNSET) {
+      nsa_status status =
+          nsa_check_size(&step->ports[step->sizes[i]], sizes[i], message);
+      if (status != NSA_OK)
+        return status;
+    }
+  for (i = 0; i < step->num_sizes; ++i) {
+    int64_t found = NSA_SIZE_UNSET;
+    int disagree = 0;
+    if (sizes[i] != NSA_SIZE_UNSET)
+      continue;
+    for (p = 0; p < step->num_ports; ++p)
+      for (d = 0; d < step->ports[p].ndim; ++d) {
+        const nsa_dim *dim = &step->ports[p].dims[d];
+        int64_t value;
+        if (dim->extent != (int32_t)i)
+          continue;
+        /* Too small for its constant, a dimension names 0, and a requirement
+         * says what is wrong with it. */
+        value = arrays[p].shape[d] - dim->plus;
+        if (value < 0)
+          value = 0;
+        if (value > NSA_MAX_SIZE || (found != NSA_SIZE_UNSET && found != value))
+          disagree = 1;
+        found = value;
+      }
+    if (!disagree)
+      sizes[i] = found;
+  }
+  return NSA_OK;
+}
+
+/* Says what is wrong with a size that nsa_resolve_sizes left unset. */
+static inline nsa_status nsa_fail_unset(const nsa_signature *step,
+                                        const nsa_strided *arrays, size_t index,
+                                        nsa_message *message) {
+  const nsa_port *size = &step->ports[step->sizes[index]];
+  const char *separator = "";
+  nsa_status status = nsa_fail_argument(message, size->name);
+  size_t p;
+  int32_t d;
+  nsa_say(message, "expected the dimensions that name it to agree, as it is "
+                   "not given, but ");
+  for (p = 0; p < step->num_ports; ++p)
+    for (d = 0; d < step->ports[p].ndim; ++d) {
+      const nsa_dim *dim = &step->ports[p].dims[d];
+      int64_t value;
+      if (dim->extent != (int32_t)index)
+        continue;
+      value = arrays[p].shape[d];
+      if (value - dim->plus > NSA_MAX_SIZE)
+        return nsa_check_size(size, value - dim->plus, message);
+      nsa_say(message, "%s%s.shape[%d] is %lld", separator, step->ports[p].name,
+              (int)d, (long long)value);
+      if (dim->plus)
+        nsa_say(message, " (%s + %d)", size->name, (int)dim->plus);
+      separator = ", ";
+    }
+  if (*separator)
+    return status;
+  nsa_fail_argument(message, size->name);
+  nsa_say(message, "expected a size but it is missing");
+  return NSA_TYPE;
+}
+
+/* Checks that all sizes are known. */
+static inline nsa_status nsa_check_sizes_set(const nsa_signature *step,
+                                             const nsa_strided *arrays,
+                                             const int64_t *sizes,
+                                             nsa_message *message) {
+  size_t i;
+  for (i = 0; i < step->num_sizes; ++i)
+    if (sizes[i] == NSA_SIZE_UNSET)
+      return nsa_fail_unset(step, arrays, i, message);
+  return NSA_OK;
+}
+
+/*===-- Requirements and grids --------------------------------------------===*/
+
+static inline nsa_status nsa_fail_requirement(const nsa_signature *step,
+                                              const nsa_requirement *required,
+                                              int64_t at_least, int64_t actual,
+                                              nsa_message *message) {
+  nsa_size size = required->at_least;
+  nsa_status status =
+      nsa_fail_argument(message, step->ports[required->argument].name);
+  nsa_say(message, "expected shape[%d] to be at least %lld", (int)required->dim,
+          (long long)at_least);
+  if (size.length > 1 || size.code[0].op != NSA_OP_CONST) {
+    nsa_say(message, " (");
+    nsa_say_size(step, size, 0, message);
+    nsa_say(message, ")");
+  }
+  nsa_say(message, " but got %lld", (long long)actual);
+  return status;
+}
+
+/* Checks the requirements that name a size argument, or those that do not. */
+static inline nsa_status nsa_check_requirements(const nsa_signature *step,
+                                                const nsa_strided *arrays,
+                                                const int64_t *sizes,
+                                                int settled,
+                                                nsa_message *message) {
+  size_t i;
+  for (i = 0; i < step->num_requirements; ++i) {
+    const nsa_requirement *required = &step->requirements[i];
+    int64_t actual = arrays[required->argument].shape[required->dim], least;
+    nsa_status status;
+    if (nsa_is_settled(required->at_least) != settled)
+      continue;
+    status =
+        nsa_compute(step, required->at_least, arrays, sizes, &least, message);
+    if (status != NSA_OK)
+      return status;
+    if (actual < least)
+      return nsa_fail_requirement(step, required, least, actual, message);
+  }
+  return NSA_OK;
+}
+
+/* Adds the blocks of rows times columns in tiles. A negative size is an empty
+ * one. What does not fit a grid is NSA_MAX_SIZE + 1, however much it is. */
+static inline int64_t nsa_add_blocks(int64_t blocks, int64_t rows,
+                                     int64_t columns, const int64_t *tile) {
+  const int64_t limit = NSA_MAX_SIZE + 1;
+  if (rows <= 0 || columns <= 0)
+    return blocks;
+  rows = rows / tile[0] + (rows % tile[0] != 0);
+  columns = columns / tile[1] + (columns % tile[1] != 0);
+  /* The quotient of both, so that nothing wraps before it is compared. */
+  if (rows > (limit - blocks) / columns)
+    return limit;
+  return blocks + rows * columns;
+}
+
+/* The blocks of a kernel's grid. */
+static inline nsa_status nsa_count_blocks(const nsa_signature *step,
+                                          const nsa_kernel *kernel,
+                                          const nsa_strided *arrays,
+                                          const int64_t *sizes, int64_t *blocks,
+                                          nsa_message *message) {
+  nsa_status status;
+  size_t i;
+  *blocks = 0;
+  for (i = 0; i < kernel->num_segments; ++i) {
+    const nsa_segment *segment = &kernel->segments[i];
+    int64_t rows, columns;
+    status = nsa_compute(step, segment->rows, arrays, sizes, &rows, message);
+    if (status == NSA_OK)
+      status =
+          nsa_compute(step, segment->columns, arrays, sizes, &columns, message);
+    if (status != NSA_OK)
+      return status;
+    *blocks = nsa_add_blocks(*blocks, rows, columns, segment->tile);
+    if (*blocks > NSA_MAX_SIZE) {
+      status = nsa_fail(message);
+      nsa_say(message,
+              "step '%s': kernel '%s' would need more than 2147483647 blocks "
+              "for these sizes",
+              step->step, kernel->name);
+      return status;
+    }
+  }
+  return NSA_OK;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NSA_C_CHECKS_H */

@@ -1,0 +1,106 @@
+/*===- nsa-c/embed.h - Launching a step by its header -------------*- C -*-===*\
+|*                                                                            *|
+|* Part of the nsa project, under the Apache License v2.0 with LLVM           *|
+|* Exceptions. See LICENSE for license information.                           *|
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception                    *|
+|*                                                                            *|
+|*===----------------------------------------------------------------------===*|
+|*                                                                            *|
+|* What all generated headers share beside the checks: arrays as C has them,  *|
+|* and the CUDA driver. They carry this file; nobody else needs it.           *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
+
+#ifndef NSA_C_EMBED_H
+#define NSA_C_EMBED_H
+
+#ifndef NSA_C_CHECKS_H
+#include "nsa-c/checks.h"
+#endif
+
+#include <cuda.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* An array in device memory; sizes and strides in elements. A 1-D array uses
+ * the first entry of each. */
+typedef struct nsa_view {
+  void *data;
+  int64_t size[2];
+  int64_t stride[2];
+} nsa_view;
+
+/* Checks the arguments of a call. offsets[i] is where argument i lies in the
+ * argument struct: an nsa_view, or an int64_t for a size. `arrays` and
+ * `regions` are room for an entry for each argument. Leaves in `sizes` what the
+ * kernels take and in `blocks` the grid of each. */
+static inline nsa_status nsa_check_call(const nsa_signature *step,
+                                        const size_t *offsets, const void *args,
+                                        nsa_strided *arrays,
+                                        nsa_region *regions, int64_t *sizes,
+                                        int64_t *blocks, nsa_message *message) {
+  nsa_status status = NSA_OK;
+  size_t i;
+  for (i = 0; i < step->num_ports; ++i) {
+    const nsa_port *port = &step->ports[i];
+    const void *argument = (const char *)args + offsets[i];
+    const nsa_view *view;
+    if (port->kind == NSA_KIND_SIZE) {
+      sizes[port->size_index] = *(const int64_t *)argument;
+      continue;
+    }
+    view = (const nsa_view *)argument;
+    arrays[i].base = (uint64_t)(uintptr_t)view->data;
+    arrays[i].item_size = port->item_size;
+    arrays[i].ndim = port->ndim;
+    arrays[i].shape = view->size;
+    arrays[i].strides = view->stride;
+    status = nsa_check_array(port, &arrays[i], message);
+    if (status != NSA_OK)
+      return status;
+  }
+  status = nsa_check_overlap(step, arrays, regions, message);
+  if (status == NSA_OK)
+    status = nsa_resolve_sizes(step, arrays, sizes, message);
+  if (status == NSA_OK)
+    status = nsa_check_requirements(step, arrays, sizes, 1, message);
+  if (status == NSA_OK)
+    status = nsa_check_sizes_set(step, arrays, sizes, message);
+  if (status == NSA_OK)
+    status = nsa_check_requirements(step, arrays, sizes, 0, message);
+  for (i = 0; i < step->num_kernels && status == NSA_OK; ++i)
+    status = nsa_count_blocks(step, &step->kernels[i], arrays, sizes,
+                              &blocks[i], message);
+  return status;
+}
+
+static inline nsa_status nsa_check_driver(CUresult result, const char *what,
+                                          nsa_message *message) {
+  const char *text = NULL;
+  if (result == CUDA_SUCCESS)
+    return NSA_OK;
+  cuGetErrorString(result, &text);
+  nsa_fail(message);
+  nsa_say(message, "%s: %s", what, text ? text : "unknown error");
+  return NSA_DRIVER;
+}
+
+/* Launches a grid, if it has blocks. */
+static inline nsa_status nsa_launch(CUfunction function, int64_t blocks,
+                                    unsigned threads, CUstream stream,
+                                    void **parameters, nsa_message *message) {
+  if (blocks == 0)
+    return NSA_OK;
+  return nsa_check_driver(cuLaunchKernel(function, (unsigned)blocks, 1, 1,
+                                         threads, 1, 1, 0, stream, parameters,
+                                         NULL),
+                          "cannot launch", message);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NSA_C_EMBED_H */
