@@ -55,6 +55,7 @@ class Task:
     seeds: tuple[int, ...] = (0,)
     sizes: tuple[dict[str, int], ...] = ()
     ptx: bool = True
+    builds: int = 4
     contents: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,11 +74,11 @@ def diagnose(text: str, diagnostics: str) -> str:
     return ""
 
 
-def compile_all(program: Program, ptx: bool) -> tuple[Outcome, list[tuple[str, Step]]]:
+def compile_all(program: Program, ptx: bool, builds: int = 4) -> tuple[Outcome, list[tuple[str, Step]]]:
     """The steps of each build for the host, and why there are none."""
     text = program.text()
     made, refused = [], []
-    for number, (fuse, guards) in enumerate(BUILDS):
+    for number, (fuse, guards) in enumerate(BUILDS[:builds]):
         module, diagnostics = _compile._nsa_compiler.compile(
             text, NAME, fuse=fuse, guards=guards, ptx=ptx and number < 2, host=True
         )
@@ -290,7 +291,7 @@ def run(
 
 def check(task: Task) -> Outcome:
     """Compiles a step in all ways and runs them."""
-    outcome, steps = compile_all(task.program, task.ptx)
+    outcome, steps = compile_all(task.program, task.ptx, task.builds)
     if outcome.kind != "ok":
         return outcome
     for sizes in task.sizes:
