@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """A step, the sizes and seeds to run it with, and contents in place of drawn ones."""
+    """A step, and the sizes and seeds to run it with."""
 
     name: str
     program: Program
@@ -56,7 +56,6 @@ class Task:
     sizes: tuple[dict[str, int], ...] = ()
     ptx: bool = True
     builds: int = 4
-    contents: dict[str, Any] = field(default_factory=dict)
 
 
 # ----------------------------------------------------------------------------
@@ -198,6 +197,7 @@ def place_output(type: str, shape: Sequence[int], element: str, rng) -> Storage:
             if stride != "?":
                 strides[dim] = int(stride)
                 if dim == 0 and len(stated) == 2:
+                    # Wider rows than the stride overlap, which the launcher refuses.
                     larger[1] = min(larger[1], max(int(stride), shape[1]))
             elif len(stated) == 1:
                 strides[dim] = int(rng.choice([1, 2, 3]))
@@ -245,25 +245,39 @@ def place_like(storage: Storage) -> Storage:
     return Storage(whole, as_strided(whole[shift:], storage.view.shape, storage.view.strides))
 
 
+def draw_inputs(
+    task: Task, sizes: dict[str, int], seed: int, manifest: dict | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of the `in` ports, and every value of the reference."""
+    program = task.program
+    rng = np.random.default_rng(seed)
+    used = {name: sizes[name] for name, port in program.ports.items() if port.type == "index"}
+    if manifest is None:
+        manifest = json.loads(_compile.compile(program.text(), "cpu")["step"].manifest)
+    shapes = input_shapes(program, manifest, used)
+    arrays = {}
+    for name, shape in shapes.items():
+        if np.prod(shape) > 1 << 24:
+            raise MemoryError(f"{name}: {shape}")
+        element = dims(program.ports[name].type)[1]
+        limit = max([*shape, *used.values(), 4])
+        arrays[name] = draw_contents(name, DTYPES[element], shape, limit, rng)
+    return arrays, program.evaluate(used, arrays)
+
+
 def run(
     task: Task, sizes: dict[str, int], seed: int, steps: list[tuple[str, Step]]
 ) -> str:
     """What is wrong with a run."""
     program = task.program
-    rng = np.random.default_rng(seed)
     used = {name: sizes[name] for name, port in program.ports.items() if port.type == "index"}
     manifest = json.loads(steps[0][1].manifest)
-    shapes = input_shapes(program, manifest, used)
-    if any(np.prod(shape) > 1 << 24 for shape in shapes.values()):
+    try:
+        arrays, values = draw_inputs(task, sizes, seed, manifest)
+    except MemoryError:
+        return ""  # larger than is worth it
+    if any(values[copy.value].data.size > 1 << 22 for copy in program.copies):
         return ""
-    arrays = {}
-    for name, shape in shapes.items():
-        element = dims(program.ports[name].type)[1]
-        limit = max([*shape, *used.values(), 4])
-        arrays[name] = task.contents.get(name)
-        if arrays[name] is None or list(arrays[name].shape) != shape:
-            arrays[name] = draw_contents(name, DTYPES[element], shape, limit, rng)
-    values = program.evaluate(used, arrays)
     for how, step in steps:
         layout = np.random.default_rng(seed + 1)
         outputs = {}
