@@ -10,6 +10,7 @@ import random
 from .check import Task
 from .operations import FORMS, dims, fits
 from .programs import PORTS, RAW, Copy, Program, destination
+from .shrink import without_unused
 
 __all__ = ["draw_task"]
 
@@ -76,6 +77,8 @@ def draw_task(seed: int, ptx: bool = False) -> Task:
     for _ in range(rng.randint(1, 6)):
         add_value(program, rng)
     draw_copies(program, rng)
+    # The sizes of arrays are checked for what is computed alone.
+    program = without_unused(program)
     sizes = []
     for _ in range(3):
         drawn = {name: rng.choice(COUNTS) for name in ("bs", "bound", "columns", "queries")}

@@ -27,7 +27,8 @@ def without_unused(program: Program) -> Program:
             used |= {value for _, value in op.operands}
             used |= set(RAW[op.form].needs) if op.form in RAW else set()
     for name, port in program.ports.items():
-        if name in used:
+        if name in used or name == "bs":
+            used.add(name)
             used |= {extent[0] for extent in port.extents if extent}
     ports = {name: port for name, port in program.ports.items() if name in used}
     return program.clone(ports=ports, body=body[::-1])
