@@ -121,7 +121,9 @@ def test_passes_are_idempotent(passes, tmp_path):
             [nsa_opt, "--split-input-file", "--output-split-marker=// -----", *passes.split()],
             input=text, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        text = result.stdout
+        # Some texts are refused, and leave nothing.
+        parts = [part for part in result.stdout.split("// -----\n") if "nsa.step" in part]
+        text = "// -----\n".join(parts)
         printed.append(text)
     assert printed[0].count("nsa.step @") > 25
     assert printed[0] == printed[1]
