@@ -113,7 +113,7 @@ def main() -> int:
         return 0
     start = time.monotonic()
     counts: Counter[str] = Counter()
-    for task, outcome in run_all(tasks):
+    for task, outcome in run_all(tasks, timeout=20):
         counts[outcome.kind] += 1
         if outcome.kind in ("fault", "crash"):
             print(report(task, outcome), flush=True)

@@ -66,7 +66,7 @@ def test_pairs():
     """Works as the reference does, or is refused at a place and in our words."""
     counts: Counter[str] = Counter()
     wrong = []
-    for task, outcome in run_all(pairs()):
+    for task, outcome in run_all(pairs(), timeout=20):
         counts[outcome.kind] += 1
         if outcome.kind in ("fault", "crash"):
             wrong.append(report(task, outcome))
