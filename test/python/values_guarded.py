@@ -19,6 +19,7 @@ import sys
 import numpy as np
 
 import nsa
+from nsa.fuzz.check import evaluate
 
 V, L, T, B = "tensor<?xi32>", "tensor<?xi64>", "tensor<?x?xi32>", "tensor<?x?xi8>"
 #: Arrays: what the port is, and a shape for the dimensions that nothing else gives.
@@ -177,25 +178,6 @@ def text(type: str, lines: str, is_contiguous: bool) -> str:
     ports = [f"in %{name} : index" for name in SIZES]
     ports += [f"in %{name}{ARRAYS[name][0]}" for name in used] + [f"out %out : {out}"]
     return f"nsa.step @step({', '.join(ports)}) {{\n{lines}\nnsa.copy %v to %out : {type} to {out}\n}}"
-
-
-def evaluate(size, sizes: dict[str, int], shapes: dict[str, list[int]]) -> int:
-    """A size expression of a manifest."""
-    if isinstance(size, int):
-        return size
-    if isinstance(size, str):
-        return sizes[size]
-    operator, a, b = size
-    if operator == "dim":
-        return shapes[a][b]
-    a, b = evaluate(a, sizes, shapes), evaluate(b, sizes, shapes)
-    return {
-        "add": a + b,
-        "mul": a * b,
-        "floordiv": a // b if b else 0,
-        "ceildiv": -(-a // b) if b else 0,
-        "mod": a % b if b else 0,
-    }[operator]
 
 
 def make_arrays(step: nsa.Step, sizes: dict[str, int], rng) -> dict[str, np.ndarray]:

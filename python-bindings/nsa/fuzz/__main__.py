@@ -1,0 +1,49 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs generated steps beside their reference; see nsa.fuzz."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+
+from .check import run_all
+from .generate import draw_task
+from .shrink import as_test, shrink
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m nsa.fuzz", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first step")
+    parser.add_argument("--count", type=int, default=200, help="of steps (default: 200)")
+    parser.add_argument("--seconds", type=float, default=0, help="at most so long")
+    parser.add_argument("--ptx", action="store_true", help="make PTX as well")
+    parser.add_argument("--jobs", type=int, default=0, help="processes (default: all cores)")
+    options = parser.parse_args()
+    begin = time.time()
+    until = begin + options.seconds if options.seconds else 0
+    tasks = [draw_task(options.seed + n, options.ptx) for n in range(options.count)]
+    counts: Counter[str] = Counter()
+    shown = begin
+    for task, outcome in run_all(tasks, options.jobs, until=until):
+        counts[outcome.kind] += 1
+        if outcome.kind in ("fault", "crash"):
+            print(f"# {task.name}: {outcome.kind}")
+            print(as_test(*shrink(task, outcome)), flush=True)
+        if time.time() - shown > 5:
+            shown = time.time()
+            print(f"{sum(counts.values())} of {len(tasks)}: {dict(counts)}", file=sys.stderr)
+    print(
+        f"{sum(counts.values())} steps from seed {options.seed} in"
+        f" {time.time() - begin:.0f} s: {dict(counts)}"
+    )
+    return 1 if counts["fault"] or counts["crash"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

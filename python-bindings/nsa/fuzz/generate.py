@@ -1,0 +1,86 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Draws steps: ports, values of every operation, and copies to many backends."""
+
+from __future__ import annotations
+
+import random
+
+from .check import Task
+from .operations import FORMS, dims, fits
+from .programs import PORTS, RAW, Copy, Program, destination
+from .shrink import without_unused
+
+__all__ = ["draw_task"]
+
+#: Where blocks, vectors and tiles end, and beside it.
+COUNTS = (0, 1, 2, 3, 7, 63, 64, 127, 128, 129)
+#: Values of other dialects that a step may hold.
+SIZES = [name for name, raw in RAW.items() if raw.type == "index" and "dim" not in name]
+LAYOUTS = {
+    1: ("", "", ", strided<[?]>", ", strided<[2]>"),
+    2: ("", ", strided<[?, 1]>", ", strided<[?, 1]>", ", strided<[1024, 1]>"),
+}
+ALIGNED = ("", "", "", " {alignment = 16 : i64}")
+#: Most columns that a stated stride has room for.
+WIDE = 1024
+
+
+def add_value(program: Program, rng: random.Random) -> None:
+    form = rng.choice(list(FORMS.values()))
+    types = program.types
+    operands = {}
+    for slot, of in form.slots.items():
+        able = [name for name, type in types.items() if fits(of.kind, type)]
+        able = [name for name in able if name != "starts" or of.default == "starts"]
+        if able and rng.random() < 0.6 and of.default not in ("starts", "topk_indices"):
+            operands[slot] = rng.choice(able)
+    parameters = {key: rng.choice(values) for key, values in form.parameters.items()}
+    program.add(form.name, operands, parameters)
+
+
+def draw_copies(program: Program, rng: random.Random) -> None:
+    number = 0
+    program.need("lens")
+    types = program.types
+    able = [
+        name for name, type in types.items()
+        if fits("value", type) and (name in program.ports or name.startswith("v"))
+    ]  # fmt: skip
+    computed = [name for name in able if name not in program.ports]
+    chosen = rng.sample(computed, min(len(computed), rng.randint(1, 4)))
+    if rng.random() < 0.2 or not chosen:
+        chosen.append(rng.choice([name for name in able if name in program.ports]))
+    for value in chosen:
+        rank = len(dims(types[value])[0])
+        most = 20 if rng.random() < 0.1 else 3
+        destinations = []
+        for _ in range(rng.randint(1, most)):
+            layout = rng.choice(LAYOUTS[rank])
+            type = destination(types[value], layout, rng.choice(ALIGNED))
+            destinations.append((f"o{number}", type))
+            number += 1
+        begin = 1 if rank == 1 and rng.random() < 0.1 else 0
+        program.copies.append(Copy(value, tuple(destinations), begin))
+
+
+def draw_task(seed: int, ptx: bool = False) -> Task:
+    """The step of a seed, with sizes and contents."""
+    rng = random.Random(seed)
+    program = Program(guards=rng.random() < 0.1)
+    program.need("bs")
+    for name in rng.sample(list(PORTS), rng.randint(0, 4)):
+        program.need(name)
+    if rng.random() < 0.3:
+        program.add(rng.choice(SIZES))
+    for _ in range(rng.randint(1, 6)):
+        add_value(program, rng)
+    draw_copies(program, rng)
+    # The sizes of arrays are checked for what is computed alone.
+    program = without_unused(program)
+    sizes = []
+    for _ in range(3):
+        drawn = {name: rng.choice(COUNTS) for name in ("bs", "bound", "columns", "queries")}
+        sizes.append({**drawn, "limit": rng.choice((0, 1, 9, 64, 512))})
+    return Task(f"seed {seed}", program, (seed,), tuple(sizes), ptx)

@@ -1,0 +1,77 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Generated steps of fixed seeds, and that a wrong value would be noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+import nsa
+from nsa.fuzz.check import Task, run_all
+from nsa.fuzz.generate import draw_task
+from nsa.fuzz.operations import FORMS, Array
+from nsa.fuzz.programs import Copy, Program
+from nsa.fuzz.shrink import as_test, shrink
+
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+
+def test_steps():
+    counts: Counter[str] = Counter()
+    for task, outcome in run_all([draw_task(seed) for seed in range(60)]):
+        counts[outcome.kind] += 1
+        assert outcome.kind in ("ok", "refused"), as_test(task, outcome)
+    assert counts["ok"] > 20
+
+
+def test_seeds_are_repeatable():
+    assert draw_task(5).program.text() == draw_task(5).program.text()
+    assert draw_task(5).program.text() != draw_task(6).program.text()
+
+
+def test_wrong_value_is_noticed_and_shrunk(monkeypatch):
+    def wrong(source, plus):
+        return Array(source.data.astype("int32") + 1, source.state)
+
+    program = Program()
+    program.need("bs")
+    length = program.add("seqlens", {"source": "lens"}, {"plus": 0})
+    clip = program.add("clip_seqlens", {"source": "more"}, {"limit": 5})
+    program.copies.append(Copy(clip, (("a", "memref<?xi32>"),)))
+    program.copies.append(
+        Copy(length, (("b", "memref<?xi32>"), ("c", "memref<?xi32, strided<[?]>>")))
+    )
+    task = Task("wrong", program, (0,), ({"bs": 3}, {"bs": 64}), ptx=False)
+    assert [outcome.kind for _, outcome in run_all([task])] == ["ok"]
+    monkeypatch.setitem(FORMS, "seqlens", replace(FORMS["seqlens"], value=wrong))
+    ((_, outcome),) = run_all([task])
+    assert outcome.kind == "fault" and "elements differ" in outcome.what
+    small, outcome = shrink(task, outcome)
+    assert "clip_seqlens" not in small.program.text()
+    assert len(small.sizes) == 1 and len(small.program.copies[0].destinations) == 1
+    assert "nsa.compile(text" in as_test(small, outcome)
+
+
+def test_crash_has_a_name(monkeypatch):
+    def crash(source, plus):
+        import os
+
+        os._exit(3)
+
+    program = Program()
+    program.need("bs")
+    value = program.add("seqlens", {"source": "lens"})
+    program.copies.append(Copy(value, (("a", "memref<?xi32>"),)))
+    bad = Task("bad", program, (0,), ({"bs": 3},), ptx=False)
+    copied = Program()
+    copied.need("bs")
+    copied.copies.append(Copy(copied.need("lens"), (("a", "memref<?xi32>"),)))
+    good = Task("good", copied, (0,), ({"bs": 3},), ptx=False)
+    monkeypatch.setitem(FORMS, "seqlens", replace(FORMS["seqlens"], value=crash))
+    kinds = {task.name: outcome for task, outcome in run_all([bad, good], jobs=1)}
+    assert kinds["bad"].kind == "crash" and "exit status 3" in kinds["bad"].what
+    assert kinds["good"].kind == "ok"
