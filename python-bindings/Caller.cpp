@@ -122,7 +122,7 @@ Caller::Entry &Caller::bind(nb::list arrays, uint64_t hash) {
     const char *text = PyUnicode_AsUTF8(name.ptr());
     arguments.push_back({text, nullptr, sizeOf(size, text)});
   }
-  Entry entry{std::move(thisKey), made, step.step.bind(arguments),
+  Entry entry{std::move(thisKey), made, step.bind(arguments),
               StreamSource(),     {},   0};
   if (isCuda) {
     nb::object first = arrays[0];
@@ -163,5 +163,6 @@ void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
     ++number;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry.source.current();
-  runtime::check(nsa_binding_launch(entry.binding.get(), values.data(), raw));
+  nb::cast<const PyStep &>(entry.step).launch(entry.binding, values.data(),
+                                              raw);
 }

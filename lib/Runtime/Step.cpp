@@ -56,9 +56,9 @@ void Step::loadHostLibrary(const std::string &path) {
 
 void nsa::runtime::requireTarget(std::string_view target) {
   auto check = [](std::string_view value, const char *what) {
-    if (value != "cuda" && value != "cpu")
-      fail(NSA_INVALID_ARGUMENT, what, ": expected 'cuda' or 'cpu' but got '",
-           value, "'");
+    if (value != "cuda" && value != "cpu" && value != "simt")
+      fail(NSA_INVALID_ARGUMENT, what,
+           ": expected 'cuda', 'cpu' or 'simt' but got '", value, "'");
   };
   check(target, "argument 'target'");
   const char *restriction = std::getenv("NSA_TARGET");

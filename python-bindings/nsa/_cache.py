@@ -60,6 +60,8 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False):
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
     ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
     """
+    if target == "cpu" and _compile.simulates():
+        target = "simt"
     # Before anything is compiled in vain; binding asks again.
     _nsa_runtime.check_target(target)
     key = (name, text, target, chip or DEFAULT_CHIP, fuse, guards)
@@ -173,6 +175,12 @@ def _prebuilt(name, key, directories):
 
 
 def _make(name, text, target, chip, fuse, guards):
+    if target == "simt":
+        from . import simt  # needs NumPy, which nothing else here does
+
+        step = _make(name, text, "cuda", chip, fuse, guards)
+        # What NSA_TARGET=simt loads is simulated already.
+        return step if step.simulates else simt.simulate(step)
     key = bundle_key(text, chip, fuse, guards)
     if has_compiler():
         if target == "cuda" and _ships_own_bundles():

@@ -151,5 +151,12 @@ def load(directory):
     Needs no compiler and no device; kernels are loaded when a step is first bound on a
     device. Raises ``OSError`` for a missing directory or file, ``ValueError`` for a
     manifest that is malformed or of an unknown schema.
+
+    With ``NSA_TARGET=simt`` the PTX of the steps is run on CPU arrays (``nsa.simt``).
     """
-    return Module(_nsa_runtime.load_bundle(os.fspath(directory)))
+    steps = _nsa_runtime.load_bundle(os.fspath(directory))
+    if os.environ.get("NSA_TARGET") == "simt":
+        from . import simt  # needs NumPy, which nothing else here does
+
+        steps = [simt.simulate(step) for step in steps]
+    return Module(steps)
