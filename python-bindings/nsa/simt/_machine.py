@@ -133,10 +133,9 @@ class Program:
     def _block(self, block) -> Code:
         code = Code()
         code.waits, code.priority = block.waits, block.priority
-        places = range(len(self.flow.names))
-        code.gather = [p for p in places if block.reads >> p & 1]
-        code.scatter = [p for p in places if (block.writes & block.live_out) >> p & 1]
-        code.unsure = [p for p in places if block.unsure >> p & 1]
+        code.gather = _members(block.reads)
+        code.scatter = _members(block.writes & block.live_out)
+        code.unsure = _members(block.unsure)
         code.targets = list(block.successors)
         for number in range(block.start, block.end):
             instruction = self.kernel.code[number]
@@ -532,6 +531,15 @@ class Program:
             put(frame, totals[group].view(np.uint32))
 
         return run
+
+
+def _members(bits: int) -> list[int]:
+    """The places of the bits that are set."""
+    places = []
+    while bits:
+        places.append((bits & -bits).bit_length() - 1)
+        bits &= bits - 1
+    return places
 
 
 def _elements(text: str, vector: str | None, instruction: Instruction) -> list[str]:
