@@ -10,6 +10,7 @@ every kind of case is there.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ import replay_cases
 from decode_errors import ERRORS, check_error
 from dequant_reference import canonical, reference_dequant
 from prefill_end_to_end import check_end_to_end
+from numpy.lib.stride_tricks import as_strided
 from prefill_step_cases import CHUNK, LAYER, chunk_cases
 from strided_arrays import HostArrays
 from test_gpu_decode import EXAMPLE, Replayed
@@ -217,6 +219,34 @@ def test_copies() -> None:
     cases = [case for case in copy_cases.gpu_copy_cases() if case.backends < 16][::3]
     cases = [replace(case, columns=min(case.columns, 1030)) for case in cases]
     copy_cases.run_copies(cases, ARRAYS)
+
+
+def reserved(count: int) -> np.ndarray:
+    """int32 elements without memory where nobody writes."""
+    # Linux's number; Python has a name for it from 3.12 on.
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
+    return np.frombuffer(mmap.mmap(-1, 4 * count, flags=flags), np.int32)
+
+
+def test_copy_offsets_above_31_bits() -> None:
+    """Rows that begin 2**31 elements and more after the first one."""
+    stride, rows, columns = 2**30 + 4, 3, 1030
+    src, dst = (
+        as_strided(reserved(2 * stride + columns), (rows, columns), (4 * stride, 4))
+        for _ in range(2)
+    )
+    values = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    src[...] = values
+    names = ("cache_seqlens", "cu_seqlens_k", "nsa_cache_seqlens", "nsa_cu_seqlens_k")
+    fields = {name: np.arange(9, dtype=np.int32) for name in names}
+    out = {name: np.zeros(9, np.int32) for name in fields}
+    nsa.ops.copy_metadata(
+        {**fields, "page_table_1": src},
+        [{**out, "page_table_1": dst}],
+        bs=rows,
+        max_len=columns,
+    )
+    assert np.array_equal(dst, values)
 
 
 # ----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from nsa import simt
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
 #: Mutants of one run, and how many of them have to be killed.
-MUTANTS, FLOOR = 60, 0.8
+MUTANTS, FLOOR = 60, 0.85
 CASES = [
     Case(FLAGSHIP, 33, 503, "same", "hostile", tables_layout="odd", caller="step", seed=1),
     Case(FLAGSHIP, 130, 17, "narrower", "hostile", table_layout="padded", caller="step", seed=2),

@@ -177,6 +177,18 @@ def test_bytes_of_one_word_are_no_race() -> None:
     assert report(same, {"out": ("out", np.zeros(8, np.int32))}).kind == "race"
 
 
+def test_rows_that_are_far_apart() -> None:
+    """Races are found in rows with gaps between them, and none between rows."""
+    table = np.zeros((4, 100), np.int32)[:, :8]
+    body = """shr.u64 %rd1, %rd80, 3; and.b64 %rd2, %rd80, 7;
+    mad.lo.s64 %rd3, %rd1, 100, %rd2; shl.b64 %rd4, %rd3, 2;
+    add.s64 %rd5, %rd90, %rd4; st.global.b32 [%rd5], %r90; ret;"""
+    run(body, {"out": ("out", table)})
+    assert (table == np.arange(32).reshape(4, 8)).all()
+    error = report(body.replace("and.b64 %rd2, %rd80, 7", "and.b64 %rd2, %rd80, 3"), {"out": ("out", table)})
+    assert error.kind == "race" and error.element < (4, 4)
+
+
 def test_race_through_two_arguments() -> None:
     """Arguments that share memory: who writes through either is known of both."""
     array = np.zeros(32, np.int32)

@@ -1032,7 +1032,7 @@ class Machine:
         shadow = region.shadow
         if shadow is not None:
             stamps = lanes.of(lanes.team.stamp)
-            for granule in shadow.granules(offsets + region.shadow_offset, size):
+            for granule in shadow.granules(region.shadow_places(offsets), size):
                 note = shadow.write if write else shadow.read
                 if found := note(granule, stamps):
                     what, at, stamp = found

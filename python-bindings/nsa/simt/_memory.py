@@ -73,12 +73,19 @@ class Shadow:
             bad &= ~(same & ((old & _BARRIERS) < (stamps & _BARRIERS)))
         return bad
 
-    def write(self, granule: np.ndarray, stamps: np.ndarray) -> tuple[str, int, int] | None:
-        """Notes stores; returns (with what, which one, the other's stamp) of a race."""
+    def _after_writes(
+        self, granule: np.ndarray, stamps: np.ndarray
+    ) -> tuple[str, int, int] | None:
         old = self.writer[granule]
         if old.any() and (bad := self._unordered(old, stamps)).any():
             at = int(np.argmax(bad))
             return "a write", at, int(old[at])
+        return None
+
+    def write(self, granule: np.ndarray, stamps: np.ndarray) -> tuple[str, int, int] | None:
+        """Notes stores; returns (with what, which one, the other's stamp) of a race."""
+        if race := self._after_writes(granule, stamps):
+            return race
         if self.reader is not None and self.many is not None:
             old = self.reader[granule]
             bad = self._unordered(old, stamps)
@@ -96,10 +103,8 @@ class Shadow:
 
     def read(self, granule: np.ndarray, stamps: np.ndarray) -> tuple[str, int, int] | None:
         """Notes loads, as `write` does."""
-        old = self.writer[granule]
-        if old.any() and (bad := self._unordered(old, stamps)).any():
-            at = int(np.argmax(bad))
-            return "a write", at, int(old[at])
+        if race := self._after_writes(granule, stamps):
+            return race
         if self.reader is None or self.many is None:
             self.reader = np.zeros(len(self.writer), np.int64)
             self.many = np.zeros(len(self.writer), bool)
@@ -171,6 +176,8 @@ class Region:
             inner = step * (size - 1) + inner
         self.shadow: Shadow | None = None
         self.shadow_offset = 0
+        #: Whether the shadow is of the elements alone, and not of the gaps.
+        self.dense = False
         self._views: dict[int, tuple[np.ndarray, int]] = {}
 
     def _mask(self) -> np.ndarray:
@@ -211,6 +218,17 @@ class Region:
                 bad |= inside + size > self.run
         return offsets, bad if bad.any() else None
 
+    def shadow_places(self, offsets: np.ndarray) -> np.ndarray:
+        """Where elements at byte offsets are in the shadow, in bytes."""
+        if not self.dense:
+            return offsets + self.shadow_offset
+        places = np.zeros_like(offsets)
+        for step, count in self.dims:
+            row = offsets // step
+            offsets = offsets - row * step
+            places = places * count + row
+        return places * self.run + offsets
+
     def element(self, offset: int) -> tuple[int, ...]:
         """The indices of the element at a byte offset, which may be past the ends."""
         rest = offset - self.lead
@@ -246,11 +264,17 @@ def _share(cluster: list[Region], threads: int) -> None:
     low = min(region.low for region in cluster)
     high = max(region.low + region.span for region in cluster)
     grain = math.gcd(*(min(region.itemsize, 8) for region in cluster))
+    only = cluster[0]
+    if len(cluster) == 1 and only.dims and only.mask is None and low % grain == 0:
+        # Rows may be far apart: what lies between them takes no memory.
+        nbytes = math.prod(count for _, count in only.dims) * only.run
+        only.shadow, only.dense = Shadow(nbytes, grain, threads), True
+        return
     # Granules are at multiples of their size.
     first = low // grain * grain
     shadow = Shadow(high - first, grain, threads)
     for region in cluster:
-        region.shadow, region.shadow_offset = shadow, region.low - first
+        region.shadow, region.shadow_offset, region.dense = shadow, region.low - first, False
 
 
 class SharedMemory:
