@@ -163,6 +163,6 @@ void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
     ++number;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry.source.current();
-  nb::cast<const PyStep &>(entry.step).launch(entry.binding, values.data(),
-                                              raw);
+  nb::cast<const PyStep &>(entry.step)
+      .launch(entry.binding, values.data(), raw);
 }

@@ -199,8 +199,8 @@ NB_MODULE(_nsa_runtime, m) {
           "__init__",
           [](PyStep *self, const std::string &manifest, nb::object image,
              nb::object hostKernels, nb::object keep, nb::object simulator) {
-            new (self) PyStep(
-                makeStep(manifest, image, hostKernels, keep, simulator));
+            new (self)
+                PyStep(makeStep(manifest, image, hostKernels, keep, simulator));
           },
           "manifest"_a, "image"_a.none() = nb::none(),
           "host_kernels"_a.none() = nb::none(), "keep"_a.none() = nb::none(),
@@ -245,8 +245,7 @@ NB_MODULE(_nsa_runtime, m) {
       .def_prop_ro("arguments", &argumentsOf,
                    "Its arguments in order, as (name, kind, dtype, rank).")
       .def_prop_ro(
-          "simulates",
-          [](PyStep &self) { return self.simulator.is_valid(); },
+          "simulates", [](PyStep &self) { return self.simulator.is_valid(); },
           "Whether launches are run by the simulator, nsa.simt.")
       .def_prop_ro("runs_on_host",
                    [](PyStep &self) { return self.step.hasHostKernels(); });

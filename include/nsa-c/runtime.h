@@ -157,12 +157,12 @@ NSA_RUNTIME_API int32_t nsa_manifest_schema(void);
  * NSA_NO_DEVICE, with `*count` devices (may be null). */
 NSA_RUNTIME_API nsa_status nsa_device_count(int32_t *count);
 
-/* Whether the environment variable NSA_TARGET, "cuda", "cpu" or "simt" (the
- * simulator of the Python package), lets steps run
- * on `target`, one of these or "simt": NSA_OK, or NSA_NO_KERNEL if it names the other.
- * Unset or empty it restricts nothing; anything else is NSA_INVALID_ARGUMENT.
- * Binding and loading ask this themselves: arrays of the other target are
- * refused, and never sent elsewhere. */
+/* Whether the environment variable NSA_TARGET lets steps run on `target`; both
+ * are "cuda", "cpu" or "simt", the simulator of the Python package: NSA_OK, or
+ * NSA_NO_KERNEL if it names another one. Unset or empty it restricts nothing;
+ * anything else is NSA_INVALID_ARGUMENT. Binding and loading ask this
+ * themselves: arrays of another target are refused, and never sent
+ * elsewhere. */
 NSA_RUNTIME_API nsa_status nsa_check_target(const char *target);
 
 /*===-- Steps

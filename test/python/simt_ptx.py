@@ -47,7 +47,9 @@ def run(
     """Runs the body; `arrays`: (kind, array) by name, the first parameters, before
     `values`."""
     arrays = arrays or {}
-    regions = [region(n, *kind_array, k) for k, (n, kind_array) in enumerate(arrays.items())]
+    regions = [
+        region(n, *kind_array, k) for k, (n, kind_array) in enumerate(arrays.items())
+    ]
     parameters = [r.pointer for r in regions] + list(values)
     text = ptx(body, len(parameters), threads, shared)
     return simt.run_kernel(text, "k", blocks, parameters, regions, seed)

@@ -11,6 +11,7 @@ every kind of case is there.
 from __future__ import annotations
 
 import mmap
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -34,7 +35,9 @@ from test_gpu_decode import EXAMPLE, Replayed
 import nsa
 from nsa import _cache, _prefill, _replay, layouts, ops, steps
 
-pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+pytestmark = pytest.mark.skipif(
+    not nsa.has_compiler(), reason="built without the compiler"
+)
 
 
 class SimtArrays(HostArrays):
@@ -63,8 +66,12 @@ def forget_callers() -> None:
 
 
 @pytest.fixture(autouse=True)
-def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def simulated(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[None]:
     monkeypatch.setenv("NSA_TARGET", "simt")
+    # Each test has an order of its own, the same in every run.
+    monkeypatch.setenv("NSA_SIMT_SEED", str(zlib.crc32(request.node.name.encode())))
     forget_callers()
     yield
     forget_callers()
@@ -111,14 +118,29 @@ def test_decode_example(fuse: bool) -> None:
     step = example(fuse)
     assert step.simulates
     rows = decode_cases.draw(decode_cases.CASE_FACTORS, 5, seed=3)
-    cases = [decode_cases.Case(decode_cases.FLAGSHIP, **row, seed=n) for n, row in enumerate(rows)]
+    cases = [
+        decode_cases.Case(decode_cases.FLAGSHIP, **row, seed=n)
+        for n, row in enumerate(rows)
+    ]
     run_all(decode_problems(cases), lambda problem: step(**problem.ports))
+
+
+def test_decode_many_backends() -> None:
+    rows = decode_cases.draw(decode_cases.CASE_FACTORS, 2, seed=6)
+    many = decode_cases.MANY_BACKENDS
+    cases = [decode_cases.Case(many, **row, seed=n) for n, row in enumerate(rows)]
+    run_all(decode_problems(replace(case, bs=min(case.bs, 33)) for case in cases))
 
 
 def test_decode_long_rows() -> None:
     cases = [
         decode_cases.Case(
-            decode_cases.EVERYTHING_TWICE, 3, max_len, "wider", "hostile", tables_layout=layout
+            decode_cases.EVERYTHING_TWICE,
+            3,
+            max_len,
+            "wider",
+            "hostile",
+            tables_layout=layout,
         )
         for max_len, layout in ((4095, "odd"), (4097, "shifted"), (20001, "padded"))
     ]
@@ -255,7 +277,9 @@ def test_copy_offsets_above_31_bits() -> None:
 
 
 def test_dequant_cases() -> None:
-    run_all(dequant_cases.Problem(case, ARRAYS) for case in list(dequant_cases.cases())[::4])
+    run_all(
+        dequant_cases.Problem(case, ARRAYS) for case in list(dequant_cases.cases())[::4]
+    )
 
 
 def test_dequant_guards_hold() -> None:
@@ -265,7 +289,11 @@ def test_dequant_guards_hold() -> None:
         step(tokens0=tokens, cache0=problem.cache, ids0=problem.ids, out0=problem.out)
 
     run_all(
-        (dequant_cases.Problem(case, ARRAYS) for case in list(dequant_cases.cases())[::20]), run
+        (
+            dequant_cases.Problem(case, ARRAYS)
+            for case in list(dequant_cases.cases())[::20]
+        ),
+        run,
     )
 
 

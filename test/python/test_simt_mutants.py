@@ -21,18 +21,49 @@ from test_simt_cases import ARRAYS
 import nsa
 from nsa import simt
 
-pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+pytestmark = pytest.mark.skipif(
+    not nsa.has_compiler(), reason="built without the compiler"
+)
 
 #: Mutants of one run, and how many of them have to be killed.
 MUTANTS, FLOOR = 60, 0.85
 CASES = [
-    Case(FLAGSHIP, 33, 503, "same", "hostile", tables_layout="odd", caller="step", seed=1),
-    Case(FLAGSHIP, 130, 17, "narrower", "hostile", table_layout="padded", caller="step", seed=2),
-    Case(FLAGSHIP, 5, 64, "same", "ordinary", tables_layout="padded", caller="step", seed=3),
-    Case(FLAGSHIP, 3, 1301, "wider", "ordinary", tables_layout="padded", caller="step", seed=4),
+    Case(
+        FLAGSHIP, 33, 503, "same", "hostile", tables_layout="odd", caller="step", seed=1
+    ),
+    Case(
+        FLAGSHIP,
+        130,
+        17,
+        "narrower",
+        "hostile",
+        table_layout="padded",
+        caller="step",
+        seed=2,
+    ),
+    Case(
+        FLAGSHIP, 5, 64, "same", "ordinary", tables_layout="padded", caller="step", seed=3
+    ),
+    Case(
+        FLAGSHIP,
+        3,
+        1301,
+        "wider",
+        "ordinary",
+        tables_layout="padded",
+        caller="step",
+        seed=4,
+    ),
 ]
 OPPOSITE = {"ge": "gt", "gt": "ge", "lt": "le", "le": "lt", "eq": "ne", "ne": "eq"}
-OPPOSITE |= {"add": "sub", "sub": "add", "min": "max", "max": "min", "or": "and", "and": "or"}
+OPPOSITE |= {
+    "add": "sub",
+    "sub": "add",
+    "min": "max",
+    "max": "min",
+    "or": "and",
+    "and": "or",
+}
 
 
 def mutants(text: str) -> Iterator[tuple[str, int, str]]:
@@ -50,7 +81,9 @@ def mutants(text: str) -> Iterator[tuple[str, int, str]]:
             yield "constant", number, f"{match[1]}{int(match[2]) + 1};"
         if match := re.match(r"(\s*ld\.param\S+\s.*_param_)(\d+)\];", line):
             yield "parameter", number, f"{match[1]}{int(match[2]) ^ 1}];"
-        if match := re.match(r"(\s*(?:ld|st)\.(?:global|shared)\S*\s.*\[%\w+)(?:\+(\d+))?(\].*)", line):
+        if match := re.match(
+            r"(\s*(?:ld|st)\.(?:global|shared)\S*\s.*\[%\w+)(?:\+(\d+))?(\].*)", line
+        ):
             yield "offset", number, f"{match[1]}+{int(match[2] or 0) + 4}{match[3]}"
         if match := re.match(r"(\s*@)(%p\d+.*)", line):
             yield "branch", number, f"{match[1]}!{match[2]}"
@@ -91,7 +124,9 @@ def test_mutants_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
         result = verdict(step.manifest, "\n".join(changed))
         verdicts[result or "survived"] += 1
         if not result:
-            survivors.append(f"{kind}, line {number + 1}: {lines[number].strip()} -> {line.strip()}")
+            survivors.append(
+                f"{kind}, line {number + 1}: {lines[number].strip()} -> {line.strip()}"
+            )
         if kind == "barrier removed":
             assert result in ("race", "uninitialised shared memory"), result
     killed = 1 - len(survivors) / len(drawn)

@@ -63,7 +63,9 @@ def test_empty_array() -> None:
 def test_no_argument_at_all() -> None:
     error = report("shl.b64 %rd1, %rd80, 4; ld.global.b32 %r1, [%rd1]; ret;")
     assert error.kind == "out of bounds" and error.argument is None
-    error = report(f"{ELEMENT} ld.shared.b32 %r1, [%rd2]; ret;", {"x": ("in", np.zeros(32))})
+    error = report(
+        f"{ELEMENT} ld.shared.b32 %r1, [%rd2]; ret;", {"x": ("in", np.zeros(32))}
+    )
     assert "which is in no shared memory" in str(error)
 
 
@@ -78,8 +80,10 @@ def test_gaps_between_rows(row_stride: int) -> None:
     mad.lo.s64 %rd3, %rd1, {row_stride}, %rd2; shl.b64 %rd4, %rd3, 2;
     add.s64 %rd5, %rd90, %rd4; ld.global.b32 %r1, [%rd5]; ret;"""
     run(body, {"x": ("in", table)})
-    error = report(body.replace("ld.global.b32 %r1, [%rd5]", "ld.global.b32 %r1, [%rd5+8]"),
-                   {"x": ("in", table)})
+    error = report(
+        body.replace("ld.global.b32 %r1, [%rd5]", "ld.global.b32 %r1, [%rd5+8]"),
+        {"x": ("in", table)},
+    )
     assert error.kind == "out of bounds" and error.thread == 2
     # From the third column on, two further is the gap.
     assert error.element == (0, 4)
@@ -87,7 +91,7 @@ def test_gaps_between_rows(row_stride: int) -> None:
 
 def test_strided_vector_and_column() -> None:
     memory = np.zeros(64, np.int32)
-    body = f"""shl.b64 %rd1, %rd80, 3; add.s64 %rd2, %rd90, %rd1;
+    body = """shl.b64 %rd1, %rd80, 3; add.s64 %rd2, %rd90, %rd1;
     st.global.b32 [%rd2], %r90; ret;"""
     run(body, {"out": ("out", memory[::2])})
     error = report(body.replace("[%rd2]", "[%rd2+4]"), {"out": ("out", memory[::2])})
@@ -114,7 +118,9 @@ def test_write_to_input_and_read_of_output() -> None:
 
 
 def test_race_in_one_instruction() -> None:
-    error = report("st.global.b32 [%rd90], %r90; ret;", {"out": ("out", np.zeros(1, np.int32))})
+    error = report(
+        "st.global.b32 [%rd90], %r90; ret;", {"out": ("out", np.zeros(1, np.int32))}
+    )
     assert error.kind == "race" and error.element == (0,)
     assert error.other is not None and error.other != (0, error.thread)
 
@@ -173,7 +179,9 @@ def test_bytes_of_one_word_are_no_race() -> None:
     """Threads may write neighbouring bytes; the same byte they may not."""
     body = "add.s64 %rd1, %rd90, %rd80; st.global.b8 [%rd1], %r90; ret;"
     run(body, {"out": ("out", np.zeros(8, np.int32))})
-    same = "shr.u64 %rd2, %rd80, 1; add.s64 %rd1, %rd90, %rd2; st.global.b8 [%rd1], %r90; ret;"
+    same = body.replace(
+        "add.s64 %rd1, %rd90, %rd80", "shr.u64 %rd1, %rd80, 1; add.s64 %rd1, %rd90, %rd1"
+    )
     assert report(same, {"out": ("out", np.zeros(8, np.int32))}).kind == "race"
 
 
@@ -185,7 +193,10 @@ def test_rows_that_are_far_apart() -> None:
     add.s64 %rd5, %rd90, %rd4; st.global.b32 [%rd5], %r90; ret;"""
     run(body, {"out": ("out", table)})
     assert (table == np.arange(32).reshape(4, 8)).all()
-    error = report(body.replace("and.b64 %rd2, %rd80, 7", "and.b64 %rd2, %rd80, 3"), {"out": ("out", table)})
+    error = report(
+        body.replace("and.b64 %rd2, %rd80, 7", "and.b64 %rd2, %rd80, 3"),
+        {"out": ("out", table)},
+    )
     assert error.kind == "race" and error.element < (4, 4)
 
 
@@ -242,7 +253,10 @@ def test_shuffle_not_reached() -> None:
     # A mask that names those who are there, and one that names not the source.
     run(body.format(bound=1, lane=5, mask=0xFFFFFFFE))
     error = report(body.format(bound=1, lane=0, mask=0xFFFFFFFE))
-    assert error.kind == "shuffle not reached" and "lane 0, which takes no part" in error.detail
+    assert (
+        error.kind == "shuffle not reached"
+        and "lane 0, which takes no part" in error.detail
+    )
     error = report(body.format(bound=0, lane=5, mask=0xFFFFFFFE))
     assert "does not name the lane itself, 0" in error.detail
 
@@ -267,7 +281,11 @@ def test_misaligned(offset: int) -> None:
     array = memory[start : start + 64]
     body = "ld.global.nc.v4.b32 {{%r1, %r2, %r3, %r4}}, [%rd90+{offset}]; ret;"
     error = report(body.format(offset=offset), {"x": ("in", array)})
-    assert (error.kind, error.argument, error.element) == ("misaligned", "x", (offset // 4,))
+    assert (error.kind, error.argument, error.element) == (
+        "misaligned",
+        "x",
+        (offset // 4,),
+    )
     run(body.format(offset=16), {"x": ("in", array)})
     # By the address, not by the place in the array.
     assert report(body.format(offset=0), {"x": ("in", array[1:])}).kind == "misaligned"
@@ -290,7 +308,9 @@ def test_access_before_wait() -> None:
     wait = "griddepcontrol.wait;"
     run(f"{ELEMENT} {wait} ld.global.b32 %r1, [%rd2]; ret;", arrays)
     error = report(f"{ELEMENT} ld.global.b32 %r1, [%rd2]; {wait} ret;", arrays)
-    assert error.kind == "access before wait" and error.instruction.startswith("ld.global")
+    assert error.kind == "access before wait" and error.instruction.startswith(
+        "ld.global"
+    )
     # On one of two paths, whether a thread takes it or not.
     body = f"""{ELEMENT} setp.lt.u32 %p1, %r90, 1000; @%p1 bra $w; bra.uni $l;
     $w: {wait} $l: ld.global.b32 %r1, [%rd2]; ret;"""
@@ -309,7 +329,7 @@ def test_assertions_and_traps() -> None:
 
 def test_location_in_the_text() -> None:
     """``.loc`` leads to the operation of the nsa text."""
-    text = ptx('.loc 1 7 3\nld.global.b32 %r1, [%rd90]; ret;', 1)
+    text = ptx(".loc 1 7 3\nld.global.b32 %r1, [%rd90]; ret;", 1)
     text = '.file 1 "step.mlir"\n' + text
     array = region("out", "out", np.zeros(4, np.int32), 0)
     with pytest.raises(SimtError, match=r"\(step.mlir:7:3\)") as info:
@@ -346,12 +366,18 @@ def test_shipped_ptx_is_understood() -> None:
         simt.programs.__wrapped__(path.read_text())
 
 
-needs_compiler = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+needs_compiler = pytest.mark.skipif(
+    not nsa.has_compiler(), reason="built without the compiler"
+)
 
 
 @needs_compiler
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.mlir")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("options", [{}, {"guards": True}, {"fuse": False}, {"chip": "sm_90"}])
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("*.mlir")), ids=lambda path: path.stem
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"guards": True}, {"fuse": False}, {"chip": "sm_90"}]
+)
 def test_examples_are_understood(path: Path, options: dict[str, Any]) -> None:
     module = nsa.compile(path, target="simt", **options)
     assert all(step.simulates and step.ptx for step in module.values())
@@ -365,9 +391,7 @@ LENGTHS = """nsa.step @lengths(in %bs : index, in %seq_lens[%bs] : tensor<?xi64>
 
 
 @needs_compiler
-def test_ways_to_run_a_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ways_to_run_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Compiled for it, loaded with NSA_TARGET; called, bound."""
     monkeypatch.delenv("NSA_TARGET", raising=False)
     nsa.compile(LENGTHS).save(tmp_path)
@@ -410,7 +434,9 @@ def test_targets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NSA_TARGET", "cpu")
     with pytest.raises(nsa.DriverError, match="NSA_TARGET=cpu excludes target 'simt'"):
         step(**arrays)
-    with pytest.raises(ValueError, match="expected 'cuda', 'cpu' or 'simt' but got 'gpu'"):
+    with pytest.raises(
+        ValueError, match="expected 'cuda', 'cpu' or 'simt' but got 'gpu'"
+    ):
         nsa.compile(LENGTHS, target="gpu")
 
 
@@ -424,15 +450,27 @@ def test_fault_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SimtError) as info:
         step(seq_lens=np.arange(4), lens=np.zeros(4, np.int32))
     error = info.value
-    assert (error.kind, error.argument, error.kernel) == ("out of bounds", "lens", "lengths")
+    assert (error.kind, error.argument, error.kernel) == (
+        "out of bounds",
+        "lens",
+        "lengths",
+    )
     assert error.element >= (4,) and error.seed == 3
     assert " ".join(bad.splitlines()[error.line - 1].split()) == error.instruction + ";"
     monkeypatch.setenv("NSA_SIMT_SEED", "x")
-    with pytest.raises(ValueError, match="NSA_SIMT_SEED: expected an integer but got 'x'"):
+    with pytest.raises(
+        ValueError, match="NSA_SIMT_SEED: expected an integer but got 'x'"
+    ):
         simt.simulate(good)(seq_lens=np.arange(4), lens=np.zeros(4, np.int32))
 
 
 def test_step_without_ptx() -> None:
-    manifest = {"schema": 1, "step": "none", "arguments": [], "requires": [], "kernels": []}
+    manifest = {
+        "schema": 1,
+        "step": "none",
+        "arguments": [],
+        "requires": [],
+        "kernels": [],
+    }
     with pytest.raises(ValueError, match="step 'none' has no PTX to simulate"):
         simt.simulate(nsa.Step(json.dumps(manifest)))

@@ -27,7 +27,12 @@ def numbers(bits: int, seed: int) -> np.ndarray:
     """Limits of every width, and others, as raw bits."""
     rng = np.random.default_rng(seed)
     limits = [0, 1, 2, 3, 31, 32, 33, 63, 64, 65, 2**bits - 1, 2**bits - 2]
-    limits += [2 ** (bits - 1), 2 ** (bits - 1) - 1, 2 ** (bits - 1) + 1, 2 ** (bits // 2)]
+    limits += [
+        2 ** (bits - 1),
+        2 ** (bits - 1) - 1,
+        2 ** (bits - 1) + 1,
+        2 ** (bits // 2),
+    ]
     values = rng.integers(0, 2**64, LANES, dtype=np.uint64) >> np.uint64(64 - bits)
     chosen = np.array(limits, np.uint64)[rng.integers(0, len(limits), LANES)]
     values = np.where(rng.random(LANES) < 0.6, chosen, values)
@@ -120,7 +125,9 @@ def test_shifts(type_name: str) -> None:
     assert got.tolist() == [(v >> min(int(n), 64)) % 2**bits for v, n in zip(values, by)]
     if type_name[0] == "b":
         got = compute(f"shl.{type_name}", [a, by], bits)
-        assert got.tolist() == [(v << min(int(n), 64)) % 2**bits for v, n in zip(values, by)]
+        assert got.tolist() == [
+            (v << min(int(n), 64)) % 2**bits for v, n in zip(values, by)
+        ]
 
 
 @pytest.mark.parametrize("type_name", ["u16", "s32", "u32", "s64", "u64"])
@@ -129,7 +136,9 @@ def test_comparisons(name: str, type_name: str) -> None:
     a, b = numbers(BITS[type_name], 8), numbers(BITS[type_name], 9)
     compare = getattr(operator, name)
     got = compute(f"setp.{name}.{type_name}", [a, b], 1)
-    assert got.tolist() == [compare(x, y) for x, y in zip(read(a, type_name), read(b, type_name))]
+    assert got.tolist() == [
+        compare(x, y) for x, y in zip(read(a, type_name), read(b, type_name))
+    ]
 
 
 def test_comparisons_of_floats() -> None:
@@ -150,14 +159,18 @@ def test_logic_selects_and_bits() -> None:
             assert (compute(f"{name}.b{bits}", [a, b], bits) == function(a, b)).all()
         assert (compute(f"xor.b{bits}", [a, b], bits) == a ^ b).all()
         assert (compute(f"not.b{bits}", [a], bits) == ~a).all()
-        assert compute(f"neg.s{bits}", [a], bits).tolist() == [-int(v) % 2**bits for v in a]
+        assert compute(f"neg.s{bits}", [a], bits).tolist() == [
+            -int(v) % 2**bits for v in a
+        ]
     a, b, c = numbers(32, 12), numbers(32, 13), numbers(32, 14)
     assert compute("popc.b32", [a], 32).tolist() == [int(v).bit_count() for v in a]
     assert compute("clz.b32", [a], 32).tolist() == [32 - int(v).bit_length() for v in a]
     table = np.full(LANES, 0xCA, np.uint32)
     assert (compute("lop3.b32", [a, b, c, table], 32) == (a & b | ~a & c)).all()
     place, length = (numbers(32, n) % np.uint32(40) for n in (15, 16))
-    want = [int(v) >> int(p) & (2 ** min(int(n), 32) - 1) for v, p, n in zip(a, place, length)]
+    want = [
+        int(v) >> int(p) & (2 ** min(int(n), 32) - 1) for v, p, n in zip(a, place, length)
+    ]
     assert compute("bfe.u32", [a, place, length], 32).tolist() == want
     both = [int(x) | int(y) << 32 for x, y in zip(a, b)]
     want = [v >> (int(n) & 31) & 0xFFFFFFFF for v, n in zip(both, c)]
@@ -196,9 +209,13 @@ def test_integer_conversions(source: str, to: str) -> None:
 @pytest.mark.parametrize("mode", ["rni", "rzi", "rmi", "rpi"])
 def test_floats_to_integers_saturate(mode: str, to: str) -> None:
     values = [0.5, 1.5, 2.5, -0.5, -1.5, 1e9, 3e9, -3e9, 5e9, 1e19, 2e19, -1e19, np.inf]
-    a = np.array([*values, -np.inf, np.nan, 2.0**31, 2.0**32, 2.0**63, 65535.5], np.float32)
+    a = np.array(
+        [*values, -np.inf, np.nan, 2.0**31, 2.0**32, 2.0**63, 65535.5], np.float32
+    )
     bits = BITS[to]
-    low, high = (0, 2**bits - 1) if to[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    low, high = (
+        (0, 2**bits - 1) if to[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    )
     functions = {"rni": round, "rzi": math.trunc, "rmi": math.floor, "rpi": math.ceil}
 
     def convert(value: float) -> int:
@@ -264,8 +281,13 @@ def test_fma_rounds_once() -> None:
     a, b, c = (random_floats(seed, 512) for seed in (22, 23, 24))
     # Far below a tie: what a sum in float64 would lose.
     a[:4], b[:4], c[:4] = 1 + 2.0**-12, 1 + 2.0**-12, [2.0**-80, -(2.0**-80), 0, 2.0**-60]
-    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(a, b, c)]
-    got = compute("fma.rn.f32", [v.view(np.uint32) for v in (a, b, c)], 32).view(np.float32)
+    exact = [
+        Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+        for x, y, z in zip(a, b, c)
+    ]
+    got = compute("fma.rn.f32", [v.view(np.uint32) for v in (a, b, c)], 32).view(
+        np.float32
+    )
     assert got.tolist() == [round_exact(v, 24, -149) for v in exact]
 
     halves = [(v.view(np.uint32) >> np.uint32(16)).astype(np.uint32) for v in (a, b, c)]
@@ -274,7 +296,10 @@ def test_fma_rounds_once() -> None:
     halves[0][4:6], halves[1][4:6] = 0x3F88, 0x3F88
     halves[2][4:6] = [0x0080, 0x8080]
     values = [(h << np.uint32(16)).view(np.float32) for h in halves]
-    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(*values)]
+    exact = [
+        Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+        for x, y, z in zip(*values)
+    ]
     packed = [h | h << np.uint32(16) for h in halves]
     got = compute("fma.rn.bf16x2", packed, 32)
     assert (got >> np.uint32(16) == got & np.uint32(0xFFFF)).all()
@@ -284,7 +309,9 @@ def test_fma_rounds_once() -> None:
 
 def test_float_arithmetic() -> None:
     rng = np.random.default_rng(25)
-    raw = [rng.integers(0, 2**32, 600, dtype=np.uint64).astype(np.uint32) for _ in range(2)]
+    raw = [
+        rng.integers(0, 2**32, 600, dtype=np.uint64).astype(np.uint32) for _ in range(2)
+    ]
     raw[0][:3] = [0x7F800000, 0x00000001, 0x80000000]
     a, b = (v.view(np.float32) for v in raw)
     with np.errstate(all="ignore"):
@@ -303,7 +330,9 @@ def test_e4m3() -> None:
         exponent, digits = code >> 3 & 15, code & 7
         if code & 0x7F == 0x7F:
             return math.nan
-        size = digits * 2.0**-9 if exponent == 0 else (8 + digits) * 2.0 ** (exponent - 10)
+        size = (
+            digits * 2.0**-9 if exponent == 0 else (8 + digits) * 2.0 ** (exponent - 10)
+        )
         return -size if code & 0x80 else size
 
     codes = np.arange(256, dtype=np.uint16)
@@ -350,7 +379,9 @@ def test_vectors_packs_and_unpacks() -> None:
         threads=16,
     )
     rows, got = source.reshape(-1, 4), out.reshape(-1, 4)
-    assert (got[:, 0] == (rows[:, 0] >> np.uint32(16) | rows[:, 0] << np.uint32(16))).all()
+    assert (
+        got[:, 0] == (rows[:, 0] >> np.uint32(16) | rows[:, 0] << np.uint32(16))
+    ).all()
     assert (got[:, 1:] == rows[:, [2, 1, 3]]).all()
 
 

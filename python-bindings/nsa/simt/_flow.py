@@ -21,7 +21,9 @@ _ENDS = ("bra", "ret", "exit", "trap", "call")
 _BARRIERS = re.compile(r"(bar\.sync|barrier\.sync|barrier\.cta\.sync)\b")
 _EXCHANGES = re.compile(r"(shfl|vote|redux)\.sync\b")
 #: Instructions whose first operand is not written.
-_NO_RESULT = re.compile(r"(st|bra|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b")
+_NO_RESULT = re.compile(
+    r"(st|bra|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b"
+)
 SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.[xyz]|%laneid|%warpid")
 
 
@@ -131,7 +133,11 @@ class Flow:
         run first, so that threads come together again as early as they can."""
         finished: list[int] = []
         seen = {0}
-        stack = [(0, iter(sorted(self.blocks[0].successors, reverse=True)))] if self.blocks else []
+        stack = (
+            [(0, iter(sorted(self.blocks[0].successors, reverse=True)))]
+            if self.blocks
+            else []
+        )
         while stack:
             number, successors = stack[-1]
             for successor in successors:

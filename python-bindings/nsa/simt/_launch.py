@@ -84,7 +84,9 @@ class Simulator:
         """`kernels`: (name, blocks, values of parameters) in order; `arrays`: (name,
         address, bytes of an element, shape, strides in elements)."""
         regions = {
-            name: Region(name, self.kinds[name], address, itemsize, shape, strides, number)
+            name: Region(
+                name, self.kinds[name], address, itemsize, shape, strides, number
+            )
             for number, (name, address, itemsize, shape, strides) in enumerate(arrays)
         }
         self.launches = []

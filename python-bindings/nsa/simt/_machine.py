@@ -57,13 +57,11 @@ WAVE_THREADS = 1 << 15
 LIMIT = 10**7
 
 _TYPE = r"(v2|v4)?\.?([busf])(8|16|32|64)"
+_ORDER = r"(?:\.(?:weak|volatile|relaxed\.\w+))?"
+_SPACE = r"(\.global|\.shared(?:::cta)?)?"
 _CACHE = r"(?:\.(?:ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\w+))*"
-_LOAD = re.compile(
-    rf"ld(?:\.(?:weak|volatile|relaxed\.\w+))?(\.global|\.shared(?:::cta)?)?(\.nc)?{_CACHE}\.{_TYPE}"
-)
-_STORE = re.compile(
-    rf"st(?:\.(?:weak|volatile|relaxed\.\w+))?(\.global|\.shared(?:::cta)?)?{_CACHE}\.{_TYPE}"
-)
+_LOAD = re.compile(rf"ld{_ORDER}{_SPACE}(\.nc)?{_CACHE}\.{_TYPE}")
+_STORE = re.compile(rf"st{_ORDER}{_SPACE}{_CACHE}\.{_TYPE}")
 _SHUFFLE = re.compile(r"shfl\.sync\.(up|down|bfly|idx)\.b32")
 _VOTE = re.compile(r"vote\.sync\.(any|all|uni|ballot)\.(pred|b32)")
 _REDUX = re.compile(r"redux\.sync\.(add|min|max|and|or|xor)\.([bus])32")
@@ -167,10 +165,14 @@ class Program:
             self._failing(code, instruction, "trap", "a trap is reached")
         elif name.startswith("call"):
             if not instruction.operands[0].startswith("__assertfail"):
-                raise PTXError(f"unknown function '{instruction.operands[0]}'", instruction.line)
+                raise PTXError(
+                    f"unknown function '{instruction.operands[0]}'", instruction.line
+                )
             self._failing(code, instruction, "assertion", "an assertion does not hold")
 
-    def _failing(self, code: Code, instruction: Instruction, kind: str, detail: str) -> None:
+    def _failing(
+        self, code: Code, instruction: Instruction, kind: str, detail: str
+    ) -> None:
         def fail(frame: Frame, lanes: Lanes) -> None:
             lanes.team.wave.machine.fail(kind, detail, instruction, lanes, 0)
 
@@ -189,7 +191,9 @@ class Program:
             chosen = np.flatnonzero(whole(frame[place], lanes.count) ^ negated)
             if not len(chosen):
                 return
-            part = [v[chosen] if isinstance(v, np.ndarray) and v.ndim else v for v in frame]
+            part = [
+                v[chosen] if isinstance(v, np.ndarray) and v.ndim else v for v in frame
+            ]
             function(part, lanes.only(chosen))
             for result, kind in zip(results, kinds):
                 old = frame[result]
@@ -228,7 +232,9 @@ class Program:
         elif text in self.kernel.variables:
             address = VARIABLES + (self.kernel.variables.index(text) << 16)
             return self._constant(np.uint64(address))
-        raise PTXError(f"unknown operand '{text}' in '{instruction.text}'", instruction.line)
+        raise PTXError(
+            f"unknown operand '{text}' in '{instruction.text}'", instruction.line
+        )
 
     def _bits(self, text: str) -> int | None:
         """Bits of a register; None of what is none."""
@@ -247,7 +253,8 @@ class Program:
             return lambda frame: frame[place]
         if want == 1 or have < want:
             raise PTXError(
-                f"operand '{text}' has {have} bits where {want} are needed", instruction.line
+                f"operand '{text}' has {have} bits where {want} are needed",
+                instruction.line,
             )
         kind = U[want]
         return lambda frame: frame[place].astype(kind)
@@ -260,13 +267,19 @@ class Program:
             return lambda frame, value: None
         if text not in self.kernel.registers:
             raise PTXError(f"unknown register '{text}'", instruction.line)
-        place, have, want = self.places[text], self.kernel.registers[text], width(type_name)
+        place, have, want = (
+            self.places[text],
+            self.kernel.registers[text],
+            width(type_name),
+        )
         if have == want:
+
             def put(frame, value):
                 frame[place] = value
         elif have < want or want == 1:
             raise PTXError(
-                f"register '{text}' has {have} bits where {want} are needed", instruction.line
+                f"register '{text}' has {have} bits where {want} are needed",
+                instruction.line,
             )
         elif type_name[0] == "s":
             signed, kind = np.dtype(f"i{want // 8}"), np.dtype(f"i{have // 8}")
@@ -274,8 +287,10 @@ class Program:
             def put(frame, value):
                 frame[place] = value.view(signed).astype(kind).view(U[have])
         else:
+
             def put(frame, value):
                 frame[place] = value.astype(U[have])
+
         return put
 
     # -- Instructions
@@ -363,7 +378,9 @@ class Program:
             raise PTXError(f"unknown address '{text}'", instruction.line)
         base = self._operand(match[1], "b64", instruction)
         if self._bits(match[1]) not in (None, 64):
-            raise PTXError(f"an address of other than 64 bits: '{text}'", instruction.line)
+            raise PTXError(
+                f"an address of other than 64 bits: '{text}'", instruction.line
+            )
         offset = np.uint64(int(match[2] or 0) & (2**64 - 1))
         if not offset:
             return lambda frame, lanes: whole(frame[base], lanes.count)
@@ -379,7 +396,13 @@ class Program:
         def run(frame: Frame, lanes: Lanes) -> None:
             machine = lanes.team.wave.machine
             values = machine.load(
-                address(frame, lanes), size, len(results), space, coherent, instruction, lanes
+                address(frame, lanes),
+                size,
+                len(results),
+                space,
+                coherent,
+                instruction,
+                lanes,
             )
             for put, value in zip(results, values):
                 put(frame, value)
@@ -459,7 +482,9 @@ class Program:
                 source = (here & segment) | (by & ~segment)
                 valid = source <= last
             source = np.where(valid, source, here)
-            named = whole(mask(frame), lanes.count) >> source.astype(np.uint32) & np.uint32(1)
+            named = whole(mask(frame), lanes.count) >> source.astype(
+                np.uint32
+            ) & np.uint32(1)
             there = team.find(lanes, source)
             bad = (named == 0) | (there < 0)
             if bad.any():
@@ -546,7 +571,9 @@ def _elements(text: str, vector: str | None, instruction: Instruction) -> list[s
     """The registers of a load or a store."""
     texts = [part.strip() for part in text.strip("{}").split(",")]
     if len(texts) != int((vector or "v1")[1:]):
-        raise PTXError(f"expected {vector or 'one register'} but got '{text}'", instruction.line)
+        raise PTXError(
+            f"expected {vector or 'one register'} but got '{text}'", instruction.line
+        )
     return texts
 
 
@@ -575,9 +602,13 @@ class Team:
         self.warp = np.repeat(np.arange(len(warps)), WARP)[there]
         self.warps = len(warps)
         self.number = wave.numbers[self.block]
-        self.stamp = ((self.number * threads + self.thread + 1) << BARRIER_BITS).astype(np.int64)
+        self.stamp = ((self.number * threads + self.thread + 1) << BARRIER_BITS).astype(
+            np.int64
+        )
         self.existing = np.zeros(self.warps, np.uint32)
-        np.bitwise_or.at(self.existing, self.warp, np.uint32(1) << self.lane.astype(np.uint32))
+        np.bitwise_or.at(
+            self.existing, self.warp, np.uint32(1) << self.lane.astype(np.uint32)
+        )
         self.registers: list[Any] = [None] * len(machine.program.flow.names)
         for name, place in machine.program.places.items():
             if SPECIAL.fullmatch(name):
@@ -819,7 +850,9 @@ class Wave:
             code, arrivals = next(iter(self.waiting.items()))
             team, places = arrivals[0]
             block = team.block[places[0]]
-            there = np.concatenate([t.thread[p[t.block[p] == block]] for t, p in arrivals])
+            there = np.concatenate(
+                [t.thread[p[t.block[p] == block]] for t, p in arrivals]
+            )
             absent = sorted(set(range(self.machine.threads)) - set(there.tolist()))
             self.machine.fail(
                 "barrier not reached",
@@ -835,7 +868,9 @@ class Wave:
         lanes = Lanes(team, places)
         mask = int(whole(team._value(program.codes[number].mask, lanes), lanes.count)[0])
         mask &= int(team.existing[team.warp[places[0]]])
-        here = {int(n) for n in team.lane[places[team.warp[places] == team.warp[places[0]]]]}
+        here = {
+            int(n) for n in team.lane[places[team.warp[places] == team.warp[places[0]]]]
+        }
         absent = [n for n in range(WARP) if mask >> n & 1 and n not in here]
         self.machine.fail(
             "shuffle not reached",
@@ -982,7 +1017,9 @@ class Machine:
         spaces = addresses >> np.uint64(SPACE)
         first = spaces[0]
         if (spaces == first).all():
-            yield self._one(addresses, size, space, write, coherent, instruction, lanes, None)
+            yield self._one(
+                addresses, size, space, write, coherent, instruction, lanes, None
+            )
             return
         for tag in np.unique(spaces):
             chosen = np.flatnonzero(spaces == tag)
@@ -1002,7 +1039,9 @@ class Machine:
         tag = int(addresses[0]) >> SPACE
         verb = "store to" if write else "load from"
         if tag == 0 and space != "global":
-            return self._in_shared(addresses, size, write, instruction, lanes, chosen, verb)
+            return self._in_shared(
+                addresses, size, write, instruction, lanes, chosen, verb
+            )
         region = self.regions.get(tag)
         if region is None or space.startswith("shared"):
             name = region.name if region else None
@@ -1020,7 +1059,8 @@ class Machine:
 
         def fail(kind: str, detail: str, at: int, stamp: int | None = None) -> NoReturn:
             element = region.element(int(offsets[at]))
-            what = f"{detail} '{region.name}' element {list(element)} of {list(region.shape)}"
+            where = f"element {list(element)} of {list(region.shape)}"
+            what = f"{detail} '{region.name}' {where}"
             self.fail(kind, what, instruction, lanes, at, region.name, element, stamp)
 
         if bad is not None:
@@ -1043,13 +1083,20 @@ class Machine:
                     if written.any():
                         at = int(np.argmax(written))
                         stamp = int(shadow.writer[granule][at])
-                        fail("non-coherent load", "ld.global.nc of what the grid wrote:", at, stamp)
+                        fail(
+                            "non-coherent load",
+                            "ld.global.nc of what the grid wrote:",
+                            at,
+                            stamp,
+                        )
                     shadow.note_non_coherent(granule)
                 elif write and shadow.non_coherent is not None:
                     loaded = shadow.non_coherent[granule]
                     if loaded.any():
                         at = int(np.argmax(loaded))
-                        fail("non-coherent load", "store to what ld.global.nc loaded:", at)
+                        fail(
+                            "non-coherent load", "store to what ld.global.nc loaded:", at
+                        )
         return region, offsets, chosen
 
     def _in_shared(self, addresses, size, write, instruction, lanes, chosen, verb):

@@ -82,7 +82,9 @@ class Shadow:
             return "a write", at, int(old[at])
         return None
 
-    def write(self, granule: np.ndarray, stamps: np.ndarray) -> tuple[str, int, int] | None:
+    def write(
+        self, granule: np.ndarray, stamps: np.ndarray
+    ) -> tuple[str, int, int] | None:
         """Notes stores; returns (with what, which one, the other's stamp) of a race."""
         if race := self._after_writes(granule, stamps):
             return race
@@ -101,7 +103,9 @@ class Shadow:
             return "a write", at, int(kept[at])
         return None
 
-    def read(self, granule: np.ndarray, stamps: np.ndarray) -> tuple[str, int, int] | None:
+    def read(
+        self, granule: np.ndarray, stamps: np.ndarray
+    ) -> tuple[str, int, int] | None:
         """Notes loads, as `write` does."""
         if race := self._after_writes(granule, stamps):
             return race
@@ -160,7 +164,11 @@ class Region:
         self.pointer = self.start + self.lead
         # Dimensions from the largest step on; rows that touch are one.
         dims = sorted(
-            ((abs(step), size) for size, step in zip(self.shape, self.steps) if size > 1 and step),
+            (
+                (abs(step), size)
+                for size, step in zip(self.shape, self.steps)
+                if size > 1 and step
+            ),
             reverse=True,
         )
         self.run = itemsize
@@ -197,7 +205,9 @@ class Region:
             self._views[size] = np.frombuffer(memory, U[8 * size]), lead
         return self._views[size]
 
-    def locate(self, addresses: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def locate(
+        self, addresses: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """(byte offsets, which accesses leave the elements, or None if none does)."""
         offsets = (addresses - np.uint64(self.start)).view(np.int64)
         limit = self.span - size
@@ -234,10 +244,12 @@ class Region:
         rest = offset - self.lead
         indices = [0] * len(self.shape)
         order = sorted(range(len(self.shape)), key=lambda d: -abs(self.steps[d]))
-        used = [d for d in order if self.steps[d] and (self.shape[d] > 1 or d == order[-1])]
+        used = [
+            d for d in order if self.steps[d] and (self.shape[d] > 1 or d == order[-1])
+        ]
         lowest = -self.lead
         rest -= lowest
-        for place, d in enumerate(used):
+        for d in used:
             step = abs(self.steps[d])
             count = rest // step
             rest -= count * step
@@ -274,7 +286,11 @@ def _share(cluster: list[Region], threads: int) -> None:
     first = low // grain * grain
     shadow = Shadow(high - first, grain, threads)
     for region in cluster:
-        region.shadow, region.shadow_offset, region.dense = shadow, region.low - first, False
+        region.shadow, region.shadow_offset, region.dense = (
+            shadow,
+            region.low - first,
+            False,
+        )
 
 
 class SharedMemory:
@@ -302,4 +318,6 @@ class SharedMemory:
 
 def whole(value: Any, count: int) -> np.ndarray:
     """A value for each lane: what is the same in all is kept as a scalar."""
-    return value if isinstance(value, np.ndarray) and value.ndim else np.full(count, value)
+    return (
+        value if isinstance(value, np.ndarray) and value.ndim else np.full(count, value)
+    )

@@ -21,8 +21,12 @@ _LABEL = re.compile(r"([\w$]+)\s*:(?!:)")
 _GUARD = re.compile(r"@(!?)(%?[\w$]+)\s+")
 _OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|\([^)]*\)|[^,\s][^,]*")
 _REGISTERS = re.compile(r"\.reg\s+\.(\w+)\s+(.+)", re.S)
-_SHARED = re.compile(r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w)(\d+)\s+([\w$]+)(?:\[(\d+)\])?$")
-_GLOBAL = re.compile(r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?([\w$]+)\[", re.M)
+_SHARED = re.compile(
+    r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w)(\d+)\s+([\w$]+)(?:\[(\d+)\])?$"
+)
+_GLOBAL = re.compile(
+    r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?([\w$]+)\[", re.M
+)
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)\s+(\d+)[^\n]*")
 
@@ -77,7 +81,9 @@ def parse(text: str) -> dict[str, Kernel]:
             raise PTXError(f"entry '{entry[1]}' has no body", _line(text, entry.start()))
         kernel = Kernel(entry[1], variables=variables)
         for parameter in text[entry.end() : close].split(","):
-            match = re.search(r"\.param\s+\.[a-z]+(\d+)\b.*?([\w$]+)\s*$", parameter, re.S)
+            match = re.search(
+                r"\.param\s+\.[a-z]+(\d+)\b.*?([\w$]+)\s*$", parameter, re.S
+            )
             if match:
                 kernel.parameters.append((match[2], int(match[1]) // 8))
             elif parameter.strip():
@@ -152,9 +158,13 @@ class _Body:
         opcode, _, operands = rest.replace("\t", " ").partition(" ")
         names = split_operands(operands)
         if len(self.scopes) > 1:
-            names = tuple(re.sub(r"%?[\w$]+", lambda m: self._resolve(m[0]), n) for n in names)
+            names = tuple(
+                re.sub(r"%?[\w$]+", lambda m: self._resolve(m[0]), n) for n in names
+            )
         self.kernel.code.append(
-            Instruction(guard, opcode, names, self.line, " ".join(text.split()), self.location)
+            Instruction(
+                guard, opcode, names, self.line, " ".join(text.split()), self.location
+            )
         )
 
     def _resolve(self, name: str) -> str:

@@ -219,6 +219,7 @@ def _multiply(match):
     if part == "lo":
         product = np.multiply
     elif part == "hi":
+
         def product(a, b):
             return _high(a, b, type_name)
     else:
@@ -228,6 +229,7 @@ def _multiply(match):
 
         def product(a, b):
             return _wide(a, b, type_name)
+
     if name == "mul":
         return Operation(product, (type_name,) * 2, (result,))
     return Operation(
@@ -312,11 +314,14 @@ def _negate(match):
         sign = np.uint32(0x80000000)
         function = (lambda a: a ^ sign) if match[1] == "neg" else (lambda a: a & ~sign)
     elif match[1] == "neg":
+
         def function(a):
             return U[bits](0) - a
     else:
+
         def function(a):
             return raw(np.abs(a.view(S[bits])))
+
     return Operation(function, (type_name,), (type_name,))
 
 
@@ -378,6 +383,7 @@ def _comparison(name: str, type_name: str) -> Callable[..., Any] | None:
         compare = _ORDERED[name]
         if not is_float:
             return lambda a, b: compare(interpret(a, type_name), interpret(b, type_name))
+
         # "ne" of floats is false with a NaN, unlike NumPy's.
         def ordered(a, b):
             x, y = interpret(a, type_name), interpret(b, type_name)
@@ -385,6 +391,7 @@ def _comparison(name: str, type_name: str) -> Callable[..., Any] | None:
 
         return ordered
     if is_float and (name in ("num", "nan") or name[:-1] in _ORDERED and name[-1] == "u"):
+
         def unordered(a, b):
             x, y = interpret(a, type_name), interpret(b, type_name)
             nan = np.isnan(x) | np.isnan(y)
@@ -449,14 +456,18 @@ def _saturate(match):
         values = interpret(a, source)
         bounds, own = np.iinfo(kind), np.iinfo(values.dtype)
         low, high = max(bounds.min, own.min), min(bounds.max, own.max)
-        return raw(np.clip(values, values.dtype.type(low), values.dtype.type(high)).astype(kind))
+        return raw(
+            np.clip(values, values.dtype.type(low), values.dtype.type(high)).astype(kind)
+        )
 
     return Operation(convert, (source,), (to,))
 
 
 @_family(r"cvt\.(rni|rzi|rmi|rpi)\.([us](?:8|16|32|64))\.(f32|f64)")
 def _float_to_integer(match):
-    rounding = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}[match[1]]
+    rounding = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}[
+        match[1]
+    ]
     to, source = match[2], match[3]
     kind = (S if to[0] == "s" else U)[width(to)]
     bounds = np.iinfo(kind)
@@ -467,7 +478,9 @@ def _float_to_integer(match):
         # 2**63 - 1 is no float64: saturate by comparison.
         over, under = values >= float(bounds.max), values <= float(bounds.min)
         inside = np.where(nan | over | under, 0.0, values).astype(kind)
-        result = np.where(over, kind(bounds.max), np.where(under, kind(bounds.min), inside))
+        result = np.where(
+            over, kind(bounds.max), np.where(under, kind(bounds.min), inside)
+        )
         return raw(np.where(nan, kind(0), result).astype(kind))
 
     return Operation(convert, (source,), (to,))
@@ -499,7 +512,9 @@ def _bf16(match):
 @_family(r"cvt\.rn\.bf16x2\.f32")
 def _two_to_bf16(match):
     def convert(high, low):
-        low, high = (f32_to_bf16(v.view(np.float32)).astype(np.uint32) for v in (low, high))
+        low, high = (
+            f32_to_bf16(v.view(np.float32)).astype(np.uint32) for v in (low, high)
+        )
         return low | high << np.uint32(16)
 
     return Operation(convert, ("f32", "f32"), ("b32",))
@@ -508,7 +523,9 @@ def _two_to_bf16(match):
 @_family(r"cvt\.rn\.satfinite\.e4m3x2\.f32")
 def _two_to_e4m3(match):
     def convert(high, low):
-        low, high = (f32_to_e4m3(v.view(np.float32)).astype(np.uint16) for v in (low, high))
+        low, high = (
+            f32_to_e4m3(v.view(np.float32)).astype(np.uint16) for v in (low, high)
+        )
         return low | high << np.uint16(8)
 
     return Operation(convert, ("f32", "f32"), ("b16",))
@@ -541,7 +558,9 @@ def _count(match):
             a = a | a >> U[bits](distance)
         return np.uint32(bits) - _count_ones(a)
 
-    return Operation(_count_ones if match[1] == "popc" else leading, (match[2],), ("u32",))
+    return Operation(
+        _count_ones if match[1] == "popc" else leading, (match[2],), ("u32",)
+    )
 
 
 @_family(r"bfe\.(u32|s32)")
