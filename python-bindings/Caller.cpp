@@ -129,7 +129,7 @@ std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
     arguments.push_back({text, nullptr, sizeOf(size, text)});
   }
   auto entry = std::make_shared<Entry>(Entry{
-      {key.begin(), key.end()}, made, step.step.bind(arguments), {}, {}, 0});
+      {key.begin(), key.end()}, made, step.bind(arguments), {}, {}, 0});
   if (isCuda)
     entry->source = StreamSource(arrays[0], flat.front().device_id);
   entry->numSizes = step.sizeNames.size();
@@ -176,5 +176,6 @@ void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
     ++number;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry->source.current();
-  runtime::check(nsa_binding_launch(entry->binding.get(), values.data(), raw));
+  nb::cast<const PyStep &>(entry->step)
+      .launch(entry->binding, values.data(), raw);
 }

@@ -48,13 +48,16 @@ PyObject *exceptionFor(nsa_status status) {
 /// with ctypes knows its globals): the garbage collector has to see through us.
 int traverseStep(PyObject *self, visitproc visit, void *arg) {
   Py_VISIT(Py_TYPE(self));
-  if (nb::inst_ready(self))
+  if (nb::inst_ready(self)) {
     Py_VISIT(nb::inst_ptr<PyStep>(self)->keep.ptr());
+    Py_VISIT(nb::inst_ptr<PyStep>(self)->simulator.ptr());
+  }
   return 0;
 }
 
 int clearStep(PyObject *self) {
   nb::inst_ptr<PyStep>(self)->keep.reset();
+  nb::inst_ptr<PyStep>(self)->simulator.reset();
   return 0;
 }
 
@@ -93,7 +96,7 @@ hostKernelsOf(const std::vector<std::pair<std::string, uintptr_t>> &pairs) {
 }
 
 PyStep makeStep(const std::string &manifest, nb::object image,
-                nb::object hostKernels, nb::object keep) {
+                nb::object hostKernels, nb::object keep, nb::object simulator) {
   std::string_view bytes;
   if (nb::isinstance<nb::bytes>(image))
     bytes = {PyBytes_AS_STRING(image.ptr()),
@@ -108,7 +111,8 @@ PyStep makeStep(const std::string &manifest, nb::object image,
       pairs.emplace_back(nb::cast<std::string>(pair[0]),
                          nb::cast<uintptr_t>(pair[1]));
   return PyStep(rt::Step(manifest, bytes, hostKernelsOf(pairs)),
-                std::move(keep));
+                std::move(keep),
+                simulator.is_none() ? nb::object() : std::move(simulator));
 }
 
 /// PTX as text, a cubin as bytes, None.
@@ -198,14 +202,17 @@ NB_MODULE(_nsa_runtime, m) {
       .def(
           "__init__",
           [](PyStep *self, const std::string &manifest, nb::object image,
-             nb::object hostKernels, nb::object keep) {
-            new (self) PyStep(makeStep(manifest, image, hostKernels, keep));
+             nb::object hostKernels, nb::object keep, nb::object simulator) {
+            new (self)
+                PyStep(makeStep(manifest, image, hostKernels, keep, simulator));
           },
           "manifest"_a, "image"_a.none() = nb::none(),
           "host_kernels"_a.none() = nb::none(), "keep"_a.none() = nb::none(),
+          "simulator"_a.none() = nb::none(),
           "Makes a step from its manifest (JSON text), PTX (str) or a cubin "
           "(bytes), and host kernels as (name, address) pairs; `keep` is held "
-          "as long as the step is.")
+          "as long as the step is. `simulator` is called with what each launch "
+          "would do, instead of launching (nsa.simt).")
       .def(
           "__call__", &PyStep::call,
           nb::sig("def __call__(self, /, *, stream: object | None = None, "
@@ -240,6 +247,9 @@ NB_MODULE(_nsa_runtime, m) {
           "The names of its kernels, in the order of their launches.")
       .def_prop_ro("arguments", &argumentsOf,
                    "Its arguments in order, as (name, kind, dtype, rank).")
+      .def_prop_ro(
+          "simulates", [](PyStep &self) { return self.simulator.is_valid(); },
+          "Whether launches are run by the simulator, nsa.simt.")
       .def_prop_ro("runs_on_host",
                    [](PyStep &self) { return self.step.hasHostKernels(); });
 

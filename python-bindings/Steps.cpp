@@ -46,8 +46,9 @@ static void refuseStream(nb::handle argument) {
              "name of it");
 }
 
-PyStep::PyStep(runtime::Step made, nb::object keep)
-    : step(std::move(made)), keep(std::move(keep)) {
+PyStep::PyStep(runtime::Step made, nb::object keep, nb::object simulator)
+    : step(std::move(made)), keep(std::move(keep)),
+      simulator(std::move(simulator)) {
   for (const nsa_argument_info &info : step.arguments()) {
     nb::object name = nb::steal(PyUnicode_InternFromString(info.name));
     bool isArray = info.kind != NSA_KIND_SIZE;
@@ -57,6 +58,51 @@ PyStep::PyStep(runtime::Step made, nb::object keep)
         {std::move(name), isArray, info.kind == NSA_KIND_OUT, info.ndim,
          "a " + std::to_string(info.ndim) + "-d " + info.dtype + " array"});
   }
+}
+
+nsa::runtime::Binding
+PyStep::bind(const std::vector<nsa_argument> &values) const {
+  if (!simulator.is_valid())
+    return step.bind(values);
+  runtime::checkTarget("simt");
+  runtime::Binding binding = step.checkArguments(values);
+  if (binding.isCuda())
+    throw runtime::Error(NSA_NO_KERNEL,
+                         (std::string("step '") + step.name() +
+                          "' is simulated, but its arrays are on a GPU")
+                             .c_str());
+  return binding;
+}
+
+void PyStep::launch(runtime::Binding &binding, const int64_t *sizes,
+                    void *stream) const {
+  if (!simulator.is_valid()) {
+    runtime::check(nsa_binding_launch(binding.get(), sizes, stream));
+    return;
+  }
+  binding.prepare(sizes);
+  nb::list kernels, arrays;
+  for (size_t i = 0, e = step.kernels().size(); i != e; ++i) {
+    nsa_kernel_launch kernel = binding.kernel(i);
+    nb::list parameters;
+    for (size_t p = 0; p != kernel.num_parameters; ++p)
+      parameters.append(kernel.parameters[p]);
+    kernels.append(nb::make_tuple(kernel.name, kernel.blocks, parameters));
+  }
+  for (size_t i = 0, e = arguments.size(); i != e; ++i) {
+    if (!arguments[i].isArray)
+      continue;
+    nsa_array array = binding.array(i);
+    nb::list shape, strides;
+    for (int32_t d = 0; d != array.ndim; ++d) {
+      shape.append(array.shape[d]);
+      strides.append(array.strides[d]);
+    }
+    arrays.append(nb::make_tuple(arguments[i].name,
+                                 reinterpret_cast<uintptr_t>(array.data),
+                                 array.dtype_bits / 8, shape, strides));
+  }
+  simulator(kernels, arrays);
 }
 
 const PyStep::Argument *PyStep::find(nb::handle name) const {
@@ -88,6 +134,11 @@ void PyStep::call(nb::kwargs kwargs) {
   CallArguments arguments(*this, kwargs);
   void *raw =
       !stream.is_none() ? streamOf(stream) : arguments.streamSource().current();
+  if (simulator.is_valid()) {
+    runtime::Binding binding = bind(arguments.values);
+    launch(binding, nullptr, raw);
+    return;
+  }
   step.launch(arguments.values, raw);
 }
 
@@ -127,7 +178,7 @@ StreamSource CallArguments::streamSource() const {
 
 PyBinding::PyBinding(nb::object owner, const PyStep &step,
                      CallArguments arguments)
-    : owner(std::move(owner)), binding(step.step.bind(arguments.values)),
+    : owner(std::move(owner)), binding(step.bind(arguments.values)),
       sizeNames(step.sizeNames), source(arguments.streamSource()),
       arrays(std::move(arguments.arrays)) {
   objects = std::move(arguments.objects);
@@ -158,5 +209,5 @@ void PyBinding::launch(nb::kwargs kwargs) {
     size_t place = placeOf(key);
     sizes[place] = sizeOf(value, utf8Of(key));
   }
-  runtime::check(nsa_binding_launch(binding.get(), sizes.data(), raw));
+  nb::cast<const PyStep &>(owner).launch(binding, sizes.data(), raw);
 }

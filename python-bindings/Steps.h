@@ -40,8 +40,17 @@ public:
     std::string expected;
   };
 
+  /// `simulator`: what runs the kernels instead of a device, or none.
   explicit PyStep(runtime::Step made,
-                  nanobind::object keep = nanobind::object());
+                  nanobind::object keep = nanobind::object(),
+                  nanobind::object simulator = nanobind::object());
+
+  /// Checks what does not depend on sizes.
+  runtime::Binding bind(const std::vector<nsa_argument> &arguments) const;
+  /// Launches, or has the simulator run what a launch would. `sizes` may be
+  /// null.
+  void launch(runtime::Binding &binding, const int64_t *sizes,
+              void *stream) const;
 
   /// The argument of that name, or null.
   const Argument *find(nanobind::handle name) const;
@@ -49,7 +58,7 @@ public:
   void call(nanobind::kwargs kwargs);
 
   runtime::Step step;
-  nanobind::object keep;
+  nanobind::object keep, simulator;
   std::vector<nanobind::object> sizeNames;
 
 private:

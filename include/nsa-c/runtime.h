@@ -138,11 +138,12 @@ NSA_RUNTIME_API int32_t nsa_manifest_schema(void);
  * NSA_NO_DEVICE, with `*count` devices (may be null). */
 NSA_RUNTIME_API nsa_status nsa_device_count(int32_t *count);
 
-/* Whether the environment variable NSA_TARGET, "cuda" or "cpu", lets steps run
- * on `target`, one of these: NSA_OK, or NSA_NO_KERNEL if it names the other.
- * Unset or empty it restricts nothing; anything else is NSA_INVALID_ARGUMENT.
- * Binding and loading ask this themselves: arrays of the other target are
- * refused, and never sent elsewhere. */
+/* Whether the environment variable NSA_TARGET lets steps run on `target`; both
+ * are "cuda", "cpu" or "simt", the simulator of the Python package: NSA_OK, or
+ * NSA_NO_KERNEL if it names another one. Unset or empty it restricts nothing;
+ * anything else is NSA_INVALID_ARGUMENT. Binding and loading ask this
+ * themselves: arrays of another target are refused, and never sent
+ * elsewhere. */
 NSA_RUNTIME_API nsa_status nsa_check_target(const char *target);
 
 /*===-- Steps
@@ -252,6 +253,37 @@ NSA_RUNTIME_API nsa_status nsa_binding_launch(nsa_binding *binding,
 NSA_RUNTIME_API void nsa_binding_device(const nsa_binding *binding,
                                         int32_t *device_type,
                                         int32_t *device_id);
+
+/* Checks arrays as nsa_step_bind does, for kernels that the caller runs by
+ * other means: needs none here and loads nothing. nsa_binding_launch answers
+ * NSA_NO_KERNEL. */
+NSA_RUNTIME_API nsa_status nsa_step_check(const nsa_step *step,
+                                          const nsa_argument *arguments,
+                                          size_t num_arguments,
+                                          nsa_binding **binding);
+
+/* What a launch makes of one kernel. */
+typedef struct nsa_kernel_launch {
+  const char *name;
+  /* 0 for a grid that is not launched. */
+  int64_t blocks;
+  /* The 8 bytes of each parameter. */
+  const int64_t *parameters;
+  size_t num_parameters;
+} nsa_kernel_launch;
+
+/* Checks `sizes` as nsa_binding_launch does, and launches nothing. */
+NSA_RUNTIME_API nsa_status nsa_binding_prepare(nsa_binding *binding,
+                                               const int64_t *sizes);
+/* The step's kernel `index` with the sizes that were last prepared or launched.
+ * Pointers belong to the binding, their contents until the next sizes. */
+NSA_RUNTIME_API nsa_status nsa_binding_kernel(const nsa_binding *binding,
+                                              size_t index,
+                                              nsa_kernel_launch *launch);
+/* The array of the step's argument `index`: where it is, its shape and strides,
+ * the bits of an element. Of a size, ndim 0 and no data. */
+NSA_RUNTIME_API nsa_status nsa_binding_array(const nsa_binding *binding,
+                                             size_t index, nsa_array *array);
 
 /* Bind and launch in one. */
 NSA_RUNTIME_API nsa_status nsa_step_launch(const nsa_step *step,

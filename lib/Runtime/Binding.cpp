@@ -11,9 +11,11 @@
 
 using namespace nsa::runtime;
 
-Binding::Binding(std::shared_ptr<const Step> stepToBind, BoundArguments bound)
+Binding::Binding(std::shared_ptr<const Step> stepToBind, BoundArguments bound,
+                 bool toLaunch)
     : step(std::move(stepToBind)), signature(step->manifest.signature()),
-      arguments(std::move(bound)), current(arguments.sizes) {
+      arguments(std::move(bound)), current(arguments.sizes),
+      launches(toLaunch) {
   auto dim = [&](int64_t argument, int64_t d) {
     return arguments.arrays[argument].shape[d];
   };
@@ -33,6 +35,8 @@ Binding::Binding(std::shared_ptr<const Step> stepToBind, BoundArguments bound)
     for (size_t i = 0, e = kernel.values.size(); i != e; ++i)
       kernel.pointers.push_back(&kernel.values[i]);
 
+  if (!launches)
+    return;
   if (arguments.cuda) {
     const DeviceModule &module = step->deviceKernels(arguments.device);
     context = module.context;
@@ -123,12 +127,44 @@ void Binding::computeGrid(Kernel &kernel) {
     kernel.values[place] = current[size];
 }
 
-void Binding::launch(const int64_t *sizes, void *stream) {
+void Binding::prepare(const int64_t *sizes) {
   resolveSizes(sizes);
   for (const Check &check : checks)
     require(check);
   for (Kernel &kernel : kernels)
     computeGrid(kernel);
+}
+
+nsa_kernel_launch Binding::kernel(size_t index) const {
+  if (index >= kernels.size())
+    fail(NSA_INVALID_ARGUMENT, "argument 'index': expected one of ",
+         kernels.size(), " kernels but got ", index);
+  const Kernel &kernel = kernels[index];
+  return {kernel.spec->name.c_str(), kernel.blocks, kernel.values.data(),
+          kernel.values.size()};
+}
+
+nsa_array Binding::array(size_t argument) const {
+  if (argument >= arguments.arrays.size())
+    fail(NSA_INVALID_ARGUMENT, "argument 'index': expected one of ",
+         arguments.arrays.size(), " arguments but got ", argument);
+  const nsa_strided &strided = arguments.arrays[argument];
+  nsa_array array{};
+  array.data = reinterpret_cast<void *>(strided.base);
+  array.device_type = arguments.cuda ? NSA_DEVICE_CUDA : NSA_DEVICE_CPU;
+  array.device_id = arguments.device;
+  array.dtype_bits = static_cast<uint8_t>(8 * strided.item_size);
+  array.ndim = strided.ndim;
+  array.shape = strided.shape;
+  array.strides = strided.strides;
+  return array;
+}
+
+void Binding::launch(const int64_t *sizes, void *stream) {
+  if (!launches)
+    fail(NSA_NO_KERNEL, "step '", step->manifest.step,
+         "': this binding was made to check arguments, not to launch");
+  prepare(sizes);
 
   // Every check has passed: from here on, things are launched.
   if (!arguments.cuda) {

@@ -22,11 +22,18 @@ namespace nsa::runtime {
 class Binding {
 public:
   /// Checks everything that does not depend on sizes that are still unknown.
-  Binding(std::shared_ptr<const Step> step, BoundArguments arguments);
+  /// `launches`: whether it is to be launched, for which kernels are needed.
+  Binding(std::shared_ptr<const Step> step, BoundArguments arguments,
+          bool launches = true);
 
   /// `sizes` as nsa_binding_launch has them. Throws before the first kernel is
   /// launched if a check fails.
   void launch(const int64_t *sizes, void *stream);
+  /// Every check of a launch, and the parameters and grids that it would have.
+  void prepare(const int64_t *sizes);
+  nsa_kernel_launch kernel(size_t index) const;
+  /// Points into the binding.
+  nsa_array array(size_t argument) const;
 
   bool isCuda() const { return arguments.cuda; }
   int device() const { return arguments.device; }
@@ -65,6 +72,7 @@ private:
   std::vector<Kernel> kernels;
   std::vector<int64_t> current;
   CUcontext context = nullptr;
+  bool launches;
 };
 
 } // namespace nsa::runtime

@@ -41,12 +41,13 @@ LastError &lastError() {
 }
 
 Binding bind(const nsa_step *step, const nsa_argument *arguments,
-             size_t numArguments) {
+             size_t numArguments, bool launches = true) {
   checkGiven(step, "step");
   if (numArguments)
     checkGiven(arguments, "arguments");
   return Binding(step->step,
-                 checkArguments(step->step->manifest, arguments, numArguments));
+                 checkArguments(step->step->manifest, arguments, numArguments),
+                 launches);
 }
 
 } // namespace
@@ -253,6 +254,40 @@ nsa_status nsa_step_bind(const nsa_step *step, const nsa_argument *arguments,
   return guarded([&] {
     checkGiven(binding, "binding");
     *binding = new nsa_binding{bind(step, arguments, numArguments)};
+  });
+}
+
+nsa_status nsa_step_check(const nsa_step *step, const nsa_argument *arguments,
+                          size_t numArguments, nsa_binding **binding) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    *binding = new nsa_binding{
+        bind(step, arguments, numArguments, /*launches=*/false)};
+  });
+}
+
+nsa_status nsa_binding_prepare(nsa_binding *binding, const int64_t *sizes) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    binding->binding.prepare(sizes);
+  });
+}
+
+nsa_status nsa_binding_kernel(const nsa_binding *binding, size_t index,
+                              nsa_kernel_launch *launch) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    checkGiven(launch, "launch");
+    *launch = binding->binding.kernel(index);
+  });
+}
+
+nsa_status nsa_binding_array(const nsa_binding *binding, size_t index,
+                             nsa_array *array) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    checkGiven(array, "array");
+    *array = binding->binding.array(index);
   });
 }
 

@@ -54,14 +54,18 @@ void Step::loadHostLibrary(const std::string &path) {
 }
 
 void nsa::runtime::requireTarget(std::string_view target) {
-  constexpr const char *expected = "expected 'cuda' or 'cpu' but got '";
-  if (target != "cuda" && target != "cpu")
+  constexpr const char *expected =
+      "expected 'cuda', 'cpu' or 'simt' but got '";
+  auto isTarget = [](std::string_view name) {
+    return name == "cuda" || name == "cpu" || name == "simt";
+  };
+  if (!isTarget(target))
     failArgument(NSA_INVALID_ARGUMENT, "target", expected, target, "'");
   const char *restriction = std::getenv("NSA_TARGET");
   if (!restriction || !*restriction)
     return;
   std::string_view only = restriction;
-  if (only != "cuda" && only != "cpu")
+  if (!isTarget(only))
     fail(NSA_INVALID_ARGUMENT, "NSA_TARGET: ", expected, only, "'");
   if (target != only)
     fail(NSA_NO_KERNEL, "NSA_TARGET=", restriction, " excludes target '",

@@ -54,7 +54,7 @@ private:
 };
 
 /// Throws NSA_NO_KERNEL if the environment's NSA_TARGET names a target other
-/// than `target`, which is "cuda" or "cpu".
+/// than `target`, which is "cuda", "cpu" or "simt".
 void requireTarget(std::string_view target);
 
 /// The steps of a directory, by name.

@@ -23,7 +23,8 @@ arrays' device; ``CompileError`` carries the compiler's diagnostics.
 ``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them;
 ``nsa.plan`` decides sizes on the host; ``nsa.compat.sglang`` has the operations under
 SGLang's names. What was compiled is kept on disk
-(``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, and ``nsa.config()`` says
+(``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their PTX
+on the CPU and checks it, and ``nsa.config()`` says
 what is in use and why.
 """
 

@@ -35,7 +35,7 @@ from ._compile import (
     host_module,
 )
 from ._files import is_sealed, new_directory, new_name, seal, sync
-from ._module import load
+from ._module import Module, load
 
 logger = logging.getLogger("nsa")
 
@@ -78,6 +78,8 @@ def get_module(text, target, chip=None, fuse=True, guards=False):
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
     ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
     """
+    if target == "cpu" and _compile.simulates():
+        target = "simt"
     # Before anything is compiled in vain; binding asks again.
     _nsa_runtime.check_target(target)
     key = (text, target, chip or DEFAULT_CHIP, bool(fuse), bool(guards))
@@ -225,6 +227,13 @@ def _shipped(key):
 
 
 def _make(text, target, chip, fuse, guards):
+    if target == "simt":
+        from . import simt  # needs NumPy, which nothing else here does
+
+        module = _make(text, "cuda", chip, fuse, guards)
+        # What NSA_TARGET=simt loads is simulated already.
+        steps = [step if step.simulates else simt.simulate(step) for step in module.values()]
+        return Module(steps)
     key = bundle_key(text, chip, fuse, guards)
     if has_compiler():
         if target == "cuda" and _ships_own_bundles() and (module := _shipped(key)):

@@ -38,6 +38,11 @@ class CompileError(Exception):
         self.diagnostics = diagnostics
 
 
+def simulates():
+    """Whether ``NSA_TARGET`` sends CPU arrays to the simulator."""
+    return os.environ.get("NSA_TARGET") == "simt"
+
+
 def has_compiler():
     """Whether this installation can compile."""
     return _nsa_compiler is not None
@@ -80,7 +85,9 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     """Compiles nsa text and returns a ``Module`` of its steps.
 
     `text_or_path`: the text, or the path of a file (a path object, or a string of one
-    line without a brace); bytes serve as well, and bytes in comments may be any. `target`: ``"cuda"`` makes PTX, ``"cpu"`` makes host kernels.
+    line without a brace); bytes serve as well, and bytes in comments may be any. `target`:
+    ``"cuda"`` makes PTX, ``"cpu"`` makes host kernels, ``"simt"`` makes PTX that is run and
+    checked on CPU arrays (``nsa.simt``).
     `chip`: the GPU to compile for, as in ``"sm_90"``; by default ``"sm_80"``, whose PTX
     runs on every later GPU. `fuse=False` makes each destination of each copy a launch of
     its own. `guards=True` checks every array access in the kernels, for tests.
@@ -88,8 +95,8 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     Raises ``CompileError`` with the diagnostics, ``ValueError`` for an unknown target,
     ``OSError`` for a file that cannot be read.
     """
-    if target not in ("cuda", "cpu"):
-        raise wrong(ValueError, "target", f"expected 'cuda' or 'cpu' but got {target!r}")
+    if target not in ("cuda", "cpu", "simt"):
+        raise wrong(ValueError, "target", f"expected 'cuda', 'cpu' or 'simt' but got {target!r}")
     if not isinstance(text_or_path, (str, bytes, os.PathLike)):
         raise wrong(
             TypeError,
@@ -106,7 +113,7 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         chip=chip or DEFAULT_CHIP,
         fuse=fuse,
         guards=guards,
-        ptx=target == "cuda",
+        ptx=target != "cpu",
         host=target == "cpu",
     )
     if diagnostics:
@@ -118,9 +125,13 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     logger.info(
         "compiled %s for %s in %.1f ms",
         ", ".join(step.name for step in steps),
-        (chip or DEFAULT_CHIP) if target == "cuda" else "the host",
+        (chip or DEFAULT_CHIP) if target != "cpu" else "the host",
         1e3 * (time.perf_counter() - start),
     )
+    if target == "simt":
+        from . import simt  # needs NumPy, which nothing else here does
+
+        steps = [simt.simulate(step) for step in steps]
     return Module(
         steps,
         (lambda: host_libraries(text, name, fuse, guards)) if target == "cpu" else None,

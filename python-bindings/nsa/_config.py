@@ -5,6 +5,7 @@
 
 An array's device decides what runs: PTX for CUDA arrays, host kernels for CPU arrays.
 ``NSA_TARGET`` (``cuda`` or ``cpu``) restricts that; it never sends an array elsewhere.
+With ``simt`` CPU arrays are served by the PTX, in the simulator ``nsa.simt``.
 """
 
 import os
@@ -13,7 +14,7 @@ from . import _cache, _compile, _nsa_runtime
 from ._compile import has_compiler
 from ._nsa_runtime import DriverError
 
-_TARGETS = ("cuda", "cpu")
+_TARGETS = ("cuda", "cpu", "simt")
 
 
 def _state(target):
@@ -22,6 +23,10 @@ def _state(target):
         _nsa_runtime.check_target(target)
     except DriverError as error:
         return False, str(error)
+    if target == "simt":
+        if _compile.simulates():
+            return True, "NSA_TARGET=simt: PTX is run and checked on the CPU, in NumPy"
+        return False, "used where NSA_TARGET=simt or target='simt' asks for it"
     if target == "cpu":
         if has_compiler():
             return True, "host kernels are compiled when they are needed"
@@ -37,13 +42,14 @@ def _state(target):
 def config():
     """What is in use, and why, as a dict:
 
-    ``target``: the first of ``"cuda"`` and ``"cpu"`` that can be used here, or None;
+    ``target``: the first of ``"cuda"``, ``"cpu"`` and ``"simt"`` that can be used here, or
+    None;
     ``targets``: for each of them (usable, why); ``restriction``: ``NSA_TARGET`` or None;
     ``compiler``: versions of nsa and LLVM, or None; ``cache``: the directory of compiled
     bundles, or None; ``bundle_path``: where bundles are looked for without a compiler, the
     last of them the package's own.
 
-    Raises ``ValueError`` if ``NSA_TARGET`` is neither of them.
+    Raises ``ValueError`` if ``NSA_TARGET`` is none of them.
     """
     targets = {target: _state(target) for target in _TARGETS}
     usable = [target for target in _TARGETS if targets[target][0]]
@@ -61,8 +67,8 @@ def warmup(*texts, target=None, device=0):
     """Compiles the steps of `texts` and loads them, so that no first call has to.
 
     `texts`: nsa texts, as ``nsa.steps`` writes them; the operations of ``nsa.ops`` find what
-    was warmed up. `target`: ``"cuda"`` or ``"cpu"``, by default what ``config()`` says.
-    `device`: the CUDA device to load on. Every compilation is logged once (logger ``nsa``,
+    was warmed up. `target`: ``"cuda"``, ``"cpu"`` or ``"simt"``, by default what ``config()``
+    says. `device`: the CUDA device to load on. Every compilation is logged once (logger ``nsa``,
     level INFO). Returns the steps, text by text.
 
     Raises ``CompileError`` as ``compile`` does, ``DriverError`` without a device for

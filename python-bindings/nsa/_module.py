@@ -207,5 +207,12 @@ def load(directory):
     device; kernels are loaded when a step is first bound on a device. Raises ``OSError``
     for a missing directory or file, ``ValueError`` for a manifest that is malformed or of
     an unknown schema.
+
+    With ``NSA_TARGET=simt`` the PTX of the steps is run on CPU arrays (``nsa.simt``).
     """
-    return Module(_nsa_runtime.load_bundle(os.fsencode(directory)))
+    steps = _nsa_runtime.load_bundle(os.fsencode(directory))
+    if os.environ.get("NSA_TARGET") == "simt":
+        from . import simt  # needs NumPy, which nothing else here does
+
+        steps = [simt.simulate(step) for step in steps]
+    return Module(steps)

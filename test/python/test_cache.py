@@ -336,7 +336,7 @@ def test_restricted_target(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("NSA_TARGET", "cpu")
     run(step)
     monkeypatch.setenv("NSA_TARGET", "gpu")
-    with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda' or 'cpu'"):
+    with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda', 'cpu' or 'simt'"):
         run(step)
-    with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda' or 'cpu'"):
+    with pytest.raises(ValueError, match="NSA_TARGET: expected 'cuda', 'cpu' or 'simt'"):
         nsa.config()

@@ -65,6 +65,23 @@ public:
     check(nsa_binding_launch(handle.get(), sizes.data(), stream));
   }
 
+  /// Checks sizes as a launch does, and launches nothing.
+  void prepare(const int64_t *sizes) {
+    check(nsa_binding_prepare(handle.get(), sizes));
+  }
+  /// What the sizes that were prepared make of the step's kernel `index`.
+  nsa_kernel_launch kernel(size_t index) const {
+    nsa_kernel_launch launch;
+    check(nsa_binding_kernel(handle.get(), index, &launch));
+    return launch;
+  }
+  /// The array of the step's argument `index`.
+  nsa_array array(size_t index) const {
+    nsa_array array;
+    check(nsa_binding_array(handle.get(), index, &array));
+    return array;
+  }
+
   bool isCuda() const {
     int32_t type;
     nsa_binding_device(handle.get(), &type, nullptr);
@@ -140,6 +157,12 @@ public:
     check(nsa_step_bind(get(), arguments.data(), arguments.size(), &made));
     return Binding(made);
   }
+  /// For kernels that the caller runs by other means.
+  Binding checkArguments(const std::vector<nsa_argument> &arguments) const {
+    nsa_binding *made = nullptr;
+    check(nsa_step_check(get(), arguments.data(), arguments.size(), &made));
+    return Binding(made);
+  }
   void launch(const std::vector<nsa_argument> &arguments,
               void *stream = nullptr) const {
     check(nsa_step_launch(get(), arguments.data(), arguments.size(), stream));
@@ -172,7 +195,8 @@ inline int32_t deviceCount() {
   return count;
 }
 
-/// Throws if NSA_TARGET keeps steps from running on `target`, "cuda" or "cpu".
+/// Throws if NSA_TARGET keeps steps from running on `target`: "cuda", "cpu" or
+/// "simt".
 inline void checkTarget(const char *target) { check(nsa_check_target(target)); }
 
 } // namespace nsa::runtime

@@ -47,6 +47,63 @@ TEST_F(BindingTest, Parameters) {
   EXPECT_EQ(Calls::second[0], std::vector<int64_t>{5});
 }
 
+TEST_F(BindingTest, WhatALaunchWouldDo) {
+  nsa_step *bare;
+  ASSERT_EQ(nsa_step_create(manifestText, std::string(manifestText).size(),
+                            nullptr, 0, nullptr, 0, &bare),
+            NSA_OK);
+  arguments.lens.strides[0] = -1;
+  // Arrays on the CPU, and no kernel for them.
+  ASSERT_EQ(nsa_step_check(bare, arguments.list.data(), arguments.list.size(),
+                           &binding),
+            NSA_OK)
+      << nsa_last_error();
+  nsa_step_destroy(bare);
+  int64_t sizes[] = {3, NSA_SIZE_AS_BOUND};
+  ASSERT_EQ(nsa_binding_prepare(binding, sizes), NSA_OK);
+  nsa_kernel_launch kernel;
+  ASSERT_EQ(nsa_binding_kernel(binding, 0, &kernel), NSA_OK);
+  EXPECT_STREQ(kernel.name, hostKernels[0].name);
+  EXPECT_EQ(std::vector<int64_t>(kernel.parameters,
+                                 kernel.parameters + kernel.num_parameters),
+            (std::vector<int64_t>{
+                3, reinterpret_cast<int64_t>(arguments.lens.array.data), -1, 10,
+                reinterpret_cast<int64_t>(arguments.sums.array.data)}));
+  EXPECT_EQ(nsa_binding_kernel(binding, 2, &kernel), NSA_INVALID_ARGUMENT);
+  EXPECT_STREQ(nsa_last_error(),
+               "argument 'index': expected one of 2 kernels but got 2");
+
+  // A batch of none: the grid that has a block for each request has none.
+  sizes[0] = 0;
+  ASSERT_EQ(nsa_binding_prepare(binding, sizes), NSA_OK);
+  sizes[0] = 5;
+  EXPECT_EQ(nsa_binding_prepare(binding, sizes), NSA_INVALID_ARGUMENT);
+
+  size_t found = 0;
+  for (size_t i = 0, e = nsa_step_num_arguments(step); i != e; ++i) {
+    nsa_array array;
+    nsa_argument_info info;
+    ASSERT_EQ(nsa_step_argument(step, i, &info), NSA_OK);
+    ASSERT_EQ(nsa_binding_array(binding, i, &array), NSA_OK);
+    if (info.kind == NSA_KIND_SIZE) {
+      EXPECT_EQ(array.ndim, 0);
+      EXPECT_EQ(array.data, nullptr);
+    } else if (std::string(info.name) == "lens") {
+      ++found;
+      EXPECT_EQ(array.data, arguments.lens.array.data);
+      EXPECT_EQ(array.dtype_bits, 64);
+      EXPECT_EQ(array.shape[0], 4);
+      EXPECT_EQ(array.strides[0], -1);
+    }
+  }
+  EXPECT_EQ(found, 1u);
+  nsa_array array;
+  EXPECT_EQ(nsa_binding_array(binding, 99, &array), NSA_INVALID_ARGUMENT);
+
+  EXPECT_EQ(nsa_binding_launch(binding, nullptr, nullptr), NSA_NO_KERNEL);
+  EXPECT_TRUE(Calls::first.empty() && Calls::second.empty());
+}
+
 TEST_F(BindingTest, SizesOfALaunch) {
   bind();
   ASSERT_EQ(launchBound(2, 7), NSA_OK);
