@@ -72,8 +72,10 @@ SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
 
 RankedTensorType nsa::getTensorType(ArrayRef<Size> sizes, Type elementType) {
   auto shape = llvm::map_to_vector(sizes, [](const Size &size) {
-    // A negative one is refused by verifiers, which come later.
-    int64_t constant = size.getConstant().value_or(-1);
+    // What follows from no array. A negative one is refused by verifiers, which
+    // come later.
+    int64_t constant =
+        size.getSymbols().empty() ? size.getConstant().value_or(-1) : -1;
     return constant < 0 ? ShapedType::kDynamic : constant;
   });
   return RankedTensorType::get(shape, elementType);

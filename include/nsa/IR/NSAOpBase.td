@@ -41,22 +41,24 @@ def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
   }];
 }
 
-// An attribute that an operation does not know is a mistake in the text.
-def NSA_NoUnknownAttrs : NativeOpTrait<"NoUnknownAttrs"> {
+class NSA_Trait<string name, code declaration = [{}], code definition = [{}]>
+    : NativeOpTrait<name, /*traits=*/[], declaration, definition> {
   let cppNamespace = "::nsa";
 }
+
+// An attribute that an operation does not know is a mistake in the text.
+defvar NSA_NoUnknownAttrs = NSA_Trait<"NoUnknownAttrs">;
 
 class NSA_Op<string mnemonic, list<Trait> traits = []>
     : Op<NSA_Dialect, mnemonic, [NSA_NoUnknownAttrs] # traits>;
 
 // Says the sizes of the result once, as a function of operands and attributes:
 // types and reified shapes follow.
-class NSA_SizedResult<string elementType> : NativeOpTrait<
-    "SizedResult", /*traits=*/[],
-    /*extraOpDeclaration=*/[{
+class NSA_SizedResult<string elementType> : NSA_Trait<"SizedResult",
+    /*declaration=*/[{
       static ::llvm::SmallVector<::nsa::Size> getResultSizes(Adaptor adaptor);
     }],
-    /*extraOpDefinition=*/[{
+    /*definition=*/[{
       ::llvm::SmallVector<::nsa::Size> $cppClass::getSizes() {
         return getResultSizes(Adaptor(*this));
       }
@@ -72,32 +74,26 @@ class NSA_SizedResult<string elementType> : NativeOpTrait<
         dims.push_back(::nsa::getSizes(b, getLoc(), getResult()));
         return ::mlir::success();
       }
-    }]> {
-  let cppNamespace = "::nsa";
-}
+    }]>;
 
-class NSA_IteratedAs<string iteration> : NativeOpTrait<
-    "IteratedAs", /*traits=*/[], /*extraOpDeclaration=*/[{}],
-    /*extraOpDefinition=*/[{
+class NSA_IteratedAs<string iteration> : NSA_Trait<"IteratedAs",
+    /*declaration=*/[{}],
+    /*definition=*/[{
       ::nsa::Iteration $cppClass::getIteration() {
         return ::nsa::Iteration::}] # iteration # [{;
       }
-    }]> {
-  let cppNamespace = "::nsa";
-}
+    }]>;
 
 // Every element of the result is read.
-def NSA_AllLive : NativeOpTrait<
-    "AllLive", /*traits=*/[], /*extraOpDeclaration=*/[{}],
-    /*extraOpDefinition=*/[{
+defvar NSA_AllLive = NSA_Trait<"AllLive",
+    /*declaration=*/[{}],
+    /*definition=*/[{
       bool $cppClass::hasDeadElements() { return false; }
       ::mlir::Value $cppClass::emitIsLive(::nsa::ElementBuilder &,
                                           ::mlir::ValueRange) {
         return {};
       }
-    }]> {
-  let cppNamespace = "::nsa";
-}
+    }]>;
 
 // A pure operation whose result is a tensor that exists only in the text.
 class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
