@@ -23,11 +23,12 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="of steps (default: 200)")
     parser.add_argument("--seconds", type=float, default=0, help="at most so long")
     parser.add_argument("--ptx", action="store_true", help="make PTX as well")
+    parser.add_argument("--simt", action="store_true", help="and execute it in the simulator")
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: all cores)")
     options = parser.parse_args()
     begin = time.time()
     until = begin + options.seconds if options.seconds else 0
-    tasks = [draw_task(options.seed + n, options.ptx) for n in range(options.count)]
+    tasks = [draw_task(options.seed + n, options.ptx, options.simt) for n in range(options.count)]
     counts: Counter[str] = Counter()
     shown = begin
     for task, outcome in run_all(tasks, options.jobs, until=until):

@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .. import _compile
 from .._module import Step
+from ..simt import simulate
 from .operations import ANY, KNOWN, NAN, dims
 from .programs import DTYPES, Program
 
@@ -56,6 +57,8 @@ class Task:
     sizes: tuple[dict[str, int], ...] = ()
     ptx: bool = True
     builds: int = 4
+    #: Execute the PTX, too, in the simulator.
+    simt: bool = False
 
 
 # ----------------------------------------------------------------------------
@@ -73,14 +76,23 @@ def diagnose(text: str, diagnostics: str) -> str:
     return ""
 
 
-def compile_all(program: Program, ptx: bool, builds: int = 4) -> tuple[Outcome, list[tuple[str, Step]]]:
-    """The steps of each build for the host, and why there are none."""
+def compile_all(
+    program: Program, ptx: bool, builds: int = 4, simt: bool = False
+) -> tuple[Outcome, list[tuple[str, Step]]]:
+    """The steps of each build for the host, with `simt` the PTX of the first two as well, and
+    why there are none."""
     text = program.text()
     made, refused = [], []
     for number, (fuse, guards) in enumerate(BUILDS[:builds]):
-        module, diagnostics = _compile._nsa_compiler.compile(
-            text, NAME, fuse=fuse, guards=guards, ptx=ptx and number < 2, host=True
+        module, raw = _compile._nsa_compiler.compile(
+            _compile.encode(text),
+            NAME.encode(),
+            fuse=fuse,
+            guards=guards,
+            ptx=(ptx or simt) and number < 2,
+            host=True,
         )
+        diagnostics = raw.decode()
         how = f"{'fused' if fuse else 'unfused'}{', guards' if guards else ''}"
         if module is None:
             wrong = diagnose(text, diagnostics)
@@ -92,8 +104,10 @@ def compile_all(program: Program, ptx: bool, builds: int = 4) -> tuple[Outcome, 
             continue
         if "error:" in diagnostics:
             return Outcome("fault", f"{how}: accepted with an error: {diagnostics[:300]}"), []
-        (_, manifest, _, kernels), *_ = module.steps
+        (_, manifest, text_of_ptx, kernels), *_ = module.steps
         made.append((how, Step(manifest, None, kernels, keep=module)))
+        if simt and number < 2:
+            made.append((f"{how}, simt", simulate(Step(manifest, text_of_ptx))))
         if refused:
             break
     if made and refused:
@@ -305,7 +319,7 @@ def run(
 
 def check(task: Task) -> Outcome:
     """Compiles a step in all ways and runs them."""
-    outcome, steps = compile_all(task.program, task.ptx, task.builds)
+    outcome, steps = compile_all(task.program, task.ptx, task.builds, task.simt)
     if outcome.kind != "ok":
         return outcome
     for sizes in task.sizes:

@@ -65,7 +65,7 @@ def draw_copies(program: Program, rng: random.Random) -> None:
         program.copies.append(Copy(value, tuple(destinations), begin))
 
 
-def draw_task(seed: int, ptx: bool = False) -> Task:
+def draw_task(seed: int, ptx: bool = False, simt: bool = False) -> Task:
     """The step of a seed, with sizes and contents."""
     rng = random.Random(seed)
     program = Program(guards=rng.random() < 0.1)
@@ -83,4 +83,4 @@ def draw_task(seed: int, ptx: bool = False) -> Task:
     for _ in range(3):
         drawn = {name: rng.choice(COUNTS) for name in ("bs", "bound", "columns", "queries")}
         sizes.append({**drawn, "limit": rng.choice((0, 1, 9, 64, 512))})
-    return Task(f"seed {seed}", program, (seed,), tuple(sizes), ptx)
+    return Task(f"seed {seed}", program, (seed,), tuple(sizes), ptx, simt=simt)

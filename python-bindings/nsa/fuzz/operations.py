@@ -343,7 +343,8 @@ def combine_indices(
     queries, query_start_loc, lengths, gathers, compressed_bases, window_bases,
     ratio, window, topk, topk_indices=None, query_pos=None,
 ) -> Array:  # fmt: skip
-    width = -(-(max(topk, 0) + window) // 128) * 128
+    # Of a negative top-k as of any: there may be no columns at all.
+    width = max(-(-(topk + window) // 128) * 128, 0)
     result = Array.of(np.full((count(queries), width), -1, np.int32))
     for t, b, end, k, w, state in queries_of(
         query_start_loc, queries, query_pos, lengths, ratio, window, topk
