@@ -174,15 +174,25 @@ def cases() -> Iterator[Case]:
         yield dim_case(requests)
 
 
-def run(case: Case, step: Any) -> None:
-    """Calls `step` with the case's arguments and compares the outputs bit by bit."""
+def texts() -> set[str]:
+    return {case.text for case in cases()}
+
+
+def run(case: Case, step: Any, gpu: Any = None) -> None:
+    """Calls `step` with the case's arguments, on `gpu` if that is given, and compares the
+    outputs bit by bit."""
+    place = gpu.asarray if gpu else lambda array: array
+    arguments = {
+        name: place(value) if isinstance(value, np.ndarray) else value
+        for name, value in case.arguments.items()
+    }
     outputs = {
-        name: np.full_like(wanted, 0x4242 if wanted.dtype == np.uint16 else FILL)
+        name: place(np.full_like(wanted, 0x4242 if wanted.dtype == np.uint16 else FILL))
         for name, wanted in case.wanted.items()
     }
-    step(**case.arguments, **outputs)
+    step(**arguments, **outputs)
     for name, wanted in case.wanted.items():
-        got = outputs[name]
+        got = gpu.asnumpy(outputs[name]) if gpu else outputs[name]
         if wanted.dtype == np.uint16:
             got, wanted = canonical(got), canonical(wanted)
         np.testing.assert_array_equal(got, wanted, err_msg=f"{case.name} {name}")
