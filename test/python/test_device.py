@@ -7,6 +7,7 @@ Skipped, with the reason printed, where there is no device or no torch.
 """
 
 import json
+import time
 
 import pytest
 
