@@ -101,7 +101,8 @@ void KernelEmitter::emit() {
     return lhs.getKind() < rhs.getKind();
   });
   Value block = toI32(gpu::BlockIdOp::create(b, loc(), gpu::Dimension::x));
-  emitSegments(segments, block);
+  if (!segments.empty())
+    emitSegments(segments, block);
   gpu::ReturnOp::create(b, loc());
 }
 

@@ -170,3 +170,12 @@ nsa.step @two(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>,
     }
   }
 }
+
+// A launch of nothing is a kernel of nothing.
+// CHECK-LABEL: gpu.func @nothing
+// CHECK-NOT:     memref
+// CHECK:         gpu.return
+nsa.step @empty() {
+  nsa.launch @nothing {
+  }
+}

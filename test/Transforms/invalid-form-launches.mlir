@@ -26,3 +26,29 @@ nsa.step @step(in %bs : index, in %max_len : index, in %pool[%bs] : tensor<?xi64
   %real = nsa.real_page_table %rows page_size 64 : tensor<?x?xi32> -> tensor<?x?xi32>
   nsa.copy %real to %x : tensor<?x?xi32> to memref<?x?xi32>
 }
+
+// -----
+
+// Sets are expanded before.
+
+nsa.step @sets(in %bs : index, in %max_len : index,
+               in %src[%bs, %max_len] : !nsa.metadata<decode>,
+               out %b0 : !nsa.metadata_ref<decode>) {
+  // expected-error @+1 {{expected sets to be expanded; run 'nsa-expand-metadata-sets' before}}
+  nsa.copy_metadata %src to %b0 : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
+}
+
+// -----
+
+// Launches are formed of all copies or of none.
+
+// expected-error @+1 {{expected copies or launches, but got both}}
+nsa.step @both(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>,
+               out %y : memref<?xi32>) {
+  nsa.launch @launch {
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+  nsa.copy %a to %y : tensor<?xi32> to memref<?xi32>
+}

@@ -57,7 +57,8 @@ def draw_copies(program: Program, rng: random.Random) -> None:
         most = 20 if rng.random() < 0.1 else 3
         destinations = []
         for _ in range(rng.randint(1, most)):
-            layout = rng.choice(LAYOUTS[rank])
+            # A cache's rows are wider than a stated stride.
+            layout = rng.choice(LAYOUTS[rank][: 3 if value == "cache" else 4])
             type = destination(types[value], layout, rng.choice(ALIGNED))
             destinations.append((f"o{number}", type))
             number += 1
