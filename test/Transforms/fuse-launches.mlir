@@ -246,3 +246,13 @@ nsa.step @nothing(in %a : tensor<?xi32>, out %x : memref<?xi32>) {
   // CHECK-NEXT: nsa.copy %a to %x
   nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
 }
+
+// Where nothing was fused, nothing is said.
+// CHECK-LABEL: nsa.step @alone
+nsa.step @alone(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  nsa.launch @alone_x {
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
