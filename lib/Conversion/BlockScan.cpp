@@ -27,11 +27,14 @@ using namespace nsa;
 static constexpr int64_t numWarps =
     TargetModel::blockSize / TargetModel::warpSize;
 
-MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count) {
+MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count,
+                                       Type type) {
   auto space =
       gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
-  return MemRefType::get({2, int64_t(count), numWarps},
-                         IntegerType::get(context, 32), AffineMap(), space);
+  if (!type)
+    type = IntegerType::get(context, 32);
+  return MemRefType::get({2, int64_t(count), numWarps}, type, AffineMap(),
+                         space);
 }
 
 /// `value` of the lane `offset` before this one, and whether there is one.
@@ -83,8 +86,9 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   gpu::BarrierOp::create(b, loc);
 
   SmallVector<BlockSum> sums;
-  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
   for (auto [number, value] : llvm::enumerate(inclusive)) {
+    Value zero =
+        arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
     // Sums that saturate cannot be had by taking the thread's own value away.
     auto [previous, isValid] = emitShuffleUp(b, loc, value, 1);
     Value before = arith::SelectOp::create(b, loc, isValid, previous, zero);

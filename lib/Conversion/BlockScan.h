@@ -23,16 +23,17 @@ struct BlockSum {
   mlir::Value total;
 };
 
-/// The workgroup memory that `emitBlockScan` needs for `count` values.
+/// The workgroup memory that `emitBlockScan` needs for `count` values of type
+/// `type`, or of i32.
 mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
-                                        size_t count);
+                                        size_t count, mlir::Type type = {});
 
 /// Combines two partial results of value `number`; associative and commutative,
 /// with 0 as the neutral element.
 using CombineFn = llvm::function_ref<mlir::Value(
     mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
 
-/// Emits the sums of each of `values` (i32), added up by `combine`, over the
+/// Emits the sums of each of `values` (integers), added up by `combine`, over the
 /// block, with one barrier for all of them. All threads must get here. `thread`
 /// is the thread's number, `half` an index that is 0 and 1 in turn from call to
 /// call: it picks a half of `buffer`, so that a thread that is ahead by one

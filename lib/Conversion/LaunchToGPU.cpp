@@ -12,6 +12,7 @@
 #include "LowerSegment.h"
 #include "RowSearch.h"
 #include "ScanSegment.h"
+#include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/TileShape.h"
@@ -43,7 +44,14 @@ private:
   void emitSegments(ArrayRef<SegmentOp> segments, Value block);
   void emitScan(SegmentOp segment);
   void emitTiles(SegmentOp segment, Value block);
-  void emitWalkedTiles(SegmentOp segment, Value block);
+  void emitWalkedTiles(SegmentOp segment, Value block, RowValues shared);
+  /// A row that the block shares: its tiles, or its only element.
+  void emitSharedTiles(SegmentOp segment, Value block, BlockThreads &threads,
+                       RowValues shared);
+  /// The columns of `row` that this thread takes, of `numThreads` with numbers
+  /// from 0 on.
+  void emitColumns(OpBuilder &b, SegmentOp segment, Value row, Value number,
+                   int64_t numThreads, const RowValues &values);
   /// This thread and its neighbour. Whole warps have to be there.
   ThreadPair emitPair();
   void emitExpand(SegmentOp segment, Value block);
@@ -90,6 +98,8 @@ private:
   const IRMapping &ports;
   gpu::GPUFuncOp kernel;
   Value thread;
+  /// Workgroup memory of what elements of a segment share.
+  SmallVector<Value> sharedMemory;
 };
 } // namespace
 
@@ -140,6 +150,8 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   size_t numScans = scan.getNumScans();
   Value buffer = kernel.addWorkgroupAttribution(
       getBlockScanBufferType(b.getContext(), numScans), loc());
+  BlockThreads threads(kernel, thread, sharedMemory);
+  RowValues shared = emitSharedValues(b, segment, ports, threads);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value zero = i32(0);
   auto emitSum = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
@@ -153,6 +165,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
         b, loc, emitIsRow(b, loc, row),
         [&](OpBuilder &b, Location loc) {
           ElementBuilder builder(b, loc, ports, row);
+          builder.setRow(&shared);
           scf::YieldOp::create(b, loc, scan.emitSources(builder, row));
         },
         [&](OpBuilder &b, Location loc) {
@@ -186,6 +199,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
         scf::IfOp::create(b, loc, emitIsRow(b, loc, row),
                           [&](OpBuilder &b, Location loc) {
                             ElementBuilder builder(b, loc, ports, row);
+                            builder.setRow(&shared);
                             scan.emitStores(builder, row, sources, before);
                             scf::YieldOp::create(b, loc);
                           });
@@ -198,6 +212,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
                                         thread, index(0));
   scf::IfOp::create(b, loc(), isFirst, [&](OpBuilder &b, Location loc) {
     ElementBuilder builder(b, loc, ports, rows);
+    builder.setRow(&shared);
     scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));
     scf::YieldOp::create(b, loc);
   });
@@ -289,7 +304,28 @@ SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
   return points;
 }
 
-void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
+void KernelEmitter::emitColumns(OpBuilder &b, SegmentOp segment, Value row,
+                                Value number, int64_t numThreads,
+                                const RowValues &values) {
+  TileShape shape = getTileShape(segment);
+  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  int64_t step = numThreads * shape.width;
+  Value first =
+      arith::MulIOp::create(b, loc(), number, index(shape.width));
+  scf::ForOp::create(
+      b, loc(), first, columns, index(step * shape.vectors), {},
+      [&](OpBuilder &b, Location loc, Value column, ValueRange) {
+        SmallVector<SmallVector<Value>> points;
+        for (int64_t i = 0; i < shape.vectors; ++i)
+          points.push_back(
+              {row, arith::AddIOp::create(b, loc, column, index(i * step))});
+        emitTile(b, segment, ports, points, shape.width, /*rows=*/{}, &values);
+        scf::YieldOp::create(b, loc);
+      });
+}
+
+void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
+                                    RowValues shared) {
   TileShape shape = getTileShape(segment);
   Value warpSize = index(TargetModel::warpSize);
   Value warp = arith::DivUIOp::create(b, loc(), thread, warpSize);
@@ -298,7 +334,6 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
       b, loc(),
       arith::MulIOp::create(b, loc(), toIndex(block), index(shape.rows)), warp);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
-  Value columns = ports.lookupOrDefault(segment.getSizes().back());
   Value isRow =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
   auto emitWarpSum = [](OpBuilder &b, Value value) -> Value {
@@ -307,31 +342,40 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block) {
       return arith::AddIOp::create(b, loc, lhs, rhs);
     });
   };
-  scf::IfOp::create(b, loc(), isRow, [&](OpBuilder &b, Location loc) {
-    // All lanes have the same row, so they are a team.
-    RowValues values = emitRowValues(
-        b, segment, ports, row, Team{lane, TargetModel::warpSize, emitWarpSum});
-    int64_t step = TargetModel::warpSize * shape.width;
-    Value first = arith::MulIOp::create(b, loc, lane, index(shape.width));
-    scf::ForOp::create(
-        b, loc, first, columns, index(step * shape.vectors), {},
-        [&](OpBuilder &b, Location loc, Value column, ValueRange) {
-          SmallVector<SmallVector<Value>> points;
-          for (int64_t i = 0; i < shape.vectors; ++i)
-            points.push_back(
-                {row, arith::AddIOp::create(b, loc, column, index(i * step))});
-          emitTile(b, segment, ports, points, shape.width, /*rows=*/{},
-                   &values);
-          scf::YieldOp::create(b, loc);
-        });
-    scf::YieldOp::create(b, loc);
-  });
+  auto ifOp = scf::IfOp::create(b, loc(), isRow, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  // All lanes have the same row, so they are a team.
+  RowValues values =
+      emitRowValues(b, segment, ports, row,
+                    Team{lane, TargetModel::warpSize, emitWarpSum}, shared);
+  emitColumns(b, segment, row, lane, TargetModel::warpSize, values);
+}
+
+void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
+                                    BlockThreads &threads, RowValues shared) {
+  Value row = toIndex(block);
+  emitSharedRow(b, segment, ports, threads, row, shared);
+  if (segment.getSizes().size() == 2)
+    return emitColumns(b, segment, row, thread, TargetModel::blockSize, shared);
+  Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
+                                        thread, index(0));
+  auto ifOp = scf::IfOp::create(b, loc(), isFirst, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  SmallVector<Value> point = {row};
+  emitTile(b, segment, ports, point, getTileShape(segment).width, /*rows=*/{},
+           &shared);
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   TileShape shape = getTileShape(segment);
+  BlockThreads threads(kernel, thread, sharedMemory);
+  RowValues shared = emitSharedValues(b, segment, ports, threads);
+  if (hasSharedRows(segment))
+    return emitSharedTiles(segment, block, threads, std::move(shared));
   if (shape.isWalked())
-    return emitWalkedTiles(segment, block);
+    return emitWalkedTiles(segment, block, std::move(shared));
   std::optional<ThreadPair> pair;
   if (shape.isPaired)
     pair = emitPair();
@@ -345,8 +389,8 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
       outer.push_back(row);
     points = emitPoints(segment, outer, column);
   }
-  emitTile(b, segment, ports, points, shape.width, /*rows=*/{},
-           /*values=*/nullptr, pair ? &*pair : nullptr);
+  emitTile(b, segment, ports, points, shape.width, /*rows=*/{}, &shared,
+           pair ? &*pair : nullptr);
 }
 
 ThreadPair KernelEmitter::emitPair() {

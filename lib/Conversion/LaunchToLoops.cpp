@@ -10,6 +10,7 @@
 #include "Guards.h"
 #include "LowerSegment.h"
 #include "ScanSegment.h"
+#include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/TileShape.h"
@@ -27,8 +28,10 @@ static Value constantIndex(OpBuilder &b, Location loc, int64_t value) {
   return arith::ConstantIndexOp::create(b, loc, value);
 }
 
-static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
+static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                      HostThread &thread) {
   Location loc = segment.getLoc();
+  RowValues shared = emitSharedValues(b, segment, ports, thread);
   ScanSegment scan(segment, ports);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
@@ -37,6 +40,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
       b, loc, constantIndex(b, loc, 0), rows, constantIndex(b, loc, 1), zeros,
       [&](OpBuilder &b, Location loc, Value row, ValueRange sums) {
         ElementBuilder builder(b, loc, ports, row);
+        builder.setRow(&shared);
         SmallVector<Value> next = scan.emitSources(builder, row);
         scan.emitStores(builder, row, next, sums);
         for (auto [sum, source] : llvm::zip_equal(sums, next))
@@ -44,6 +48,7 @@ static void lowerScan(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
         scf::YieldOp::create(b, loc, next);
       });
   ElementBuilder builder(b, loc, ports, rows);
+  builder.setRow(&shared);
   scan.emitLastStores(builder, rows, loop.getResults());
 }
 
@@ -140,19 +145,24 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
 }
 
 /// Rows one after the other, each with what its elements share.
-static void lowerWalkedTile(OpBuilder &b, SegmentOp segment,
-                            const IRMapping &ports) {
+static void lowerRows(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                      function_ref<RowValues(OpBuilder &, Value)> emitShared) {
   Location loc = segment.getLoc();
   int64_t width = getTileShape(segment).width;
   Value zero = constantIndex(b, loc, 0);
-  Value rows = ports.lookupOrDefault(segment.getSizes().front());
-  Value columns = ports.lookupOrDefault(segment.getSizes().back());
+  SmallVector<Value> sizes =
+      llvm::map_to_vector(segment.getSizes(), [&](Value size) {
+        return ports.lookupOrDefault(size);
+      });
   scf::buildLoopNest(
-      b, loc, zero, rows, constantIndex(b, loc, 1),
+      b, loc, zero, sizes.front(), constantIndex(b, loc, 1),
       [&](OpBuilder &b, Location loc, ValueRange row) {
-        RowValues values = emitRowValues(b, segment, ports, row.front());
+        RowValues values = emitShared(b, row.front());
+        if (sizes.size() == 1)
+          return emitTile(b, segment, ports, SmallVector<Value>(row), width,
+                          /*rows=*/{}, &values);
         scf::buildLoopNest(
-            b, loc, zero, columns, constantIndex(b, loc, width),
+            b, loc, zero, sizes.back(), constantIndex(b, loc, width),
             [&](OpBuilder &b, Location, ValueRange column) {
               emitTile(b, segment, ports,
                        SmallVector<Value>{row.front(), column.front()}, width,
@@ -161,9 +171,19 @@ static void lowerWalkedTile(OpBuilder &b, SegmentOp segment,
       });
 }
 
-static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
+static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                      HostThread &thread) {
+  RowValues shared = emitSharedValues(b, segment, ports, thread);
+  if (hasSharedRows(segment))
+    return lowerRows(b, segment, ports, [&](OpBuilder &b, Value row) {
+      RowValues values = shared;
+      emitSharedRow(b, segment, ports, thread, row, values);
+      return values;
+    });
   if (getTileShape(segment).isWalked())
-    return lowerWalkedTile(b, segment, ports);
+    return lowerRows(b, segment, ports, [&](OpBuilder &b, Value row) {
+      return emitRowValues(b, segment, ports, row, /*team=*/{}, shared);
+    });
   Location loc = segment.getLoc();
   int64_t width = getTileShape(segment).width;
   SmallVector<Value> sizes =
@@ -176,7 +196,7 @@ static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports) {
   scf::buildLoopNest(b, loc, zeros, sizes, steps,
                      [&](OpBuilder &b, Location, ValueRange point) {
                        emitTile(b, segment, ports, SmallVector<Value>(point),
-                                width);
+                                width, /*rows=*/{}, &shared);
                      });
 }
 
@@ -205,17 +225,18 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     b.setInsertionPointToStart(func.addEntryBlock());
     IRMapping mapping;
     mapPorts(b, launch, ports, func, mapping);
+    HostThread thread(func.getBody().front());
     for (SegmentOp segment : launch.getSegments()) {
       bool isTable = segment.getSizes().size() == 2;
       switch (segment.getKind()) {
       case SegmentKind::Scan:
-        lowerScan(b, segment, mapping);
+        lowerScan(b, segment, mapping, thread);
         break;
       case SegmentKind::Expand:
         (isTable ? lowerExpandTiles : lowerExpand)(b, segment, mapping);
         break;
       case SegmentKind::Tile:
-        lowerTile(b, segment, mapping);
+        lowerTile(b, segment, mapping, thread);
         break;
       }
     }

@@ -80,7 +80,9 @@ void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
   ElementBuilder builder(b, launch.getLoc(), mapping, {});
   launch.walk<WalkOrder::PreOrder>([&](Operation *op) {
     for (Value operand : op->getOperands())
-      if (operand.getType().isIndex())
+      // Others are of formulas.
+      if (operand.getType().isIndex() &&
+          !launch.getBody().isAncestor(operand.getParentRegion()))
         mapSize(builder, operand, mapping);
   });
 }
@@ -545,16 +547,17 @@ void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
 
 RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
                              const IRMapping &ports, Value row,
-                             std::optional<Team> team) {
-  RowValues values;
+                             std::optional<Team> team, RowValues values) {
   for (CopyOp copy : segment.getCopies()) {
     auto op = copy.getValue().getDefiningOp<ElementOpInterface>();
     if (!op || values.contains(op))
       continue;
     ElementBuilder builder(b, segment.getLoc(), ports, row);
+    builder.setRow(&values);
     if (team)
       builder.setTeam(*team);
-    values[op] = op.emitRow(builder, row);
+    SmallVector<Value> shared = op.emitRow(builder, row);
+    values[op] = shared;
   }
   return values;
 }

@@ -95,10 +95,11 @@ void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const RowValues *values = nullptr,
               const ThreadPair *pair = nullptr);
 
-/// Emits what row `row` of a segment that is walked shares.
+/// Emits what row `row` of a segment that is walked shares, beside what all its
+/// rows do.
 RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
                         const mlir::IRMapping &ports, mlir::Value row,
-                        std::optional<Team> team = {});
+                        std::optional<Team> team = {}, RowValues values = {});
 
 } // namespace nsa
 

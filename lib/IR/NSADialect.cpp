@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FoldInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -43,9 +44,20 @@ struct NSAOpAsmInterface : public OpAsmDialectInterface {
 };
 } // namespace
 
+namespace {
+/// Constants of a formula stay inside of it: steps and segments hold none.
+struct NSAFoldInterface : public DialectFoldInterface {
+  using DialectFoldInterface::DialectFoldInterface;
+
+  bool shouldMaterializeInto(Region *region) const override {
+    return isa<MapOp>(region->getParentOp());
+  }
+};
+} // namespace
+
 void NSADialect::initialize() {
   registerAttributes();
-  addInterfaces<NSAOpAsmInterface>();
+  addInterfaces<NSAOpAsmInterface, NSAFoldInterface>();
   addOperations<
 #define GET_OP_LIST
 #include "nsa/IR/NSAOps.cpp.inc"

@@ -303,6 +303,19 @@ SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
   return cast<ElementOpInterface>(op).emitRow(*this, index);
 }
 
+ArrayRef<Value> ElementBuilder::getShared(Operation *op,
+                                          ValueRange index) const {
+  if (!row)
+    return {};
+  auto it = row->find(op);
+  if (it == row->end())
+    return {};
+  ArrayRef<Value> shared = it->second;
+  if (!llvm::equal(shared.take_front(index.size()), index))
+    return {};
+  return shared.drop_front(index.size());
+}
+
 Value ElementBuilder::isThere(Value value, Value row) {
   ExpandOpInterface op = getExpandOp(value);
   if (!op || op.getExpansion().getDefiningOp<ExpansionOp>().getPadded())

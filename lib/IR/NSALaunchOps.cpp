@@ -86,6 +86,11 @@ int64_t SegmentOp::getElementBits() {
 // Index spaces
 //===----------------------------------------------------------------------===//
 
+static bool isIteratedAs(Operation *op, Iteration iteration) {
+  auto value = dyn_cast_or_null<ValueOpInterface>(op);
+  return value && value.getIteration() == iteration;
+}
+
 /// The first operation that `value` is computed by for which `isWanted` holds.
 static Operation *findOrigin(Value value,
                              function_ref<bool(Operation *)> isWanted) {
@@ -97,14 +102,11 @@ static Operation *findOrigin(Value value,
       continue;
     if (isWanted(op))
       return op;
-    llvm::append_range(worklist, op->getOperands());
+    // Rows of what is computed element by element are its own.
+    if (!isIteratedAs(op, Iteration::Any))
+      llvm::append_range(worklist, op->getOperands());
   }
   return nullptr;
-}
-
-static bool isIteratedAs(Operation *op, Iteration iteration) {
-  auto value = dyn_cast_or_null<ValueOpInterface>(op);
-  return value && value.getIteration() == iteration;
 }
 
 ExpandOpInterface nsa::getExpandOp(Value value) {

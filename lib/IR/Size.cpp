@@ -138,16 +138,20 @@ Size Size::resolve() const {
   return size;
 }
 
-bool Size::isSameAs(const Size &other) const {
+std::optional<int64_t> Size::getDifference(const Size &other) const {
   Size lhs = resolve(), rhs = other.resolve();
   if (!lhs.isKnown() || !rhs.isKnown())
-    return false;
+    return std::nullopt;
   SmallVector<AffineExpr> exprs;
   for (const Symbol &symbol : rhs.symbols)
     exprs.push_back(
         getAffineSymbolExpr(lhs.addSymbol(symbol), lhs.expr.getContext()));
   Size difference = lhs.with(lhs.expr - rhs.expr.replaceSymbols(exprs));
-  return difference.getConstant() == 0;
+  return difference.getConstant();
+}
+
+bool Size::isSameAs(const Size &other) const {
+  return getDifference(other) == 0;
 }
 
 OpFoldResult Size::materialize(OpBuilder &b, Location loc) const {

@@ -57,8 +57,27 @@ static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
   return isDequant ? width : width * segment.getElementBits() / 8;
 }
 
+bool nsa::isSharedByRow(SharedOpInterface op, SegmentOp segment) {
+  Value source = op.getSource();
+  return cast<ShapedType>(source.getType()).getRank() == 2 &&
+         Size::of(source, 0).isSameAs(Size::of(segment.getSizes().front()));
+}
+
+bool nsa::hasSharedRows(SegmentOp segment) {
+  return segment.getKind() == SegmentKind::Tile &&
+         llvm::any_of(segment.getBody().getOps<SharedOpInterface>(),
+                      [&](SharedOpInterface op) {
+                        return isSharedByRow(op, segment);
+                      });
+}
+
 TileShape nsa::getTileShape(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
+  if (hasSharedRows(segment)) {
+    if (!isTable)
+      return {1, 1, 1, 1};
+    return {1, 0, getWidth(segment), TargetModel::vectorsPerThread};
+  }
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return {TargetModel::blockSize, 1, 1, 1};
   int64_t width = getWidth(segment);

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -21,9 +22,19 @@ using namespace nsa;
 // ValueFacts
 //===----------------------------------------------------------------------===//
 
+SmallVector<Value> nsa::getInputs(Operation *op) {
+  SmallVector<Value> inputs(op->getOperands());
+  if (op->getNumRegions() > 0) {
+    llvm::SetVector<Value> captured;
+    getUsedValuesDefinedAbove(op->getRegions(), captured);
+    llvm::append_range(inputs, captured);
+  }
+  return inputs;
+}
+
 void ValueFacts::add(Operation *op) {
   Facts result;
-  for (Value operand : op->getOperands()) {
+  for (Value operand : getInputs(op)) {
     Facts inner = lookup(operand);
     result.dependsOnScan |= inner.dependsOnScan;
     if (!result.expansion)
@@ -35,8 +46,10 @@ void ValueFacts::add(Operation *op) {
     result.expansion = op;
   if (auto value = dyn_cast<ValueOpInterface>(op)) {
     Iteration iteration = value.getIteration();
-    if (iteration == Iteration::Scan || iteration == Iteration::Row)
+    if (iteration != Iteration::Each && iteration != Iteration::Expand)
       result.dependsOnScan = iteration == Iteration::Scan;
+    if (iteration == Iteration::Any)
+      result.expansion = nullptr;
   }
   facts[op] = result;
 }
@@ -73,7 +86,7 @@ static ValueFacts getFacts(Value value) {
   while (!stack.empty()) {
     Operation *op = stack.back();
     size_t size = stack.size();
-    for (Value operand : op->getOperands())
+    for (Value operand : getInputs(op))
       if (operand.getDefiningOp() && !facts.contains(operand))
         stack.push_back(operand.getDefiningOp());
     if (stack.size() > size)
@@ -141,26 +154,27 @@ LogicalResult nsa::verifySize(Operation *op) {
                          "a 'tensor.dim' of a port, or an 'affine.apply')");
 }
 
-/// Checks that the operands of `op` are ports, or come before it.
-static LogicalResult verifyOperands(Operation *op, const ValueFacts &facts) {
-  for (OpOperand &operand : op->getOpOperands()) {
-    Value value = operand.get();
-    Operation *definition = value.getDefiningOp();
-    if (!definition || facts.contains(value))
-      continue;
-    // As MLIR's own check, which comes too late for verifiers of regions.
-    if (definition->getBlock() == op->getBlock()) {
-      InFlightDiagnostic diag = op->emitError("operand #")
-                                << operand.getOperandNumber()
-                                << " does not dominate this use";
-      diag.attachNote(definition->getLoc()) << "operand defined here";
-      return diag;
-    }
-    if (!value.getType().isIndex())
-      return op->emitOpError("expected operand #")
-             << operand.getOperandNumber()
-             << " to be a port or a value of the same segment";
+/// Checks that `operand` is a port, or comes before `op`, the operation in whose
+/// formula it stands or which it is an operand of.
+static LogicalResult verifyOperand(OpOperand &operand, Operation *op,
+                                   const ValueFacts &facts) {
+  Value value = operand.get();
+  Operation *definition = value.getDefiningOp();
+  if (!definition || facts.contains(value) || op->isProperAncestor(definition))
+    return success();
+  Operation *owner = operand.getOwner();
+  // As MLIR's own check, which comes too late for verifiers of regions.
+  if (definition->getBlock() == op->getBlock()) {
+    InFlightDiagnostic diag = owner->emitError("operand #")
+                              << operand.getOperandNumber()
+                              << " does not dominate this use";
+    diag.attachNote(definition->getLoc()) << "operand defined here";
+    return diag;
   }
+  if (!value.getType().isIndex())
+    return owner->emitOpError("expected operand #")
+           << operand.getOperandNumber()
+           << " to be a port or a value of the same segment";
   return success();
 }
 
@@ -168,9 +182,15 @@ LogicalResult nsa::verifyValues(Block &body) {
   ValueFacts facts;
   for (Operation &op : body) {
     // What a launch holds is checked with its segments.
-    if (op.getNumRegions() > 0)
+    if (isa<LaunchOp>(op))
       continue;
-    if (failed(verifyOperands(&op, facts)))
+    WalkResult operands = op.walk([&](Operation *inner) {
+      for (OpOperand &operand : inner->getOpOperands())
+        if (failed(verifyOperand(operand, &op, facts)))
+          return WalkResult::interrupt();
+      return WalkResult::advance();
+    });
+    if (operands.wasInterrupted())
       return failure();
     facts.add(&op);
     for (Value result : op.getResults())

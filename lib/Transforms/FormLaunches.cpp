@@ -40,6 +40,7 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   // evaluate them.
   BackwardSliceOptions options;
   options.inclusive = true;
+  options.omitUsesFromAbove = false;
   options.filter = [](Operation *op) {
     return llvm::any_of(op->getResultTypes(),
                         llvm::IsaPred<TensorType, ExpansionType>);

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/IR/KernelParameters.h"
+#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
@@ -70,8 +71,11 @@ static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
 }
 
 /// Whether two segments over the same index space can be one: a tile has
-/// elements of one size.
+/// elements of one size, and a block takes a row where there is something to
+/// share in it.
 static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
+  if (hasSharedRows(lhs) != hasSharedRows(rhs))
+    return false;
   return lhs.getKind() == SegmentKind::Scan ||
          rhs.getKind() == SegmentKind::Scan ||
          lhs.getElementBits() == rhs.getElementBits();

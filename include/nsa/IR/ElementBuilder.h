@@ -19,7 +19,8 @@ class ExpandOpInterface;
 class Size;
 
 /// What the elements of one row share, by the operation that they come from:
-/// see `ElementOpInterface::emitRow`.
+/// see `ElementOpInterface::emitRow`, and `SharedOpInterface::emitShared`, whose
+/// values stand after the row that they are for, where it is one of several.
 using RowValues =
     llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>>;
 
@@ -112,6 +113,10 @@ public:
                                            mlir::Value row);
   /// Takes the values of a row from `values`.
   void setRow(const RowValues *values) { row = values; }
+  /// What threads computed together for `op`, at row `index` (empty for an
+  /// array), or nothing: then whoever asks computes it by himself.
+  llvm::ArrayRef<mlir::Value> getShared(mlir::Operation *op,
+                                        mlir::ValueRange index) const;
 
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar);

@@ -135,4 +135,24 @@ def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
   ];
 }
 
+def NSA_SharedOpInterface : OpInterface<"SharedOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation whose elements need all elements of an array or of a row, so
+    that threads compute what they share together before any asks for one.
+  }];
+  let methods = [
+    InterfaceMethod<"The array, or the table whose rows are taken one by one.",
+                    "::mlir::Value", "getSource", (ins),
+                    "return $_op.getSource();">,
+    InterfaceMethod<[{
+        Emits what is shared, for row `row` of a table (empty for an array), to
+        be found by `builder.getShared`. All threads get here.
+      }],
+      "::llvm::SmallVector<::mlir::Value>", "emitShared",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$row,
+           "::nsa::Threads &":$threads)>
+  ];
+}
+
 #endif // NSA_IR_NSAINTERFACES_TD

@@ -26,11 +26,12 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 def NSA_Index1D : 1DTensorOf<[I32, I64]>;
 def NSA_Vector : 1DTensorOf<[I32]>;
+def NSA_IntVector : 1DTensorOf<[I32, I64]>;
 def NSA_Table : 2DTensorOf<[I32]>;
 def NSA_Bytes : 2DTensorOf<[I8]>;
 def NSA_BF16Table : 2DTensorOf<[BF16]>;
-def NSA_Value : TensorRankOf<[I8, I16, I32, BF16], [1, 2]>;
-def NSA_Destination : MemRefRankOf<[I8, I16, I32, BF16], [1, 2]>;
+def NSA_Value : TensorRankOf<[I8, I16, I32, I64, BF16], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I8, I16, I32, I64, BF16], [1, 2]>;
 
 def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
   let mnemonic = "expansion";
@@ -134,5 +135,9 @@ defvar NSA_SharedRow
 defvar NSA_RowElement
     = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
                                 ["emitRow", "emitElement", "emitElements"]>;
+
+// What threads compute together.
+defvar NSA_Shared
+    = DeclareOpInterfaceMethods<NSA_SharedOpInterface, ["emitShared"]>;
 
 #endif // NSA_IR_NSAOPBASE_TD

@@ -10,6 +10,7 @@
 #define NSA_IR_NSAOPS_TD
 
 include "nsa/IR/NSAOpBase.td"
+include "nsa/IR/NSAMapOps.td"
 include "nsa/IR/NSAPrefillOps.td"
 
 //===----------------------------------------------------------------------===//

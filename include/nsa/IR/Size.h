@@ -52,7 +52,9 @@ public:
   /// The same size in terms of what operations cannot explain: `index` ports
   /// and dimensions of arrays without extents.
   Size resolve() const;
-  /// Whether both are known to be the same number, whatever the arrays are.
+  /// This size minus `other` where that is known, whatever the arrays are.
+  std::optional<int64_t> getDifference(const Size &other) const;
+  /// Whether both are known to be the same number.
   bool isSameAs(const Size &other) const;
 
   /// Its parts: `getSymbols()[i]` is symbol i of the expression.

@@ -52,6 +52,13 @@ struct TileShape {
 
 TileShape getTileShape(SegmentOp segment);
 
+/// Whether `op` shares something in each row of `segment`: its table has these
+/// rows.
+bool isSharedByRow(SharedOpInterface op, SegmentOp segment);
+/// Whether the elements of a row of `segment` share what the threads of a block
+/// compute together: a block then takes one row.
+bool hasSharedRows(SegmentOp segment);
+
 } // namespace nsa
 
 #endif // NSA_IR_TILESHAPE_H

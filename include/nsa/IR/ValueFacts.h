@@ -24,8 +24,14 @@ enum class Iteration {
   /// From a request, which has several rows.
   Expand,
   /// From anything: a row finds what it needs, sums included, by itself.
-  Row
+  Row,
+  /// From anything, and so is each element by itself.
+  Any
 };
+
+/// What `op` is computed from: its operands, and what the formulas inside of it
+/// read.
+llvm::SmallVector<mlir::Value> getInputs(mlir::Operation *op);
 
 /// What the values of a block are computed from, one operation after the other,
 /// so that nobody follows operands.

@@ -1,0 +1,260 @@
+//===- NSAMapOps.td - An element as a formula --------------*- tablegen -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The open part of the language. `nsa.map` computes a value element by element
+// from a formula; `nsa.scan`, `nsa.search` and `nsa.reduce` are what is not
+// elementwise. A formula has a result for all contents of all arrays.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_NSAMAPOPS_TD
+#define NSA_IR_NSAMAPOPS_TD
+
+include "nsa/IR/NSAOpBase.td"
+
+def NSA_Scalar : AnyTypeOf<[I1, I8, I16, I32, I64, Index, BF16, F32]>;
+def NSA_Array : TensorRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
+def NSA_IntArray : TensorRankOf<[I32, I64], [1, 2]>;
+
+//===----------------------------------------------------------------------===//
+// Formulas
+//===----------------------------------------------------------------------===//
+
+def NSA_MapOp : NSA_Op<"map", [
+    Pure, SingleBlock, ParentOneOf<["StepOp", "SegmentOp"]>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                              ["reifyResultShapes"]>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>,
+    DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
+    DeclareOpInterfaceMethods<NSA_InputOpInterface>,
+    DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
+    NSA_IteratedAs<"Any">, NSA_AllLive, NSA_PointsElement
+  ]> {
+  let summary = "An array whose elements are given by a formula";
+  let description = [{
+    Element `[r]` or `[r, c]` of the result is what the body yields for these
+    indices. The sizes are constants or sizes that the host knows. The body is
+    made of `nsa.read`, `nsa.search` and of these operations of the `arith`
+    dialect, on `i1`, `i8`, `i16`, `i32`, `i64`, `index` (64 bits on every
+    target) and `f32`; `bf16` is converted and moved only:
+
+    | operations | where another language has no answer |
+    |---|---|
+    | `addi`, `subi`, `muli`, `andi`, `ori`, `xori`, `minsi`, `minui`, `maxsi`, `maxui`, `cmpi`, `select`, `constant`, `bitcast` | sums and products wrap |
+    | `divsi`, `divui`, `floordivsi`, `ceildivsi`, `ceildivui`, `remsi`, `remui` | a division by 0 gives 0, also as a remainder; the smallest number divided by -1 is itself, its remainder 0 |
+    | `shli`, `shrsi`, `shrui` | by the width or more (unsigned): all bits are shifted out, so 0, or the sign in each bit for `shrsi` |
+    | `extsi`, `extui`, `trunci`, `index_cast`, `index_castui` | the low bits are kept |
+    | `addf`, `subf`, `mulf`, `divf`, `negf`, `minimumf`, `maximumf`, `cmpf`, `extf`, `truncf`, `sitofp`, `uitofp` | IEEE, to nearest even; never contracted; the payload of a NaN is unspecified |
+    | `fptosi`, `fptoui` | saturates; NaN gives 0 |
+
+    Flags such as `overflow<nsw>`, `exact` or `fastmath` promise what contents
+    of a device array can break, and are refused.
+
+    Example:
+
+    ```mlir
+    // The newest tokens of a window first, then -1.
+    %swa = nsa.map(%r, %j) in (%n, 128) : tensor<?x128xi32> {
+      %none = arith.constant -1 : i32
+      %one = arith.constant 1 : index
+      %len = nsa.read %lens[%r] : tensor<?xi32>
+      %end = arith.index_cast %len : i32 to index
+      %last = arith.subi %end, %one : index
+      %pos = arith.subi %last, %j : index
+      %req = nsa.read %pool[%r] : tensor<?xi64>
+      %row = arith.index_cast %req : i64 to index
+      %slot = nsa.read %req_to_token[%row, %pos] else %none : tensor<?x?xi32>
+      nsa.yield %slot : i32
+    }
+    ```
+
+    Constraints:
+
+    - (C1) There are one or two sizes, none of them a negative constant.
+    - (C2) The body has an index argument for each size.
+    - (C3) The type of the result says the sizes that are constants, and the type
+      that the body yields, one that arrays have.
+    - (C4) The body holds the operations above only, without flags.
+    - (C5) Arrays that it reads are `in` ports or values before it.
+  }];
+  let arguments = (ins Variadic<Index>:$dynamic_sizes,
+                       DenseI64ArrayAttr:$static_sizes);
+  let regions = (region SizedRegion<1>:$body);
+  let results = (outs NSA_Array:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+  let extraClassDeclaration = [{
+    /// The indices of the element that the body computes.
+    ::mlir::Block::BlockArgListType getIndices() {
+      return getBody().getArguments();
+    }
+    ::mlir::Value getYielded() {
+      return getBody().front().getTerminator()->getOperand(0);
+    }
+  }];
+}
+
+def NSA_YieldOp : NSA_Op<"yield", [Pure, Terminator, HasParent<"MapOp">]> {
+  let summary = "The element that a formula computes";
+  let description = [{
+    Ends the body of an `nsa.map`.
+
+    Example:
+
+    ```mlir
+    nsa.yield %slot : i32
+    ```
+  }];
+  let arguments = (ins NSA_Scalar:$value);
+  let assemblyFormat = "$value attr-dict `:` type($value)";
+}
+
+def NSA_ReadOp : NSA_Op<"read", [
+    Pure, AttrSizedOperandSegments, HasParent<"MapOp">,
+    TypesMatchWith<"the result is an element of the array", "source", "result",
+                   "::mlir::cast<::mlir::ShapedType>($_self).getElementType()">
+  ]> {
+  let summary = "An element of an array, in a formula";
+  let description = [{
+    Element `indices` of an `in` port or of a value of the step, or `fill` where
+    that is outside of the array (a negative index, too). Without a fill, each
+    index has to be inside whatever the contents of arrays are: it is the map's
+    index for a dimension of the same size, or a constant less than a static
+    size.
+
+    Example:
+
+    ```mlir
+    %len = nsa.read %lens[%r] : tensor<?xi32>
+    %slot = nsa.read %table[%row, %pos] else %none : tensor<?x?xi32>
+    ```
+
+    Constraints:
+
+    - (C1) There is an index for each dimension.
+    - (C2) `fill` has the type of the elements.
+    - (C3) Without a `fill` all indices are known to be inside.
+  }];
+  let arguments = (ins NSA_Array:$source, Variadic<Index>:$indices,
+                       Optional<NSA_Scalar>:$fill);
+  let results = (outs NSA_Scalar:$result);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    MapOp getMap() { return ::llvm::cast<MapOp>((*this)->getParentOp()); }
+    /// Whether index `dim` is inside, whatever the contents of arrays are.
+    bool isKnownInside(unsigned dim);
+  }];
+}
+
+def NSA_SearchOp : NSA_Op<"search", [Pure, HasParent<"MapOp">]> {
+  let summary = "How many elements of an ascending array are at most a number";
+  let description = [{
+    The number of elements of `source`, or of its row `row`, that are `position`
+    or less, compared as signed 64-bit numbers. With exclusive sums of the rows
+    of requests, `search - 1` is the request that row `position` belongs to; it
+    is -1 for a negative position, and the number of requests past the last row.
+    A row outside of the array has no elements: 0.
+
+    If the elements do not ascend, the result is some number from 0 to that of
+    the elements, the same on every target.
+
+    Example:
+
+    ```mlir
+    %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
+    %ids = nsa.map(%r) in (%bound) : tensor<?xi32> {
+      %after = nsa.search %off for %r : tensor<?xi32>
+      ...
+    ```
+
+    Constraints:
+
+    - (C1) `row` is given for an array of two dimensions, and only there.
+  }];
+  let arguments = (ins NSA_IntArray:$source, Optional<Index>:$row,
+                       Index:$position);
+  let results = (outs Index:$result);
+  let assemblyFormat = [{
+    $source (`[` $row^ `]`)? `for` $position attr-dict `:` type($source)
+  }];
+  let hasVerifier = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Sums and reductions
+//===----------------------------------------------------------------------===//
+
+def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
+    NSA_AllLive, NSA_VectorElement, NSA_Shared
+  ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
+  let summary = "Sums of the elements before each place";
+  let description = [{
+    Along the innermost dimension, of an array or of each row of a table:
+
+    | | elements | element `i` |
+    |---|---|---|
+    | exclusive | one more than `source` | the sum of elements `0` to `i - 1`; the last one is the total |
+    | `inclusive` | as `source` | the sum of elements `0` to `i` |
+
+    Sums wrap. They may be read at any index by any formula, and searched. Who
+    reads them adds up by himself: the threads of each block together, once a
+    block (or once a row), so that no block waits for another.
+
+    Example:
+
+    ```mlir
+    %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
+    %ranks = nsa.scan inclusive %flags : tensor<?x64xi32> -> tensor<?x64xi32>
+    ```
+  }];
+  let arguments = (ins NSA_IntArray:$source, UnitAttr:$inclusive);
+  let assemblyFormat = [{
+    (`inclusive` $inclusive^)? $source attr-dict `:` type($source) `->`
+    type($result)
+  }];
+  let extraClassDeclaration = [{
+    /// Emits how many elements of row `row` (none of an array) are `position`
+    /// (index) or less.
+    ::mlir::Value emitSearch(::nsa::ElementBuilder &builder,
+                             ::mlir::ValueRange row, ::mlir::Value position);
+  }];
+}
+
+def NSA_ReduceAdd : I32EnumAttrCase<"Add", 0, "add">;
+def NSA_ReduceMax : I32EnumAttrCase<"Max", 1, "max">;
+def NSA_ReduceMin : I32EnumAttrCase<"Min", 2, "min">;
+def NSA_ReduceKind : I32EnumAttr<"ReduceKind", "how a row becomes one element",
+                                 [NSA_ReduceAdd, NSA_ReduceMax, NSA_ReduceMin]> {
+  let cppNamespace = "::nsa";
+}
+
+def NSA_ReduceOp : NSA_ValueOp<"reduce", NSA_IntVector, "Any", [
+    NSA_AllLive, NSA_VectorElement, NSA_Shared
+  ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
+  let summary = "The sum, the largest or the smallest element of each row";
+  let description = [{
+    An element for each row of a table, or one for an array: the sum (`add`,
+    wrapping), the largest (`max`) or the smallest (`min`) as signed numbers. Of
+    no elements: 0, the smallest and the largest number of the type. How many
+    elements have a property is the sum of a map that yields 1 or 0.
+
+    Example:
+
+    ```mlir
+    %counts = nsa.reduce add %flags : tensor<?x64xi32> -> tensor<?xi32>
+    ```
+  }];
+  let arguments = (ins NSA_ReduceKind:$kind, NSA_IntArray:$source);
+  let assemblyFormat = [{
+    $kind $source attr-dict `:` type($source) `->` type($result)
+  }];
+}
+
+#endif // NSA_IR_NSAMAPOPS_TD

@@ -1,0 +1,44 @@
+//===- Threads.h - Threads that compute together ----------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_IR_THREADS_H
+#define NSA_IR_THREADS_H
+
+#include "mlir/IR/Builders.h"
+
+namespace nsa {
+
+/// The threads that compute what a segment's elements share: those of a block,
+/// or the only one of a host. All of them get to each call.
+class Threads {
+public:
+  using Combine =
+      llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value, mlir::Value)>;
+
+  virtual ~Threads() = default;
+
+  /// Their number.
+  virtual int64_t getSize() const = 0;
+  /// Emits this thread's number (index).
+  virtual mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) = 0;
+  /// Emits memory that all of them see: a memref of `count` elements.
+  virtual mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc,
+                                 int64_t count, mlir::Type type) = 0;
+  /// Emits the sum of `value` over the threads before this one.
+  virtual mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
+                                    mlir::Value value) = 0;
+  /// Emits the combination of `value` over all threads.
+  virtual mlir::Value emitReduce(mlir::OpBuilder &b, mlir::Location loc,
+                                 mlir::Value value, Combine combine) = 0;
+  /// What each has written is seen by all.
+  virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
+};
+
+} // namespace nsa
+
+#endif // NSA_IR_THREADS_H

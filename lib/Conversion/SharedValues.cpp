@@ -1,0 +1,116 @@
+//===- SharedValues.cpp - What the elements of a segment share ------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "SharedValues.h"
+
+#include "BlockScan.h"
+
+#include "nsa/IR/TileShape.h"
+#include "nsa/Target/TargetModel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// BlockThreads
+//===----------------------------------------------------------------------===//
+
+int64_t BlockThreads::getSize() const { return TargetModel::blockSize; }
+
+Value BlockThreads::take(MemRefType type) {
+  for (Value value : memory)
+    if (value.getType() == type && taken.insert(value).second)
+      return value;
+  Value added = kernel.addWorkgroupAttribution(type, kernel.getLoc());
+  memory.push_back(added);
+  taken.insert(added);
+  return added;
+}
+
+Value BlockThreads::emitMemory(OpBuilder &b, Location, int64_t count,
+                               Type type) {
+  auto space = gpu::AddressSpaceAttr::get(b.getContext(),
+                                          gpu::AddressSpace::Workgroup);
+  return take(MemRefType::get(count, type, AffineMap(), space));
+}
+
+Value BlockThreads::emitSumBefore(OpBuilder &b, Location loc, Value value) {
+  auto add = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
+    return arith::AddIOp::create(b, loc, lhs, rhs);
+  };
+  Value buffer = take(
+      getBlockScanBufferType(b.getContext(), /*count=*/1, value.getType()));
+  Value half = arith::ConstantIndexOp::create(b, loc, 0);
+  return emitBlockScan(b, loc, value, add, thread, buffer, half).front().before;
+}
+
+Value BlockThreads::emitReduce(OpBuilder &b, Location loc, Value value,
+                               Combine combine) {
+  auto combineOne = [&](OpBuilder &b, size_t, Value lhs, Value rhs) {
+    return combine(b, lhs, rhs);
+  };
+  Value buffer = take(
+      getBlockScanBufferType(b.getContext(), /*count=*/1, value.getType()));
+  return emitBlockReduce(b, loc, value, combineOne, thread, buffer).front();
+}
+
+void BlockThreads::emitBarrier(OpBuilder &b, Location loc) {
+  gpu::BarrierOp::create(b, loc);
+}
+
+//===----------------------------------------------------------------------===//
+// HostThread
+//===----------------------------------------------------------------------===//
+
+Value HostThread::emitThread(OpBuilder &b, Location loc) {
+  return arith::ConstantIndexOp::create(b, loc, 0);
+}
+
+Value HostThread::emitMemory(OpBuilder &b, Location loc, int64_t count,
+                             Type type) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&entry);
+  return memref::AllocaOp::create(b, loc, MemRefType::get(count, type));
+}
+
+Value HostThread::emitSumBefore(OpBuilder &b, Location loc, Value value) {
+  return arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
+}
+
+//===----------------------------------------------------------------------===//
+// Segments
+//===----------------------------------------------------------------------===//
+
+RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
+                                const IRMapping &ports, Threads &threads) {
+  RowValues values;
+  for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
+    if (cast<ShapedType>(op.getSource().getType()).getRank() != 1)
+      continue;
+    ElementBuilder builder(b, segment.getLoc(), ports, {});
+    builder.setRow(&values);
+    values[op] = op.emitShared(builder, /*row=*/{}, threads);
+  }
+  return values;
+}
+
+void nsa::emitSharedRow(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                        Threads &threads, Value row, RowValues &values) {
+  for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
+    if (!isSharedByRow(op, segment))
+      continue;
+    ElementBuilder builder(b, segment.getLoc(), ports, row);
+    builder.setRow(&values);
+    SmallVector<Value> shared = {row};
+    llvm::append_range(shared, op.emitShared(builder, row, threads));
+    values[op] = shared;
+  }
+}

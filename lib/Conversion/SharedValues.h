@@ -1,0 +1,82 @@
+//===- SharedValues.h - What the elements of a segment share ----*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_SHAREDVALUES_H
+#define NSA_LIB_CONVERSION_SHAREDVALUES_H
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/IR/IRMapping.h"
+
+namespace nsa {
+
+/// The threads of a block.
+class BlockThreads : public Threads {
+public:
+  /// `thread` is this thread's number. Workgroup memory is taken from `memory`,
+  /// which grows: a block runs one segment, so segments use the same.
+  BlockThreads(mlir::gpu::GPUFuncOp kernel, mlir::Value thread,
+               llvm::SmallVectorImpl<mlir::Value> &memory)
+      : kernel(kernel), thread(thread), memory(memory) {}
+
+  int64_t getSize() const override;
+  mlir::Value emitThread(mlir::OpBuilder &, mlir::Location) override {
+    return thread;
+  }
+  mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
+                         mlir::Type type) override;
+  mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
+                            mlir::Value value) override;
+  mlir::Value emitReduce(mlir::OpBuilder &b, mlir::Location loc,
+                         mlir::Value value, Combine combine) override;
+  void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) override;
+
+private:
+  /// Memory that nothing of this segment is in.
+  mlir::Value take(mlir::MemRefType type);
+
+  mlir::gpu::GPUFuncOp kernel;
+  mlir::Value thread;
+  llvm::SmallVectorImpl<mlir::Value> &memory;
+  llvm::DenseSet<mlir::Value> taken;
+};
+
+/// The only thread of a function on the host.
+class HostThread : public Threads {
+public:
+  /// Memory is on the stack, from the beginning of `entry` on.
+  explicit HostThread(mlir::Block &entry) : entry(entry) {}
+
+  int64_t getSize() const override { return 1; }
+  mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) override;
+  mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
+                         mlir::Type type) override;
+  mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
+                            mlir::Value value) override;
+  mlir::Value emitReduce(mlir::OpBuilder &, mlir::Location, mlir::Value value,
+                         Combine) override {
+    return value;
+  }
+  void emitBarrier(mlir::OpBuilder &, mlir::Location) override {}
+
+private:
+  mlir::Block &entry;
+};
+
+/// Emits what all elements of `segment` share, of arrays.
+RowValues emitSharedValues(mlir::OpBuilder &b, SegmentOp segment,
+                           const mlir::IRMapping &ports, Threads &threads);
+/// Adds what the elements of its row `row` share, of tables, to `values`.
+void emitSharedRow(mlir::OpBuilder &b, SegmentOp segment,
+                   const mlir::IRMapping &ports, Threads &threads,
+                   mlir::Value row, RowValues &values);
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_SHAREDVALUES_H

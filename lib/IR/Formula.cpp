@@ -1,0 +1,155 @@
+//===- Formula.cpp - Arithmetic that has a result for everything ----------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Formula.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace {
+class FormulaEmitter {
+public:
+  FormulaEmitter(OpBuilder &b, Operation *op, ValueRange operands)
+      : b(b), loc(op->getLoc()), op(op), operands(operands) {}
+
+  Value emit();
+
+private:
+  Value constant(Type type, APInt value) {
+    return arith::ConstantOp::create(b, loc, type,
+                                     b.getIntegerAttr(type, value));
+  }
+  Value constant(FloatType type, const APFloat &value) {
+    return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
+  }
+  Value select(Value condition, Value lhs, Value rhs) {
+    return arith::SelectOp::create(b, loc, condition, lhs, rhs);
+  }
+  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
+    return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
+  }
+  Value compare(arith::CmpFPredicate predicate, Value lhs, Value rhs) {
+    return arith::CmpFOp::create(b, loc, predicate, lhs, rhs);
+  }
+  /// The same operation on other operands.
+  Value clone(ValueRange operands) {
+    Operation *copy =
+        b.create(loc, op->getName().getIdentifier(), operands,
+                 op->getResultTypes(), op->getAttrs());
+    return copy->getResult(0);
+  }
+
+  Value emitDivision(bool isSigned);
+  Value emitShift(bool isArithmetic);
+  Value emitFloatToInt(bool isSigned);
+
+  static unsigned getWidth(Type type) {
+    return type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
+  }
+
+  OpBuilder &b;
+  Location loc;
+  Operation *op;
+  ValueRange operands;
+};
+} // namespace
+
+Value FormulaEmitter::emitDivision(bool isSigned) {
+  Value lhs = operands[0], rhs = operands[1];
+  Type type = lhs.getType();
+  unsigned width = getWidth(type);
+  APInt divisor;
+  if (matchPattern(rhs, m_ConstantInt(&divisor)) && !divisor.isZero() &&
+      !divisor.isAllOnes()) {
+    // Metadata are divided by page sizes.
+    if (isa<arith::FloorDivSIOp>(op) && divisor.isPowerOf2() &&
+        !divisor.isNegative())
+      return arith::ShRSIOp::create(
+          b, loc, lhs, constant(type, APInt(width, divisor.logBase2())));
+    return clone(operands);
+  }
+  Value zero = constant(type, APInt::getZero(width));
+  Value one = constant(type, APInt(width, 1));
+  Value isZero = compare(arith::CmpIPredicate::eq, rhs, zero);
+  // By 1 instead: the smallest number stays itself, with the remainder 0.
+  Value replaced = isZero;
+  if (isSigned && width > 1) {
+    Value smallest = constant(type, APInt::getSignedMinValue(width));
+    Value minusOne = constant(type, APInt::getAllOnes(width));
+    Value overflows = arith::AndIOp::create(
+        b, loc, compare(arith::CmpIPredicate::eq, lhs, smallest),
+        compare(arith::CmpIPredicate::eq, rhs, minusOne));
+    replaced = arith::OrIOp::create(b, loc, isZero, overflows);
+  }
+  Value quotient = clone({lhs, select(replaced, one, rhs)});
+  return select(isZero, zero, quotient);
+}
+
+Value FormulaEmitter::emitShift(bool isArithmetic) {
+  Value lhs = operands[0], rhs = operands[1];
+  Type type = lhs.getType();
+  unsigned width = getWidth(type);
+  APInt amount;
+  if (matchPattern(rhs, m_ConstantInt(&amount)) && amount.ult(width))
+    return clone(operands);
+  Value last = constant(type, APInt(width, width - 1));
+  if (isArithmetic)
+    return clone({lhs, arith::MinUIOp::create(b, loc, rhs, last)});
+  Value isInside = compare(arith::CmpIPredicate::ule, rhs, last);
+  Value zero = constant(type, APInt::getZero(width));
+  return select(isInside, clone({lhs, select(isInside, rhs, zero)}), zero);
+}
+
+Value FormulaEmitter::emitFloatToInt(bool isSigned) {
+  Value number = operands[0];
+  auto floatType = cast<FloatType>(number.getType());
+  Type type = op->getResult(0).getType();
+  unsigned width = getWidth(type);
+  APInt low = isSigned ? APInt::getSignedMinValue(width) : APInt(width, 0);
+  APInt high =
+      isSigned ? APInt::getSignedMaxValue(width) : APInt::getAllOnes(width);
+  // The first number that is too large is a power of two, and so exact; all
+  // numbers between it and the lower bound have an integer.
+  APFloat bound = scalbn(APFloat::getOne(floatType.getFloatSemantics()),
+                         isSigned ? width - 1 : width,
+                         APFloat::rmNearestTiesToEven);
+  APFloat lowest(floatType.getFloatSemantics());
+  (void)lowest.convertFromAPInt(low, isSigned, APFloat::rmNearestTiesToEven);
+  Value isTooLarge = compare(arith::CmpFPredicate::OGE, number,
+                             constant(floatType, bound));
+  Value isTooSmall = compare(arith::CmpFPredicate::OLE, number,
+                             constant(floatType, lowest));
+  Value isNumber = compare(arith::CmpFPredicate::ORD, number, number);
+  Value zero = constant(floatType, APFloat::getZero(
+                                       floatType.getFloatSemantics()));
+  Value isOut = arith::OrIOp::create(b, loc, isTooLarge, isTooSmall);
+  Value inside = select(isOut, zero, select(isNumber, number, zero));
+  Value result = select(isTooLarge, constant(type, high), clone(inside));
+  return select(isTooSmall, constant(type, low), result);
+}
+
+Value FormulaEmitter::emit() {
+  return llvm::TypeSwitch<Operation *, Value>(op)
+      .Case<arith::DivSIOp, arith::FloorDivSIOp, arith::CeilDivSIOp,
+            arith::RemSIOp>([&](auto) { return emitDivision(true); })
+      .Case<arith::DivUIOp, arith::CeilDivUIOp, arith::RemUIOp>(
+          [&](auto) { return emitDivision(false); })
+      .Case<arith::ShLIOp, arith::ShRUIOp>(
+          [&](auto) { return emitShift(false); })
+      .Case<arith::ShRSIOp>([&](auto) { return emitShift(true); })
+      .Case<arith::FPToSIOp>([&](auto) { return emitFloatToInt(true); })
+      .Case<arith::FPToUIOp>([&](auto) { return emitFloatToInt(false); })
+      .Default([&](Operation *) { return clone(operands); });
+}
+
+Value nsa::emitFormulaOp(OpBuilder &b, Operation *op, ValueRange operands) {
+  return FormulaEmitter(b, op, operands).emit();
+}
