@@ -140,6 +140,9 @@ class Form:
     def operation(self) -> str:
         return self.text.split()[0].removeprefix("nsa.")
 
+    def write(self, words: dict[str, Any], parameters: dict[str, Any], result: str) -> str:
+        return self.text.format(**words, **parameters, result=result)
+
     def infer(self, types: dict[str, str], parameters: dict[str, Any]) -> str:
         return self.type(**types, **parameters)
 

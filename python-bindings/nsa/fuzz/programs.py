@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .operations import FORMS, Array, T, V, dims, fits, tensor
+from .formulas import MAP
+from .operations import FORMS, Array, Form, T, V, dims, fits, tensor
 
 __all__ = ["DTYPES", "PORTS", "RAW", "Copy", "Op", "Port", "Program", "destination"]
 
@@ -189,6 +190,10 @@ class Op:
     parameters: tuple[tuple[str, Any], ...] = ()
 
 
+def form(name: str) -> Form:
+    return MAP if name == MAP.name else FORMS[name]
+
+
 @dataclass(frozen=True)
 class Copy:
     value: str
@@ -235,7 +240,7 @@ class Program:
                 found[op.name] = RAW[op.form].type
                 continue
             types = {slot: found[value] for slot, value in op.operands}
-            found[op.name] = FORMS[op.form].infer(types, dict(op.parameters))
+            found[op.name] = form(op.form).infer(types, dict(op.parameters))
         return found
 
     # ------------------------------------------------------------------------
@@ -290,9 +295,7 @@ class Program:
                 lines += RAW[op.form].text.format(o=f"%{op.name}").split("\n")
                 continue
             words = {slot: Named(value, types[value]) for slot, value in op.operands}
-            text = FORMS[op.form].text.format(
-                **words, **dict(op.parameters), result=types[op.name]
-            )
+            text = form(op.form).write(words, dict(op.parameters), types[op.name])
             lines.append(f"%{op.name} = {text}")
         for copy in self.copies:
             ports += [f"out %{of} : {type}" for of, type in copy.destinations]
@@ -331,7 +334,7 @@ class Program:
                 found[op.name] = raw.value(*(found[need] for need in raw.needs))
                 continue
             operands = {slot: found[value] for slot, value in op.operands}
-            found[op.name] = FORMS[op.form].evaluate(operands, dict(op.parameters))
+            found[op.name] = form(op.form).evaluate(operands, dict(op.parameters))
         return found
 
 
