@@ -19,6 +19,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -35,6 +36,16 @@ MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count,
     type = IntegerType::get(context, 32);
   return MemRefType::get({2, int64_t(count), numWarps}, type, AffineMap(),
                          space);
+}
+
+Value nsa::addSharedMemory(gpu::GPUFuncOp kernel, MemRefType type) {
+  unsigned number = kernel.getNumWorkgroupAttributions();
+  Value memory = kernel.addWorkgroupAttribution(type, kernel.getLoc());
+  kernel.setWorkgroupAttributionAttr(
+      number, LLVM::LLVMDialect::getAlignAttrName(),
+      IntegerAttr::get(IntegerType::get(kernel.getContext(), 64),
+                       TargetModel::accessBytes));
+  return memory;
 }
 
 /// `value` of the lane `offset` before this one, and whether there is one.

@@ -9,6 +9,7 @@
 #ifndef NSA_LIB_CONVERSION_BLOCKSCAN_H
 #define NSA_LIB_CONVERSION_BLOCKSCAN_H
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/SmallVector.h"
@@ -27,6 +28,10 @@ struct BlockSum {
 /// `type`, or of i32.
 mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
                                         size_t count, mlir::Type type = {});
+
+/// Adds memory that the threads of a block share, aligned for vectors: LLVM
+/// takes an array that says nothing to be, but the PTX does not say so.
+mlir::Value addSharedMemory(mlir::gpu::GPUFuncOp kernel, mlir::MemRefType type);
 
 /// Combines two partial results of value `number`; associative and commutative,
 /// with 0 as the neutral element.

@@ -148,8 +148,8 @@ void KernelEmitter::emitSegments(ArrayRef<SegmentOp> segments, Value block) {
 void KernelEmitter::emitScan(SegmentOp segment) {
   ScanSegment scan(segment, ports);
   size_t numScans = scan.getNumScans();
-  Value buffer = kernel.addWorkgroupAttribution(
-      getBlockScanBufferType(b.getContext(), numScans), loc());
+  Value buffer = addSharedMemory(
+      kernel, getBlockScanBufferType(b.getContext(), numScans));
   BlockThreads threads(kernel, thread, sharedMemory);
   RowValues shared = emitSharedValues(b, segment, ports, threads);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
@@ -434,8 +434,8 @@ Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
             b, loc, b.getI32Type(), expand.emitCount(builder, other));
         scf::YieldOp::create(b, loc, combine(b, 0, carried.front(), count));
       });
-  Value buffer = kernel.addWorkgroupAttribution(
-      getBlockScanBufferType(b.getContext(), 1), loc());
+  Value buffer = addSharedMemory(
+      kernel, getBlockScanBufferType(b.getContext(), 1));
   return toIndex(
       emitBlockReduce(b, loc(), loop.getResults(), combine, thread, buffer)
           .front());

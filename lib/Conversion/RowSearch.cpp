@@ -110,12 +110,11 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
   this->end = toI32(end);
   auto space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
-  scanBuffer = kernel.addWorkgroupAttribution(
-      getBlockScanBufferType(b.getContext(), numSums), loc);
-  before = kernel.addWorkgroupAttribution(
-      MemRefType::get({2, int64_t(numSums), TargetModel::blockSize},
-                      b.getI32Type(), AffineMap(), space),
-      loc);
+  scanBuffer = addSharedMemory(
+      kernel, getBlockScanBufferType(b.getContext(), numSums));
+  before = addSharedMemory(
+      kernel, MemRefType::get({2, int64_t(numSums), TargetModel::blockSize},
+                              b.getI32Type(), AffineMap(), space));
 }
 
 Value RowSearch::combine(OpBuilder &b, size_t number, Value lhs, Value rhs) {

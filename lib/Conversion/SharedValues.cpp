@@ -29,7 +29,7 @@ Value BlockThreads::take(MemRefType type) {
   for (Value value : memory)
     if (value.getType() == type && taken.insert(value).second)
       return value;
-  Value added = kernel.addWorkgroupAttribution(type, kernel.getLoc());
+  Value added = addSharedMemory(kernel, type);
   memory.push_back(added);
   taken.insert(added);
   return added;
@@ -93,7 +93,7 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
                                 const IRMapping &ports, Threads &threads) {
   RowValues values;
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
-    if (cast<ShapedType>(op.getSource().getType()).getRank() != 1)
+    if (op.getSharedRows())
       continue;
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);

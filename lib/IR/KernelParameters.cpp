@@ -11,8 +11,7 @@
 using namespace mlir;
 using namespace nsa;
 
-/// Kernels move bf16 as 16 bits, so that no target converts it on the way.
-static Type getStorageType(Type type) {
+Type nsa::getStorageType(Type type) {
   return type.isBF16() ? IntegerType::get(type.getContext(), 16) : type;
 }
 

@@ -16,6 +16,7 @@
 
 #include "Formula.h"
 
+#include "nsa/IR/KernelParameters.h"
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -29,12 +30,12 @@ using namespace mlir;
 using namespace nsa;
 
 namespace {
-class MapEmitter {
+class BodyEmitter {
 public:
   /// `width` is that of a vector, or 0 for an element.
-  MapEmitter(MapOp map, MutableArrayRef<ElementBuilder> builders,
+  BodyEmitter(FormulaOpInterface op, MutableArrayRef<ElementBuilder> builders,
              ArrayRef<SmallVector<Value>> points, int64_t width)
-      : map(map), builders(builders), points(points),
+      : op(op), builders(builders), points(points),
         numLanes(std::max<int64_t>(width, 1)) {}
 
   /// The elements at each point, or one that stands for all.
@@ -64,11 +65,17 @@ private:
   std::optional<Lanes> emitRun(ReadOp read, size_t point);
   /// Whether `index` is inside dimension `dim` of `source` (i1).
   Value emitIsInside(size_t point, Value index, Value source, unsigned dim);
-  Lanes getLanes(ElementBuilder &builder, Value vector);
+  Lanes getLanes(Value vector, Type type);
+  /// `value` as a formula has it, or as memory does: bf16 is moved as 16 bits.
+  Value as(Type type, Value value) {
+    if (value.getType() == type)
+      return value;
+    return arith::BitcastOp::create(b(), loc(), type, value);
+  }
   Value emitSearch(SearchOp search, size_t point, int64_t lane);
 
   OpBuilder &b() { return builders.front().b; }
-  Location loc() { return map.getLoc(); }
+  Location loc() { return op.getLoc(); }
   Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
     return arith::CmpIOp::create(b(), loc(), predicate, lhs, rhs);
   }
@@ -78,7 +85,7 @@ private:
     return arith::AndIOp::create(b(), loc(), lhs, rhs);
   }
 
-  MapOp map;
+  FormulaOpInterface op;
   MutableArrayRef<ElementBuilder> builders;
   ArrayRef<SmallVector<Value>> points;
   int64_t numLanes;
@@ -87,7 +94,7 @@ private:
 };
 } // namespace
 
-Value MapEmitter::get(Value value, size_t point, int64_t lane) {
+Value BodyEmitter::get(Value value, size_t point, int64_t lane) {
   auto it = values.find(value);
   if (it == values.end()) // a size, from outside
     return builders[point].lookup(value);
@@ -95,33 +102,36 @@ Value MapEmitter::get(Value value, size_t point, int64_t lane) {
   return lanes.size() == 1 ? lanes.front() : lanes[lane];
 }
 
-SmallVector<Value> MapEmitter::get(ValueRange values, size_t point,
+SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
                                    int64_t lane) {
   return llvm::map_to_vector(
       values, [&](Value value) { return get(value, point, lane); });
 }
 
-Value MapEmitter::emitIsInside(size_t point, Value index, Value source,
+Value BodyEmitter::emitIsInside(size_t point, Value index, Value source,
                                unsigned dim) {
   // Unsigned, so that a negative index is too large.
   return compare(arith::CmpIPredicate::ult, index,
                  builders[point].size(Size::of(source, dim)));
 }
 
-Value MapEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
+Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
                              ArrayRef<unsigned> dims, int64_t lane) {
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
   Value isInside;
   for (unsigned dim : dims)
     isInside = both(isInside, emitIsInside(point, indices[dim], source, dim));
+  auto emitElement = [&] {
+    return as(read.getType(), builder.element(source, indices));
+  };
   if (!isInside)
-    return builder.element(source, indices);
+    return emitElement();
   auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(read.getType()), isInside,
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b());
   b().setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b(), loc(), builder.element(source, indices));
+  scf::YieldOp::create(b(), loc(), emitElement());
   b().setInsertionPointToStart(ifOp.elseBlock());
   Value fill = read.getFill() ? get(read.getFill(), point, lane)
                               : Value(arith::ConstantOp::create(
@@ -130,20 +140,21 @@ Value MapEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
   return ifOp.getResult(0);
 }
 
-MapEmitter::Lanes MapEmitter::getLanes(ElementBuilder &builder, Value vector) {
+BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   Lanes lanes;
   for (int64_t lane = 0; lane < numLanes; ++lane)
-    lanes.push_back(vector::ExtractOp::create(b(), loc(), vector, lane));
+    lanes.push_back(
+        as(type, vector::ExtractOp::create(b(), loc(), vector, lane)));
   return lanes;
 }
 
-std::optional<MapEmitter::Lanes> MapEmitter::emitRun(ReadOp read,
+std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
                                                      size_t point) {
   Value last = read.getIndices().back();
   auto outer = read.getIndices().drop_back();
   bool isTogether = llvm::none_of(
       outer, [&](Value index) { return isVarying(index); });
-  if (numLanes == 1 || last != map.getIndices().back() || !isTogether ||
+  if (numLanes == 1 || last != op.getArguments().back() || !isTogether ||
       read.getSource().getDefiningOp<SharedOpInterface>())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
@@ -156,11 +167,13 @@ std::optional<MapEmitter::Lanes> MapEmitter::emitRun(ReadOp read,
           both(isOuterInside, emitIsInside(point, indices[dim], source, dim));
   bool isInside = read.isKnownInside(outer.size());
   if (!isOuterInside && isInside)
-    return getLanes(builder, builder.elements(source, indices, numLanes));
+    return getLanes(builder.elements(source, indices, numLanes),
+                    read.getType());
   if (!isa<BlockArgument>(source))
     return std::nullopt;
-  Lanes lanes = getLanes(
-      builder, builder.load(source, indices, numLanes, isOuterInside));
+  Lanes lanes =
+      getLanes(builder.load(source, indices, numLanes, isOuterInside),
+               read.getType());
   // What is outside was loaded as 0.
   if (read.getFill() && !matchPattern(read.getFill(), m_Zero())) {
     for (auto [lane, value] : llvm::enumerate(lanes)) {
@@ -175,7 +188,7 @@ std::optional<MapEmitter::Lanes> MapEmitter::emitRun(ReadOp read,
   return lanes;
 }
 
-MapEmitter::Lanes MapEmitter::emitRead(ReadOp read, size_t point) {
+BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
   if (std::optional<Lanes> run = emitRun(read, point))
     return *run;
   bool isOfLanes = isVarying(read.getOperation());
@@ -229,7 +242,7 @@ static Value emitBinarySearch(ElementBuilder &builder, Value source,
   return loop.getResult(0);
 }
 
-Value MapEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
+Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
   Value source = search.getSource();
   Value position = get(search.getPosition(), point, lane);
@@ -256,9 +269,9 @@ Value MapEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   return ifOp.getResult(0);
 }
 
-SmallVector<SmallVector<Value>> MapEmitter::emit() {
-  for (auto [number, index] : llvm::enumerate(map.getIndices())) {
-    bool isInner = number + 1 == map.getIndices().size();
+SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+  for (auto [number, index] : llvm::enumerate(op.getArguments())) {
+    bool isInner = number + 1 == op.getArguments().size();
     if (isInner && numLanes > 1)
       varying.insert(index);
     SmallVector<Lanes> &lanesOf = values[index];
@@ -270,39 +283,41 @@ SmallVector<SmallVector<Value>> MapEmitter::emit() {
                                               builder.constantIndex(lane)));
     }
   }
-  for (Operation &op : map.getBody().front().without_terminator()) {
-    bool isOfLanes = isVarying(&op);
+  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    bool isOfLanes = isVarying(&inner);
     if (isOfLanes)
-      varying.insert(op.getResult(0));
+      varying.insert(inner.getResult(0));
     SmallVector<Lanes> results;
     for (size_t point = 0; point < points.size(); ++point) {
-      if (auto read = dyn_cast<ReadOp>(op)) {
+      if (auto read = dyn_cast<ReadOp>(inner)) {
         results.push_back(emitRead(read, point));
         continue;
       }
       Lanes &lanes = results.emplace_back();
       for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane) {
-        if (auto search = dyn_cast<SearchOp>(op))
+        if (auto search = dyn_cast<SearchOp>(inner))
           lanes.push_back(emitSearch(search, point, lane));
         else
           lanes.push_back(
-              emitFormulaOp(b(), &op, get(op.getOperands(), point, lane)));
+              emitFormulaOp(b(), &inner,
+                            get(inner.getOperands(), point, lane)));
       }
     }
-    values[op.getResult(0)] = std::move(results);
+    values[inner.getResult(0)] = std::move(results);
   }
+  Type stored = getStorageType(op.getYielded().getType());
   SmallVector<SmallVector<Value>> elements;
   for (size_t point = 0; point < points.size(); ++point) {
     SmallVector<Value> &lanes = elements.emplace_back();
     for (int64_t lane = 0; lane < numLanes; ++lane)
-      lanes.push_back(get(map.getYielded(), point, lane));
+      lanes.push_back(as(stored, get(op.getYielded(), point, lane)));
   }
   return elements;
 }
 
 Value MapOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   SmallVector<Value> point(indices);
-  return MapEmitter(*this, builder, point, /*width=*/0).emit().front().front();
+  return BodyEmitter(*this, builder, point, /*width=*/0).emit().front().front();
 }
 
 Value MapOp::emitElements(ElementBuilder &builder, ValueRange indices,
@@ -317,7 +332,7 @@ SmallVector<Value> MapOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
   OpBuilder &b = builders.front().b;
   SmallVector<Value> vectors;
   for (ArrayRef<Value> lanes :
-       MapEmitter(*this, builders, points, width).emit())
+       BodyEmitter(*this, builders, points, width).emit())
     vectors.push_back(vector::FromElementsOp::create(
         b, getLoc(), VectorType::get(width, lanes.front().getType()), lanes));
   return vectors;
@@ -401,19 +416,19 @@ struct SumEmitter {
   }
 };
 
-/// What threads share of a scan.
-struct SharedSums {
-  /// The sums before each tile, of the type of elements.
-  Value sums;
+/// What threads share of a scan or a recurrence.
+struct SharedTiles {
+  /// What there is before each tile, of the type of elements.
+  Value before;
   /// The logarithm of a tile's elements, and the number of tiles.
   Value shift, numTiles;
 
-  static std::optional<SharedSums> find(ElementBuilder &builder, ScanOp scan,
-                                        ValueRange row) {
-    ArrayRef<Value> shared = builder.getShared(scan, row);
+  static std::optional<SharedTiles> find(ElementBuilder &builder, Operation *op,
+                                         ValueRange row) {
+    ArrayRef<Value> shared = builder.getShared(op, row);
     if (shared.empty())
       return std::nullopt;
-    return SharedSums{shared[0], shared[1], shared[2]};
+    return SharedTiles{shared[0], shared[1], shared[2]};
   }
 };
 } // namespace
@@ -485,13 +500,13 @@ Value ScanOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   Value count = indices.back();
   if (getInclusive())
     count = math.add(count, math.constant(1));
-  std::optional<SharedSums> shared = SharedSums::find(builder, *this, row);
+  std::optional<SharedTiles> shared = SharedTiles::find(builder, *this, row);
   if (!shared)
     return math.emitSum(getSource(), row, math.constant(0), count,
                         math.zero(getElementTypeOrSelf(getType())));
   Value tile = math.apply<arith::ShRUIOp>(count, shared->shift);
   Value sum =
-      memref::LoadOp::create(builder.b, builder.loc, shared->sums, tile);
+      memref::LoadOp::create(builder.b, builder.loc, shared->before, tile);
   return math.emitSum(getSource(), row,
                       math.apply<arith::ShLIOp>(tile, shared->shift), count,
                       sum);
@@ -529,8 +544,8 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
   Value zero = math.constant(0), one = math.constant(1);
   Value begin = zero, end = size;
   Value sum = math.zero(getElementTypeOrSelf(getType()));
-  if (std::optional<SharedSums> shared =
-          SharedSums::find(builder, *this, row)) {
+  if (std::optional<SharedTiles> shared =
+          SharedTiles::find(builder, *this, row)) {
     // The last tile that begins with `position` or less.
     SmallVector<Value> initial = {zero, shared->numTiles};
     auto loop = scf::WhileOp::create(
@@ -547,7 +562,7 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
           Value middle = math.apply<arith::ShRUIOp>(
               math.add(math.add(state[0], state[1]), one), one);
           Value isAtMost = isAtMostPosition(
-              b, loc, memref::LoadOp::create(b, loc, shared->sums, middle));
+              b, loc, memref::LoadOp::create(b, loc, shared->before, middle));
           Value low =
               arith::SelectOp::create(b, loc, isAtMost, middle, state[0]);
           Value high = arith::SelectOp::create(
@@ -555,7 +570,7 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
           scf::YieldOp::create(b, loc, ValueRange{low, high});
         });
     Value tile = loop.getResult(0);
-    sum = memref::LoadOp::create(b, loc, shared->sums, tile);
+    sum = memref::LoadOp::create(b, loc, shared->before, tile);
     begin = math.min(math.apply<arith::ShLIOp>(tile, shared->shift), size);
     // The sum after the tile is more than that.
     Value next = math.apply<arith::ShLIOp>(math.add(tile, one), shared->shift);
@@ -596,6 +611,109 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
   Value isSome = arith::CmpIOp::create(b, loc, CmpIPredicate::sge, position, zero);
   Value count = getInclusive() ? last : math.add(last, one);
   return arith::SelectOp::create(b, loc, isSome, count, zero);
+}
+
+//===----------------------------------------------------------------------===//
+// Recurrences
+//===----------------------------------------------------------------------===//
+
+/// Emits element `step + 1` from element `step`.
+static Value emitStep(ElementBuilder &builder, IterateOp op, Value step,
+                      Value element) {
+  SmallVector<Value> point = {step, element};
+  return BodyEmitter(op, builder, point, /*width=*/0).emit().front().front();
+}
+
+/// Emits element `end` from element `begin`, which is `element`; `visit` gets
+/// each before the next.
+static Value
+emitSteps(ElementBuilder &builder, IterateOp op, Value begin, Value end,
+          Value element,
+          function_ref<void(ElementBuilder &, Value, Value)> visit = {}) {
+  auto loop = scf::ForOp::create(
+      builder.b, builder.loc, begin, end, builder.constantIndex(1), element,
+      [&](OpBuilder &b, Location loc, Value step, ValueRange carried) {
+        ElementBuilder inner(b, builder);
+        if (visit)
+          visit(inner, step, carried.front());
+        scf::YieldOp::create(b, loc,
+                             emitStep(inner, op, step, carried.front()));
+      });
+  return loop.getResult(0);
+}
+
+static Value emitFirst(ElementBuilder &builder, IterateOp op) {
+  Type type = getElementTypeOrSelf(op.getType());
+  return arith::ConstantOp::create(
+      builder.b, builder.loc, type,
+      IntegerAttr::get(type,
+                       APInt(64, op.getFirst(), /*isSigned=*/true)
+                           .sextOrTrunc(type.getIntOrFloatBitWidth())));
+}
+
+std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
+
+SmallVector<Value> IterateOp::emitShared(ElementBuilder &builder, ValueRange,
+                                         Threads &threads) {
+  SumEmitter math{builder};
+  OpBuilder &b = builder.b;
+  Location loc = getLoc();
+  Value size = arith::MaxSIOp::create(
+      b, loc, builder.size(getIndexBounds().front()), math.constant(0));
+  Value shift = math.emitShift(size);
+  Value before = threads.emitMemory(b, loc, mostTiles + 1,
+                                    getElementTypeOrSelf(getType()));
+  Value isFirst =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                            threads.emitThread(b, loc), math.constant(0));
+  auto ifOp = scf::IfOp::create(b, loc, isFirst, /*withElseRegion=*/false);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(ifOp.thenBlock());
+    ElementBuilder inner(b, builder);
+    Value last = emitSteps(
+        inner, *this, math.constant(0), size, emitFirst(inner, *this),
+        [&](ElementBuilder &builder, Value step, Value element) {
+          SumEmitter math{builder};
+          Value tile = math.apply<arith::ShRUIOp>(step, shift);
+          Value isBegin = arith::CmpIOp::create(
+              builder.b, loc, arith::CmpIPredicate::eq,
+              math.apply<arith::ShLIOp>(tile, shift), step);
+          auto ifOp = scf::IfOp::create(builder.b, loc, isBegin,
+                                        /*withElseRegion=*/false);
+          OpBuilder::InsertionGuard guard(builder.b);
+          builder.b.setInsertionPointToStart(ifOp.thenBlock());
+          memref::StoreOp::create(builder.b, loc, element, before, tile);
+        });
+    // Where the last element begins a tile, it is asked for there.
+    SumEmitter innerMath{inner};
+    memref::StoreOp::create(
+        b, loc, last, before,
+        innerMath.emitTiles(size, shift));
+  }
+  threads.emitBarrier(b, loc);
+  return {before, shift, math.emitTiles(size, shift)};
+}
+
+Value IterateOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  SumEmitter math{builder};
+  Value index = indices.front();
+  std::optional<SharedTiles> shared =
+      SharedTiles::find(builder, *this, /*row=*/{});
+  if (!shared)
+    return emitSteps(builder, *this, math.constant(0), index,
+                     emitFirst(builder, *this));
+  Value tile = math.apply<arith::ShRUIOp>(index, shared->shift);
+  Value element =
+      memref::LoadOp::create(builder.b, builder.loc, shared->before, tile);
+  return emitSteps(builder, *this,
+                   math.apply<arith::ShLIOp>(tile, shared->shift), index,
+                   element);
+}
+
+Value IterateOp::emitElements(ElementBuilder &builder, ValueRange indices,
+                              int64_t width) {
+  return emitScalars(builder, getResult(), indices, width);
 }
 
 //===----------------------------------------------------------------------===//

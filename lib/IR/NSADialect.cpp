@@ -50,7 +50,7 @@ struct NSAFoldInterface : public DialectFoldInterface {
   using DialectFoldInterface::DialectFoldInterface;
 
   bool shouldMaterializeInto(Region *region) const override {
-    return isa<MapOp>(region->getParentOp());
+    return isa<FormulaOpInterface>(region->getParentOp());
   }
 };
 } // namespace

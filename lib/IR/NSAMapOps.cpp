@@ -11,106 +11,98 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace nsa;
 
 //===----------------------------------------------------------------------===//
-// MapOp
+// What formulas have in common
 //===----------------------------------------------------------------------===//
 
-SmallVector<Size> MapOp::getSizes() {
+/// Sizes, some of which are operands.
+static SmallVector<Size> getMixedSizes(MLIRContext *context,
+                                       OperandRange operands,
+                                       ArrayRef<int64_t> staticSizes) {
   SmallVector<Size> sizes;
-  OperandRange operands = getDynamicSizes();
-  for (int64_t size : getStaticSizes()) {
+  for (int64_t size : staticSizes) {
     if (!ShapedType::isDynamic(size)) {
-      sizes.push_back(Size::constant(getContext(), size));
+      sizes.push_back(Size::constant(context, size));
       continue;
     }
-    // Too few are diagnosed where the map is verified.
+    // Too few are diagnosed where the operation is verified.
     sizes.push_back(operands.empty() ? Size() : Size::of(operands.front()));
     operands = operands.drop_front(!operands.empty());
   }
   return sizes;
 }
 
-LogicalResult MapOp::reifyResultShapes(OpBuilder &b,
-                                       ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
-  return success();
-}
-
-void MapOp::getAsmBlockArgumentNames(Region &region,
-                                     OpAsmSetValueNameFn setName) {
-  static constexpr StringLiteral names[] = {"r", "c"};
+static void setArgumentNames(Region &region, ArrayRef<StringLiteral> names,
+                             OpAsmSetValueNameFn setName) {
   for (auto [argument, name] : llvm::zip(region.getArguments(), names))
     setName(argument, name);
 }
 
-ParseResult MapOp::parse(OpAsmParser &parser, OperationState &result) {
-  Builder &b = parser.getBuilder();
-  SmallVector<OpAsmParser::Argument> indices;
+/// `(%r, %c) in (%n, 128)`, to the attribute `sizesName` and operands.
+static ParseResult
+parseIndexSpace(OpAsmParser &parser, OperationState &result,
+                SmallVectorImpl<OpAsmParser::Argument> &arguments,
+                StringAttr sizesName) {
   SmallVector<OpAsmParser::UnresolvedOperand> sizes;
   DenseI64ArrayAttr staticSizes;
-  Type type;
-  if (parser.parseArgumentList(indices, OpAsmParser::Delimiter::Paren) ||
+  Type index = parser.getBuilder().getIndexType();
+  if (parser.parseArgumentList(arguments, OpAsmParser::Delimiter::Paren) ||
       parser.parseKeyword("in") ||
       parseDynamicIndexList(parser, sizes, staticSizes,
                             /*valueTypes=*/nullptr,
                             OpAsmParser::Delimiter::Paren) ||
-      parser.parseColonType(type) ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
-      parser.resolveOperands(sizes, b.getIndexType(), result.operands))
+      parser.resolveOperands(sizes, index, result.operands))
     return failure();
-  for (OpAsmParser::Argument &index : indices)
-    index.type = b.getIndexType();
-  result.addAttribute(getStaticSizesAttrName(result.name), staticSizes);
-  result.addTypes(type);
-  return parser.parseRegion(*result.addRegion(), indices);
+  for (OpAsmParser::Argument &argument : arguments)
+    argument.type = index;
+  result.addAttribute(sizesName, staticSizes);
+  return success();
 }
 
-void MapOp::print(OpAsmPrinter &p) {
+static void printIndexSpace(OpAsmPrinter &p, Operation *op,
+                            OperandRange operands,
+                            ArrayRef<int64_t> staticSizes) {
   p << '(';
-  llvm::interleaveComma(getIndices(), p);
+  llvm::interleaveComma(op->getRegion(0).getArguments(), p);
   p << ") in ";
-  printDynamicIndexList(p, *this, getDynamicSizes(), getStaticSizes(),
+  printDynamicIndexList(p, op, operands, staticSizes,
                         /*valueTypes=*/TypeRange(),
                         OpAsmParser::Delimiter::Paren);
-  p << " : " << getType();
-  p.printOptionalAttrDictWithKeyword((*this)->getAttrs(),
-                                     {getStaticSizesAttrName()});
-  p << ' ';
-  p.printRegion(getBody(), /*printEntryBlockArgs=*/false);
 }
 
-LogicalResult MapOp::verify() {
-  ArrayRef<int64_t> sizes = getStaticSizes();
-  if (sizes.empty() || sizes.size() > 2)
-    return emitOpError() // (C1)
-           << "expected 1 or 2 sizes but got " << sizes.size();
-  if (size_t(llvm::count(sizes, ShapedType::kDynamic)) != getNumOperands())
-    return emitOpError() // (C1)
+static void printBody(OpAsmPrinter &p, Operation *op,
+                      ArrayRef<StringRef> printed) {
+  p << " : " << op->getResult(0).getType();
+  p.printOptionalAttrDictWithKeyword(op->getAttrs(), printed);
+  p << ' ';
+  p.printRegion(op->getRegion(0), /*printEntryBlockArgs=*/false);
+}
+
+/// Whether the sizes of `op` are numbers or have an operand each.
+static LogicalResult verifySizes(Operation *op, ArrayRef<int64_t> sizes) {
+  if (size_t(llvm::count(sizes, ShapedType::kDynamic)) != op->getNumOperands())
+    return op->emitOpError() // (C1)
            << "expected an operand for each size that is not a constant";
   for (int64_t size : sizes)
     if (size < 0 && !ShapedType::isDynamic(size))
-      return emitOpError() // (C1)
+      return op->emitOpError() // (C1)
              << "expected sizes of 0 or more, but got " << size;
-  auto isIndex = [](BlockArgument argument) {
-    return argument.getType().isIndex();
-  };
-  if (getIndices().size() != sizes.size() ||
-      !llvm::all_of(getIndices(), isIndex))
-    return emitOpError() // (C2)
-           << "expected a body with " << sizes.size()
-           << (sizes.size() == 1 ? " argument" : " arguments")
-           << " of type 'index'";
-  if (cast<ShapedType>(getType()).getShape() != sizes)
-    return emitOpError() // (C3)
+  return success();
+}
+
+static LogicalResult verifyResult(Operation *op, ArrayRef<int64_t> shape) {
+  auto type = cast<ShapedType>(op->getResult(0).getType());
+  if (type.getShape() != shape)
+    return op->emitOpError() // (C3)
            << "expected a result of type "
-           << RankedTensorType::get(
-                  sizes, cast<ShapedType>(getType()).getElementType())
-           << " but got " << getType();
+           << RankedTensorType::get(shape, type.getElementType())
+           << " but got " << type;
   return success();
 }
 
@@ -165,23 +157,23 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
   return std::nullopt;
 }
 
-LogicalResult MapOp::verifyRegions() {
-  Block &body = getBody().front();
-  if (body.empty() || !isa<YieldOp>(body.back()))
-    return emitOpError("expected a body that ends in 'nsa.yield'");
+LogicalResult nsa::verifyFormula(Operation *formula) {
+  Block &body = formula->getRegion(0).front();
   for (Operation &op : body)
     if (std::optional<std::string> problem = getFormulaProblem(op))
       return op.emitOpError() << *problem; // (C4)
-  Type element = cast<ShapedType>(getType()).getElementType();
-  if (getYielded().getType() != element)
-    return body.back().emitOpError() // (C3)
+  Type element = getElementTypeOrSelf(formula->getResult(0).getType());
+  Type yielded = body.getTerminator()->getOperand(0).getType();
+  if (yielded != element)
+    return body.getTerminator()->emitOpError() // (C3)
            << "expected an element of type " << element << " but got "
-           << getYielded().getType();
+           << yielded;
   return success();
 }
 
-LogicalResult MapOp::verifyInputs(const ValueFacts &) {
-  for (ReadOp read : getBody().getOps<ReadOp>()) {
+/// Whether reads without a fill are known to be inside.
+static LogicalResult verifyReads(Region &body) {
+  for (ReadOp read : body.getOps<ReadOp>()) {
     if (read.getFill())
       continue;
     for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
@@ -192,6 +184,137 @@ LogicalResult MapOp::verifyInputs(const ValueFacts &) {
                << " of " << read.getSource().getType();
   }
   return success();
+}
+
+//===----------------------------------------------------------------------===//
+// MapOp
+//===----------------------------------------------------------------------===//
+
+SmallVector<Size> MapOp::getSizes() {
+  return getMixedSizes(getContext(), getDynamicSizes(), getStaticSizes());
+}
+
+SmallVector<Size> MapOp::getIndexBounds() { return getSizes(); }
+
+LogicalResult MapOp::reifyResultShapes(OpBuilder &b,
+                                       ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
+  return success();
+}
+
+void MapOp::getAsmBlockArgumentNames(Region &region,
+                                     OpAsmSetValueNameFn setName) {
+  setArgumentNames(region, {"r", "c"}, setName);
+}
+
+ParseResult MapOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> indices;
+  Type type;
+  if (parseIndexSpace(parser, result, indices,
+                      getStaticSizesAttrName(result.name)) ||
+      parser.parseColonType(type) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  result.addTypes(type);
+  return parser.parseRegion(*result.addRegion(), indices);
+}
+
+void MapOp::print(OpAsmPrinter &p) {
+  printIndexSpace(p, *this, getDynamicSizes(), getStaticSizes());
+  printBody(p, *this, {getStaticSizesAttrName()});
+}
+
+LogicalResult MapOp::verify() {
+  ArrayRef<int64_t> sizes = getStaticSizes();
+  if (sizes.empty() || sizes.size() > 2)
+    return emitOpError() // (C1)
+           << "expected 1 or 2 sizes but got " << sizes.size();
+  if (failed(verifySizes(*this, sizes)))
+    return failure();
+  auto isIndex = [](BlockArgument argument) {
+    return argument.getType().isIndex();
+  };
+  if (getArguments().size() != sizes.size() ||
+      !llvm::all_of(getArguments(), isIndex))
+    return emitOpError() // (C2)
+           << "expected a body with " << sizes.size()
+           << (sizes.size() == 1 ? " argument" : " arguments")
+           << " of type 'index'";
+  return verifyResult(*this, sizes);
+}
+
+LogicalResult MapOp::verifyInputs(const ValueFacts &) {
+  return verifyReads(getBody());
+}
+
+//===----------------------------------------------------------------------===//
+// IterateOp
+//===----------------------------------------------------------------------===//
+
+SmallVector<Size> IterateOp::getIndexBounds() {
+  return getMixedSizes(getContext(), getDynamicSizes(), getStaticSizes());
+}
+
+SmallVector<Size> IterateOp::getSizes() {
+  return {getIndexBounds().front() + 1};
+}
+
+LogicalResult
+IterateOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &dims) {
+  dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
+  return success();
+}
+
+void IterateOp::getAsmBlockArgumentNames(Region &region,
+                                         OpAsmSetValueNameFn setName) {
+  setArgumentNames(region, {"i", "x"}, setName);
+}
+
+ParseResult IterateOp::parse(OpAsmParser &parser, OperationState &result) {
+  SmallVector<OpAsmParser::Argument> arguments;
+  IntegerAttr first;
+  Type type;
+  if (parseIndexSpace(parser, result, arguments,
+                      getStaticSizesAttrName(result.name)) ||
+      parser.parseKeyword("from") ||
+      parser.parseAttribute(first, parser.getBuilder().getI64Type(),
+                            getFirstAttrName(result.name),
+                            result.attributes) ||
+      parser.parseColonType(type) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
+    return failure();
+  result.addTypes(type);
+  if (arguments.size() == 2)
+    arguments.back().type = getElementTypeOrSelf(type);
+  return parser.parseRegion(*result.addRegion(), arguments);
+}
+
+void IterateOp::print(OpAsmPrinter &p) {
+  printIndexSpace(p, *this, getDynamicSizes(), getStaticSizes());
+  p << " from " << getFirst();
+  printBody(p, *this, {getStaticSizesAttrName(), getFirstAttrName()});
+}
+
+LogicalResult IterateOp::verify() {
+  ArrayRef<int64_t> sizes = getStaticSizes();
+  if (sizes.size() != 1)
+    return emitOpError() // (C1)
+           << "expected 1 size but got " << sizes.size();
+  if (failed(verifySizes(*this, sizes)))
+    return failure();
+  Type element = getElementTypeOrSelf(getType());
+  auto arguments = getArguments();
+  if (arguments.size() != 2 || !arguments[0].getType().isIndex() ||
+      arguments[1].getType() != element)
+    return emitOpError() // (C2)
+           << "expected a body with an 'index' and an element of type "
+           << element << " as arguments";
+  int64_t size = sizes.front();
+  return verifyResult(*this, ShapedType::isDynamic(size) ? size : size + 1);
+}
+
+LogicalResult IterateOp::verifyInputs(const ValueFacts &) {
+  return verifyReads(getBody());
 }
 
 //===----------------------------------------------------------------------===//
@@ -266,10 +389,13 @@ bool ReadOp::isKnownInside(unsigned dim) {
     added = constant.getSExtValue();
   }
   auto argument = dyn_cast<BlockArgument>(index);
-  if (!argument || argument.getOwner()->getParentOp() != getMap())
+  if (!argument || argument.getOwner() != (*this)->getBlock())
+    return false;
+  SmallVector<Size> bounds = getFormula().getIndexBounds();
+  if (argument.getArgNumber() >= bounds.size())
     return false;
   std::optional<int64_t> rest =
-      size.getDifference(getMap().getSizes()[argument.getArgNumber()]);
+      size.getDifference(bounds[argument.getArgNumber()]);
   return rest && *rest >= added;
 }
 
@@ -294,6 +420,12 @@ static SmallVector<Size> getRowSizes(Value array) {
   return sizes;
 }
 
+/// Those of the rows of `array`, if it is a table.
+static std::optional<Size> getTableRows(Value array) {
+  SmallVector<Size> sizes = getRowSizes(array);
+  return sizes.empty() ? std::nullopt : std::optional<Size>(sizes.front());
+}
+
 SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
   Value source = adaptor.getSource();
   SmallVector<Size> sizes = getRowSizes(source);
@@ -304,6 +436,10 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
 
 LogicalResult ScanOp::verifyInputs(const ValueFacts &) { return success(); }
 
+std::optional<Size> ScanOp::getSharedRows() {
+  return getTableRows(getSource());
+}
+
 SmallVector<Size> ReduceOp::getResultSizes(Adaptor adaptor) {
   SmallVector<Size> sizes = getRowSizes(adaptor.getSource());
   if (sizes.empty())
@@ -313,3 +449,7 @@ SmallVector<Size> ReduceOp::getResultSizes(Adaptor adaptor) {
 }
 
 LogicalResult ReduceOp::verifyInputs(const ValueFacts &) { return success(); }
+
+std::optional<Size> ReduceOp::getSharedRows() {
+  return getTableRows(getSource());
+}

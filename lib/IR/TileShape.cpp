@@ -58,9 +58,8 @@ static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
 }
 
 bool nsa::isSharedByRow(SharedOpInterface op, SegmentOp segment) {
-  Value source = op.getSource();
-  return cast<ShapedType>(source.getType()).getRank() == 2 &&
-         Size::of(source, 0).isSameAs(Size::of(segment.getSizes().front()));
+  std::optional<Size> rows = op.getSharedRows();
+  return rows && rows->isSameAs(Size::of(segment.getSizes().front()));
 }
 
 bool nsa::hasSharedRows(SegmentOp segment) {

@@ -287,8 +287,8 @@ nsa.step @step(in %n : index) {
 
 // MapOp: no yield
 nsa.step @step(in %n : index) {
-  // expected-error @+1 {{expected a body that ends in 'nsa.yield'}}
   %x = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // expected-error @+1 {{block with no terminator}}
     %zero = arith.constant 0 : i32
   }
 }
@@ -297,7 +297,8 @@ nsa.step @step(in %n : index) {
 
 // ScanOp: sizes
 nsa.step @step(in %n : index, in %a : tensor<4xi32>) {
-  // expected-error @+1 {{tensor<5xi32>}}
+  // expected-error @+2 {{failed to infer returned types}}
+  // expected-error @+1 {{inferred type(s) 'tensor<5xi32>' are incompatible with return type(s) of operation 'tensor<4xi32>'}}
   %x = nsa.scan %a : tensor<4xi32> -> tensor<4xi32>
 }
 
@@ -305,6 +306,7 @@ nsa.step @step(in %n : index, in %a : tensor<4xi32>) {
 
 // ReduceOp: sizes
 nsa.step @step(in %n : index, in %a : tensor<4x8xi32>) {
-  // expected-error @+1 {{tensor<4xi32>}}
+  // expected-error @+2 {{failed to infer returned types}}
+  // expected-error @+1 {{inferred type(s) 'tensor<4xi32>' are incompatible with return type(s) of operation 'tensor<8xi32>'}}
   %x = nsa.reduce add %a : tensor<4x8xi32> -> tensor<8xi32>
 }

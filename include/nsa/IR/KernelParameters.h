@@ -34,9 +34,13 @@ struct KernelParameter {
   static constexpr int64_t bytes = 8;
 };
 
+/// What elements of type `type` are in a kernel: bf16 is moved as 16 bits, so
+/// that no target converts it on the way.
+mlir::Type getStorageType(mlir::Type type);
+
 /// The memref type that a kernel sees for a port: that of an `out` port, or for
 /// an `in` port the layout that it states, else the most general one that ports
-/// accept. Elements of type bf16 are i16 there.
+/// accept, with elements as `getStorageType` says.
 mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 
 /// The parameters of a kernel that uses `ports`, in the order in which they are

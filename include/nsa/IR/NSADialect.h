@@ -45,6 +45,8 @@ template <typename ConcreteOp>
 class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
 
 llvm::LogicalResult verifyNoUnknownAttrs(mlir::Operation *op);
+/// Checks what stands in the body of an `nsa.map` or `nsa.iterate`.
+llvm::LogicalResult verifyFormula(mlir::Operation *op);
 
 template <typename ConcreteOp>
 llvm::LogicalResult

@@ -142,17 +142,43 @@ def NSA_SharedOpInterface : OpInterface<"SharedOpInterface"> {
     that threads compute what they share together before any asks for one.
   }];
   let methods = [
-    InterfaceMethod<"The array, or the table whose rows are taken one by one.",
-                    "::mlir::Value", "getSource", (ins),
-                    "return $_op.getSource();">,
     InterfaceMethod<[{
-        Emits what is shared, for row `row` of a table (empty for an array), to
-        be found by `builder.getShared`. All threads get here.
+        The number of rows if each of them shares something, or none if all
+        elements share the same.
+      }],
+      "::std::optional<::nsa::Size>", "getSharedRows">,
+    InterfaceMethod<[{
+        Emits what is shared, by row `row` (empty if by all), to be found by `builder.getShared`. All threads get here.
       }],
       "::llvm::SmallVector<::mlir::Value>", "emitShared",
       (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$row,
            "::nsa::Threads &":$threads)>
   ];
+}
+
+def NSA_FormulaOpInterface : OpInterface<"FormulaOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation whose body computes an element, from its indices and reads of
+    arrays.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        The bounds of the body's first arguments, which are indices from 0 on.
+      }],
+      "::llvm::SmallVector<::nsa::Size>", "getIndexBounds">
+  ];
+  let extraSharedClassDeclaration = [{
+    /// What the body computes an element from.
+    ::mlir::Block::BlockArgListType getArguments() {
+      return $_op->getRegion(0).getArguments();
+    }
+    ::mlir::Value getYielded() {
+      return $_op->getRegion(0).front().getTerminator()->getOperand(0);
+    }
+  }];
+  let verifyWithRegions = 1;
+  let verify = "return ::nsa::verifyFormula($_op);";
 }
 
 #endif // NSA_IR_NSAINTERFACES_TD

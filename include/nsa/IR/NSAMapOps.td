@@ -25,16 +25,25 @@ def NSA_IntArray : TensorRankOf<[I32, I64], [1, 2]>;
 // Formulas
 //===----------------------------------------------------------------------===//
 
-def NSA_MapOp : NSA_Op<"map", [
-    Pure, SingleBlock, ParentOneOf<["StepOp", "SegmentOp"]>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
-                              ["reifyResultShapes"]>,
-    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmBlockArgumentNames"]>,
-    DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
-    DeclareOpInterfaceMethods<NSA_InputOpInterface>,
-    DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
-    NSA_IteratedAs<"Any">, NSA_AllLive, NSA_PointsElement
-  ]> {
+// An array whose elements are given by a formula.
+class NSA_FormulaOp<string mnemonic, list<Trait> traits>
+    : NSA_Op<mnemonic, [
+        Pure, SingleBlock, ParentOneOf<["StepOp", "SegmentOp"]>,
+        DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface,
+                                  ["reifyResultShapes"]>,
+        DeclareOpInterfaceMethods<OpAsmOpInterface,
+                                  ["getAsmBlockArgumentNames"]>,
+        DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
+        DeclareOpInterfaceMethods<NSA_InputOpInterface>,
+        DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
+        NSA_Formula, NSA_IteratedAs<"Any">, NSA_AllLive
+      ] # traits> {
+  let regions = (region SizedRegion<1>:$body);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement]> {
   let summary = "An array whose elements are given by a formula";
   let description = [{
     Element `[r]` or `[r, c]` of the result is what the body yields for these
@@ -59,15 +68,15 @@ def NSA_MapOp : NSA_Op<"map", [
 
     ```mlir
     // The newest tokens of a window first, then -1.
-    %swa = nsa.map(%r, %j) in (%n, 128) : tensor<?x128xi32> {
+    %swa = nsa.map(%r, %j) in (%bs, 128) : tensor<?x128xi32> {
       %none = arith.constant -1 : i32
       %one = arith.constant 1 : index
       %len = nsa.read %lens[%r] : tensor<?xi32>
       %end = arith.index_cast %len : i32 to index
       %last = arith.subi %end, %one : index
       %pos = arith.subi %last, %j : index
-      %req = nsa.read %pool[%r] : tensor<?xi64>
-      %row = arith.index_cast %req : i64 to index
+      %request = nsa.read %pool[%r] : tensor<?xi64>
+      %row = arith.index_cast %request : i64 to index
       %slot = nsa.read %req_to_token[%row, %pos] else %none : tensor<?x?xi32>
       nsa.yield %slot : i32
     }
@@ -84,31 +93,65 @@ def NSA_MapOp : NSA_Op<"map", [
   }];
   let arguments = (ins Variadic<Index>:$dynamic_sizes,
                        DenseI64ArrayAttr:$static_sizes);
-  let regions = (region SizedRegion<1>:$body);
   let results = (outs NSA_Array:$result);
-  let hasCustomAssemblyFormat = 1;
-  let hasVerifier = 1;
-  let hasRegionVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The indices of the element that the body computes.
-    ::mlir::Block::BlockArgListType getIndices() {
-      return getBody().getArguments();
-    }
-    ::mlir::Value getYielded() {
-      return getBody().front().getTerminator()->getOperand(0);
-    }
-  }];
 }
 
-def NSA_YieldOp : NSA_Op<"yield", [Pure, Terminator, HasParent<"MapOp">]> {
-  let summary = "The element that a formula computes";
+def NSA_IterateOp : NSA_FormulaOp<"iterate", [
+    NSA_VectorElement, NSA_Shared
+  ]> {
+  let summary = "A recurrence: each element is computed from the one before";
   let description = [{
-    Ends the body of an `nsa.map`.
+    An array with an element more than there are steps: element 0 is `first`,
+    and element `i + 1` what the body yields for step `i` and element `i`. The
+    body is as that of `nsa.map`, so a step may search.
+
+    Steps come one after the other, in each block that reads an element: this is
+    for as many as a GPU has multiprocessors, not for as many as there are
+    requests.
 
     Example:
 
     ```mlir
-    nsa.yield %slot : i32
+    // Where parts begin that take 64 tokens each, and the rest of a request.
+    %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
+    %begins = nsa.iterate(%i, %x) in (%parts) from 0 : tensor<?xi32> {
+      %zero = arith.constant 0 : i32
+      %size = arith.constant 64 : i32
+      %goal = arith.addi %x, %size : i32
+      %place = arith.index_cast %goal : i32 to index
+      %after = nsa.search %off for %place : tensor<?xi32>
+      %end = nsa.read %off[%after] else %goal : tensor<?xi32>
+      nsa.yield %end : i32
+    }
+    ```
+
+    Constraints:
+
+    - (C1) There is one size, no negative constant.
+    - (C2) The body has an index and an element as arguments.
+    - (C3) The type of the result says the size that is a constant, plus 1, and
+      the type that the body yields.
+    - (C4) The body is as that of `nsa.map`.
+  }];
+  let arguments = (ins Variadic<Index>:$dynamic_sizes,
+                       DenseI64ArrayAttr:$static_sizes, I64Attr:$first);
+  let results = (outs NSA_IntVector:$result);
+}
+
+def NSA_YieldOp : NSA_Op<"yield", [
+    Pure, Terminator, ParentOneOf<["MapOp", "IterateOp"]>
+  ]> {
+  let summary = "The element that a formula computes";
+  let description = [{
+    Ends the body of an `nsa.map` or `nsa.iterate`.
+
+    Example:
+
+    ```mlir
+    %numbers = nsa.map(%r) in (%bs) : tensor<?xi32> {
+      %number = arith.index_cast %r : index to i32
+      nsa.yield %number : i32
+    }
     ```
   }];
   let arguments = (ins NSA_Scalar:$value);
@@ -116,7 +159,7 @@ def NSA_YieldOp : NSA_Op<"yield", [Pure, Terminator, HasParent<"MapOp">]> {
 }
 
 def NSA_ReadOp : NSA_Op<"read", [
-    Pure, AttrSizedOperandSegments, HasParent<"MapOp">,
+    Pure, AttrSizedOperandSegments, ParentOneOf<["MapOp", "IterateOp"]>,
     TypesMatchWith<"the result is an element of the array", "source", "result",
                    "::mlir::cast<::mlir::ShapedType>($_self).getElementType()">
   ]> {
@@ -131,8 +174,14 @@ def NSA_ReadOp : NSA_Op<"read", [
     Example:
 
     ```mlir
-    %len = nsa.read %lens[%r] : tensor<?xi32>
-    %slot = nsa.read %table[%row, %pos] else %none : tensor<?x?xi32>
+    %first = nsa.map(%r) in (%bs) : tensor<?xi32> {
+      %none = arith.constant -1 : i32
+      %zero = arith.constant 0 : index
+      %request = nsa.read %pool[%r] : tensor<?xi64>
+      %row = arith.index_cast %request : i64 to index
+      %slot = nsa.read %req_to_token[%row, %zero] else %none : tensor<?x?xi32>
+      nsa.yield %slot : i32
+    }
     ```
 
     Constraints:
@@ -147,13 +196,17 @@ def NSA_ReadOp : NSA_Op<"read", [
   let hasCustomAssemblyFormat = 1;
   let hasVerifier = 1;
   let extraClassDeclaration = [{
-    MapOp getMap() { return ::llvm::cast<MapOp>((*this)->getParentOp()); }
+    FormulaOpInterface getFormula() {
+      return ::llvm::cast<FormulaOpInterface>((*this)->getParentOp());
+    }
     /// Whether index `dim` is inside, whatever the contents of arrays are.
     bool isKnownInside(unsigned dim);
   }];
 }
 
-def NSA_SearchOp : NSA_Op<"search", [Pure, HasParent<"MapOp">]> {
+def NSA_SearchOp : NSA_Op<"search", [
+    Pure, ParentOneOf<["MapOp", "IterateOp"]>
+  ]> {
   let summary = "How many elements of an ascending array are at most a number";
   let description = [{
     The number of elements of `source`, or of its row `row`, that are `position`
@@ -168,10 +221,15 @@ def NSA_SearchOp : NSA_Op<"search", [Pure, HasParent<"MapOp">]> {
     Example:
 
     ```mlir
+    // The request of each row.
     %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
-    %ids = nsa.map(%r) in (%bound) : tensor<?xi32> {
+    %owner = nsa.map(%r) in (%bound) : tensor<?xi32> {
+      %one = arith.constant 1 : index
       %after = nsa.search %off for %r : tensor<?xi32>
-      ...
+      %request = arith.subi %after, %one : index
+      %number = arith.index_cast %request : index to i32
+      nsa.yield %number : i32
+    }
     ```
 
     Constraints:

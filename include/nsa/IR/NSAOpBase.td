@@ -137,7 +137,8 @@ defvar NSA_RowElement
                                 ["emitRow", "emitElement", "emitElements"]>;
 
 // What threads compute together.
-defvar NSA_Shared
-    = DeclareOpInterfaceMethods<NSA_SharedOpInterface, ["emitShared"]>;
+defvar NSA_Shared = DeclareOpInterfaceMethods<NSA_SharedOpInterface>;
+// A body that computes an element.
+defvar NSA_Formula = DeclareOpInterfaceMethods<NSA_FormulaOpInterface>;
 
 #endif // NSA_IR_NSAOPBASE_TD

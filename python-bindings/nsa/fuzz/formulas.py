@@ -19,7 +19,7 @@ import numpy as np
 
 from .operations import KNOWN, Array, Form, dims, tensor
 
-__all__ = ["MAP", "Node", "draw_map"]
+__all__ = ["MAP", "Node", "draw_counts", "draw_map"]
 
 #: i1 is bool, bf16 its bits.
 TYPES = {
@@ -188,6 +188,8 @@ class Evaluator:
         make = getattr(self, f"get_{node.op}", None)
         if make:
             return make(node, *operands)
+        if node.type == "i1" and node.op == "addi":
+            return np.not_equal(*operands)  # NumPy's sum of bools does not wrap
         return {**BINARY, **FLOAT}[node.op](*operands)
 
     def get_index(self, node: Node) -> np.ndarray:
@@ -210,7 +212,7 @@ class Evaluator:
         result[inside] = source.data[places]
         state = np.zeros(self.shape, np.uint8)
         state[inside] = source.state[places]
-        self.state = np.maximum(self.state, state)
+        self.state = np.maximum(self.state, state != KNOWN)
         return result
 
     def get_search(self, node: Node, position: np.ndarray) -> np.ndarray:
@@ -448,3 +450,13 @@ def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str
     used = {node.data for node in formula.walk() if node.op in ("read", "search", "size")}
     operands = {s: n for s, n in operands.items() if s in used or s in sizes}
     return operands, {"formula": formula, "sizes": tuple(sizes)}
+
+
+def draw_counts(program: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The same of a map whose sums ascend."""
+    source, size = program.need("more"), program.need("bs")
+    read = Node(
+        "read", "i32", (Node("index", "index", data=0), Node("constant", "i32", data=0)), "s0"
+    )
+    formula = Node("andi", "i32", (read, Node("constant", "i32", data=15)))
+    return {"s0": source, "n0": size}, {"formula": formula, "sizes": ("n0",)}

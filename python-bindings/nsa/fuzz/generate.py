@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 
 from .check import Task
+from .formulas import MAP, draw_counts, draw_map
 from .operations import FORMS, dims, fits
 from .programs import PORTS, RAW, Copy, Program, destination
 from .shrink import without_unused
@@ -28,6 +29,14 @@ WIDE = 1024
 
 
 def add_value(program: Program, rng: random.Random) -> None:
+    if rng.random() < 0.3:
+        program.add(MAP.name, *draw_map(program, rng))
+        return
+    if rng.random() < 0.1:
+        # What can be searched.
+        counts = program.add(MAP.name, *draw_counts(program))
+        program.add("scan", {"source": counts}, name=f"ascending{len(program.body)}")
+        return
     form = rng.choice(list(FORMS.values()))
     types = program.types
     operands = {}

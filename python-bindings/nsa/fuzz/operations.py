@@ -104,7 +104,8 @@ KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "indices": (1, ("i32", "i64")),
     "table": (2, ("i32",)),
     "bytes": (2, ("i8",)),
-    "value": (0, ("i8", "i16", "i32", "bf16")),
+    "value": (0, ("i8", "i16", "i32", "i64", "bf16")),
+    "numbers": (0, ("i32", "i64")),
 }
 
 
@@ -152,6 +153,10 @@ class Form:
 
 #: Operations that are no value, and why they are no producer.
 SKIPPED = {
+    "map": "formulas.py draws it",
+    "read": "in formulas",
+    "search": "in formulas",
+    "yield": "in formulas",
     "copy": "every value is copied",
     "copy_metadata": "its operands are ports of set types, which no value has",
     "launch": "made by a pass",
@@ -190,6 +195,46 @@ def count(size: int) -> int:
 
 def seqlens(source: Array, plus: int) -> Array:
     return Array(wrap(wrap(source.data).astype(np.int64) + plus), source.state)
+
+
+def scan(source: Array, inclusive: bool) -> Array:
+    """Sums along the last dimension."""
+    with np.errstate(over="ignore"):
+        sums = np.cumsum(source.data, -1, source.data.dtype)
+    state = np.maximum.accumulate(source.state != KNOWN, -1)
+    if inclusive:
+        return Array.of(sums, state)
+    first = (*source.data.shape[:-1], 1)
+    return Array(
+        np.concatenate([np.zeros(first, sums.dtype), sums], -1),
+        np.concatenate([np.zeros(first, np.uint8), state], -1),
+    )
+
+
+def scan_type(source: str, inclusive: bool) -> str:
+    sizes, element = dims(source)
+    if not inclusive and sizes[-1] != "?":
+        sizes[-1] = str(int(sizes[-1]) + 1)
+    return tensor(sizes, element)
+
+
+def reduce(source: Array, kind: str) -> Array:
+    data, state = source
+    if data.ndim == 1:
+        data, state = data[None], state[None]
+    info = np.iinfo(data.dtype)
+    if kind == "add":
+        result = np.sum(data, -1, data.dtype)
+    elif kind == "max":
+        result = np.max(data, -1, initial=info.min)
+    else:
+        result = np.min(data, -1, initial=info.max)
+    return Array.of(result, (state != KNOWN).any(-1))
+
+
+def reduce_type(source: str, **_: Any) -> str:
+    sizes, element = dims(source)
+    return tensor(sizes[:-1] or [1], element)
 
 
 def clip_seqlens(source: Array, limit: int) -> Array:
@@ -533,6 +578,24 @@ FORMS: dict[str, Form] = {
             "seqlens", "nsa.seqlens {source} plus {plus} : {source.type} -> {result}",
             {"source": INDICES}, same("source"), seqlens,
             {"plus": (0, 4, -1, 2**31 - 1, -(2**31))},
+        ),
+        *(
+            Form(
+                f"scan{'_inclusive' * inclusive}",
+                f"nsa.scan {'inclusive ' * inclusive}{{source}} : {{source.type}} -> {{result}}",
+                {"source": Slot("numbers", "more")},
+                lambda source, inclusive=inclusive: scan_type(source, inclusive),
+                lambda source, inclusive=inclusive: scan(source, inclusive),
+            )
+            for inclusive in (False, True)
+        ),
+        *(
+            Form(
+                f"reduce_{kind}", f"nsa.reduce {kind} {{source}} : {{source.type}} -> {{result}}",
+                {"source": Slot("numbers", "more")}, reduce_type,
+                lambda source, kind=kind: reduce(source, kind),
+            )
+            for kind in ("add", "max", "min")
         ),
         Form(
             "clip_seqlens", "nsa.clip_seqlens {source} to {limit} : {source.type}",

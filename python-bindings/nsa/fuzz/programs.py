@@ -269,6 +269,11 @@ class Program:
                 self.need(need)
             self.body.append(Op(name, form))
             return name
+        if form == MAP.name:
+            self.body.append(
+                Op(name, form, tuple(operands.items()), tuple(parameters.items()))
+            )
+            return name
         made = FORMS[form]
         given = {
             slot: self.need((operands or {}).get(slot, of.default))

@@ -22,6 +22,10 @@ PORTS = {
     "extend_seq_lens": f"in %extend_seq_lens[%bs] : {V}",
     "pool": "in %pool[%bs] : tensor<?xi64>",
     "ids": "in %ids : tensor<?xi64>",
+    "lens": f"in %lens[%bs] : {V}",
+    "counts": f"in %counts[%bs] : {V}",
+    "parts": "in %parts : index",
+    "flags": "in %flags[%bs, ?] : tensor<?x64xi32>",
     "tokens": f"in %tokens : {V}",
     "full_to_swa": "in %full_to_swa : tensor<?xi64>",
     "query_start_loc": f"in %query_start_loc[%bs + 1] : {V}",
@@ -63,6 +67,8 @@ def examples(text: str) -> list[tuple[str, str]]:
 def step(name: str, example: str) -> str:
     """A step around the example, with all that it uses and does not define."""
     lines, ports, defined = [], {}, set(re.findall(r"%(\w+) =", example))
+    for arguments in re.findall(r"nsa\.(?:map|iterate)\(([^)]*)\)", example):
+        defined |= set(re.findall(r"%(\w+)", arguments))
 
     def need(text: str) -> None:
         for used in re.findall(r"%(\w+)", text):
