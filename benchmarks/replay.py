@@ -48,6 +48,7 @@ TITLES = {
     "peer_repeated": "peer, x 3 (live only)",
     "nsa": "nsa (1 launch)",
     "nsa_live": "nsa, live only",
+    "nsa_maps": "nsa, written in formulas",
     "copy": "copy kernel",
     "empty": "empty kernel",
     "nsa_no_stream": "nsa, current stream asked for",
@@ -90,6 +91,9 @@ class Variants:
             for way in ("torch_recomputed", "torch_precomputed"):
                 self.operations[way] = self.over_sets(getattr(workload, way))
         self.operations["nsa"] = self.launches(self.bound)
+        if mode.name == "decode" and backends == BACKENDS:
+            maps = [workload.maps_step().bind(**each, **self.sizes) for each in self.arrays]
+            self.operations["nsa_maps"] = self.launches(maps)
         if backends == BACKENDS:
             live = workload.nsa_step(mode, backends, live_only=True)
             bound = [live.bind(**each, **self.sizes) for each in self.arrays]
@@ -117,7 +121,8 @@ class Variants:
         argument."""
         stream = torch.cuda.current_stream().cuda_stream
         calls = {name: partial(run, 0) for name, run in self.operations.items()}
-        calls.pop("nsa_live", None)
+        for way in ("nsa_live", "nsa_maps"):
+            calls.pop(way, None)
         calls["nsa"] = partial(self.bound[0].launch, stream=stream, **self.sizes)
         calls["nsa_no_stream"] = partial(self.bound[0].launch, **self.sizes)
         calls["nsa_unbound"] = partial(

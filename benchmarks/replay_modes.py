@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from nsa import steps
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PAGE_SIZE = 64
 TOPK = 2048
@@ -82,9 +85,14 @@ def expand_text(extend_dtype: str = "int32", lens_dtype: str = "int32") -> str:
     return steps.expand_seqlens(extend_dtype, lens_dtype, TOPK)
 
 
+def maps_text() -> str:
+    """The decode replay with each field as a formula."""
+    return (ROOT / "examples/decode_replay_maps.mlir").read_text()
+
+
 def texts() -> set[str]:
     """Every step that a benchmark of replay runs."""
-    result = {expand_text()}
+    result = {expand_text(), maps_text()}
     for mode in MODES.values():
         result |= {mode.text(count) for count in BACKEND_COUNTS}
         result.add(mode.text(BACKENDS, live_only=True))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from reference import extend_rows, reference_metadata
-from replay_modes import BACKENDS, DRAFT_TOKENS, PAGE_SIZE, TOPK, Mode
+from replay_modes import BACKENDS, DRAFT_TOKENS, PAGE_SIZE, TOPK, Mode, maps_text
 
 from nsa import _cache
 
@@ -160,6 +160,10 @@ class Buffers:
 
 def nsa_step(mode: Mode, backends: int, live_only: bool = False) -> Any:
     return _cache.get_step(mode.step_name, mode.text(backends, live_only), "cuda")
+
+
+def maps_step() -> Any:
+    return _cache.get_step("decode_replay_maps", maps_text(), "cuda")
 
 
 def nsa_arrays(buffers: Buffers) -> Fields:

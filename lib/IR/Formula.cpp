@@ -50,6 +50,9 @@ private:
   Value emitDivision(bool isSigned);
   Value emitShift(bool isArithmetic);
   Value emitFloatToInt(bool isSigned);
+  Value emitIntToFloat();
+  Value emitTruncF();
+  Value emitRoundToBF16(Value number);
 
   static unsigned getWidth(Type type) {
     return type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
@@ -136,6 +139,41 @@ Value FormulaEmitter::emitFloatToInt(bool isSigned) {
   return select(isTooSmall, constant(type, low), result);
 }
 
+/// Rounded to f32 before bf16, as MLIR takes the two together.
+Value FormulaEmitter::emitIntToFloat() {
+  Type type = op->getResult(0).getType();
+  if (!type.isBF16())
+    return clone(operands);
+  Value number = isa<arith::SIToFPOp>(op)
+                     ? Value(arith::SIToFPOp::create(b, loc, b.getF32Type(),
+                                                     operands[0]))
+                     : Value(arith::UIToFPOp::create(b, loc, b.getF32Type(),
+                                                     operands[0]));
+  return emitRoundToBF16(number);
+}
+
+Value FormulaEmitter::emitTruncF() {
+  if (operands[0].getDefiningOp<arith::SIToFPOp>() ||
+      operands[0].getDefiningOp<arith::UIToFPOp>())
+    return emitRoundToBF16(operands[0]);
+  return clone(operands);
+}
+
+/// `number`, which is no NaN, to the nearest bf16. An `arith.truncf` would be
+/// taken together with a conversion from integers, which then rounds once.
+Value FormulaEmitter::emitRoundToBF16(Value number) {
+  Type i32 = b.getI32Type();
+  auto number32 = [&](int64_t value) { return constant(i32, APInt(32, value)); };
+  Value bits = arith::BitcastOp::create(b, loc, i32, number);
+  Value shifted = arith::ShRUIOp::create(b, loc, bits, number32(16));
+  Value odd = arith::AndIOp::create(b, loc, shifted, number32(1));
+  Value half = arith::AddIOp::create(b, loc, odd, number32(0x7fff));
+  Value rounded = arith::ShRUIOp::create(
+      b, loc, arith::AddIOp::create(b, loc, bits, half), number32(16));
+  Value low = arith::TruncIOp::create(b, loc, b.getI16Type(), rounded);
+  return arith::BitcastOp::create(b, loc, b.getBF16Type(), low);
+}
+
 Value FormulaEmitter::emit() {
   return llvm::TypeSwitch<Operation *, Value>(op)
       .Case<arith::DivSIOp, arith::FloorDivSIOp, arith::CeilDivSIOp,
@@ -147,6 +185,9 @@ Value FormulaEmitter::emit() {
       .Case<arith::ShRSIOp>([&](auto) { return emitShift(true); })
       .Case<arith::FPToSIOp>([&](auto) { return emitFloatToInt(true); })
       .Case<arith::FPToUIOp>([&](auto) { return emitFloatToInt(false); })
+      .Case<arith::SIToFPOp, arith::UIToFPOp>(
+          [&](auto) { return emitIntToFloat(); })
+      .Case<arith::TruncFOp>([&](auto) { return emitTruncF(); })
       .Default([&](Operation *) { return clone(operands); });
 }
 

@@ -36,7 +36,7 @@ public:
   BodyEmitter(FormulaOpInterface op, MutableArrayRef<ElementBuilder> builders,
              ArrayRef<SmallVector<Value>> points, int64_t width)
       : op(op), builders(builders), points(points),
-        numLanes(std::max<int64_t>(width, 1)) {}
+        isVector(width > 0), numLanes(std::max<int64_t>(width, 1)) {}
 
   /// The elements at each point, or one that stands for all.
   SmallVector<SmallVector<Value>> emit();
@@ -88,6 +88,8 @@ private:
   FormulaOpInterface op;
   MutableArrayRef<ElementBuilder> builders;
   ArrayRef<SmallVector<Value>> points;
+  /// Lanes of a vector may be past the last element.
+  bool isVector;
   int64_t numLanes;
   llvm::DenseSet<Value> varying;
   llvm::DenseMap<Value, SmallVector<Lanes>> values;
@@ -154,7 +156,7 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   auto outer = read.getIndices().drop_back();
   bool isTogether = llvm::none_of(
       outer, [&](Value index) { return isVarying(index); });
-  if (numLanes == 1 || last != op.getArguments().back() || !isTogether ||
+  if (!isVector || last != op.getArguments().back() || !isTogether ||
       read.getSource().getDefiningOp<SharedOpInterface>())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
@@ -196,7 +198,7 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
   for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
     // A lane past the last element has no element to read.
     if (!read.isKnownInside(dim) ||
-        (numLanes > 1 && isVarying(read.getIndices()[dim])))
+        (isVector && isVarying(read.getIndices()[dim])))
       dims.push_back(dim);
   Lanes lanes;
   for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
@@ -272,7 +274,7 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
 SmallVector<SmallVector<Value>> BodyEmitter::emit() {
   for (auto [number, index] : llvm::enumerate(op.getArguments())) {
     bool isInner = number + 1 == op.getArguments().size();
-    if (isInner && numLanes > 1)
+    if (isInner && isVector)
       varying.insert(index);
     SmallVector<Lanes> &lanesOf = values[index];
     for (auto [builder, point] : llvm::zip_equal(builders, points)) {
@@ -452,42 +454,49 @@ SmallVector<Value> ScanOp::emitShared(ElementBuilder &builder, ValueRange row,
   Value shift = math.emitShift(size);
   Value numTiles = math.emitTiles(size, shift);
   Value sums = threads.emitMemory(b, loc, mostTiles + 1, type);
-  // Each thread adds up a part of the tiles that stand together.
   Value thread = threads.emitThread(b, loc);
-  Value perThread = arith::CeilDivUIOp::create(
-      b, loc, numTiles, math.constant(threads.getSize()));
-  Value begin = math.min(math.apply<arith::MulIOp>(thread, perThread), numTiles);
-  Value end = math.min(math.add(begin, perThread), numTiles);
-  auto loop = scf::ForOp::create(
-      b, loc, begin, end, math.constant(1), math.zero(type),
-      [&](OpBuilder &b, Location loc, Value tile, ValueRange carried) {
+  Value numThreads = math.constant(threads.getSize());
+  // The sum of each tile, by threads in turn, so that they load together.
+  scf::ForOp::create(
+      b, loc, thread, numTiles, numThreads, {},
+      [&](OpBuilder &b, Location loc, Value tile, ValueRange) {
         ElementBuilder inner(b, builder);
         SumEmitter math{inner};
-        memref::StoreOp::create(b, loc, carried.front(), sums, tile);
         Value first = math.apply<arith::ShLIOp>(tile, shift);
         Value last = math.min(
             math.apply<arith::ShLIOp>(math.add(tile, math.constant(1)), shift),
             size);
         Value sum =
-            math.emitSum(getSource(), row, first, last, carried.front());
-        scf::YieldOp::create(b, loc, sum);
-      });
-  Value total = loop.getResult(0);
-  Value before = threads.emitSumBefore(b, loc, total);
-  scf::ForOp::create(
-      b, loc, begin, end, math.constant(1), {},
-      [&](OpBuilder &b, Location loc, Value tile, ValueRange) {
-        Value sum = memref::LoadOp::create(b, loc, sums, tile);
-        memref::StoreOp::create(b, loc,
-                                arith::AddIOp::create(b, loc, before, sum),
-                                sums, tile);
+            math.emitSum(getSource(), row, first, last, math.zero(type));
+        memref::StoreOp::create(b, loc, sum, sums, tile);
         scf::YieldOp::create(b, loc);
       });
-  Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, thread,
-                                       math.constant(threads.getSize() - 1));
+  threads.emitBarrier(b, loc);
+  // Each thread adds up tiles that stand together, and puts sums in their place.
+  Value perThread =
+      arith::CeilDivUIOp::create(b, loc, numTiles, numThreads);
+  Value begin = math.min(math.apply<arith::MulIOp>(thread, perThread), numTiles);
+  Value end = math.min(math.add(begin, perThread), numTiles);
+  auto addUp = [&](Value initial, bool replace) -> Value {
+    auto loop = scf::ForOp::create(
+        b, loc, begin, end, math.constant(1), initial,
+        [&](OpBuilder &b, Location loc, Value tile, ValueRange carried) {
+          Value sum = memref::LoadOp::create(b, loc, sums, tile);
+          if (replace)
+            memref::StoreOp::create(b, loc, carried.front(), sums, tile);
+          Value next = arith::AddIOp::create(b, loc, carried.front(), sum);
+          scf::YieldOp::create(b, loc, next);
+        });
+    return loop.getResult(0);
+  };
+  Value before =
+      threads.emitSumBefore(b, loc, addUp(math.zero(type), /*replace=*/false));
+  Value after = addUp(before, /*replace=*/true);
+  Value isLast = arith::CmpIOp::create(
+      b, loc, arith::CmpIPredicate::eq, thread,
+      math.add(numThreads, math.constant(-1)));
   scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
-    Value sum = arith::AddIOp::create(b, loc, before, total);
-    memref::StoreOp::create(b, loc, sum, sums, numTiles);
+    memref::StoreOp::create(b, loc, after, sums, numTiles);
     scf::YieldOp::create(b, loc);
   });
   threads.emitBarrier(b, loc);

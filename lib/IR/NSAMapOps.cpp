@@ -133,7 +133,8 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
            type.isSignlessInteger(64);
   };
   bool isMove = isa<arith::SelectOp, arith::ConstantOp, arith::BitcastOp,
-                    arith::ExtFOp, arith::TruncFOp>(op);
+                    arith::ExtFOp, arith::TruncFOp, arith::SIToFPOp,
+                    arith::UIToFPOp>(op);
   for (Type type :
        llvm::concat<const Type>(op.getOperandTypes(), op.getResultTypes())) {
     if (!isScalar(type))
@@ -291,7 +292,7 @@ ParseResult IterateOp::parse(OpAsmParser &parser, OperationState &result) {
 
 void IterateOp::print(OpAsmPrinter &p) {
   printIndexSpace(p, *this, getDynamicSizes(), getStaticSizes());
-  p << " from " << getFirst();
+  p << " from " << int64_t(getFirst());
   printBody(p, *this, {getStaticSizesAttrName(), getFirstAttrName()});
 }
 

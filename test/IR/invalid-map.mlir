@@ -268,7 +268,7 @@ nsa.step @step(in %n : index, in %a : tensor<?xi32>) {
 
 // ReadOp: outside of a formula
 nsa.step @step(in %n : index, in %a : tensor<4xi32>) {
-  // expected-error @+1 {{expects parent op 'nsa.map'}}
+  // expected-error @+1 {{expects parent op to be one of 'nsa.map, nsa.iterate'}}
   %x = nsa.read %a[%n] : tensor<4xi32>
 }
 
@@ -309,4 +309,78 @@ nsa.step @step(in %n : index, in %a : tensor<4x8xi32>) {
   // expected-error @+2 {{failed to infer returned types}}
   // expected-error @+1 {{inferred type(s) 'tensor<4xi32>' are incompatible with return type(s) of operation 'tensor<8xi32>'}}
   %x = nsa.reduce add %a : tensor<4x8xi32> -> tensor<8xi32>
+}
+
+// -----
+
+// IterateOp C1
+nsa.step @step() {
+  // expected-error @+1 {{expected 1 size but got 2}}
+  %x = nsa.iterate(%i, %x) in (4, 4) from 0 : tensor<5xi32> {
+    nsa.yield %x : i32
+  }
+}
+
+// -----
+
+// IterateOp C1: a negative size
+nsa.step @step() {
+  // expected-error @+1 {{expected sizes of 0 or more, but got -4}}
+  %x = nsa.iterate(%i, %x) in (-4) from 0 : tensor<?xi32> {
+    nsa.yield %x : i32
+  }
+}
+
+// -----
+
+// IterateOp C2
+nsa.step @step(in %n : index) {
+  // expected-error @+1 {{expected a body with an 'index' and an element of type 'i32' as arguments}}
+  %x = nsa.iterate(%i) in (%n) from 0 : tensor<?xi32> {
+    %zero = arith.constant 0 : i32
+    nsa.yield %zero : i32
+  }
+}
+
+// -----
+
+// IterateOp C3: an element more than there are steps
+nsa.step @step() {
+  // expected-error @+1 {{expected a result of type 'tensor<5xi32>' but got 'tensor<4xi32>'}}
+  %x = nsa.iterate(%i, %x) in (4) from 0 : tensor<4xi32> {
+    nsa.yield %x : i32
+  }
+}
+
+// -----
+
+// IterateOp C4
+nsa.step @step(in %n : index) {
+  %x = nsa.iterate(%i, %x) in (%n) from 0 : tensor<?xi32> {
+    // expected-error @+1 {{expected no flag}}
+    %next = arith.addi %x, %x overflow<nuw> : i32
+    nsa.yield %next : i32
+  }
+}
+
+// -----
+
+// ReadOp: the last element of a recurrence is after its steps
+nsa.step @step(in %n : index) {
+  %x = nsa.iterate(%i, %x) in (%n) from 7 : tensor<?xi32> {
+    %one = arith.constant 1 : i32
+    %next = arith.addi %x, %one : i32
+    nsa.yield %next : i32
+  }
+  %y = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %one = arith.constant 1 : index
+    %two = arith.constant 2 : index
+    %next = arith.addi %r, %one : index
+    %end = nsa.read %x[%next] : tensor<?xi32>
+    %after = arith.addi %r, %two : index
+    // expected-error @+1 {{expected an 'else', because nothing says that index 0}}
+    %past = nsa.read %x[%after] : tensor<?xi32>
+    %sum = arith.addi %end, %past : i32
+    nsa.yield %sum : i32
+  }
 }

@@ -61,3 +61,25 @@ nsa.step @rows(
   nsa.copy %rank to %ranks : tensor<?x64xi32> to memref<?x64xi32>
   nsa.copy %max to %most : tensor<1xi32> to memref<1xi32>
 }
+
+// CHECK-LABEL: nsa.step @parts
+nsa.step @parts(
+    in %n : index, in %parts : index,
+    in %counts[%n] : tensor<?xi32>,
+    out %begins : memref<?xi32>,
+    out %last : memref<1xi32>) {
+  %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
+  // CHECK: nsa.iterate(%[[I:.*]], %[[X:.*]]) in (%parts) from -7 : tensor<?xi32> {
+  // CHECK: nsa.yield %{{.*}} : i32
+  %x = nsa.iterate(%i, %x) in (%parts) from -7 : tensor<?xi32> {
+    %size = arith.constant 64 : i32
+    %goal = arith.addi %x, %size : i32
+    %place = arith.index_cast %goal : i32 to index
+    %after = nsa.search %off for %place : tensor<?xi32>
+    %end = nsa.read %off[%after] else %goal : tensor<?xi32>
+    nsa.yield %end : i32
+  }
+  nsa.copy %x to %begins : tensor<?xi32> to memref<?xi32>
+  %most = nsa.reduce max %x : tensor<?xi32> -> tensor<1xi32>
+  nsa.copy %most to %last : tensor<1xi32> to memref<1xi32>
+}

@@ -58,7 +58,7 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement]> {
     | `divsi`, `divui`, `floordivsi`, `ceildivsi`, `ceildivui`, `remsi`, `remui` | a division by 0 gives 0, also as a remainder; the smallest number divided by -1 is itself, its remainder 0 |
     | `shli`, `shrsi`, `shrui` | by the width or more (unsigned): all bits are shifted out, so 0, or the sign in each bit for `shrsi` |
     | `extsi`, `extui`, `trunci`, `index_cast`, `index_castui` | the low bits are kept |
-    | `addf`, `subf`, `mulf`, `divf`, `negf`, `minimumf`, `maximumf`, `cmpf`, `extf`, `truncf`, `sitofp`, `uitofp` | IEEE, to nearest even; never contracted; the payload of a NaN is unspecified |
+    | `addf`, `subf`, `mulf`, `divf`, `negf`, `minimumf`, `maximumf`, `cmpf`, `extf`, `truncf`, `sitofp`, `uitofp` | IEEE, to nearest even; never contracted; integers become bf16 by way of f32; the payload of a NaN is unspecified |
     | `fptosi`, `fptoui` | saturates; NaN gives 0 |
 
     Flags such as `overflow<nsw>`, `exact` or `fastmath` promise what contents

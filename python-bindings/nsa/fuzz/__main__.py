@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 from .check import run_all
-from .generate import draw_task
+from .generate import draw_formulas, draw_task
 from .shrink import as_test, shrink
 
 
@@ -23,12 +23,17 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="of steps (default: 200)")
     parser.add_argument("--seconds", type=float, default=0, help="at most so long")
     parser.add_argument("--ptx", action="store_true", help="make PTX as well")
+    parser.add_argument(
+        "--formulas", action="store_true", help="steps of random formulas, 40 each"
+    )
     parser.add_argument("--simt", action="store_true", help="and execute it in the simulator")
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: all cores)")
     options = parser.parse_args()
     begin = time.time()
     until = begin + options.seconds if options.seconds else 0
-    tasks = [draw_task(options.seed + n, options.ptx, options.simt) for n in range(options.count)]
+    draw = draw_formulas if options.formulas else draw_task
+    seeds = range(options.seed, options.seed + options.count)
+    tasks = [draw(seed, ptx=options.ptx, simt=options.simt) for seed in seeds]
     counts: Counter[str] = Counter()
     shown = begin
     for task, outcome in run_all(tasks, options.jobs, until=until):

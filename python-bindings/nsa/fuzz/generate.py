@@ -13,7 +13,7 @@ from .operations import FORMS, dims, fits
 from .programs import PORTS, RAW, Copy, Program, destination
 from .shrink import without_unused
 
-__all__ = ["draw_task"]
+__all__ = ["draw_formulas", "draw_task"]
 
 #: Where blocks, vectors and tiles end, and beside it.
 COUNTS = (0, 1, 2, 3, 7, 63, 64, 127, 128, 129)
@@ -94,3 +94,22 @@ def draw_task(seed: int, ptx: bool = False, simt: bool = False) -> Task:
         drawn = {name: rng.choice(COUNTS) for name in ("bs", "bound", "columns", "queries")}
         sizes.append({**drawn, "limit": rng.choice((0, 1, 9, 64, 512))})
     return Task(f"seed {seed}", program, (seed,), tuple(sizes), ptx, simt=simt)
+
+
+def draw_formulas(seed: int, count: int = 40, ptx: bool = False, simt: bool = False) -> Task:
+    """A step of random formulas, each over the ports and what comes before it."""
+    rng = random.Random(seed)
+    program = Program()
+    for name in ("bs", "columns", "lens", "wide", "tokens", "bytes", "halves", "floats", "four"):
+        program.need(name)
+    for number in range(count):
+        if number % 10 == 9:
+            counts = program.add(MAP.name, *draw_counts(program))
+            value = program.add("scan", {"source": counts}, name=f"ascending{number}")
+        else:
+            value = program.add(MAP.name, *draw_map(program, rng))
+        type = program.types[value]
+        program.copies.append(Copy(value, ((f"o{number}", destination(type)),)))
+    program = without_unused(program)
+    sizes = tuple({"bs": bs, "columns": columns} for bs, columns in ((3, 7), (129, 64)))
+    return Task(f"formulas of seed {seed}", program, (seed,), sizes, ptx, simt=simt)

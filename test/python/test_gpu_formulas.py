@@ -1,0 +1,24 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Random formulas on a GPU.
+
+Skipped, with the reason, where there is no CUDA device or no library. Kernels are
+compiled here, or come from the bundles that scripts/make_test_bundles.py saves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from formula_cases import run, tasks
+
+from nsa import _cache
+
+
+def test_formulas(gpu: Any) -> None:
+    compared = 0
+    for task in tasks():
+        module = _cache.get_module(task.program.text(), "cuda")
+        compared += run(task, next(iter(module.values())), gpu)
+    assert compared > 100_000
