@@ -263,36 +263,37 @@ static void storeParts(ElementBuilder &builder, const Parts &parts, Value port,
   storeLanes(builder, parts, destination, indices, columns);
 }
 
-/// Stores the pages among the `width` tokens of `vector` from `first` on, to
-/// each row that `forEachRow` calls back with: lane i, if its column is a
-/// multiple of the page size.
-static void storePages(ElementBuilder &builder, RealPageTableOp op,
-                       Value vector, ValueRange destinations, Value first,
-                       function_ref<void(function_ref<void(Value)>)> forEachRow,
-                       Value columns, int64_t width) {
-  int64_t pageSize = op.getPageSize();
-  Value pageSizeValue = builder.constantIndex(pageSize);
-  // Columns are multiples of `width`; if pages are too, only lane 0 can start
-  // one.
-  int64_t lanes = pageSize % width == 0 ? 1 : width;
+/// Stores what `op` picks from the `width` elements of `vector` at `point`, to
+/// each row that `forEachRow` calls back with: from lane i, if its column is a
+/// multiple of the stride.
+static void storePicked(ElementBuilder &builder, PickOpInterface op,
+                        Value vector, ValueRange destinations,
+                        ArrayRef<Value> point,
+                        function_ref<void(function_ref<void(Value)>)> forEachRow,
+                        Value columns, int64_t width) {
+  int64_t stride = op.getPickStride();
+  Value strideValue = builder.constantIndex(stride);
+  // Columns are multiples of `width`; if the stride is too, only lane 0 can be
+  // picked.
+  int64_t lanes = stride % width == 0 ? 1 : width;
   for (int64_t i = 0; i < lanes; ++i) {
-    Value column = add(builder, first, i);
+    Value column = add(builder, point.back(), i);
     Value rest =
-        arith::RemUIOp::create(builder.b, builder.loc, column, pageSizeValue);
-    Value isPage = arith::AndIOp::create(
+        arith::RemUIOp::create(builder.b, builder.loc, column, strideValue);
+    Value isPicked = arith::AndIOp::create(
         builder.b, builder.loc,
         compare(builder, arith::CmpIPredicate::eq, rest,
                 builder.constantIndex(0)),
         compare(builder, arith::CmpIPredicate::slt, column, columns));
-    emitIf(builder, isPage, [&] {
-      Value token =
+    emitIf(builder, isPicked, [&] {
+      Value element =
           vector::ExtractOp::create(builder.b, builder.loc, vector, i);
-      Value page = op.emitPage(builder.b, token);
       Value number =
-          arith::DivUIOp::create(builder.b, builder.loc, column, pageSizeValue);
+          arith::DivUIOp::create(builder.b, builder.loc, column, strideValue);
+      Value picked = op.emitPicked(builder, {point.front(), number}, element);
       forEachRow([&](Value row) {
         for (Value destination : destinations)
-          memref::StoreOp::create(builder.b, builder.loc, page,
+          memref::StoreOp::create(builder.b, builder.loc, picked,
                                   builder.lookup(destination),
                                   ValueRange{row, number});
       });
@@ -346,9 +347,9 @@ private:
   const RowValues *rowValues;
   const ThreadPair *pair;
   Value columns;
-  /// Copies of values over the segment's index space, and of pages that are
-  /// picked from them.
-  SmallVector<CopyOp> copies, pageCopies;
+  /// Copies of values over the segment's index space, and of what is picked
+  /// from them.
+  SmallVector<CopyOp> copies, pickedCopies;
 };
 } // namespace
 
@@ -360,7 +361,7 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
       rowValues(rowValues), pair(pair),
       columns(ports.lookupOrDefault(segment.getSizes().back())) {
   for (CopyOp copy : segment.getCopies())
-    (segment.isPicked(copy) ? pageCopies : copies).push_back(copy);
+    (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
 }
 
 /// Emits whether anybody reads the elements of `value` at `point`, or returns
@@ -514,13 +515,13 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
       return rows->emitLoop(builder, body);
     body(point.front());
   };
-  for (CopyOp copy : pageCopies) {
-    auto pages =
-        getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
-    TileValue value = values.lookup(pages.getSource());
+  for (CopyOp copy : pickedCopies) {
+    auto pick =
+        getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+    TileValue value = values.lookup(pick.getPickedFrom());
     emitIfLive(value, [&] {
-      storePages(builder, pages, value.vector, copy.getDestinations(),
-                 point.back(), forEachRow, columns, width);
+      storePicked(builder, pick, value.vector, copy.getDestinations(), point,
+                  forEachRow, columns, width);
     });
   }
 }

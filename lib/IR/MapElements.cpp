@@ -40,6 +40,10 @@ public:
 
   /// The elements at each point, or one that stands for all.
   SmallVector<SmallVector<Value>> emit();
+  /// Says what `read` reads.
+  void bind(ReadOp read, Value element) {
+    bound[read] = as(read.getType(), element);
+  }
 
 private:
   /// What a value of the body is in each lane of a point: one, if it is the same
@@ -92,6 +96,7 @@ private:
   bool isVector;
   int64_t numLanes;
   llvm::DenseSet<Value> varying;
+  llvm::DenseMap<Operation *, Value> bound;
   llvm::DenseMap<Value, SmallVector<Lanes>> values;
 };
 } // namespace
@@ -191,6 +196,8 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
 }
 
 BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
+  if (Value element = bound.lookup(read))
+    return {element};
   if (std::optional<Lanes> run = emitRun(read, point))
     return *run;
   bool isOfLanes = isVarying(read.getOperation());
@@ -338,6 +345,54 @@ SmallVector<Value> MapOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
     vectors.push_back(vector::FromElementsOp::create(
         b, getLoc(), VectorType::get(width, lanes.front().getType()), lanes));
   return vectors;
+}
+
+/// The number that `index` is a multiple of `factor` by, or 0.
+static int64_t getStride(Value index, Value factor) {
+  auto product = index.getDefiningOp<arith::MulIOp>();
+  APInt stride;
+  if (!product || product.getLhs() != factor ||
+      !matchPattern(product.getRhs(), m_ConstantInt(&stride)) ||
+      !stride.isStrictlyPositive() || stride.getActiveBits() > 31)
+    return 0;
+  return stride.getSExtValue();
+}
+
+ReadOp MapOp::getPickingRead() {
+  if (getArguments().size() != 2)
+    return {};
+  Value row = getArguments()[0], column = getArguments()[1];
+  for (ReadOp read : getBody().getOps<ReadOp>()) {
+    Value source = read.getSource();
+    if (read.getIndices().size() != 2 || !source.getDefiningOp() ||
+        source.getDefiningOp<SharedOpInterface>() ||
+        read.getIndices()[0] != row)
+      continue;
+    int64_t stride = getStride(read.getIndices()[1], column);
+    SmallVector<Size> sizes = getSizes();
+    // All columns that are multiples of the stride, and no more.
+    if (stride > 1 && sizes[0].isSameAs(Size::of(source, 0)) &&
+        sizes[1].isSameAs(Size::of(source, 1).ceilDiv(stride)))
+      return read;
+  }
+  return {};
+}
+
+Value MapOp::getPickedFrom() {
+  ReadOp read = getPickingRead();
+  return read ? read.getSource() : Value();
+}
+
+int64_t MapOp::getPickStride() {
+  return getStride(getPickingRead().getIndices()[1], getArguments()[1]);
+}
+
+Value MapOp::emitPicked(ElementBuilder &builder, ValueRange indices,
+                        Value element) {
+  SmallVector<Value> point(indices);
+  BodyEmitter emitter(*this, builder, point, /*width=*/0);
+  emitter.bind(getPickingRead(), element);
+  return emitter.emit().front().front();
 }
 
 //===----------------------------------------------------------------------===//

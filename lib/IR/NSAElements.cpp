@@ -555,6 +555,15 @@ Value RealPageTableOp::emitPage(OpBuilder &b, Value token) {
   return arith::FloorDivSIOp::create(b, getLoc(), token, constant(pageSize));
 }
 
+Value RealPageTableOp::getPickedFrom() { return getSource(); }
+
+int64_t RealPageTableOp::getPickStride() { return getPageSize(); }
+
+Value RealPageTableOp::emitPicked(ElementBuilder &builder, ValueRange,
+                                  Value token) {
+  return emitPage(builder.b, token);
+}
+
 bool RealPageTableOp::hasDeadElements() {
   auto source = getSource().getDefiningOp<LivenessOpInterface>();
   return source && source.hasDeadElements();

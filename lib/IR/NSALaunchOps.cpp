@@ -272,10 +272,10 @@ static Value getRequestValue(Value value) {
 }
 
 bool SegmentOp::isPicked(CopyOp copy) {
-  auto pages =
-      getRequestValue(copy.getValue()).getDefiningOp<RealPageTableOp>();
-  return pages && llvm::any_of(getCopies(), [&](CopyOp other) {
-           return getRequestValue(other.getValue()) == pages.getSource() &&
+  auto pick = getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+  Value source = pick ? pick.getPickedFrom() : Value();
+  return source && llvm::any_of(getCopies(), [&](CopyOp other) {
+           return getRequestValue(other.getValue()) == source &&
                   !isPicked(other);
          });
 }

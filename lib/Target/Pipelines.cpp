@@ -33,6 +33,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createWarnUnused());
   step.addPass(createExpandMetadataSets());
+  step.addPass(createWalkSums());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
   if (!fuse) {

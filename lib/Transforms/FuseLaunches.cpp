@@ -46,6 +46,8 @@ static void append(SegmentOp target, SegmentOp source) {
 static bool areEquivalent(Operation *lhs, Operation *rhs) {
   // Every pair once, however many ways lead to it.
   llvm::DenseMap<std::pair<Operation *, Operation *>, bool> known;
+  // What stands in formulas.
+  llvm::DenseMap<Value, Value> inner;
   std::function<bool(Operation *, Operation *)> compare = [&](Operation *lhs,
                                                               Operation *rhs) {
     if (!lhs || !rhs || lhs == rhs)
@@ -54,11 +56,13 @@ static bool areEquivalent(Operation *lhs, Operation *rhs) {
       return it->second;
     auto haveEqualValues = [&](Value lhs, Value rhs) {
       Operation *op = lhs.getDefiningOp();
-      return success(lhs == rhs || (op && rhs.getDefiningOp() &&
-                                    compare(op, rhs.getDefiningOp())));
+      return success(lhs == rhs || inner.lookup(lhs) == rhs ||
+                     (op && rhs.getDefiningOp() &&
+                      compare(op, rhs.getDefiningOp())));
     };
+    auto mark = [&](Value lhs, Value rhs) { inner[lhs] = rhs; };
     return known[{lhs, rhs}] = OperationEquivalence::isEquivalentTo(
-               lhs, rhs, haveEqualValues, /*markEquivalent=*/nullptr,
+               lhs, rhs, haveEqualValues, mark,
                OperationEquivalence::IgnoreLocations);
   };
   return compare(lhs, rhs);
@@ -115,21 +119,18 @@ static Operation *findCopied(SegmentOp segment, Operation *table) {
 
 /// Page tables in pages are a selection of the elements of the table in tokens;
 /// where that is copied, they are picked from it as it passes.
-static void fusePageTables(LaunchOp launch) {
+static void fusePicked(LaunchOp launch) {
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
-    SmallVector<RealPageTableOp> pages;
-    for (CopyOp copy : segment.getCopies())
-      if (auto op = dyn_cast_or_null<RealPageTableOp>(
-              getRequestTable(copy.getValue())))
-        pages.push_back(op);
-    if (!llvm::hasSingleElement(pages) ||
-        !llvm::hasSingleElement(segment.getCopies()))
+    if (!llvm::hasSingleElement(segment.getCopies()))
       continue;
-    Operation *table = pages.front().getSource().getDefiningOp();
+    auto pick = dyn_cast_or_null<PickOpInterface>(
+        getRequestTable((*segment.getCopies().begin()).getValue()));
+    Value source = pick ? pick.getPickedFrom() : Value();
+    Operation *table = source ? source.getDefiningOp() : nullptr;
     if (!table)
       continue;
     for (SegmentOp other : launch.getSegments()) {
-      if (other == segment ||
+      if (other == segment || !canJoin(other, segment) ||
           !areEquivalent(other.getExpansion(), segment.getExpansion()))
         continue;
       if (Operation *copied = findCopied(other, table)) {
@@ -204,7 +205,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
         name += "_" + std::to_string(number);
       launch.setSymName(name);
       fuseEqualSpaces(launch);
-      fusePageTables(launch);
+      fusePicked(launch);
     }
 
     // Values that segments had in common are one now, as their verifiers want.

@@ -156,6 +156,26 @@ def NSA_SharedOpInterface : OpInterface<"SharedOpInterface"> {
   ];
 }
 
+def NSA_PickOpInterface : OpInterface<"PickOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    A table whose columns may each be computed from every so many-th column of
+    another table, so that they can be picked from that as it passes.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        The other table, whose element `[row, column * stride]` element `[row,
+        column]` is computed from, or null if it is not such a table.
+      }],
+      "::mlir::Value", "getPickedFrom">,
+    InterfaceMethod<"The stride.", "int64_t", "getPickStride">,
+    InterfaceMethod<"Emits the element at `indices`, given the other one.",
+      "::mlir::Value", "emitPicked",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices,
+           "::mlir::Value":$element)>
+  ];
+}
+
 def NSA_FormulaOpInterface : OpInterface<"FormulaOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{

@@ -43,7 +43,7 @@ class NSA_FormulaOp<string mnemonic, list<Trait> traits>
   let hasVerifier = 1;
 }
 
-def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement]> {
+def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement, NSA_Pick]> {
   let summary = "An array whose elements are given by a formula";
   let description = [{
     Element `[r]` or `[r, c]` of the result is what the body yields for these
@@ -94,6 +94,11 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement]> {
   let arguments = (ins Variadic<Index>:$dynamic_sizes,
                        DenseI64ArrayAttr:$static_sizes);
   let results = (outs NSA_Array:$result);
+  let extraClassDeclaration = [{
+    /// The read of every so many-th column of another table that makes this a
+    /// pick, or null.
+    ReadOp getPickingRead();
+  }];
 }
 
 def NSA_IterateOp : NSA_FormulaOp<"iterate", [

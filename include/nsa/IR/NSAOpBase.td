@@ -138,6 +138,8 @@ defvar NSA_RowElement
 
 // What threads compute together.
 defvar NSA_Shared = DeclareOpInterfaceMethods<NSA_SharedOpInterface>;
+// Columns that are picked from those of another table.
+defvar NSA_Pick = DeclareOpInterfaceMethods<NSA_PickOpInterface>;
 // A body that computes an element.
 defvar NSA_Formula = DeclareOpInterfaceMethods<NSA_FormulaOpInterface>;
 

@@ -266,7 +266,9 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
   }];
 }
 
-def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [NSA_Element]> {
+def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
+    NSA_Element, NSA_Pick
+  ]> {
   let summary = "A page table in units of pages";
   let description = [{
     `result[r, j] = source[r, j * page_size] div page_size`, rounded towards

@@ -30,6 +30,16 @@ def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
   }];
 }
 
+def WalkSums : Pass<"nsa-walk-sums", "nsa::StepOp"> {
+  let summary = "Sums that are only stored become one walk over the rows";
+  let description = [{
+    A copy of an exclusive `nsa.scan` of an array of i32 becomes one of
+    `nsa.cu_seqlens`, whose segment one block walks once, together with the
+    arrays of that size. Formulas that read the sums keep the `nsa.scan`, which
+    each of their blocks adds up by itself.
+  }];
+}
+
 def MergeCopies : Pass<"nsa-merge-copies", "nsa::StepOp"> {
   let summary = "Merges copies of one value into one copy to many destinations";
   let description = [{

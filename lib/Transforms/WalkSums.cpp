@@ -1,0 +1,47 @@
+//===- WalkSums.cpp - Sums that are only stored ---------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Transforms/Passes.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_WALKSUMS
+#include "nsa/Transforms/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+/// Whether one block can walk the rows that `scan` adds up.
+static bool canWalk(ScanOp scan) {
+  Value source = scan.getSource();
+  auto type = cast<ShapedType>(source.getType());
+  return !scan.getInclusive() && type.getRank() == 1 &&
+         type.getElementType().isInteger(32) && !dependsOnScan(source) &&
+         !getExpansion(source);
+}
+
+namespace {
+struct WalkSums : public nsa::impl::WalkSumsBase<WalkSums> {
+  void runOnOperation() override {
+    OpBuilder b(&getContext());
+    for (ScanOp scan : llvm::make_early_inc_range(
+             getOperation().getBody().getOps<ScanOp>())) {
+      if (!canWalk(scan) || !llvm::any_of(scan->getUsers(), llvm::IsaPred<CopyOp>))
+        continue;
+      b.setInsertionPoint(scan);
+      Value sums =
+          CuSeqlensOp::create(b, scan.getLoc(), scan.getSource()).getResult();
+      scan.getResult().replaceUsesWithIf(sums, [](OpOperand &use) {
+        return isa<CopyOp>(use.getOwner());
+      });
+      if (scan.use_empty())
+        scan.erase();
+    }
+  }
+};
+} // namespace
