@@ -72,7 +72,7 @@ nsa.step @strided(in %n : index, in %a[%n] : tensor<?xi32>,
 // CHECK:       arith.cmpi eq, %[[REST]], %c0
 // CHECK:       scf.if
 // CHECK-NEXT:  %[[TOKEN:.*]] = vector.extract %[[VALUE]][0]
-// CHECK-NEXT:  %[[PAGE:.*]] = arith.shrsi %[[TOKEN]], %c6_i32
+// CHECK:       %[[PAGE:.*]] = arith.shrsi %[[TOKEN]], %c6_i32
 // CHECK:       memref.store %[[PAGE]], %[[Y]]
 // CHECK-NOT:   store
 // CHECK:       gpu.return
@@ -97,7 +97,7 @@ nsa.step @gather(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[CU:[a-z0-9]+]]: memref<?xi32>, %[[CLIP_CU:[a-z0-9]+]]: memref<?xi32>)
-// CHECK-SAME:    workgroup(%[[BUFFER:.*]] : memref<2x2x4xi32, #gpu.address_space<workgroup>>)
+// CHECK-SAME:    workgroup(%[[BUFFER:.*]] : memref<2x2x4xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64})
 // What a round adds up is loaded in the round before.
 // CHECK:       %[[SUMS:.*]]:5 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
 // CHECK:         %[[NEXT:.*]] = arith.addi %{{.*}}, %c128 : index

@@ -11,7 +11,7 @@
 // GPU-SAME:    %[[START:[a-z0-9]+]]: memref<?xi32, strided<[?]>> {nsa.readonly},
 // GPU-SAME:    %[[TOKENS:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly, nsa.sizes = array<i64: 0, 1>},
 // GPU-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32>)
-// GPU-SAME:    workgroup(%[[SCAN:.*]] : memref<2x1x4xi32, #gpu.address_space<workgroup>>, %[[BEFORE:.*]] : memref<2x1x128xi32, #gpu.address_space<workgroup>>)
+// GPU-SAME:    workgroup(%[[SCAN:.*]] : memref<2x1x4xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}, %[[BEFORE:.*]] : memref<2x1x128xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64})
 // GPU:       %[[BEGIN:.*]] = arith.muli %block_id_x, %c128
 // GPU-NEXT:  %[[END:.*]] = arith.addi %[[BEGIN]], %c128
 // GPU-NEXT:  %[[ROW:.*]] = arith.addi %[[BEGIN]], %thread_id_x
@@ -81,7 +81,7 @@ nsa.step @rows(in %bs : index, in %bound : index, in %extend[%bs] : tensor<?xi32
 // GPU-LABEL: gpu.module @sums {
 // GPU-NEXT:  gpu.func @kernel(
 // GPU-SAME:    %[[CU:[a-z0-9]+]]: memref<?xi32>, %[[TOTAL:[a-z0-9]+]]: memref<?xi32>)
-// GPU-SAME:    workgroup(%{{.*}} : memref<2x2x4xi32, #gpu.address_space<workgroup>>, %{{.*}} : memref<2x2x128xi32, #gpu.address_space<workgroup>>)
+// GPU-SAME:    workgroup(%{{.*}} : memref<2x2x4xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64}, %{{.*}} : memref<2x2x128xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64})
 // GPU:       %[[FOUND:.*]]:7 = scf.while
 // GPU:       scf.if
 // GPU:         memref.store %{{.*}}, %[[CU]][%{{.*}}]
