@@ -30,7 +30,8 @@ written out.
   none, an integer is int32, a float float32. ``nb.constant(1, "int64")`` states a type, and
   so does a NumPy scalar.
 - Two integers meet in the wider one; an index with any integer in an index; a bool with an
-  integer in that one, as 1 or 0. Integers and floats do not meet: ``.astype`` says how.
+  integer in that one, as 1 or 0; bfloat16 with float32 in float32. Integers and floats do
+  not meet: ``.astype`` says how.
 - An element of a map is kept in its own type, an index as int64.
 
 **Values.** Every operation has one, whatever arrays hold. Sums and products wrap. ``//``

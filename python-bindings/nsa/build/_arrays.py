@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ._elements import Element, Operand, fit
 from ._places import BuildError, here
@@ -90,7 +90,9 @@ class Array(Operand):
             Of a table, the row that is searched; outside of the table it has no elements.
         """
         if self.type.kind != "int" or self.type.bits < 32:
-            raise BuildError(f"expected an array of int32 or int64 to search but got {self.type}")
+            raise BuildError(
+                f"expected an array of int32 or int64 to search but got {self.type}"
+            )
         if (row is None) != (len(self.extents) == 1):
             raise BuildError(
                 "expected a row of the table to search in, as in a.search(i, row=r)"
@@ -121,7 +123,7 @@ class Expansion:
 
     __slots__ = ("bound", "by", "name", "step")
 
-    def __init__(self, step: Builder, name: str, by: Any, bound: Optional[Size]) -> None:
+    def __init__(self, step: Builder, name: str, by: Any, bound: Size | None) -> None:
         self.step, self.name, self.by, self.bound = step, name, by, bound
 
     def rows(self, requests: Extent) -> Extent:

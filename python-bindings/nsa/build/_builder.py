@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable
 
 from .. import _metadata
 from .._compile import compile
@@ -17,7 +17,7 @@ from ._elements import Element, Space, convert, default_type, lift, make_constan
 from ._formula import Formula
 from ._named import NamedOps
 from ._places import BuildError, Place, here
-from ._sizes import Affine, Extent, Size, Symbol, check_extent, symbols, write
+from ._sizes import Extent, Size, Symbol, check_extent, split, symbols, write
 from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, Type, to_type
 
 __all__ = ["Builder", "step"]
@@ -90,7 +90,7 @@ class Builder(NamedOps):
     # Ports
     # ------------------------------------------------------------------------
 
-    def _claim(self, name: Optional[str], kind: str = "value") -> str:
+    def _claim(self, name: str | None, kind: str = "value") -> str:
         """The SSA name of a value called `name`, or of some `kind`."""
         if name is None:
             # No C identifier, so free.
@@ -131,8 +131,8 @@ class Builder(NamedOps):
         dtype: Any,
         shape: Sequence[Extent],
         *,
-        alignment: Optional[int] = None,
-        strides: Optional[Sequence[Optional[int]]] = None,
+        alignment: int | None = None,
+        strides: Sequence[int | None] | None = None,
     ) -> Array:
         """An array that the step reads.
 
@@ -182,9 +182,7 @@ class Builder(NamedOps):
 
     @staticmethod
     def _write_extent(extent: Size) -> str:
-        tree, added = extent.tree, 0
-        if isinstance(tree, Affine) and tree.op == "+" and isinstance(tree.rhs, int):
-            tree, added = tree.lhs, tree.rhs
+        tree, added = split(extent.tree)
         if not isinstance(tree, Symbol) or tree.text or added < 0:
             raise BuildError(
                 "expected an extent that is a size port, or one plus a constant, as in"
@@ -194,12 +192,12 @@ class Builder(NamedOps):
 
     def output(
         self,
-        name: Union[str, Sequence[str]],
+        name: str | Sequence[str],
         value: Array,
         *,
-        shape: Optional[Sequence[Optional[int]]] = None,
-        strides: Union[str, Sequence[Optional[int]], None] = None,
-        alignment: Optional[int] = None,
+        shape: Sequence[int | None] | None = None,
+        strides: str | Sequence[int | None] | None = None,
+        alignment: int | None = None,
         start: int = 0,
     ) -> None:
         """An array that the step writes: element for element what `value` has there.
@@ -251,7 +249,10 @@ class Builder(NamedOps):
         ports = [self._declare(2, port, f" : {type}{attributes}") for port in names]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
-        self._add(f"nsa.copy {value.name}{first} to {', '.join(ports)} : {value.text} to {types}", place)
+        self._add(
+            f"nsa.copy {value.name}{first} to {', '.join(ports)} : {value.text} to {types}",
+            place,
+        )
 
     def _check_array(self, value: Any, what: str) -> None:
         if not isinstance(value, Array):
@@ -299,7 +300,9 @@ class Builder(NamedOps):
             _metadata.set_type("metadata_ref", source.mode, fields)
             for fields in destinations.values()
         ]
-        ports = [self._declare(2, name, f" : {type}") for name, type in zip(destinations, types)]
+        ports = [
+            self._declare(2, name, f" : {type}") for name, type in zip(destinations, types)
+        ]
         self._add(
             f"nsa.copy_metadata {source.name} to {', '.join(ports)}\n      : {source.text}\n"
             f"      to {', '.join(types)}",
@@ -313,7 +316,7 @@ class Builder(NamedOps):
     def _add(self, text: str, place: Place) -> None:
         self._body.append(lambda located: f"{text} {place.location}" if located else text)
 
-    def _value(self, kind: str, text: str, make: Callable[[str], Any], name: Optional[str]) -> Any:
+    def _value(self, kind: str, text: str, make: Callable[[str], Any], name: str | None) -> Any:
         """What the operation ``nsa.<text>`` makes, which has an SSA name."""
         if text not in self._values:
             ssa = self._claim(name, kind)
@@ -327,13 +330,14 @@ class Builder(NamedOps):
         operands: str,
         type: Type,
         extents: tuple[Extent, ...],
-        name: Optional[str],
+        name: str | None,
     ) -> Array:
-        return self._value(
+        array: Array = self._value(
             kind, f"nsa.{kind}{operands}", lambda ssa: Array(self, ssa, type, extents), name
         )
+        return array
 
-    def name_size(self, size: Union[int, Size]) -> str:
+    def name_size(self, size: int | Size) -> str:
         """The SSA name of a size, which is computed where it is first needed."""
         tree = size.tree if isinstance(size, Size) else size
         if isinstance(tree, Symbol) and not tree.text:
@@ -360,11 +364,11 @@ class Builder(NamedOps):
 
     def map(
         self,
-        sizes: Union[int, Size, Sequence[Union[int, Size]]],
+        sizes: int | Size | Sequence[int | Size],
         formula: Callable[..., Any],
         *,
         dtype: Any = None,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """An array whose elements are given by a formula.
 
@@ -392,7 +396,9 @@ class Builder(NamedOps):
         result = formula(
             *(Element("index", INDEX, (), dim, space, place) for dim in range(len(extents)))
         )
-        element = self._check_element(result, space, dtype, place)
+        code = getattr(formula, "__code__", None)
+        end = Place(code, 0, code.co_firstlineno) if code is not None else place
+        element = self._check_element(result, space, dtype, end)
         body = Formula(self, indices, element, place)
         words = [
             str(extent) if isinstance(extent, int) else self.name_size(extent)
@@ -411,7 +417,7 @@ class Builder(NamedOps):
         self._body.append(write)
         return array
 
-    def _check_sizes(self, sizes: Any) -> tuple[Union[int, Size], ...]:
+    def _check_sizes(self, sizes: Any) -> tuple[int | Size, ...]:
         if not isinstance(sizes, (tuple, list)):
             sizes = (sizes,)
         if len(sizes) not in (1, 2):
@@ -441,7 +447,11 @@ class Builder(NamedOps):
         if any(p.kind is p.VAR_POSITIONAL for p in parameters):
             return default
         # Those with a default are how a lambda in a loop keeps its variables.
-        names = [p.name for p in parameters if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD]
+        names = [
+            p.name
+            for p in parameters
+            if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD
+        ]
         if len(names) != count:
             raise BuildError(
                 f"expected a formula of {count} {'index' if count == 1 else 'indices'}, one"
@@ -451,7 +461,7 @@ class Builder(NamedOps):
 
     @staticmethod
     def _check_element(result: Any, space: Space, dtype: Any, place: Place) -> Element:
-        lifted = lift(result, "a formula's result")
+        lifted = lift(result, "a formula's result", place)
         if not isinstance(lifted, Element):
             lifted = make_constant(lifted, default_type(lifted), place)
         if lifted.space is not None and lifted.space is not space:
@@ -476,7 +486,7 @@ class Builder(NamedOps):
         if array.type not in (INT32, INT64):
             raise BuildError(f"expected {what} of int32 or int64 but got {array.type}")
 
-    def scan(self, array: Array, *, inclusive: bool = False, name: Optional[str] = None) -> Array:
+    def scan(self, array: Array, *, inclusive: bool = False, name: str | None = None) -> Array:
         """Sums of the elements before each place, of an array or of each row of a table.
 
         They wrap. Formulas may read them at any index, and search them.
@@ -503,7 +513,7 @@ class Builder(NamedOps):
             name,
         )
 
-    def _reduce(self, kind: str, array: Array, name: Optional[str]) -> Array:
+    def _reduce(self, kind: str, array: Array, name: str | None) -> Array:
         self._check_integers(array, "an array to reduce")
         extents = array.extents[:-1] or (1,)
         return self._array(
@@ -514,7 +524,7 @@ class Builder(NamedOps):
             name,
         )
 
-    def sum(self, array: Array, *, name: Optional[str] = None) -> Array:
+    def sum(self, array: Array, *, name: str | None = None) -> Array:
         """The sum of each row of a table, or of an array as one element; it wraps.
 
         Parameters
@@ -524,22 +534,22 @@ class Builder(NamedOps):
         """
         return self._reduce("add", array, name)
 
-    def max(self, array: Array, *, name: Optional[str] = None) -> Array:
+    def max(self, array: Array, *, name: str | None = None) -> Array:
         """The largest element of each row of a table, or of an array; the smallest number
         of no elements. `array` as in ``sum``."""
         return self._reduce("max", array, name)
 
-    def min(self, array: Array, *, name: Optional[str] = None) -> Array:
+    def min(self, array: Array, *, name: str | None = None) -> Array:
         """The smallest element of each row of a table, or of an array; the largest number
         of no elements. `array` as in ``sum``."""
         return self._reduce("min", array, name)
 
     def count(
         self,
-        sizes: Union[int, Size, Sequence[Union[int, Size]]],
+        sizes: int | Size | Sequence[int | Size],
         condition: Callable[..., Any],
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """How often a condition holds, in each row or in all: the sum of a map of 1 or 0,
         int32.
@@ -581,13 +591,11 @@ class Builder(NamedOps):
         locations : bool
             With the line of Python of each operation, as diagnostics show it.
         """
-        ports = [
-            text
-            for _, text in (
-                sorted(self._ports, key=lambda port: port[0]) if self._sort_ports else self._ports
-            )
-        ]
-        head = "(\n    " + ",\n    ".join(ports) + ")" if ports else "()"
+        ports = self._ports
+        if self._sort_ports:
+            ports = sorted(ports, key=lambda port: port[0])
+        head = ",\n    ".join(text for _, text in ports)
+        head = f"(\n    {head})" if ports else "()"
         body = "".join(f"  {write(locations)}\n" for write in self._body)
         end = f" {self.place.location}" if locations else ""
         return f"nsa.step @{self.name}{head} {{\n{body}}}{end}\n"
@@ -595,7 +603,7 @@ class Builder(NamedOps):
     def compile(
         self,
         target: str = "cuda",
-        chip: Optional[str] = None,
+        chip: str | None = None,
         fuse: bool = True,
         guards: bool = False,
     ) -> Step:
@@ -652,7 +660,7 @@ def write_strides(strides: Any, extents: tuple[Extent, ...]) -> str:
     return f"strided<[{words}]>"
 
 
-def write_attributes(alignment: Optional[int], layout: str) -> str:
+def write_attributes(alignment: int | None, layout: str) -> str:
     if alignment is not None and (
         type(alignment) is not int or alignment < 1 or alignment & alignment - 1
     ):

@@ -9,7 +9,7 @@ An operator makes a node and nothing else; a map writes the nodes that its eleme
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Callable, NoReturn, Optional, Union
+from typing import Any, Callable, NoReturn
 
 from ._places import BuildError, Place, here
 from ._types import (
@@ -216,8 +216,8 @@ class Element(Operand):
         type: Type,
         operands: tuple[Element, ...] = (),
         data: Any = None,
-        space: Optional[Space] = None,
-        place: Optional[Place] = None,
+        space: Space | None = None,
+        place: Place | None = None,
     ) -> None:
         self.op, self.type, self.operands, self.data = op, type, operands, data
         self.place = place or here()
@@ -257,7 +257,9 @@ class Element(Operand):
         if len(self.operands) > rank:
             raise BuildError("expected one .otherwise(fill) at a read but got two")
         operand = fit(fill, self.type, "a fill")
-        return Element("read", self.type, (*self.operands, operand), self.data, place=self.place)
+        return Element(
+            "read", self.type, (*self.operands, operand), self.data, place=self.place
+        )
 
     def __repr__(self) -> str:
         return f"<{self.type} element of {self.place}>"
@@ -275,7 +277,7 @@ def constant(value: Number, dtype: Any) -> Element:
     return make_constant(value, to_type(dtype))
 
 
-def make_constant(value: Number, type: Type, place: Optional[Place] = None) -> Element:
+def make_constant(value: Number, type: Type, place: Place | None = None) -> Element:
     place = place or here()
     check_fits(value, type, place)
     if type.kind == "float":
@@ -290,30 +292,29 @@ def default_type(value: Number) -> Type:
     return INT32 if isinstance(value, int) else FLOAT32
 
 
-def lift(value: Any, what: str = "an operand") -> Union[Element, Number]:
+def lift(value: Any, what: str = "an operand", place: Place | None = None) -> Element | Number:
     """An element, or a Python number whose type the other operand gives."""
     if isinstance(value, Operand):
         return value.element()
     literal = to_literal(value)
     if literal is None:
         hint = ""
-        if hasattr(value, "search"):
-            hint = "; read it at indices, as in a[i]"
-        elif isinstance(value, (tuple, list)):
+        if isinstance(value, (tuple, list)):
             hint = "; a map makes one array"
         elif value is None:
             hint = "; does the formula return something?"
         raise BuildError(
             f"expected {what} that is an element, a size or a number but got"
-            f" {type(value).__name__}{hint}"
+            f" {type(value).__name__}{hint}",
+            place,
         )
     number, known = literal
     return number if known is None or known is BOOL else make_constant(number, known)
 
 
-def meet(values: list[Union[Element, Number]], place: Place) -> list[Element]:
+def meet(values: list[Element | Number], place: Place) -> list[Element]:
     """All of them in one type: that of the elements, to which numbers adapt."""
-    common: Optional[Type] = None
+    common: Type | None = None
     for value in values:
         if isinstance(value, Element):
             common = value.type if common is None else promote(common, value.type, place)
@@ -328,7 +329,7 @@ def meet(values: list[Union[Element, Number]], place: Place) -> list[Element]:
     return [to_element(value, common, place) for value in values]
 
 
-def to_element(value: Union[Element, Number], type: Type, place: Place) -> Element:
+def to_element(value: Element | Number, type: Type, place: Place) -> Element:
     if isinstance(value, Element):
         return convert(value, type)
     return make_constant(value, type, place)
@@ -367,12 +368,7 @@ def convert(element: Element, type: Type) -> Element:
         return Element(op, to, (value,), place=element.place)
 
     if type is BOOL:
-        zero = make_constant(0, source, element.place)
-        if source.kind == "float":
-            return compare("ne", cast("extf", to=FLOAT32), make_constant(0, FLOAT32)) if (
-                source is BFLOAT16
-            ) else compare("ne", element, zero)
-        return compare("ne", element, zero)
+        return compare("ne", element, make_constant(0, source, element.place))
     if source.kind == "float":
         if type.kind == "float":
             return cast("extf" if type.bits > source.bits else "truncf")
@@ -397,6 +393,7 @@ _INTEGER = {"add": "addi", "sub": "subi", "mul": "muli"}
 _FLOAT = {"add": "addf", "sub": "subf", "mul": "mulf", "/": "divf"}
 _BITS = {"and": "andi", "or": "ori", "xor": "xori"}
 _SHIFT = {"<<": "shli", ">>": "shrsi"}
+_COMMUTATIVE = ("add", "mul", "and", "or", "xor")
 _COMPARE = ("lt", "le", "gt", "ge", "eq", "ne")
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^"}
 
@@ -420,6 +417,8 @@ def binary(op: str, a: Any, b: Any) -> Element:
     if op in _COMPARE:
         return compare(op, x, y)
     sign = _SIGNS.get(op, op)
+    if x.op == "constant" and op in _COMMUTATIVE:
+        x, y = y, x  # one form of what is the same
     if op in _BITS:
         if kind == "float":
             raise BuildError(f"expected integers or bools for {sign} but got {x.type}", place)
@@ -497,7 +496,9 @@ def where(condition: Any, x: Any, y: Any) -> Element:
     lifted = lift(condition, "a condition")
     if not isinstance(lifted, Element) or lifted.type is not BOOL:
         got = lifted.type if isinstance(lifted, Element) else repr(condition)
-        raise BuildError(f"expected a condition of type bool but got {got}; write a != 0", place)
+        raise BuildError(
+            f"expected a condition of type bool but got {got}; write a != 0", place
+        )
     first, second = meet([lift(x), lift(y)], place)
     return select(lifted, first, second, place)
 
@@ -525,7 +526,7 @@ def ceildiv(a: Any, b: Any) -> Any:
 
     A size, divided by a Python integer, stays a size.
     """
-    divided: Optional[Callable[[Any], Any]] = getattr(a, "_ceildiv", None)
+    divided: Callable[[Any], Any] | None = getattr(a, "_ceildiv", None)
     if divided is not None and type(b) is int:
         return divided(b)
     place = here()

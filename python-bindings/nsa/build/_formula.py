@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Callable
 
 from ._arrays import Array
 from ._elements import Element
@@ -51,7 +51,7 @@ class Formula:
                 name, number = f"{base}.{number}", number + 1
             names.append(f"%{name}")
         lines: list[str] = []
-        known: dict[Any, str] = {}
+        known: dict[str, str] = {}
         values: dict[int, str] = {}
         for node in self.nodes:
             if node.op == "index":
@@ -61,11 +61,11 @@ class Formula:
                 values[id(node)] = self.step.name_size(node.data)
                 continue
             text = write(node, [values[id(operand)] for operand in node.operands])
-            name = known.get(text)
-            if name is None:
-                name = known[text] = f"%{len(known)}"
-                lines.append(f"{name} = {text}" + (f" {node.place.location}" if located else ""))
-            values[id(node)] = name
+            if text not in known:
+                known[text] = f"%{len(known)}"
+                place = f" {node.place.location}" if located else ""
+                lines.append(f"{known[text]} = {text}{place}")
+            values[id(node)] = known[text]
         end = f"nsa.yield {values[id(self.yielded)]} : {self.yielded.type.text}"
         lines.append(end + (f" {self.yielded.place.location}" if located else ""))
         return ", ".join(names), lines
@@ -80,7 +80,9 @@ def write(node: Element, operands: list[str]) -> str:
     if op == "read":
         rank = len(node.data.extents)
         fill = f" else {operands[rank]}" if len(operands) > rank else ""
-        return f"nsa.read {node.data.name}[{', '.join(operands[:rank])}]{fill} : {node.data.text}"
+        return (
+            f"nsa.read {node.data.name}[{', '.join(operands[:rank])}]{fill} : {node.data.text}"
+        )
     if op == "search":
         row = f"[{operands[0]}]" if len(operands) == 2 else ""
         return f"nsa.search {node.data.name}{row} for {operands[-1]} : {node.data.text}"

@@ -6,7 +6,7 @@ each requires; the compiler checks that, and names the line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable
 
 from ..layouts import KVLayout, parse
 from ._arrays import Array, Expansion, tensor
@@ -26,7 +26,7 @@ class NamedOps:
     if TYPE_CHECKING:
 
         def _value(
-            self, kind: str, text: str, make: Callable[[str], Any], name: Optional[str]
+            self, kind: str, text: str, make: Callable[[str], Any], name: str | None
         ) -> Any: ...
 
         def _array(
@@ -35,12 +35,12 @@ class NamedOps:
             operands: str,
             type: Type,
             extents: tuple[Extent, ...],
-            name: Optional[str],
+            name: str | None,
         ) -> Array: ...
 
         def _check_array(self, value: Any, what: str) -> None: ...
 
-        def name_size(self, size: Union[int, Size]) -> str: ...
+        def name_size(self, size: int | Size) -> str: ...
 
     def _check(self, **operands: Any) -> None:
         for name, operand in operands.items():
@@ -53,7 +53,7 @@ class NamedOps:
         operands: str,
         sources: tuple[Array, ...],
         extents: tuple[Extent, ...],
-        name: Optional[str],
+        name: str | None,
         *,
         type: Type = INT32,
         states_result: bool = True,
@@ -67,7 +67,7 @@ class NamedOps:
     # Lengths
     # ------------------------------------------------------------------------
 
-    def seqlens(self, source: Array, plus: int = 0, *, name: Optional[str] = None) -> Array:
+    def seqlens(self, source: Array, plus: int = 0, *, name: str | None = None) -> Array:
         """``int32(source[b]) + plus`` (``nsa.seqlens``).
 
         Parameters
@@ -81,7 +81,7 @@ class NamedOps:
             "seqlens", f"{source.name} plus {_int(plus)}", (source,), source.extents, name
         )
 
-    def clip_seqlens(self, source: Array, limit: int, *, name: Optional[str] = None) -> Array:
+    def clip_seqlens(self, source: Array, limit: int, *, name: str | None = None) -> Array:
         """``min(source[r], limit)`` (``nsa.clip_seqlens``).
 
         Parameters
@@ -101,7 +101,7 @@ class NamedOps:
             states_result=False,
         )
 
-    def cu_seqlens(self, source: Array, *, name: Optional[str] = None) -> Array:
+    def cu_seqlens(self, source: Array, *, name: str | None = None) -> Array:
         """0, then the inclusive sums (``nsa.cu_seqlens``).
 
         Parameters
@@ -113,9 +113,7 @@ class NamedOps:
         extents = tuple(None if x is None else x + 1 for x in source.extents)
         return self._named("cu_seqlens", source.name, (source,), extents, name)
 
-    def context_lens(
-        self, source: Array, columns: int, *, name: Optional[str] = None
-    ) -> Array:
+    def context_lens(self, source: Array, columns: int, *, name: str | None = None) -> Array:
         """``source[b]`` in each of a few columns (``nsa.context_lens``).
 
         Parameters
@@ -142,10 +140,10 @@ class NamedOps:
         self,
         table: Array,
         rows: Array,
-        columns: Union[int, Size],
-        live: Optional[Array] = None,
+        columns: int | Size,
+        live: Array | None = None,
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """``table[rows[b], c]``, 0 outside (``nsa.page_table``).
 
@@ -166,11 +164,11 @@ class NamedOps:
             words += f" live {live.name} : {live.text}"
         return self._named("page_table", words, (table, rows), extents, name)
 
-    def _constant_or_size(self, size: Union[int, Size]) -> str:
+    def _constant_or_size(self, size: int | Size) -> str:
         return self.name_size(size) if isinstance(size, Size) else str(_int(size))
 
     def real_page_table(
-        self, source: Array, page_size: int, *, name: Optional[str] = None
+        self, source: Array, page_size: int, *, name: str | None = None
     ) -> Array:
         """``source[r, j * page_size] // page_size`` (``nsa.real_page_table``).
 
@@ -201,11 +199,11 @@ class NamedOps:
 
     def expansion(
         self,
-        by: Union[int, Array],
-        bound: Optional[Size] = None,
+        by: int | Array,
+        bound: Size | None = None,
         *,
         padded: bool = False,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Expansion:
         """How many rows each request takes (``nsa.expansion``).
 
@@ -228,12 +226,13 @@ class NamedOps:
             raise BuildError("expected a bound of the rows, a size port")
         if isinstance(by, Array):
             words += f" : {by.text}"
-        return self._value(
+        made: Expansion = self._value(
             "expansion",
             f"nsa.expansion by {words}",
             lambda ssa: Expansion(self, ssa, by, bound),  # type: ignore[arg-type]
             name,
         )
+        return made
 
     def _check_expansion(self, expansion: Any) -> None:
         if not isinstance(expansion, Expansion) or expansion.step is not self:
@@ -242,7 +241,7 @@ class NamedOps:
             )
 
     def expand_seqlens(
-        self, kind: str, source: Array, expansion: Expansion, *, name: Optional[str] = None
+        self, kind: str, source: Array, expansion: Expansion, *, name: str | None = None
     ) -> Array:
         """A length for each row of each request (``nsa.expand_seqlens``).
 
@@ -263,7 +262,7 @@ class NamedOps:
         return self._named("expand_seqlens", words, (source,), extents, name)
 
     def expand_rows(
-        self, source: Array, expansion: Expansion, *, name: Optional[str] = None
+        self, source: Array, expansion: Expansion, *, name: str | None = None
     ) -> Array:
         """A table with the row of each request repeated (``nsa.expand_rows``).
 
@@ -277,9 +276,11 @@ class NamedOps:
         self._check_expansion(expansion)
         rows, columns = _table(source)
         words = f"{source.name} over {expansion.name}"
-        return self._named("expand_rows", words, (source,), (expansion.rows(rows), columns), name)
+        return self._named(
+            "expand_rows", words, (source,), (expansion.rows(rows), columns), name
+        )
 
-    def total_rows(self, expansion: Expansion, *, name: Optional[str] = None) -> Array:
+    def total_rows(self, expansion: Expansion, *, name: str | None = None) -> Array:
         """The number of rows, [1] (``nsa.total_rows``).
 
         Parameters
@@ -288,13 +289,15 @@ class NamedOps:
             By an array.
         """
         self._check_expansion(expansion)
-        return self._array("total_rows", f" {expansion.name} : tensor<1xi32>", INT32, (1,), name)
+        return self._array(
+            "total_rows", f" {expansion.name} : tensor<1xi32>", INT32, (1,), name
+        )
 
     # ------------------------------------------------------------------------
     # Gathers
     # ------------------------------------------------------------------------
 
-    def lookup(self, table: Array, indices: Array, *, name: Optional[str] = None) -> Array:
+    def lookup(self, table: Array, indices: Array, *, name: str | None = None) -> Array:
         """``int32(table[indices[i]])``, 0 outside (``nsa.lookup``).
 
         Parameters
@@ -314,10 +317,10 @@ class NamedOps:
         self,
         cache: Array,
         ids: Array,
-        layout: Union[str, KVLayout],
+        layout: str | KVLayout,
         page_size: int,
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """Rows of a paged, quantised cache as bfloat16 (``nsa.dequant_paged``).
 
@@ -348,7 +351,7 @@ class NamedOps:
     # ------------------------------------------------------------------------
 
     def window_lens(
-        self, lengths: Array, extends: Array, window: int, *, name: Optional[str] = None
+        self, lengths: Array, extends: Array, window: int, *, name: str | None = None
     ) -> Array:
         """How many tokens the windows of a request's queries span
         (``nsa.window_lens``).
@@ -363,14 +366,14 @@ class NamedOps:
         return self._windows("window_lens", lengths, extends, window, name)
 
     def window_starts(
-        self, lengths: Array, extends: Array, window: int, *, name: Optional[str] = None
+        self, lengths: Array, extends: Array, window: int, *, name: str | None = None
     ) -> Array:
         """The first token of those; arguments as in ``window_lens``
         (``nsa.window_starts``)."""
         return self._windows("window_starts", lengths, extends, window, name)
 
     def _windows(
-        self, kind: str, lengths: Array, extends: Array, window: int, name: Optional[str]
+        self, kind: str, lengths: Array, extends: Array, window: int, name: str | None
     ) -> Array:
         self._check(lengths=lengths, extends=extends)
         words = f"{lengths.name}, {extends.name} window {_int(window)}"
@@ -385,7 +388,7 @@ class NamedOps:
         starts: Array,
         expansion: Expansion,
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """``table[rows[b], starts[b] + i]`` for row ``i`` of each request, 0 outside
         (``nsa.token_ranges``).
@@ -407,7 +410,7 @@ class NamedOps:
         return self._named("token_ranges", words, (table, rows, starts), extents, name)
 
     def compressed_bases(
-        self, requests: Size, stride: Union[int, Size], *, name: Optional[str] = None
+        self, requests: Size, stride: int | Size, *, name: str | None = None
     ) -> Array:
         """``b * stride`` (``nsa.compressed_bases``).
 
@@ -422,7 +425,7 @@ class NamedOps:
         return self._array("compressed_bases", text, INT32, extents, name)
 
     def window_bases(
-        self, offsets: Array, first: Union[int, Size], *, name: Optional[str] = None
+        self, offsets: Array, first: int | Size, *, name: str | None = None
     ) -> Array:
         """``first + offsets[b]`` (``nsa.window_bases``).
 
@@ -436,9 +439,7 @@ class NamedOps:
         words = f"{offsets.name} from {self.name_size(first)}"
         return self._named("window_bases", words, (offsets,), _less_one(offsets), name)
 
-    def query_rows(
-        self, end: str, query_start_loc: Array, *, name: Optional[str] = None
-    ) -> Array:
+    def query_rows(self, end: str, query_start_loc: Array, *, name: str | None = None) -> Array:
         """The row of each request's first or last query, -1 without one
         (``nsa.query_rows``).
 
@@ -464,7 +465,7 @@ class NamedOps:
         columns: Size,
         page_size: int,
         *,
-        name: Optional[str] = None,
+        name: str | None = None,
     ) -> Array:
         """The ids of each request's compressed tokens (``nsa.compressed_ids``).
 
@@ -488,7 +489,7 @@ class NamedOps:
 
     def combine_indices(
         self,
-        topk: Union[int, Size],
+        topk: int | Size,
         queries: Size,
         query_start_loc: Array,
         lengths: Array,
@@ -498,9 +499,9 @@ class NamedOps:
         *,
         ratio: int,
         window: int,
-        topk_indices: Optional[Array] = None,
-        positions: Optional[Array] = None,
-        name: Optional[str] = None,
+        topk_indices: Array | None = None,
+        positions: Array | None = None,
+        name: str | None = None,
     ) -> Array:
         """The workspace rows that each query attends to (``nsa.combine_indices``).
 
@@ -542,15 +543,15 @@ class NamedOps:
 
     def combine_lens(
         self,
-        topk: Union[int, Size],
+        topk: int | Size,
         queries: Size,
         query_start_loc: Array,
         lengths: Array,
         *,
         ratio: int,
         window: int,
-        positions: Optional[Array] = None,
-        name: Optional[str] = None,
+        positions: Array | None = None,
+        name: str | None = None,
     ) -> Array:
         """How many workspace rows each query attends to; arguments as in
         ``combine_indices`` (``nsa.combine_lens``)."""
@@ -560,12 +561,12 @@ class NamedOps:
 
     def _queried(
         self,
-        topk: Union[int, Size],
+        topk: int | Size,
         of: str,
         queries: Size,
         query_start_loc: Array,
         lengths: Array,
-        positions: Optional[Array],
+        positions: Array | None,
     ) -> str:
         self._check(query_start_loc=query_start_loc, lengths=lengths, positions=positions)
         at = query_start_loc.name
@@ -577,7 +578,7 @@ class NamedOps:
         )
 
 
-def _int(value: Any, least: Optional[int] = None) -> int:
+def _int(value: Any, least: int | None = None) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise BuildError(f"expected a Python integer but got {value!r}")
     number = int(value.__index__())

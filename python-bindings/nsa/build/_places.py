@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from itertools import islice
 from types import CodeType
-from typing import Optional
 
 from .._compile import CompileError
 
@@ -74,7 +73,7 @@ class BuildError(CompileError):
         The message with its place.
     """
 
-    def __init__(self, message: str, place: Optional[Place] = None) -> None:
+    def __init__(self, message: str, place: Place | None = None) -> None:
         self.place = place or here()
         text = f"{self.place}: error: {message}"
         super().__init__(text, text + "\n")

@@ -30,8 +30,8 @@ class Affine:
     """``lhs op rhs``, as `affine.apply` has it."""
 
     op: str
-    lhs: Union[Affine, Symbol, int]
-    rhs: Union[Affine, Symbol, int]
+    lhs: Affine | Symbol | int
+    rhs: Affine | Symbol | int
 
 
 Tree = Union[Affine, Symbol, int]
@@ -117,13 +117,20 @@ Extent = Union[int, Size, None]
 def fold(op: str, lhs: Tree, rhs: Tree) -> Tree:
     """The expression, without what constants make plain."""
     if op == "+" and isinstance(rhs, int):
-        if isinstance(lhs, Affine) and lhs.op == "+" and isinstance(lhs.rhs, int):
-            lhs, rhs = lhs.lhs, lhs.rhs + rhs
+        lhs, added = split(lhs)
+        rhs += added
         if rhs == 0:
             return lhs
     if isinstance(rhs, int) and rhs == 1 and op in ("*", "floordiv", "ceildiv"):
         return lhs
     return Affine(op, lhs, rhs)
+
+
+def split(tree: Tree) -> tuple[Tree, int]:
+    """An expression, and the constant that is added to it."""
+    if isinstance(tree, Affine) and tree.op == "+" and isinstance(tree.rhs, int):
+        return tree.lhs, tree.rhs
+    return tree, 0
 
 
 def symbols(tree: Tree) -> dict[Symbol, None]:
@@ -143,13 +150,7 @@ def write(tree: Tree, names: dict[Symbol, str]) -> str:
     return f"({write(tree.lhs, names)} {tree.op} {write(tree.rhs, names)})"
 
 
-def same(a: Extent, b: Extent) -> bool:
-    """Whether two extents are known to be equal."""
-    trees = [x.tree if isinstance(x, Size) else x for x in (a, b)]
-    return trees[0] is not None and trees[0] == trees[1]
-
-
-def check_extent(extent: Any, what: str) -> Union[int, Size]:
+def check_extent(extent: Any, what: str) -> int | Size:
     """`extent` as an integer of 0 or more, or a size."""
     if isinstance(extent, Size):
         return extent

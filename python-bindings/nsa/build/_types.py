@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from ._places import BuildError, Place
 
@@ -40,8 +40,7 @@ FLOAT32 = Type("float32", "f32", 32, "float")
 BFLOAT16 = Type("bfloat16", "bf16", 16, "float")
 
 TYPES = {
-    type.name: type
-    for type in (BOOL, INT8, INT16, INT32, INT64, INDEX, FLOAT32, BFLOAT16)
+    type.name: type for type in (BOOL, INT8, INT16, INT32, INT64, INDEX, FLOAT32, BFLOAT16)
 }
 #: What arrays have.
 ELEMENTS = tuple(name for name in TYPES if name not in ("bool", "index"))
@@ -66,7 +65,7 @@ def promote(a: Type, b: Type, place: Place) -> Type:
     """The type that operands of types `a` and `b` are converted to."""
     if a == b:
         return a
-    if a.kind != "float" and b.kind != "float":
+    if (a.kind == "float") == (b.kind == "float"):
         # The wider one; of 64 bits, the index.
         return max(a, b, key=lambda type: (type.bits, type is INDEX))
     raise BuildError(
@@ -103,11 +102,15 @@ def write_constant(value: Number, type: Type) -> str:
     return f"0x{bits:08X} : f32"
 
 
-def to_literal(value: Any) -> Optional[tuple[Number, Optional[Type]]]:
+def to_literal(value: Any) -> tuple[Number, Type | None] | None:
     """A Python number, which has no type yet, or a NumPy scalar, which has; else None."""
     if isinstance(value, (bool, int, float)) and type(value) in (bool, int, float):
         return value, BOOL if isinstance(value, bool) else None
-    if getattr(value, "shape", None) == () and hasattr(value, "dtype") and hasattr(value, "item"):
+    if (
+        getattr(value, "shape", None) == ()
+        and hasattr(value, "dtype")
+        and hasattr(value, "item")
+    ):
         return value.item(), to_type(value.dtype)
     return None
 
