@@ -6,7 +6,8 @@
     python -m nsa.prebuild DIR [--topk N ...] [--page-size N ...] [--next-n N ...]
 
 Each step serves every batch size and every length, so the list is short: it grows with
-constants, dtypes and optional arrays alone. What the package ships, in its folder
+constants, dtypes and optional arrays alone. Bundles hold PTX, and kernels for this
+machine's processor. What the package ships, in its folder
 ``bundles``, is what this makes with no options; with other constants, put DIR into
 ``NSA_BUNDLE_PATH``.
 """
@@ -18,6 +19,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from . import _cache, steps
@@ -157,11 +159,16 @@ def texts(
 # ----------------------------------------------------------------------------
 
 
-def build(directory: str, wanted: Sequence[str]) -> None:
+def build(directory: str, wanted: Sequence[str], host: bool = True) -> None:
     """Makes the bundles of the texts `wanted` in `directory`, and notes there which compiler
-    it was. Needs one: raises ``CompileError`` without."""
-    for text in wanted:
-        _cache.save_bundle(text, directory)
+    it was. `host`: with host kernels. Raises ``CompileError`` without a compiler,
+    ``RuntimeError`` without a linker where `host` asks for one."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        saved = [
+            threads.submit(_cache.save_bundle, text, directory, host=host) for text in wanted
+        ]
+        for each in saved:
+            each.result()
     with open(os.path.join(directory, _cache.STAMP), "w", encoding="utf-8") as stream:
         json.dump(_cache.compiler_fingerprint(), stream)
 
@@ -179,10 +186,13 @@ def main() -> None:
             f"--{name}", type=int, nargs="+", default=default, metavar="N",
             help=f"{what} (default: {' '.join(map(str, default))})",
         )
+    parser.add_argument(
+        "--no-host", action="store_true", help="PTX alone, which needs no linker"
+    )
     options = parser.parse_args()
     logging.getLogger("nsa").setLevel(logging.WARNING)
     wanted = texts(options.topk, options.page_size, options.next_n)
-    build(options.directory, wanted)
+    build(options.directory, wanted, not options.no_host)
     print(f"{len(wanted)} steps in {options.directory}")
 
 
