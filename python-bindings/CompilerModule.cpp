@@ -37,8 +37,8 @@ std::string_view viewOf(const nb::bytes &bytes) {
 /// (module or None, diagnostics). Texts and paths are bytes: comments may have
 /// any, and so may names of files.
 nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
-                  bool fuse, bool guards, bool ptx, bool host,
-                  bool hostObject) {
+                  bool fuse, bool guards, bool ptx, bool host, bool hostObject,
+                  bool remarks) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
@@ -46,6 +46,7 @@ nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
   options.ptx = ptx;
   options.host = host;
   options.hostObject = hostObject;
+  options.remarks = remarks;
   std::string diagnostics;
   std::string_view sourceText = viewOf(source), nameText = viewOf(name);
   std::unique_ptr<nsa::CompiledModule> module;
@@ -87,7 +88,7 @@ NB_MODULE(_nsa_compiler, m) {
                    "[(name, manifest, ptx or None, [(kernel, address)])]");
   m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
-        "host_object"_a = false,
+        "host_object"_a = false, "remarks"_a = false,
         "Returns (CompiledModule or None, diagnostics).");
   m.def(
       "host_libraries",

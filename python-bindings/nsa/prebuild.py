@@ -173,7 +173,7 @@ def build(directory: str, wanted: Sequence[str], host: bool = True) -> None:
         json.dump(_cache.compiler_fingerprint(), stream)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="python -m nsa.prebuild", description=summary)
     parser.add_argument("directory", metavar="DIR", help="where the bundles go")
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument(
         "--no-host", action="store_true", help="PTX alone, which needs no linker"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.getLogger("nsa").setLevel(logging.WARNING)
     wanted = texts(options.topk, options.page_size, options.next_n)
     build(options.directory, wanted, not options.no_host)

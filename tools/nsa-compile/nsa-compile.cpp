@@ -56,6 +56,9 @@ static cl::opt<bool>
 static cl::opt<bool> guards("guards",
                             cl::desc("Check every access in the kernels"),
                             cl::cat(category));
+static cl::opt<bool>
+    remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
+            cl::cat(category));
 static cl::opt<bool> noFuse("no-fuse",
                             cl::desc("A launch for every destination"),
                             cl::cat(category));
@@ -172,6 +175,7 @@ int main(int argc, char **argv) {
   options.chip = chip;
   options.fuse = !noFuse;
   options.guards = guards;
+  options.remarks = remarks;
   options.hostObject = llvm::is_contained(emits, Emit::Host);
   std::unique_ptr<nsa::CompiledModule> module =
       nsa::compile(text, name, options, diagnostics);

@@ -31,6 +31,9 @@ struct CompileOptions {
   bool fuse = true;
   /// Check every array access in the kernels (trap on a bad one). For tests.
   bool guards = false;
+  /// Have the passes say what they merged and fused, and what not and why:
+  /// remarks, among the diagnostics.
+  bool remarks = false;
   /// Produce PTX.
   bool ptx = true;
   /// Produce host kernels by JIT; they live as long as the CompiledModule.
@@ -73,8 +76,7 @@ private:
 
 /// Compiles `source`; `sourceName` is the file name that diagnostics show.
 /// Returns null on error, with the rendered diagnostics in `diagnostics`.
-/// Warnings and, if asked for by the remark filter `nsa`, remarks land there
-/// as well.
+/// Warnings and remarks land there as well.
 std::unique_ptr<CompiledModule> compile(std::string_view source,
                                         std::string_view sourceName,
                                         const CompileOptions &options,
