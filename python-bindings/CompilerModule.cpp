@@ -115,6 +115,28 @@ NB_MODULE(_nsa_compiler, m) {
       "module"_a,
       "[(step, manifest that names NAME.so, shared library)] of a module that "
       "was compiled with host_object. Raises RuntimeError without a linker.");
+  m.def(
+      "ffi_modules",
+      [](const PyModule &self) {
+        nb::list modules;
+        for (const nsa::CompiledStep &step : self.module->steps()) {
+          std::string error;
+          std::optional<std::string> library;
+          {
+            nb::gil_scoped_release release;
+            library = nsa::buildFFIModule(nsa::emitFFISource(step),
+                                          step.hostObject, error);
+          }
+          if (!library)
+            throw std::runtime_error(error);
+          modules.append(nb::make_tuple(
+              step.name, nb::bytes(library->data(), library->size())));
+        }
+        return modules;
+      },
+      "module"_a,
+      "[(step, shared library for tvm-ffi)] of a module that was compiled with "
+      "ptx and host_object. Raises RuntimeError without a C compiler.");
   nb::dict versions;
   versions["nsa"] = NSA_VERSION;
   versions["llvm"] = LLVM_VERSION_STRING;

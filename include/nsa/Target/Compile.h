@@ -97,6 +97,11 @@ std::string setManifestFile(std::string manifest, std::string_view key,
 /// and a checked launch function.
 std::string emitHeader(const CompiledStep &step);
 
+/// The C source of a module of tvm-ffi for a compiled step, to be linked with
+/// its host object (nsa/Target/Toolchain.h): the PTX embedded, the step as a
+/// function that checks its arguments and launches on the current stream.
+std::string emitFFISource(const CompiledStep &step);
+
 } // namespace nsa
 
 #endif // NSA_TARGET_COMPILE_H
