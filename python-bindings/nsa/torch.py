@@ -35,6 +35,7 @@ __all__ = [
     "replay_metadata",
 ]
 
+# Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
 _library = torch.library.Library("nsa", "DEF")
 
 
@@ -71,7 +72,7 @@ def _unflatten(
 
 
 def _run_replay(
-    outputs: list[Tensor], fields: list[str], counts: list[int], mode: str, seq_lens: Tensor,
+    outputs: list[Tensor], fields: list[str], counts: list[int], forward_mode: str, seq_lens: Tensor,
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
@@ -79,7 +80,7 @@ def _run_replay(
 ) -> None:  # fmt: skip
     ops.replay_metadata(
         _unflatten(outputs, fields, counts),
-        mode,
+        forward_mode,
         seq_lens=seq_lens,
         req_pool_indices=req_pool_indices,
         req_to_token=req_to_token,
@@ -95,7 +96,7 @@ def _run_replay(
 
 
 _replay = _register(
-    "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str mode, Tensor seq_lens,"
+    "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
     " bool live_only, SymInt? row_bound, SymInt? bs)",
@@ -130,13 +131,13 @@ def replay_metadata(
 
 def _run_copy(
     outputs: list[Tensor], fields: list[str], counts: list[int], sources: list[Tensor],
-    source_fields: list[str], mode: str, bs: int | None, max_len: int | None,
+    source_fields: list[str], forward_mode: str, bs: int | None, max_len: int | None,
     max_seqlen_k: int | None, seqlens_expanded_size: int | None,
 ) -> None:  # fmt: skip
     ops.copy_metadata(
         dict(zip(source_fields, sources)),
         _unflatten(outputs, fields, counts),
-        mode,
+        forward_mode,
         bs=bs,
         max_len=max_len,
         max_seqlen_k=max_seqlen_k,
@@ -146,7 +147,7 @@ def _run_copy(
 
 _copy = _register(
     "copy_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, Tensor[] sources,"
-    " str[] source_fields, str mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
+    " str[] source_fields, str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
     " SymInt? seqlens_expanded_size)",
     _run_copy,
 )
@@ -245,7 +246,7 @@ def build_swa_token_ids(
 
 
 def _run_compressed(
-    table: Tensor, query_start_loc: Tensor, out_ids: Tensor, ratio: int, page_size: int
+    table: Tensor, query_start_loc: Tensor, out_ids: Tensor, ratio: int, page_size: int = 64
 ) -> None:
     ops.build_compressed_token_ids(table, query_start_loc, out_ids, ratio, page_size)
 
@@ -267,7 +268,7 @@ def build_compressed_token_ids(
 def _run_combine(
     topk_indices: Tensor | None, query_start_loc: Tensor, seq_lens: Tensor, gather_lens: Tensor,
     compressed_base: Tensor, swa_base: Tensor, window: int, compress_ratio: int, topk: int,
-    out_indices: Tensor, out_lens: Tensor, query_pos: Tensor | None,
+    out_indices: Tensor, out_lens: Tensor, query_pos: Tensor | None = None,
 ) -> None:  # fmt: skip
     ops.combine_topk_swa_indices(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,

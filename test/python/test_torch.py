@@ -104,7 +104,7 @@ def cases(device: str) -> dict[str, tuple[Callable[..., None], Callable[..., Non
         table = int32(9, 200, high=500)
         return [
             60 + int32(4), 1 + int32(4, high=3), int32(4, high=9).long(), table,
-            int32(600, high=500).long(), 128, int32(4, 130), int32(4), int32(4), int32(5),
+            int32(600, high=500).long(), 128, int32(520), int32(4), int32(4), int32(5),
         ]
 
     def compressed() -> list[Any]:
