@@ -7,6 +7,7 @@ that has the modules and the names of the release."""
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ def make_stub(folder: Path, version: str = integration.VERSION) -> None:
         path.with_suffix(".py").write_text(
             "".join(f"def {f}(*args, **kwargs):\n    return 'theirs'\n" for f in functions)
         )
+    # Before one that is installed.
+    (folder / "sglang" / "__init__.py").write_text("")
     (folder / "sglang" / "backend.py").write_text(BACKEND)
     information = folder / f"sglang-{version}.dist-info"
     information.mkdir()
@@ -154,3 +157,28 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(integration.metadata, "version", version)
     with pytest.raises(ImportError, match="sglang is not installed"):
         integration.install()
+
+
+def test_release(caplog: pytest.LogCaptureFixture) -> None:
+    """The release itself, where it is installed: every function is there, and takes what ours
+    takes."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    try:
+        version = integration.metadata.version("sglang")
+        for name in integration._FUNCTIONS:
+            importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"sglang is not installed: {error}")
+    if version != integration.VERSION:
+        pytest.skip(f"sglang is {version}")
+    try:
+        assert len(integration.install()) >= 9
+        for module, names in integration._FUNCTIONS.items():
+            for name in names:
+                swapped = getattr(sys.modules[module], name)
+                mine = inspect.signature(getattr(compat, name)).parameters
+                if any(p.kind == p.VAR_KEYWORD for p in mine.values()):
+                    continue
+                assert set(inspect.signature(swapped.__wrapped__).parameters) <= set(mine), name
+    finally:
+        integration.uninstall()

@@ -81,7 +81,8 @@ def _loud(name: str, theirs: Callable[..., Any], function: Callable[..., Any]) -
 
 def _places(theirs: Any) -> Iterator[tuple[Any, str]]:
     """(module, name) of every module that has a function under a name."""
-    for module in list(sys.modules.values()):
+    modules = {id(module): module for module in list(sys.modules.values())}
+    for module in modules.values():
         for name, value in list(getattr(module, "__dict__", {}).items()):
             if value is theirs:
                 yield module, name
@@ -129,15 +130,10 @@ def install(any_version: bool = False) -> list[str]:
 
 
 def uninstall() -> list[str]:
-    """Puts SGLang's functions back wherever nsa's still are, and returns those places."""
+    """Puts SGLang's functions back wherever nsa's are, also where they were imported since, and
+    returns those places."""
     restored = []
-    for module, name, theirs, new in _swapped:
-        if getattr(module, name, None) is new:
-            setattr(module, name, theirs)
-            restored.append(f"{module.__name__}.{name}")
-            logger.warning("sglang: %s.%s is its own again", module.__name__, name)
-    # And wherever ours were imported from there.
-    for _, _, theirs, new in _swapped:
+    for theirs, new in {id(new): (theirs, new) for *_, theirs, new in _swapped}.values():
         for module, name in list(_places(new)):
             setattr(module, name, theirs)
             restored.append(f"{module.__name__}.{name}")
