@@ -8,7 +8,7 @@
 PRESET ?= release
 BUILD := build$(if $(filter-out release,$(PRESET)),-$(PRESET))
 
-.PHONY: all setup build demo test bench docs clean
+.PHONY: all setup build demo test bench docs wheels clean
 
 all: build
 
@@ -29,6 +29,9 @@ bench: setup
 
 docs: build
 	@cmake --build $(BUILD) --target nsa-docs
+
+wheels: build
+	@scripts/wheels.sh
 
 clean:
 	rm -rf build build-*

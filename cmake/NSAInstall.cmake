@@ -1,5 +1,7 @@
 # Installs the tools, the runtime and its headers, the licence, and a package for
-# find_package(NSA) (the Python package: python-bindings/CMakeLists.txt), which also works from the build tree (NSA_DIR=<build>).
+# find_package(NSA) (the Python package and its bundles:
+# python-bindings/CMakeLists.txt), which also works from the build tree
+# (NSA_DIR=<build>).
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -22,8 +24,10 @@ endif()
 set(_package ${CMAKE_INSTALL_LIBDIR}/cmake/NSA)
 install(EXPORT NSATargets NAMESPACE nsa:: DESTINATION ${_package})
 export(EXPORT NSATargets NAMESPACE nsa:: FILE ${PROJECT_BINARY_DIR}/NSATargets.cmake)
+set(NSA_CONFIG_BUNDLES "${NSA_INSTALL_PYTHONDIR}/nsa/bundles")
 configure_package_config_file(cmake/NSAConfig.cmake.in
-  ${PROJECT_BINARY_DIR}/NSAConfig.cmake INSTALL_DESTINATION ${_package})
+  ${PROJECT_BINARY_DIR}/NSAConfig.cmake INSTALL_DESTINATION ${_package}
+  PATH_VARS NSA_CONFIG_BUNDLES)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/NSAConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 configure_file(cmake/NSAAddKernels.cmake

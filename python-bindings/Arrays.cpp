@@ -56,7 +56,15 @@ const dlpack::ExchangeApi *nsa::python::exchangeApiOf(PyTypeObject *type) {
   // On the type, not on the instance; found through its bases.
   static PyObject *name =
       PyUnicode_InternFromString("__dlpack_c_exchange_api__");
+#ifdef Py_LIMITED_API
+  // Whoever holds the type holds what is found.
+  nb::object owner = nb::steal(PyObject_GetAttr((PyObject *)type, name));
+  PyObject *found = owner.ptr();
+  if (!found)
+    PyErr_Clear();
+#else
   PyObject *found = _PyType_Lookup(type, name);
+#endif
   constexpr const char *capsuleName = "dlpack_exchange_api";
   if (!found || !PyCapsule_IsValid(found, capsuleName))
     return nullptr;
@@ -69,17 +77,16 @@ const dlpack::ExchangeApi *nsa::python::exchangeApiOf(PyTypeObject *type) {
 
 ImportedArray::ImportedArray(nb::handle object, const char *argument,
                              const std::string &expected) {
-  std::string got = Py_TYPE(object.ptr())->tp_name;
   bool supported = exchangeApiOf(Py_TYPE(object.ptr())) ||
                    PyObject_CheckBuffer(object.ptr()) ||
                    getOptional(object, "__dlpack__").is_valid();
   if (!supported)
     raiseFor(PyExc_TypeError, argument,
-             "expected " + expected + " but got " + got);
+             "expected " + expected + " but got " + typeNameOf(object));
   if (importExchange(object) || importBuffer(object) || importCapsule(object))
     return;
-  std::string message =
-      "expected " + expected + " but got " + got + " that cannot be exported";
+  std::string message = "expected " + expected + " but got " +
+                        typeNameOf(object) + " that cannot be exported";
   if (PyErr_Occurred()) {
     if (!isRefusal())
       throw nb::python_error();
@@ -141,7 +148,7 @@ void ImportedArray::checkDestination(nb::handle object,
   if (isCopy)
     raiseFor(PyExc_ValueError, argument,
              std::string("expected an array to write to but got ") +
-                 Py_TYPE(object.ptr())->tp_name + " that exports a copy");
+                 typeNameOf(object) + " that exports a copy");
 }
 
 bool ImportedArray::importExchange(nb::handle object) {

@@ -37,8 +37,8 @@ std::string_view viewOf(const nb::bytes &bytes) {
 /// (module or None, diagnostics). Texts and paths are bytes: comments may have
 /// any, and so may names of files.
 nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
-                  bool fuse, bool guards, bool ptx, bool host,
-                  bool hostObject) {
+                  bool fuse, bool guards, bool ptx, bool host, bool hostObject,
+                  bool remarks) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
@@ -46,6 +46,7 @@ nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
   options.ptx = ptx;
   options.host = host;
   options.hostObject = hostObject;
+  options.remarks = remarks;
   std::string diagnostics;
   std::string_view sourceText = viewOf(source), nameText = viewOf(name);
   std::unique_ptr<nsa::CompiledModule> module;
@@ -87,7 +88,7 @@ NB_MODULE(_nsa_compiler, m) {
                    "[(name, manifest, ptx or None, [(kernel, address)])]");
   m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
-        "host_object"_a = false,
+        "host_object"_a = false, "remarks"_a = false,
         "Returns (CompiledModule or None, diagnostics).");
   m.def(
       "host_libraries",
@@ -114,6 +115,28 @@ NB_MODULE(_nsa_compiler, m) {
       "module"_a,
       "[(step, manifest that names NAME.so, shared library)] of a module that "
       "was compiled with host_object. Raises RuntimeError without a linker.");
+  m.def(
+      "ffi_modules",
+      [](const PyModule &self) {
+        nb::list modules;
+        for (const nsa::CompiledStep &step : self.module->steps()) {
+          std::string error;
+          std::optional<std::string> library;
+          {
+            nb::gil_scoped_release release;
+            library = nsa::buildFFIModule(nsa::emitFFISource(step),
+                                          step.hostObject, error);
+          }
+          if (!library)
+            throw std::runtime_error(error);
+          modules.append(nb::make_tuple(
+              step.name, nb::bytes(library->data(), library->size())));
+        }
+        return modules;
+      },
+      "module"_a,
+      "[(step, shared library for tvm-ffi)] of a module that was compiled with "
+      "ptx and host_object. Raises RuntimeError without a C compiler.");
   nb::dict versions;
   versions["nsa"] = NSA_VERSION;
   versions["llvm"] = LLVM_VERSION_STRING;

@@ -23,16 +23,21 @@ std::string nsa::python::bytesOf(nb::handle object) {
   nb::object text = nb::steal(PyObject_Str(object.ptr()));
   if (!text.is_valid())
     throw nb::python_error();
-  nb::object bytes = nb::steal(
+  auto bytes = nb::steal<nb::bytes>(
       PyUnicode_AsEncodedString(text.ptr(), "utf-8", "backslashreplace"));
   if (!bytes.is_valid())
     throw nb::python_error();
-  return {PyBytes_AS_STRING(bytes.ptr()),
-          static_cast<size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
+  return {bytes.c_str(), bytes.size()};
+}
+
+std::string nsa::python::typeNameOf(nb::handle object) {
+  // Called while an error is about to become another one.
+  nb::error_scope scope;
+  return bytesOf(object.type().attr("__name__"));
 }
 
 const char *nsa::python::utf8Of(nb::handle name) {
-  const char *text = PyUnicode_AsUTF8(name.ptr());
+  const char *text = PyUnicode_AsUTF8AndSize(name.ptr(), nullptr);
   if (!text)
     throw nb::python_error();
   return text;

@@ -22,6 +22,9 @@ nanobind::object textOf(std::string_view bytes);
 /// What str() makes of an object, in UTF-8, whatever characters it has.
 std::string bytesOf(nanobind::handle object);
 
+/// The name of an object's type, for messages.
+std::string typeNameOf(nanobind::handle object);
+
 /// The UTF-8 of a name. Throws nanobind::python_error for a lone surrogate.
 const char *utf8Of(nanobind::handle name);
 

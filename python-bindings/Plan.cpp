@@ -38,7 +38,7 @@ static std::vector<int64_t> numbersOf(nb::handle values, const char *argument) {
       throw nb::python_error();
     raiseFor(PyExc_TypeError, argument,
              std::string("expected integers but got ") +
-                 Py_TYPE(values.ptr())->tp_name);
+                 typeNameOf(values));
   }
   std::vector<int64_t> numbers;
   for (nb::handle value : sequence)
@@ -50,7 +50,7 @@ static nsa_mode modeOf(nb::handle mode) {
   if (!nb::isinstance<nb::str>(mode))
     raiseFor(PyExc_TypeError, "mode",
              std::string("expected a str but got ") +
-                 Py_TYPE(mode.ptr())->tp_name);
+                 typeNameOf(mode));
   return plan::modeFromName(utf8Of(mode));
 }
 

@@ -99,8 +99,8 @@ PyStep makeStep(const std::string &manifest, nb::object image,
                 nb::object hostKernels, nb::object keep, nb::object simulator) {
   std::string_view bytes;
   if (nb::isinstance<nb::bytes>(image))
-    bytes = {PyBytes_AS_STRING(image.ptr()),
-             static_cast<size_t>(PyBytes_GET_SIZE(image.ptr()))};
+    bytes = {nb::borrow<nb::bytes>(image).c_str(),
+             nb::borrow<nb::bytes>(image).size()};
   else if (nb::isinstance<nb::str>(image))
     bytes = nb::cast<const char *>(image);
   else if (!image.is_none())

@@ -21,7 +21,7 @@ int64_t nsa::python::integerOf(nb::handle value, const char *argument,
       throw nb::python_error();
     raiseFor(PyExc_TypeError, argument,
              std::string("expected an integer but got ") +
-                 Py_TYPE(value.ptr())->tp_name);
+                 typeNameOf(value));
   }
   int overflow;
   long long integer = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);

@@ -36,7 +36,7 @@ void *nsa::python::streamOf(nb::handle stream) {
   raiseFor(PyExc_TypeError, "stream",
            std::string("expected an int, or an object with cuda_stream, ptr or "
                        "__cuda_stream__, but got ") +
-               Py_TYPE(stream.ptr())->tp_name);
+               typeNameOf(stream));
 }
 
 StreamSource::StreamSource(nb::handle array, int device) : device(device) {

@@ -21,7 +21,7 @@
 
 /* Raised with every change of this file: a file that includes headers of two
  * compilers has one set of checks. */
-#define NSA_CHECKS_VERSION 1
+#define NSA_CHECKS_VERSION 2
 
 #ifndef NSA_C_TYPES_H
 #include "nsa-c/types.h"
@@ -869,6 +869,31 @@ static inline nsa_status nsa_count_blocks(const nsa_signature *step,
     }
   }
   return NSA_OK;
+}
+
+/* Checks a call whose arrays were checked one by one. Leaves in `sizes` what
+ * the kernels take and in `blocks` the grid of each; `regions` is room for an
+ * entry for each argument. */
+static inline nsa_status nsa_check_launch(const nsa_signature *step,
+                                          const nsa_strided *arrays,
+                                          nsa_region *regions, int64_t *sizes,
+                                          int64_t *blocks,
+                                          nsa_message *message) {
+  nsa_status status;
+  size_t i;
+  status = nsa_check_overlap(step, arrays, regions, message);
+  if (status == NSA_OK)
+    status = nsa_resolve_sizes(step, arrays, sizes, message);
+  if (status == NSA_OK)
+    status = nsa_check_requirements(step, arrays, sizes, 1, message);
+  if (status == NSA_OK)
+    status = nsa_check_sizes_set(step, arrays, sizes, message);
+  if (status == NSA_OK)
+    status = nsa_check_requirements(step, arrays, sizes, 0, message);
+  for (i = 0; i < step->num_kernels && status == NSA_OK; ++i)
+    status = nsa_count_blocks(step, &step->kernels[i], arrays, sizes,
+                              &blocks[i], message);
+  return status;
 }
 
 #ifdef __cplusplus

@@ -61,19 +61,7 @@ static inline nsa_status nsa_check_call(const nsa_signature *step,
     if (status != NSA_OK)
       return status;
   }
-  status = nsa_check_overlap(step, arrays, regions, message);
-  if (status == NSA_OK)
-    status = nsa_resolve_sizes(step, arrays, sizes, message);
-  if (status == NSA_OK)
-    status = nsa_check_requirements(step, arrays, sizes, 1, message);
-  if (status == NSA_OK)
-    status = nsa_check_sizes_set(step, arrays, sizes, message);
-  if (status == NSA_OK)
-    status = nsa_check_requirements(step, arrays, sizes, 0, message);
-  for (i = 0; i < step->num_kernels && status == NSA_OK; ++i)
-    status = nsa_count_blocks(step, &step->kernels[i], arrays, sizes,
-                              &blocks[i], message);
-  return status;
+  return nsa_check_launch(step, arrays, regions, sizes, blocks, message);
 }
 
 static inline nsa_status nsa_check_driver(CUresult result, const char *what,

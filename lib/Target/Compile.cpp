@@ -17,6 +17,7 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "llvm/Support/SourceMgr.h"
@@ -188,6 +189,15 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   OwningOpRef<ModuleOp> &module = parsed.module;
   if (!module)
     return nullptr;
+  if (options.remarks) {
+    remark::RemarkCategories categories;
+    categories.passed = categories.missed = "nsa";
+    if (failed(remark::enableOptimizationRemarks(
+            parsed.context, /*streamer=*/nullptr,
+            std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,
+            /*printAsEmitRemarks=*/true)))
+      return nullptr;
+  }
 
   PassManager pm(&parsed.context);
   buildLaunchPipeline(pm, options.fuse, options.guards);

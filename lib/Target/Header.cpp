@@ -1,4 +1,4 @@
-//===- Header.cpp - A C header that embeds a step -------------------------===//
+//===- Header.cpp - Steps as C: a header, and a module of tvm-ffi ---------===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Everything in the header follows from the manifest: the argument struct, what
-// the checks of nsa-c/checks.h go by, the parameters and the grid.
+// Everything in both follows from the manifest: the argument struct, what the
+// checks of nsa-c/checks.h go by, the parameters and the grid.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,6 +31,11 @@ static constexpr char prelude[] =
 #include "HeaderPrelude.inc"
     ;
 
+/// Those that every module of tvm-ffi carries.
+static constexpr char ffiPrelude[] =
+#include "FFIPrelude.inc"
+    ;
+
 namespace {
 class HeaderWriter {
 public:
@@ -40,6 +45,7 @@ public:
         root(*manifest.getAsObject()) {}
 
   void write();
+  void writeModule();
 
 private:
   const json::Array &list(StringRef key) { return *root.getArray(key); }
@@ -49,7 +55,9 @@ private:
   std::string addSize(const json::Value &value);
   void writePTX();
   void writeArguments();
-  void writePorts();
+  /// `withOffsets`: where each lies in the argument struct, too.
+  void writePorts(bool withOffsets);
+  void writeFFITables();
   void writeSignature();
   void writeLoad();
   void writeLaunch();
@@ -147,7 +155,7 @@ void HeaderWriter::writeArguments() {
   os << "} " << name << "_args;\n\n";
 }
 
-void HeaderWriter::writePorts() {
+void HeaderWriter::writePorts(bool withOffsets) {
   const json::Array &arguments = list("arguments");
   std::string dims, ports, offsets, sizes;
   llvm::raw_string_ostream dimsOS(dims), portsOS(ports), offsetsOS(offsets),
@@ -200,7 +208,8 @@ void HeaderWriter::writePorts() {
   os << "/* What the arguments have to be. */\n";
   writeTable("nsa_dim", "dims", dims);
   writeTable("nsa_port", "ports", ports);
-  writeTable("size_t", "offsets", offsets);
+  if (withOffsets)
+    writeTable("size_t", "offsets", offsets);
   if (!sizes.empty())
     writeTable("int32_t", "sizes", sizes);
   os << '\n';
@@ -351,11 +360,146 @@ void HeaderWriter::write() {
      << "#endif\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
   writePTX();
   writeArguments();
-  writePorts();
+  writePorts(/*withOffsets=*/true);
   writeSignature();
   writeLoad();
   writeLaunch();
   os << "#ifdef __cplusplus\n}\n#endif\n\n#endif /* " << guard << " */\n";
+}
+
+/// A type of DLPack, as an nsa_ffi_dtype.
+static std::string getDType(StringRef name) {
+  unsigned bits = 0;
+  name.drop_while(llvm::isAlpha).getAsInteger(10, bits);
+  int code = llvm::StringSwitch<int>(name.take_while(llvm::isAlpha))
+                 .Case("int", 0)
+                 .Case("uint", 1)
+                 .Case("float", 2)
+                 .Case("bfloat", 4)
+                 .Default(0);
+  return llvm::formatv("{{{0}, {1}, \"{2}\"}", code, bits, name);
+}
+
+void HeaderWriter::writeFFITables() {
+  os << "static const nsa_ffi_dtype " << name << "_dtypes[] = {\n";
+  for (const json::Value &value : list("arguments"))
+    os << "    "
+       << getDType(value.getAsObject()->getString("dtype").value_or("int64"))
+       << ",\n";
+  os << "};\n\n";
+  const json::Array &kernels = list("kernels");
+  for (auto [number, value] : llvm::enumerate(kernels)) {
+    const json::Object &kernel = *value.getAsObject();
+    os << llvm::formatv("extern void {0}_host{1}(void **) __asm__(\"{0}.{2}\");"
+                        "\nstatic const nsa_ffi_parameter {0}_parameters{1}[] "
+                        "= {{\n",
+                        name, number, *kernel.getString("name"));
+    for (const json::Value &value : *kernel.getArray("parameters")) {
+      const json::Object &parameter = *value.getAsObject();
+      StringRef field = *parameter.getString("field");
+      StringRef argument = *parameter.getString("argument");
+      os << llvm::formatv("    {{NSA_FFI_FIELD_{0}, {1}, {2}}, /* {3} */\n",
+                          field.upper(),
+                          (field == "value" ? sizePlaces : places)
+                              .lookup(argument),
+                          parameter.getInteger("dim").value_or(0), argument);
+    }
+    os << "};\n";
+  }
+  os << "static const nsa_ffi_kernel " << name << "_ffi_kernels[] = {\n";
+  for (auto [number, value] : llvm::enumerate(kernels)) {
+    const json::Object &kernel = *value.getAsObject();
+    os << llvm::formatv("    {{{0}, {1}_host{2}, {1}_parameters{2}, {3}},\n",
+                        *kernel.getInteger("threads"), name, number,
+                        kernel.getArray("parameters")->size());
+  }
+  os << "};\n";
+}
+
+/// name(bs: size, seq_lens: in int64[?], ...)
+static std::string describeCall(StringRef name, const json::Array &arguments) {
+  std::string text = (name + "(").str();
+  llvm::raw_string_ostream stream(text);
+  llvm::interleaveComma(arguments, stream, [&](const json::Value &value) {
+    const json::Object &argument = *value.getAsObject();
+    StringRef kind = *argument.getString("kind");
+    stream << *argument.getString("name") << ": " << kind;
+    if (kind == "size")
+      return;
+    stream << ' ' << *argument.getString("dtype") << '[';
+    llvm::interleaveComma(*argument.getArray("shape"), stream,
+                          [&](const json::Value &size) {
+                            if (auto constant = size.getAsInteger())
+                              stream << *constant;
+                            else
+                              stream << '?';
+                          });
+    stream << ']';
+  });
+  stream << ')';
+  return text;
+}
+
+void HeaderWriter::writeModule() {
+  size_t numKernels = list("kernels").size(), parameters = 1;
+  for (const json::Value &kernel : list("kernels"))
+    parameters = std::max(
+        parameters, kernel.getAsObject()->getArray("parameters")->size());
+  os << "/* Generated by nsa-compile from the step '" << name
+     << "': a module of tvm-ffi. */\n"
+     << ffiPrelude << '\n';
+  writePTX();
+  writePorts(/*withOffsets=*/false);
+  writeSignature();
+  writeFFITables();
+  size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
+  os << llvm::formatv(R"c(
+static void *{0}_functions[NSA_FFI_MAX_DEVICES * {1}];
+static int32_t {0}_is_loaded[NSA_FFI_MAX_DEVICES];
+static const nsa_ffi_step {0}_step = {{
+    &{0}_signature, {0}_dtypes, {0}_ffi_kernels,
+    {0}_ptx, {0}_functions, {0}_is_loaded};
+
+#define NSA_FFI_EXPORT __attribute__((visibility("default")))
+
+NSA_FFI_EXPORT int __tvm_ffi_{0}(void *self, const nsa_ffi_any *args,
+                                 int32_t num_args, nsa_ffi_any *result) {{
+  nsa_strided arrays[{2}];
+  nsa_region regions[{2}];
+  int64_t strides[{2} * NSA_MAX_RANK], sizes[{3}], blocks[{1}];
+  void *parameters[{4}];
+  nsa_ffi_room room;
+  room.arrays = arrays;
+  room.regions = regions;
+  room.strides = strides;
+  room.sizes = sizes;
+  room.blocks = blocks;
+  room.parameters = parameters;
+  (void)self;
+  return nsa_ffi_call(&{0}_step, &room, args, num_args, result);
+}
+
+NSA_FFI_EXPORT int __tvm_ffi_{0}_load(void *self, const nsa_ffi_any *args,
+                                      int32_t num_args, nsa_ffi_any *result) {{
+  (void)self;
+  return nsa_ffi_load(&{0}_step, args, num_args, result);
+}
+
+NSA_FFI_EXPORT int __tvm_ffi__doc_{0}(void *self, const nsa_ffi_any *args,
+                                      int32_t num_args, nsa_ffi_any *result) {{
+  (void)self, (void)args, (void)num_args;
+  return nsa_ffi_return_text("{5}", result);
+}
+)c",
+                      name, numKernels, places.size(), sizes, parameters,
+                      describeCall(name, list("arguments")));
+}
+
+std::string nsa::emitFFISource(const CompiledStep &step) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  HeaderWriter(step, os).writeModule();
+  return text;
 }
 
 std::string nsa::emitHeader(const CompiledStep &step) {

@@ -8,6 +8,7 @@
 
 #include "nsa/Target/Toolchain.h"
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringRef.h"
@@ -41,11 +42,33 @@ static std::string findPtxas() {
   return {};
 }
 
-/// Runs `program` on a file with `input` and returns the file that it writes.
-/// `makeArguments` takes the names of both.
+/// The program that the environment variable `variable` names, or the first of
+/// `names` that is in PATH. Empty, with the reason in `error`, if there is none;
+/// `missing` is what to say where nobody has named one.
+static std::string findProgram(const char *variable,
+                               llvm::ArrayRef<const char *> names,
+                               StringRef missing, std::string &error) {
+  const char *named = std::getenv(variable);
+  if (named && *named) {
+    if (auto found = sys::findProgramByName(named))
+      return *found;
+    error = std::string(variable) +
+            ": expected a program, by its path or in PATH, but got '" + named +
+            "'";
+    return {};
+  }
+  for (const char *name : names)
+    if (auto found = sys::findProgramByName(name))
+      return *found;
+  error = missing.str();
+  return {};
+}
+
+/// Runs `program` on files with `inputs` and returns the file that it writes.
+/// `makeArguments` takes the names of those and of that.
 static std::optional<std::string>
-transform(const std::string &program, std::string_view input,
-          std::function<Arguments(std::string, std::string)> makeArguments,
+transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
+          std::function<Arguments(Arguments, std::string)> makeArguments,
           std::string &error) {
   llvm::SmallString<128> folder;
   if (std::error_code code = sys::fs::createUniqueDirectory("nsa", folder)) {
@@ -59,22 +82,25 @@ transform(const std::string &program, std::string_view input,
     sys::path::append(path, name);
     return path.str().str();
   };
-  std::string source = inFolder("input"), result = inFolder("output"),
-              log = inFolder("log");
-  std::error_code code;
-  {
-    llvm::raw_fd_ostream os(source, code);
+  std::string result = inFolder("output"), log = inFolder("log");
+  Arguments sources;
+  for (std::string_view input : inputs) {
+    sources.push_back(inFolder("input" + std::to_string(sources.size())));
+    std::error_code code;
+    llvm::raw_fd_ostream os(sources.back(), code);
     if (!code)
       os << StringRef(input);
+    // Written when it is closed.
+    os.close();
     if (os.has_error())
       code = os.error();
     os.clear_error();
+    if (code) {
+      error = "cannot write '" + sources.back() + "': " + code.message();
+      return std::nullopt;
+    }
   }
-  if (code) {
-    error = "cannot write '" + source + "': " + code.message();
-    return std::nullopt;
-  }
-  Arguments arguments = makeArguments(source, result);
+  Arguments arguments = makeArguments(sources, result);
   std::vector<StringRef> views{program};
   views.insert(views.end(), arguments.begin(), arguments.end());
   std::string reason;
@@ -109,41 +135,51 @@ std::optional<std::string> nsa::assemblePTX(std::string_view ptx,
   std::string arch = "-arch=" + std::string(chip);
   return transform(
       ptxas, ptx,
-      [&](std::string input, std::string output) {
-        return Arguments{arch, input, "-o", output};
+      [&](Arguments inputs, std::string output) {
+        return Arguments{arch, inputs[0], "-o", output};
       },
       error);
 }
 
 std::optional<std::string> nsa::linkSharedLibrary(std::string_view object,
                                                   std::string &error) {
-  std::string linker;
-  const char *name = std::getenv("NSA_LINKER");
-  if (name && *name) {
-    auto found = sys::findProgramByName(name);
-    if (!found) {
-      error = "NSA_LINKER: expected a program, by its path or in PATH, but got "
-              "'" +
-              std::string(name) + "'";
-      return std::nullopt;
-    }
-    linker = *found;
-  } else {
-    for (const char *name : {"cc", "gcc", "clang", "ld.lld", "ld"})
-      if (auto found = sys::findProgramByName(name)) {
-        linker = *found;
-        break;
-      }
-  }
-  if (linker.empty()) {
-    error = "a host library needs a C compiler or a linker (cc, ld.lld, ld), "
-            "and there is none in PATH";
+  std::string linker = findProgram(
+      "NSA_LINKER", {"cc", "gcc", "clang", "ld.lld", "ld"},
+      "a host library needs a C compiler or a linker (cc, ld.lld, ld), and "
+      "there is none in PATH",
+      error);
+  if (linker.empty())
     return std::nullopt;
-  }
   return transform(
       linker, object,
-      [&](std::string input, std::string output) {
-        return Arguments{"-shared", input, "-o", output};
+      [&](Arguments inputs, std::string output) {
+        return Arguments{"-shared", inputs[0], "-o", output};
+      },
+      error);
+}
+
+std::optional<std::string> nsa::buildFFIModule(std::string_view source,
+                                               std::string_view object,
+                                               std::string &error) {
+  std::string compiler =
+      findProgram("NSA_CC", {"cc", "gcc", "clang"},
+                  "a module of tvm-ffi needs a C compiler (cc, gcc, clang), "
+                  "and there is none in PATH",
+                  error);
+  if (compiler.empty())
+    return std::nullopt;
+  return transform(
+      compiler, {source, object},
+      [&](Arguments inputs, std::string output) {
+        // Its host kernels are its own, whatever else the process has loaded.
+        return Arguments{"-shared",     "-fPIC",
+                         "-O2",         "-fvisibility=hidden",
+                         "-Wl,-Bsymbolic", "-x",
+                         "c",           inputs[0],
+                         "-x",          "none",
+                         inputs[1],     "-lpthread",
+                         "-ldl",        "-o",
+                         output};
       },
       error);
 }

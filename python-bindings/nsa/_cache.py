@@ -64,11 +64,14 @@ def bundle_key(text, chip=None, fuse=True, guards=False):
     return hashlib.sha256(content).hexdigest()
 
 
-def save_bundle(text, directory, chip=None, fuse=True, guards=False):
+def save_bundle(text, directory, chip=None, fuse=True, guards=False, host=True):
     """Compiles `text` and saves it where a process with `directory` in its
-    ``NSA_BUNDLE_PATH`` finds it. Returns the bundle's directory."""
+    ``NSA_BUNDLE_PATH`` finds it. `host`: with host kernels beside the PTX, which takes a
+    linker. Returns the bundle's directory."""
     path = os.path.join(directory, bundle_key(text, chip, fuse, guards))
     compile(text, "cuda", chip, fuse, guards).save(path)
+    if host:
+        host_module(text, fuse, guards).save(path)
     return path
 
 
@@ -149,7 +152,7 @@ def _find(path, target):
         if not is_sealed(path):
             raise OSError("not what was written")
         module = load(path)
-        if target == "cpu" and not all(step.runs_on_host for step in module.values()):
+        if not _serves(module, target):
             raise OSError("its library cannot be loaded")
         return module
     except (OSError, ValueError) as error:
@@ -208,19 +211,26 @@ def _ships_own_bundles():
         return False
 
 
-def _prebuilt(key, directories):
-    """The bundle that was made ahead, or None."""
+def _serves(module, target):
+    """Whether a bundle has kernels for `target`."""
+    if target == "cpu":
+        return all(step.runs_on_host for step in module.values())
+    return all(step.ptx is not None for step in module.values())
+
+
+def _prebuilt(key, target, directories):
+    """The first bundle that was made ahead and serves `target`, or None."""
     for directory in directories:
         path = os.path.join(directory, key)
-        if os.path.isdir(path):
-            return load(path)
+        if os.path.isdir(path) and _serves(module := load(path), target):
+            return module
     return None
 
 
-def _shipped(key):
+def _shipped(key, target):
     """The same of those that the package ships, or None if it cannot be used."""
     try:
-        return _prebuilt(key, [SHIPPED])
+        return _prebuilt(key, target, [SHIPPED])
     except (OSError, ValueError) as error:
         logger.warning("%s: not used: %s", os.path.join(SHIPPED, key), error)
         return None
@@ -236,23 +246,19 @@ def _make(text, target, chip, fuse, guards):
         return Module(steps)
     key = bundle_key(text, chip, fuse, guards)
     if has_compiler():
-        if target == "cuda" and _ships_own_bundles() and (module := _shipped(key)):
+        if _ships_own_bundles() and (module := _shipped(key, target)):
             return module
         return _compile_or_find(text, target, chip, fuse, guards)
-    if target != "cuda":
-        raise CompileError(
-            "a step needs the compiler for CPU arrays, and this installation of nsa has none. "
-            f"Its text:\n{_shown(text)}"
-        )
     directories = bundle_directories()
-    module = _prebuilt(key, directories)
+    module = _prebuilt(key, target, directories)
     if module is None:
+        arrays = "CPU arrays" if target == "cpu" else "CUDA arrays"
         raise CompileError(
-            "a step is missing: this installation of nsa has no compiler, and there "
-            f"is no bundle {key} in {', '.join(directories)}. Where there is a compiler, "
-            f"'python -m nsa.prebuild DIR' makes those of other constants, and "
-            f"nsa.compile(text).save('DIR/{key}') that of any text; NSA_BUNDLE_PATH=DIR "
-            f"then finds it. Its text:\n{_shown(text)}"
+            "a step is missing: this installation of nsa has no compiler, and there is no "
+            f"bundle {key} with kernels for {arrays} in {', '.join(directories)}. Where there "
+            f"is a compiler, 'python -m nsa.prebuild DIR' makes those of other constants, and "
+            f"nsa.compile(text, '{target}').save('DIR/{key}') that of any text; "
+            f"NSA_BUNDLE_PATH=DIR then finds it. Its text:\n{_shown(text)}"
         )
     return module
 

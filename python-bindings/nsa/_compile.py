@@ -61,6 +61,19 @@ def _read(text_or_path):
         return stream.read(), os.fsencode(text_or_path)
 
 
+def _source(text_or_path):
+    """What `_read` returns, where there is a compiler for it."""
+    if not isinstance(text_or_path, (str, bytes, os.PathLike)):
+        raise wrong(
+            TypeError,
+            "text_or_path",
+            f"expected text or a path but got {type(text_or_path).__name__}",
+        )
+    if _nsa_compiler is None:
+        raise CompileError(f"this installation of nsa has no compiler ({_missing})")
+    return _read(text_or_path)
+
+
 def encode(text):
     """The bytes of a text; those of no character are what ``os.fsdecode`` makes of them."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
@@ -97,15 +110,7 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     """
     if target not in ("cuda", "cpu", "simt"):
         raise wrong(ValueError, "target", f"expected 'cuda', 'cpu' or 'simt' but got {target!r}")
-    if not isinstance(text_or_path, (str, bytes, os.PathLike)):
-        raise wrong(
-            TypeError,
-            "text_or_path",
-            f"expected text or a path but got {type(text_or_path).__name__}",
-        )
-    if _nsa_compiler is None:
-        raise CompileError(f"this installation of nsa has no compiler ({_missing})")
-    text, name = _read(text_or_path)
+    text, name = _source(text_or_path)
     start = time.perf_counter()
     module, diagnostics = _run(
         text,
@@ -166,3 +171,12 @@ def host_libraries(text, name, fuse, guards):
     module, _ = _run(text, name, fuse=fuse, guards=guards, ptx=False, host_object=True)
     with _compilations:
         return _nsa_compiler.host_libraries(module)
+
+
+def ffi_modules(text_or_path, chip, fuse, guards):
+    """[(step, shared library)] for ``nsa.tvm_ffi``."""
+    text, name = _source(text_or_path)
+    chip = chip or DEFAULT_CHIP
+    module, _ = _run(text, name, chip=chip, fuse=fuse, guards=guards, host_object=True)
+    with _compilations:
+        return _nsa_compiler.ffi_modules(module)

@@ -30,7 +30,9 @@ def _state(target):
     if target == "cpu":
         if has_compiler():
             return True, "host kernels are compiled when they are needed"
-        return False, f"no compiler ({_compile._missing}); saved bundles may have some"
+        if any(map(os.path.isdir, _cache.bundle_directories())):
+            return True, "host kernels are from bundles made ahead"
+        return False, f"no compiler ({_compile._missing}), and no bundles made ahead"
     try:
         count = _nsa_runtime.device_count()
     except DriverError as error:

@@ -23,7 +23,7 @@ def extension(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != full:
             raise
-    found = sorted(path.name for path in Path(__file__).parent.glob(f"{name}.*"))
+    found = sorted(path.name for path in Path(__file__).parent.glob(f"{name}.*.so"))
     if not found:
         raise ImportError(f"{full} is missing: nsa was built without it", name=full)
     version = ".".join(map(str, sys.version_info[:3]))

@@ -6,7 +6,8 @@
     python -m nsa.prebuild DIR [--topk N ...] [--page-size N ...] [--next-n N ...]
 
 Each step serves every batch size and every length, so the list is short: it grows with
-constants, dtypes and optional arrays alone. What the package ships, in its folder
+constants, dtypes and optional arrays alone. Bundles hold PTX, and kernels for this
+machine's processor. What the package ships, in its folder
 ``bundles``, is what this makes with no options; with other constants, put DIR into
 ``NSA_BUNDLE_PATH``.
 """
@@ -18,6 +19,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 from . import _cache, steps
@@ -157,16 +159,21 @@ def texts(
 # ----------------------------------------------------------------------------
 
 
-def build(directory: str, wanted: Sequence[str]) -> None:
+def build(directory: str, wanted: Sequence[str], host: bool = True) -> None:
     """Makes the bundles of the texts `wanted` in `directory`, and notes there which compiler
-    it was. Needs one: raises ``CompileError`` without."""
-    for text in wanted:
-        _cache.save_bundle(text, directory)
+    it was. `host`: with host kernels. Raises ``CompileError`` without a compiler,
+    ``RuntimeError`` without a linker where `host` asks for one."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        saved = [
+            threads.submit(_cache.save_bundle, text, directory, host=host) for text in wanted
+        ]
+        for each in saved:
+            each.result()
     with open(os.path.join(directory, _cache.STAMP), "w", encoding="utf-8") as stream:
         json.dump(_cache.compiler_fingerprint(), stream)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     summary, _, rest = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(prog="python -m nsa.prebuild", description=summary)
     parser.add_argument("directory", metavar="DIR", help="where the bundles go")
@@ -179,10 +186,13 @@ def main() -> None:
             f"--{name}", type=int, nargs="+", default=default, metavar="N",
             help=f"{what} (default: {' '.join(map(str, default))})",
         )
-    options = parser.parse_args()
+    parser.add_argument(
+        "--no-host", action="store_true", help="PTX alone, which needs no linker"
+    )
+    options = parser.parse_args(arguments)
     logging.getLogger("nsa").setLevel(logging.WARNING)
     wanted = texts(options.topk, options.page_size, options.next_n)
-    build(options.directory, wanted)
+    build(options.directory, wanted, not options.no_host)
     print(f"{len(wanted)} steps in {options.directory}")
 
 

@@ -311,6 +311,7 @@ def test_warmup_without_anything(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     """Without a driver and without the compiler there is no target."""
     monkeypatch.setattr(_config, "has_compiler", lambda: False)
     monkeypatch.setattr(_compile, "_missing", "pretended", raising=False)
+    monkeypatch.setattr(_cache, "SHIPPED", str(cache / "none"))
 
     def no_driver() -> int:
         raise nsa.DriverError("no CUDA driver")

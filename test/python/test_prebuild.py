@@ -191,14 +191,17 @@ def test_engines_ask_for_shipped_steps(
 
 
 @needs_bundles
-def test_all_are_shipped(no_compiler: None, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("target", ["cuda", "cpu"])
+def test_all_are_shipped(
+    target: str, no_compiler: None, caplog: pytest.LogCaptureFixture
+) -> None:
     """The folder has what the list says; finding and loading it compiles nothing."""
     caplog.set_level(logging.INFO, "nsa")
     texts = prebuild.texts()
     for text in texts:
         name = text.split("@")[1].split("(")[0]
-        step = _cache.get_step(name, text, "cuda")
-        assert step.ptx and len(step.kernels) == 1, text
+        step = _cache.get_step(name, text, target)
+        assert step.ptx and step.runs_on_host and len(step.kernels) == 1, text
     assert not caplog.records
     folders = {path.name for path in SHIPPED.iterdir() if path.is_dir()}
     assert folders == {_cache.bundle_key(text) for text in texts}

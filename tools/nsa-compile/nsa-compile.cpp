@@ -22,7 +22,7 @@
 namespace cl = llvm::cl;
 
 namespace {
-enum class Emit { PTX, Manifest, Header, Cubin, Host };
+enum class Emit { PTX, Manifest, Header, Cubin, Host, FFI };
 } // namespace
 
 static cl::OptionCategory category("nsa-compile options");
@@ -47,7 +47,10 @@ static cl::list<Emit> emits(
                           "NAME.cubin, assembled for the chip (needs ptxas)"),
                clEnumValN(Emit::Host, "host",
                           "NAME.o and NAME.so, the kernels for this machine's "
-                          "processor (needs a linker)")),
+                          "processor (needs a linker)"),
+               clEnumValN(Emit::FFI, "tvm-ffi",
+                          "NAME.ffi.so, a module that tvm_ffi.load_module "
+                          "takes (needs a C compiler)")),
     cl::cat(category));
 static cl::opt<bool>
     listOutputs("list-outputs",
@@ -56,6 +59,9 @@ static cl::opt<bool>
 static cl::opt<bool> guards("guards",
                             cl::desc("Check every access in the kernels"),
                             cl::cat(category));
+static cl::opt<bool>
+    remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
+            cl::cat(category));
 static cl::opt<bool> noFuse("no-fuse",
                             cl::desc("A launch for every destination"),
                             cl::cat(category));
@@ -67,7 +73,8 @@ static int fail(const llvm::Twine &message) {
 }
 
 static bool wants(Emit emit) {
-  bool byDefault = emit != Emit::Cubin && emit != Emit::Host;
+  bool byDefault =
+      emit == Emit::PTX || emit == Emit::Manifest || emit == Emit::Header;
   return emits.empty() ? byDefault : llvm::is_contained(emits, emit);
 }
 
@@ -81,8 +88,10 @@ static std::string getBase(llvm::StringRef step) {
 /// What --list-outputs prints; the order is that of main.
 static void printOutputs(llvm::StringRef step) {
   static constexpr std::pair<Emit, const char *> endings[] = {
-      {Emit::Host, ".o"},  {Emit::Host, ".so"},       {Emit::Cubin, ".cubin"},
-      {Emit::PTX, ".ptx"}, {Emit::Manifest, ".json"}, {Emit::Header, ".h"}};
+      {Emit::Host, ".o"},         {Emit::Host, ".so"},
+      {Emit::FFI, ".ffi.so"},     {Emit::Cubin, ".cubin"},
+      {Emit::PTX, ".ptx"},        {Emit::Manifest, ".json"},
+      {Emit::Header, ".h"}};
   for (auto [emit, ending] : endings)
     if (wants(emit))
       llvm::outs() << getBase(step) << ending << '\n';
@@ -172,7 +181,8 @@ int main(int argc, char **argv) {
   options.chip = chip;
   options.fuse = !noFuse;
   options.guards = guards;
-  options.hostObject = llvm::is_contained(emits, Emit::Host);
+  options.remarks = remarks;
+  options.hostObject = wants(Emit::Host) || wants(Emit::FFI);
   std::unique_ptr<nsa::CompiledModule> module =
       nsa::compile(text, name, options, diagnostics);
   llvm::errs() << diagnostics;
@@ -191,6 +201,13 @@ int main(int argc, char **argv) {
       manifest = nsa::setManifestFile(manifest, "host", step.name + ".so");
       files.push_back({base + ".o", step.hostObject, {}});
       files.push_back({base + ".so", std::move(*library), {}});
+    }
+    if (wants(Emit::FFI)) {
+      auto library = nsa::buildFFIModule(nsa::emitFFISource(step),
+                                         step.hostObject, error);
+      if (!library)
+        return fail(error);
+      files.push_back({base + ".ffi.so", std::move(*library), {}});
     }
     if (wants(Emit::Cubin)) {
       auto cubin = nsa::assemblePTX(step.ptx, options.chip, error);
@@ -215,7 +232,7 @@ int main(int argc, char **argv) {
                    << " kernel(s), " << step.ptx.size() << " bytes of PTX";
       if (cubinBytes)
         llvm::outs() << ", " << cubinBytes << " bytes of cubin";
-      if (!step.hostObject.empty())
+      if (wants(Emit::Host))
         llvm::outs() << ", " << step.hostObject.size()
                      << " bytes of host object";
       llvm::outs() << '\n';

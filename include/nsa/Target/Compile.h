@@ -31,6 +31,9 @@ struct CompileOptions {
   bool fuse = true;
   /// Check every array access in the kernels (trap on a bad one). For tests.
   bool guards = false;
+  /// Have the passes say what they merged and fused, and what not and why:
+  /// remarks, among the diagnostics.
+  bool remarks = false;
   /// Produce PTX.
   bool ptx = true;
   /// Produce host kernels by JIT; they live as long as the CompiledModule.
@@ -73,8 +76,7 @@ private:
 
 /// Compiles `source`; `sourceName` is the file name that diagnostics show.
 /// Returns null on error, with the rendered diagnostics in `diagnostics`.
-/// Warnings and, if asked for by the remark filter `nsa`, remarks land there
-/// as well.
+/// Warnings and remarks land there as well.
 std::unique_ptr<CompiledModule> compile(std::string_view source,
                                         std::string_view sourceName,
                                         const CompileOptions &options,
@@ -94,6 +96,11 @@ std::string setManifestFile(std::string manifest, std::string_view key,
 /// The header NAME.h for a compiled step: the PTX embedded, an argument struct
 /// and a checked launch function.
 std::string emitHeader(const CompiledStep &step);
+
+/// The C source of a module of tvm-ffi for a compiled step, to be linked with
+/// its host object (nsa/Target/Toolchain.h): the PTX embedded, the step as a
+/// function that checks its arguments and launches on the current stream.
+std::string emitFFISource(const CompiledStep &step);
 
 } // namespace nsa
 

@@ -31,6 +31,13 @@ assemblePTX(std::string_view ptx, std::string_view chip, std::string &error);
 std::optional<std::string> linkSharedLibrary(std::string_view object,
                                              std::string &error);
 
+/// Compiles the C source of a module of tvm-ffi and links it with the host
+/// object of its step to a shared library, with a C compiler from PATH (or the
+/// one that NSA_CC names). Errors as above.
+std::optional<std::string> buildFFIModule(std::string_view source,
+                                          std::string_view object,
+                                          std::string &error);
+
 } // namespace nsa
 
 #endif // NSA_TARGET_TOOLCHAIN_H

@@ -1,0 +1,519 @@
+/*===- nsa-c/tvm_ffi.h - A step as a function of tvm-ffi ----------*- C -*-===*\
+|*                                                                            *|
+|* Part of the nsa project, under the Apache License v2.0 with LLVM           *|
+|* Exceptions. See LICENSE for license information.                           *|
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception                    *|
+|*                                                                            *|
+|*===----------------------------------------------------------------------===*|
+|*                                                                            *|
+|* What the modules of `nsa-compile --emit=tvm-ffi` share: arguments of the   *|
+|* tvm-ffi ABI become arrays that nsa-c/checks.h checks, and launches. They   *|
+|* carry this file; nobody else needs it.                                     *|
+|*                                                                            *|
+|* A module is linked against nothing. The four functions of tvm-ffi that it  *|
+|* uses are those of the process that loads it, and the CUDA driver is looked *|
+|* for when the first CUDA tensor comes.                                      *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
+
+#ifndef NSA_C_TVM_FFI_H
+#define NSA_C_TVM_FFI_H
+
+#ifndef NSA_C_CHECKS_H
+#include "nsa-c/checks.h"
+#endif
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*===-- The ABI of tvm-ffi and of DLPack, as far as it is used ------------===*/
+
+enum {
+  NSA_FFI_NONE = 0,
+  NSA_FFI_INT = 1,
+  NSA_FFI_DLTENSOR = 7,
+  NSA_FFI_TENSOR = 70,
+  /* Of an object, before the tensor that it holds. */
+  NSA_FFI_OBJECT_BYTES = 24
+};
+
+typedef struct nsa_ffi_any {
+  int32_t type_index;
+  uint32_t padding;
+  union {
+    int64_t v_int64;
+    void *v_ptr;
+  } value;
+} nsa_ffi_any;
+
+typedef struct nsa_ffi_bytes {
+  const char *data;
+  size_t size;
+} nsa_ffi_bytes;
+
+typedef struct nsa_ffi_tensor {
+  void *data;
+  int32_t device_type;
+  int32_t device_id;
+  int32_t ndim;
+  uint8_t dtype_code;
+  uint8_t dtype_bits;
+  uint16_t lanes;
+  const int64_t *shape;
+  const int64_t *strides;
+  uint64_t byte_offset;
+} nsa_ffi_tensor;
+
+extern void TVMFFIErrorSetRaisedFromCStr(const char *kind, const char *message);
+extern void *TVMFFIEnvGetStream(int32_t device_type, int32_t device_id);
+extern int TVMFFIStringFromByteArray(const nsa_ffi_bytes *bytes,
+                                     nsa_ffi_any *result);
+
+enum {
+  NSA_FFI_CPU = 1,
+  NSA_FFI_CUDA = 2,
+  NSA_FFI_CUDA_HOST = 3,
+  NSA_FFI_CUDA_MANAGED = 13
+};
+
+/*===-- What a module says about its step ---------------------------------===*/
+
+#define NSA_FFI_MAX_DEVICES 64
+
+/* A type of elements, and its name. */
+typedef struct nsa_ffi_dtype {
+  uint8_t code;
+  uint8_t bits;
+  const char *name;
+} nsa_ffi_dtype;
+
+typedef enum nsa_ffi_field {
+  NSA_FFI_FIELD_VALUE = 0,   /* size argument number `place` */
+  NSA_FFI_FIELD_POINTER = 1, /* of argument number `place` */
+  NSA_FFI_FIELD_STRIDE = 2,
+  NSA_FFI_FIELD_SIZE = 3
+} nsa_ffi_field;
+
+typedef struct nsa_ffi_parameter {
+  int32_t field; /* nsa_ffi_field */
+  int32_t place;
+  int32_t dim;
+} nsa_ffi_parameter;
+
+typedef struct nsa_ffi_kernel {
+  unsigned threads;
+  void (*host)(void **parameters);
+  const nsa_ffi_parameter *parameters;
+  size_t num_parameters;
+} nsa_ffi_kernel;
+
+typedef struct nsa_ffi_step {
+  const nsa_signature *signature;
+  const nsa_ffi_dtype *dtypes; /* of each argument; of sizes without meaning */
+  const nsa_ffi_kernel *kernels;
+  const char *ptx;
+  void **functions; /* num_kernels for each device */
+  int32_t *is_loaded;
+} nsa_ffi_step;
+
+/* Room for a call, with an entry for each argument and so on. */
+typedef struct nsa_ffi_room {
+  nsa_strided *arrays;
+  nsa_region *regions;
+  int64_t *strides; /* NSA_MAX_RANK for each argument */
+  int64_t *sizes;
+  int64_t *blocks;
+  void **parameters;
+} nsa_ffi_room;
+
+/*===-- The CUDA driver ---------------------------------------------------===*/
+
+typedef struct nsa_ffi_driver {
+  int (*init)(unsigned);
+  int (*device_get)(int *, int);
+  int (*retain)(void **, int);
+  int (*get_current)(void **);
+  int (*push)(void *);
+  int (*pop)(void **);
+  int (*exchange)(int *);
+  int (*load)(void **, const void *);
+  int (*get_function)(void **, void *, const char *);
+  int (*attribute)(int *, int, void *);
+  int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned,
+                unsigned, unsigned, void *, void **, void **);
+  int (*error)(int, const char **);
+  int is_usable;
+} nsa_ffi_driver;
+
+static nsa_ffi_driver nsa_ffi_cuda;
+static pthread_once_t nsa_ffi_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t nsa_ffi_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+static void nsa_ffi_find_driver(void) {
+  void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+  int is_complete = library != NULL;
+  struct {
+    void *function;
+    const char *name;
+  } wanted[] = {{&nsa_ffi_cuda.init, "cuInit"},
+                {&nsa_ffi_cuda.device_get, "cuDeviceGet"},
+                {&nsa_ffi_cuda.retain, "cuDevicePrimaryCtxRetain"},
+                {&nsa_ffi_cuda.get_current, "cuCtxGetCurrent"},
+                {&nsa_ffi_cuda.push, "cuCtxPushCurrent_v2"},
+                {&nsa_ffi_cuda.pop, "cuCtxPopCurrent_v2"},
+                {&nsa_ffi_cuda.exchange, "cuThreadExchangeStreamCaptureMode"},
+                {&nsa_ffi_cuda.load, "cuModuleLoadData"},
+                {&nsa_ffi_cuda.get_function, "cuModuleGetFunction"},
+                {&nsa_ffi_cuda.attribute, "cuFuncGetAttribute"},
+                {&nsa_ffi_cuda.launch, "cuLaunchKernel"},
+                {&nsa_ffi_cuda.error, "cuGetErrorString"}};
+  size_t i;
+  for (i = 0; is_complete && i < sizeof(wanted) / sizeof(*wanted); ++i) {
+    void *found = dlsym(library, wanted[i].name);
+    is_complete = found != NULL;
+    memcpy(wanted[i].function, &found, sizeof(found));
+  }
+  nsa_ffi_cuda.is_usable = is_complete && nsa_ffi_cuda.init(0) == 0;
+}
+
+static nsa_status nsa_ffi_check_driver(int result, const char *what,
+                                       nsa_message *message) {
+  const char *text = NULL;
+  if (result == 0)
+    return NSA_OK;
+  nsa_ffi_cuda.error(result, &text);
+  nsa_fail(message);
+  nsa_say(message, "%s: %s", what, text ? text : "unknown error");
+  return NSA_DRIVER;
+}
+
+/* Loads the kernels in the current context. Every kernel at once, as CUDA may
+ * load lazily what is first launched, which might be during a capture. */
+static nsa_status nsa_ffi_load_module(const nsa_ffi_step *step,
+                                      void **functions, nsa_message *message) {
+  const nsa_signature *signature = step->signature;
+  void *module;
+  int registers;
+  size_t i;
+  nsa_status status =
+      nsa_ffi_check_driver(nsa_ffi_cuda.load(&module, step->ptx),
+                           "cannot load the kernels", message);
+  for (i = 0; i < signature->num_kernels && status == NSA_OK; ++i) {
+    status = nsa_ffi_check_driver(
+        nsa_ffi_cuda.get_function(&functions[i], module,
+                                  signature->kernels[i].name),
+        "cannot find a kernel", message);
+    if (status == NSA_OK)
+      status = nsa_ffi_check_driver(
+          nsa_ffi_cuda.attribute(&registers, /*NUM_REGS=*/4, functions[i]),
+          "cannot load a kernel", message);
+  }
+  return status;
+}
+
+/* The kernels on a device, loaded by the first call; leaves its context, which
+ * is to be popped, current if it was not. */
+static nsa_status nsa_ffi_enter(const nsa_ffi_step *step, int32_t device,
+                                void ***functions, int *is_pushed,
+                                nsa_message *message) {
+  void *context = NULL, *current = NULL;
+  int ordinal, mode = 2; /* relaxed: loading is legal during a capture */
+  nsa_status status;
+  static void *contexts[NSA_FFI_MAX_DEVICES];
+  *is_pushed = 0;
+  pthread_once(&nsa_ffi_once, nsa_ffi_find_driver);
+  if (!nsa_ffi_cuda.is_usable) {
+    nsa_fail(message);
+    nsa_say(message, "no CUDA driver (libcuda.so.1) for CUDA tensors");
+    return NSA_NO_DRIVER;
+  }
+  if (device < 0 || device >= NSA_FFI_MAX_DEVICES) {
+    nsa_fail(message);
+    nsa_say(message, "expected a device from 0 to %d but got %d",
+            NSA_FFI_MAX_DEVICES - 1, (int)device);
+    return NSA_NO_DEVICE;
+  }
+  *functions = step->functions + device * step->signature->num_kernels;
+  if (!__atomic_load_n(&step->is_loaded[device], __ATOMIC_ACQUIRE)) {
+    pthread_mutex_lock(&nsa_ffi_mutex);
+    status = nsa_ffi_check_driver(nsa_ffi_cuda.device_get(&ordinal, device),
+                                  "cannot find the device", message);
+    if (status == NSA_OK && !contexts[device])
+      status = nsa_ffi_check_driver(
+          nsa_ffi_cuda.retain(&contexts[device], ordinal),
+          "cannot use the device", message);
+    if (status == NSA_OK && !step->is_loaded[device]) {
+      nsa_ffi_cuda.push(contexts[device]);
+      nsa_ffi_cuda.exchange(&mode);
+      status = nsa_ffi_load_module(step, *functions, message);
+      nsa_ffi_cuda.exchange(&mode);
+      nsa_ffi_cuda.pop(&current);
+      if (status == NSA_OK)
+        __atomic_store_n(&step->is_loaded[device], 1, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&nsa_ffi_mutex);
+    if (status != NSA_OK)
+      return status;
+  }
+  context = contexts[device];
+  nsa_ffi_cuda.get_current(&current);
+  if (current != context) {
+    nsa_ffi_cuda.push(context);
+    *is_pushed = 1;
+  }
+  return NSA_OK;
+}
+
+/*===-- Calls -------------------------------------------------------------===*/
+
+/* What docs/Bundle.md has of dtypes: bytes stand for all of 8 bits, and the
+ * three of 16 bits that hold the same for each other. */
+static int nsa_ffi_accepts(const nsa_ffi_dtype *expected,
+                           const nsa_ffi_tensor *tensor) {
+  enum { INT = 0, UINT = 1, BFLOAT = 4, BOOL = 6 };
+  int is_storage = tensor->dtype_code == INT || tensor->dtype_code == UINT ||
+                   tensor->dtype_code == BFLOAT;
+  if (tensor->lanes != 1 || tensor->dtype_bits != expected->bits)
+    return 0;
+  if (tensor->dtype_code == expected->code)
+    return 1;
+  if (expected->code == INT && expected->bits == 8)
+    return tensor->dtype_code != BOOL;
+  return expected->bits == 16 && is_storage &&
+         (expected->code == INT || expected->code == UINT ||
+          expected->code == BFLOAT);
+}
+
+static const char *nsa_ffi_device_name(int32_t type) {
+  return type == NSA_FFI_CPU ? "cpu" : "cuda";
+}
+
+/* An argument that is a tensor; the first says for all which device. */
+static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
+                                      const nsa_ffi_any *given,
+                                      const nsa_ffi_room *room,
+                                      int32_t *device_type, int32_t *device_id,
+                                      nsa_message *message) {
+  const nsa_port *port = &step->signature->ports[place];
+  const nsa_ffi_dtype *dtype = &step->dtypes[place];
+  const nsa_ffi_tensor *tensor = (const nsa_ffi_tensor *)given->value.v_ptr;
+  nsa_strided *array = &room->arrays[place];
+  int64_t *strides = room->strides + place * NSA_MAX_RANK, stride = 1;
+  int32_t type, id, i;
+  if (given->type_index == NSA_FFI_TENSOR) {
+    tensor = (const nsa_ffi_tensor *)((const char *)given->value.v_ptr +
+                                      NSA_FFI_OBJECT_BYTES);
+  } else if (given->type_index != NSA_FFI_DLTENSOR) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected a %d-d %s tensor but got another type",
+            (int)port->ndim, dtype->name);
+    return NSA_TYPE;
+  }
+  if (!nsa_ffi_accepts(dtype, tensor)) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected dtype %s but got code %d with %d bits",
+            dtype->name, (int)tensor->dtype_code, (int)tensor->dtype_bits);
+    return NSA_TYPE;
+  }
+  if (tensor->ndim != port->ndim) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected %d dimension%s but got %d", (int)port->ndim,
+            port->ndim == 1 ? "" : "s", (int)tensor->ndim);
+    return NSA_INVALID_ARGUMENT;
+  }
+  type = tensor->device_type == NSA_FFI_CUDA_HOST      ? NSA_FFI_CPU
+         : tensor->device_type == NSA_FFI_CUDA_MANAGED ? NSA_FFI_CUDA
+                                                       : tensor->device_type;
+  id = type == NSA_FFI_CPU ? 0 : tensor->device_id;
+  if (type != NSA_FFI_CPU && type != NSA_FFI_CUDA) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message,
+            "expected a tensor on a cpu or cuda device but got one on DLPack "
+            "device type %d",
+            (int)type);
+    return NSA_INVALID_ARGUMENT;
+  }
+  if (*device_type == 0) {
+    *device_type = type;
+    *device_id = id;
+  } else if (type != *device_type || id != *device_id) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected a tensor on %s:%d but got one on %s:%d",
+            nsa_ffi_device_name(*device_type), (int)*device_id,
+            nsa_ffi_device_name(type), (int)id);
+    return NSA_INVALID_ARGUMENT;
+  }
+  for (i = port->ndim - 1; i >= 0; --i) {
+    strides[i] = tensor->strides ? tensor->strides[i] : stride;
+    stride = (int64_t)((uint64_t)stride * (uint64_t)tensor->shape[i]);
+  }
+  array->base = (uint64_t)(uintptr_t)tensor->data + tensor->byte_offset;
+  array->item_size = port->item_size;
+  array->ndim = port->ndim;
+  array->shape = tensor->shape;
+  array->strides = strides;
+  return nsa_check_array(port, array, message);
+}
+
+static nsa_status nsa_ffi_take_size(const nsa_port *port,
+                                    const nsa_ffi_any *given, int64_t *size,
+                                    nsa_message *message) {
+  if (given->type_index == NSA_FFI_NONE) {
+    *size = NSA_SIZE_UNSET;
+    return NSA_OK;
+  }
+  if (given->type_index != NSA_FFI_INT) {
+    nsa_fail_argument(message, port->name);
+    nsa_say(message, "expected an integer or None but got another type");
+    return NSA_TYPE;
+  }
+  *size = given->value.v_int64;
+  /* Checked here, as one number stands for none. */
+  return nsa_check_size(port, *size, message);
+}
+
+static nsa_status nsa_ffi_take(const nsa_ffi_step *step,
+                               const nsa_ffi_any *args, int32_t num_args,
+                               const nsa_ffi_room *room, int32_t *device_type,
+                               int32_t *device_id, nsa_message *message) {
+  const nsa_signature *signature = step->signature;
+  nsa_status status = NSA_OK;
+  size_t i;
+  if ((size_t)num_args != signature->num_ports) {
+    nsa_fail(message);
+    nsa_say(message, "step '%s': expected %d arguments (", signature->step,
+            (int)signature->num_ports);
+    for (i = 0; i < signature->num_ports; ++i)
+      nsa_say(message, "%s%s", i ? ", " : "", signature->ports[i].name);
+    nsa_say(message, ") but got %d", (int)num_args);
+    return NSA_TYPE;
+  }
+  for (i = 0; i < signature->num_ports && status == NSA_OK; ++i) {
+    const nsa_port *port = &signature->ports[i];
+    if (port->kind == NSA_KIND_SIZE)
+      status = nsa_ffi_take_size(port, &args[i], &room->sizes[port->size_index],
+                                 message);
+    else
+      status = nsa_ffi_take_tensor(step, i, &args[i], room, device_type,
+                                   device_id, message);
+  }
+  if (status == NSA_OK)
+    status = nsa_check_launch(signature, room->arrays, room->regions,
+                              room->sizes, room->blocks, message);
+  return status;
+}
+
+/* The addresses of a kernel's parameters. */
+static void nsa_ffi_point(const nsa_ffi_kernel *kernel,
+                          const nsa_ffi_room *room) {
+  size_t i;
+  for (i = 0; i < kernel->num_parameters; ++i) {
+    const nsa_ffi_parameter *parameter = &kernel->parameters[i];
+    const nsa_strided *array = &room->arrays[parameter->place];
+    const void *at = &room->sizes[parameter->place];
+    if (parameter->field == NSA_FFI_FIELD_POINTER)
+      at = &array->base;
+    else if (parameter->field == NSA_FFI_FIELD_STRIDE)
+      at = &array->strides[parameter->dim];
+    else if (parameter->field == NSA_FFI_FIELD_SIZE)
+      at = &array->shape[parameter->dim];
+    room->parameters[i] = (void *)(uintptr_t)at;
+  }
+}
+
+static nsa_status nsa_ffi_run(const nsa_ffi_step *step,
+                              const nsa_ffi_room *room, int32_t device_type,
+                              int32_t device_id, nsa_message *message) {
+  nsa_status status = NSA_OK;
+  void **functions = NULL, *stream = NULL, *popped;
+  int is_cuda = device_type == NSA_FFI_CUDA, is_pushed = 0;
+  size_t i;
+  if (is_cuda) {
+    status = nsa_ffi_enter(step, device_id, &functions, &is_pushed, message);
+    if (status == NSA_OK)
+      stream = TVMFFIEnvGetStream(NSA_FFI_CUDA, device_id);
+  }
+  for (i = 0; i < step->signature->num_kernels && status == NSA_OK; ++i) {
+    const nsa_ffi_kernel *kernel = &step->kernels[i];
+    if (room->blocks[i] == 0)
+      continue;
+    nsa_ffi_point(kernel, room);
+    if (is_cuda)
+      status = nsa_ffi_check_driver(
+          nsa_ffi_cuda.launch(functions[i], (unsigned)room->blocks[i], 1, 1,
+                              kernel->threads, 1, 1, 0, stream,
+                              room->parameters, NULL),
+          "cannot launch", message);
+    else
+      kernel->host(room->parameters);
+  }
+  if (is_pushed)
+    nsa_ffi_cuda.pop(&popped);
+  return status;
+}
+
+static int nsa_ffi_raise(nsa_status status, const nsa_message *message) {
+  const char *kind = status == NSA_OK                 ? NULL
+                     : status == NSA_INVALID_ARGUMENT ? "ValueError"
+                     : status == NSA_TYPE             ? "TypeError"
+                                                      : "RuntimeError";
+  if (!kind)
+    return 0;
+  TVMFFIErrorSetRaisedFromCStr(kind, message->text);
+  return -1;
+}
+
+/* The step as a function: its arguments in the order of the manifest, a size
+ * that is None is that of the dimensions that name it. Returns None. */
+static inline int nsa_ffi_call(const nsa_ffi_step *step,
+                               const nsa_ffi_room *room,
+                               const nsa_ffi_any *args, int32_t num_args,
+                               nsa_ffi_any *result) {
+  nsa_message message;
+  int32_t device_type = 0, device_id = 0;
+  nsa_status status = nsa_ffi_take(step, args, num_args, room, &device_type,
+                                   &device_id, &message);
+  if (status == NSA_OK)
+    status = nsa_ffi_run(step, room, device_type, device_id, &message);
+  memset(result, 0, sizeof(*result));
+  return nsa_ffi_raise(status, &message);
+}
+
+/* NAME_load(device): loads the kernels ahead of the first call. */
+static inline int nsa_ffi_load(const nsa_ffi_step *step,
+                               const nsa_ffi_any *args, int32_t num_args,
+                               nsa_ffi_any *result) {
+  nsa_message message;
+  nsa_status status = NSA_TYPE;
+  void **functions, *popped;
+  int is_pushed = 0;
+  if (num_args == 1 && args[0].type_index == NSA_FFI_INT) {
+    status = nsa_ffi_enter(step, (int32_t)args[0].value.v_int64, &functions,
+                           &is_pushed, &message);
+    if (is_pushed)
+      nsa_ffi_cuda.pop(&popped);
+  } else {
+    nsa_fail(&message);
+    nsa_say(&message, "expected the number of a CUDA device");
+  }
+  memset(result, 0, sizeof(*result));
+  return nsa_ffi_raise(status, &message);
+}
+
+/* A string. */
+static inline int nsa_ffi_return_text(const char *text, nsa_ffi_any *result) {
+  nsa_ffi_bytes bytes;
+  bytes.data = text;
+  bytes.size = strlen(text);
+  return TVMFFIStringFromByteArray(&bytes, result);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NSA_C_TVM_FFI_H */

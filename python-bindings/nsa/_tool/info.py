@@ -1,0 +1,157 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What is here, for bug reports."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from .. import _cache, _nsa_runtime, config
+from . import finding
+from .facts import human
+
+#: Everything that the package reads from the environment (docs/API.md says what each does).
+VARIABLES = (
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "NSA_BUNDLE_PATH",
+    "NSA_CACHE_DIR",
+    "NSA_LINKER",
+    "NSA_TARGET",
+    "XDG_CACHE_HOME",
+)
+
+_COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
+
+
+def _driver() -> dict[str, Any]:
+    """The CUDA driver's version and its devices."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        return {"version": None, "why": str(error), "devices": []}
+    number = ctypes.c_int()
+    if (status := cuda.cuInit(0)) != 0:
+        return {"version": None, "why": f"cuInit failed with {status}", "devices": []}
+    cuda.cuDriverGetVersion(ctypes.byref(number))
+    version = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    cuda.cuDeviceGetCount(ctypes.byref(number))
+    devices = []
+    for ordinal in range(number.value):
+        device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+        memory = ctypes.c_size_t()
+        cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+        cuda.cuDeviceGetName(name, len(name), device)
+        cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+        capability = []
+        for attribute in (_COMPUTE_MAJOR, _COMPUTE_MINOR):
+            value = ctypes.c_int()
+            cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+            capability.append(value.value)
+        devices.append(
+            {
+                "name": name.value.decode(errors="replace"),
+                "chip": f"sm_{capability[0]}{capability[1]}",
+                "memory": memory.value,
+            }
+        )
+    return {"version": version, "why": None, "devices": devices}
+
+
+def _cached(directory: str | None) -> dict[str, int]:
+    """How much is in the cache."""
+    entries = size = 0
+    if directory and os.path.isdir(directory):
+        for folder, _, files in os.walk(directory):
+            entries += folder != directory
+            size += sum(os.path.getsize(os.path.join(folder, file)) for file in files)
+    return {"entries": entries, "bytes": size}
+
+
+def _stamp() -> dict[str, Any] | None:
+    """What compiler made the bundles that are shipped."""
+    try:
+        with open(os.path.join(_cache.SHIPPED, _cache.STAMP), encoding="utf-8") as stream:
+            return json.load(stream)
+    except (OSError, ValueError):
+        return None
+
+
+def gather() -> dict[str, Any]:
+    """All of it, as JSON can have it."""
+    from .. import __version__
+
+    state = config()
+    stamp = _stamp()
+    optional = {}
+    for name in ("numpy", "torch", "cupy", "tvm_ffi", "sglang"):
+        module = sys.modules.get(name)
+        optional[name] = getattr(module, "__version__", "?") if module else _installed(name)
+    return {
+        "nsa": __version__,
+        "package": os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        "manifest schema": _nsa_runtime.manifest_schema,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": f"{platform.platform()} {platform.machine()}",
+        "driver": _driver(),
+        "target": state["target"],
+        "targets": {name: list(each) for name, each in state["targets"].items()},
+        "compiler": state["compiler"],
+        "cache": {"directory": state["cache"], **_cached(state["cache"])},
+        "bundles": {
+            "directories": state["bundle_path"],
+            "count": sum(1 for _ in finding.bundles()),
+            "made by": {"nsa": stamp.get("nsa"), "llvm": stamp.get("llvm")} if stamp else None,
+        },
+        "packages": optional,
+        "environment": {n: os.environ[n] for n in VARIABLES if n in os.environ},
+    }
+
+
+def _installed(name: str) -> str | None:
+    """The version of a distribution, without importing it."""
+    from importlib import metadata
+
+    try:
+        return metadata.version({"tvm_ffi": "apache-tvm-ffi"}.get(name, name))
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def as_text(facts: dict[str, Any]) -> str:
+    driver, cache, bundles = facts["driver"], facts["cache"], facts["bundles"]
+    made = bundles["made by"]
+    compiler = facts["compiler"]
+    lines = [
+        f"nsa        {facts['nsa']}, manifests of schema {facts['manifest schema']}",
+        f"package    {facts['package']}",
+        f"python     {facts['python']}",
+        f"platform   {facts['platform']}",
+        "compiler   "
+        + (f"nsa {compiler['nsa']}, LLVM {compiler['llvm']}" if compiler else "none"),
+        "driver     "
+        + (f"CUDA {driver['version']}" if driver["version"] else f"none ({driver['why']})"),
+    ]
+    for ordinal, device in enumerate(driver["devices"]):
+        lines.append(
+            f"device {ordinal}   {device['name']}, {device['chip']}, {human(device['memory'])}"
+        )
+    lines.append(f"target     {facts['target'] or 'none'}")
+    for name, (usable, why) in facts["targets"].items():
+        lines.append(f"  {name:<8} {'yes' if usable else 'no'}: {why}")
+    where = cache["directory"] or "nowhere"
+    lines.append(f"cache      {where}: {cache['entries']} entries, {human(cache['bytes'])}")
+    by = f", shipped ones made by nsa {made['nsa']}, LLVM {made['llvm']}" if made else ""
+    lines.append(f"bundles    {bundles['count']}{by}")
+    lines += [f"           {directory}" for directory in bundles["directories"]]
+    known = [f"{name} {version}" for name, version in facts["packages"].items() if version]
+    lines.append(f"packages   {', '.join(known) or 'none'}")
+    for name, value in facts["environment"].items():
+        lines.append(f"           {name}={value}")
+    return "\n".join(lines)

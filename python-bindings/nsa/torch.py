@@ -1,0 +1,307 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The operations of ``nsa.ops`` as custom operators of torch, ``torch.ops.nsa.*``.
+
+    import nsa.torch
+    nsa.torch.replay_metadata(dsts, "decode", seq_lens=..., ...)    # as nsa.ops has it
+
+What an operator writes is declared, and it has a fake kernel, so that ``torch.compile`` keeps
+it in a graph and in its place; it launches on torch's current stream, allocates nothing and
+waits for nothing, so that a CUDA graph captures it. The functions here have the arguments of
+those in ``nsa.ops``, but for ``stream``, and make the flat argument lists that an operator
+needs: a set of fields is its arrays and their names. Errors are those of ``nsa.ops``.
+
+Importing this module needs torch (2.4 or later); nothing else of the package does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import ops
+
+__all__ = [
+    "build_compressed_token_ids",
+    "build_swa_token_ids",
+    "combine_topk_swa_indices",
+    "copy_metadata",
+    "dequantize_k_cache_paged",
+    "expand_seqlens",
+    "replay_metadata",
+]
+
+# Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
+_library = torch.library.Library("nsa", "DEF")
+
+
+def _register(schema: str, run: Callable[..., None]) -> Callable[..., None]:
+    """Defines an operator; returns the overload that calls it."""
+    name = schema.partition("(")[0]
+    _library.define(f"{schema} -> ()")
+    # One function for every device: arrays say for themselves where they are.
+    _library.impl(name, run, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"nsa::{name}", _fake, lib=_library)
+    return getattr(torch.ops.nsa, name).default
+
+
+def _fake(*args: Any, **kwargs: Any) -> None:
+    """Results are where the caller wants them: there is nothing to make."""
+
+
+# ----------------------------------------------------------------------------
+# Sets of fields
+# ----------------------------------------------------------------------------
+
+
+def _flatten(dsts: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], list[str], list[int]]:
+    """(arrays, their fields, how many each set has)."""
+    arrays = [array for fields in dsts for array in fields.values()]
+    return arrays, [name for fields in dsts for name in fields], [len(f) for f in dsts]
+
+
+def _unflatten(
+    arrays: list[Tensor], fields: list[str], counts: list[int]
+) -> list[dict[str, Tensor]]:
+    pairs = iter(zip(fields, arrays))
+    return [dict(next(pairs) for _ in range(count)) for count in counts]
+
+
+def _run_replay(
+    outputs: list[Tensor], fields: list[str], counts: list[int], forward_mode: str, seq_lens: Tensor,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None,
+    extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
+    topk: int | None, page_size: int | None, next_n: int, live_only: bool,
+    row_bound: int | None, bs: int | None,
+) -> None:  # fmt: skip
+    ops.replay_metadata(
+        _unflatten(outputs, fields, counts),
+        forward_mode,
+        seq_lens=seq_lens,
+        req_pool_indices=req_pool_indices,
+        req_to_token=req_to_token,
+        extend_seq_lens=extend_seq_len if extend_seq_lens is None else extend_seq_lens,
+        max_len=max_len,
+        topk=topk,
+        page_size=page_size,
+        next_n=next_n,
+        live_only=live_only,
+        row_bound=row_bound,
+        bs=bs,
+    )
+
+
+_replay = _register(
+    "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str forward_mode, Tensor seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
+    " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
+    " bool live_only, SymInt? row_bound, SymInt? bs)",
+    _run_replay,
+)
+
+
+def replay_metadata(
+    dsts: Sequence[Mapping[str, Tensor]],
+    mode: str = "decode",
+    *,
+    seq_lens: Tensor,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    extend_seq_lens: Tensor | int | None = None,
+    max_len: int | None = None,
+    topk: int | None = None,
+    page_size: int | None = None,
+    next_n: int = 1,
+    live_only: bool = False,
+    row_bound: int | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.replay_metadata``."""
+    is_array = isinstance(extend_seq_lens, Tensor)
+    _replay(
+        *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token,
+        extend_seq_lens if is_array else None, None if is_array else extend_seq_lens,
+        max_len, topk, page_size, next_n, live_only, row_bound, bs,
+    )  # fmt: skip
+
+
+def _run_copy(
+    outputs: list[Tensor], fields: list[str], counts: list[int], sources: list[Tensor],
+    source_fields: list[str], forward_mode: str, bs: int | None, max_len: int | None,
+    max_seqlen_k: int | None, seqlens_expanded_size: int | None,
+) -> None:  # fmt: skip
+    ops.copy_metadata(
+        dict(zip(source_fields, sources)),
+        _unflatten(outputs, fields, counts),
+        forward_mode,
+        bs=bs,
+        max_len=max_len,
+        max_seqlen_k=max_seqlen_k,
+        seqlens_expanded_size=seqlens_expanded_size,
+    )
+
+
+_copy = _register(
+    "copy_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, Tensor[] sources,"
+    " str[] source_fields, str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
+    " SymInt? seqlens_expanded_size)",
+    _run_copy,
+)
+
+
+def copy_metadata(
+    src: Mapping[str, Tensor],
+    dsts: Sequence[Mapping[str, Tensor]],
+    mode: str = "decode",
+    *,
+    bs: int | None = None,
+    max_len: int | None = None,
+    max_seqlen_k: int | None = None,
+    seqlens_expanded_size: int | None = None,
+) -> None:
+    """``nsa.ops.copy_metadata``."""
+    _copy(
+        *_flatten(dsts), list(src.values()), list(src), mode, bs, max_len, max_seqlen_k,
+        seqlens_expanded_size,
+    )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------
+# Arrays alone: the operators are the functions
+# ----------------------------------------------------------------------------
+
+_expand = _register(
+    "expand_seqlens(Tensor extend_seq_lens, Tensor seq_lens, int topk,"
+    " Tensor(a!) out_seqlens_expanded, Tensor(b!) out_nsa_cache_seqlens, bool causal=True,"
+    " Tensor(c!)? out_total=None)",
+    ops.expand_seqlens,
+)
+
+
+def expand_seqlens(
+    extend_seq_lens: Tensor,
+    seq_lens: Tensor,
+    topk: int,
+    out_seqlens_expanded: Tensor,
+    out_nsa_cache_seqlens: Tensor,
+    causal: bool = True,
+    out_total: Tensor | None = None,
+) -> None:
+    """``nsa.ops.expand_seqlens``."""
+    _expand(
+        extend_seq_lens, seq_lens, topk, out_seqlens_expanded, out_nsa_cache_seqlens, causal,
+        out_total,
+    )  # fmt: skip
+
+
+def _run_dequantize(
+    cache: Tensor, token_ids: Tensor, out: Tensor, layout: str, page_size: int
+) -> None:
+    ops.dequantize_k_cache_paged(cache, token_ids, out, layout, page_size=page_size)
+
+
+_dequantize = _register(
+    "dequantize_k_cache_paged(Tensor cache, Tensor token_ids, Tensor(a!) out, str layout,"
+    " int page_size)",
+    _run_dequantize,
+)
+
+
+def dequantize_k_cache_paged(
+    cache: Tensor, token_ids: Tensor, out: Tensor, layout: str = "v32", *, page_size: int
+) -> None:
+    """``nsa.ops.dequantize_k_cache_paged``; `layout` as text."""
+    _dequantize(cache, token_ids, out, layout, page_size)
+
+
+_swa = _register(
+    "build_swa_token_ids(Tensor seq_lens, Tensor extend_seq_lens, Tensor req_pool_indices,"
+    " Tensor req_to_token, Tensor full_to_swa, int window, Tensor(a!) out_ids,"
+    " Tensor(b!)? out_first=None, Tensor(c!)? out_lens=None, Tensor(d!)? out_offsets=None)",
+    ops.build_swa_token_ids,
+)
+
+
+def build_swa_token_ids(
+    seq_lens: Tensor,
+    extend_seq_lens: Tensor,
+    req_pool_indices: Tensor,
+    req_to_token: Tensor,
+    full_to_swa: Tensor,
+    window: int,
+    out_ids: Tensor,
+    out_first: Tensor | None = None,
+    out_lens: Tensor | None = None,
+    out_offsets: Tensor | None = None,
+) -> None:
+    """``nsa.ops.build_swa_token_ids``."""
+    _swa(
+        seq_lens, extend_seq_lens, req_pool_indices, req_to_token, full_to_swa, window, out_ids,
+        out_first, out_lens, out_offsets,
+    )  # fmt: skip
+
+
+def _run_compressed(
+    table: Tensor, query_start_loc: Tensor, out_ids: Tensor, ratio: int, page_size: int = 64
+) -> None:
+    ops.build_compressed_token_ids(table, query_start_loc, out_ids, ratio, page_size)
+
+
+_compressed = _register(
+    "build_compressed_token_ids(Tensor table, Tensor query_start_loc, Tensor(a!) out_ids,"
+    " int ratio, int page_size=64)",
+    _run_compressed,
+)
+
+
+def build_compressed_token_ids(
+    table: Tensor, query_start_loc: Tensor, out_ids: Tensor, ratio: int, page_size: int = 64
+) -> None:
+    """``nsa.ops.build_compressed_token_ids``."""
+    _compressed(table, query_start_loc, out_ids, ratio, page_size)
+
+
+def _run_combine(
+    topk_indices: Tensor | None, query_start_loc: Tensor, seq_lens: Tensor, gather_lens: Tensor,
+    compressed_base: Tensor, swa_base: Tensor, window: int, compress_ratio: int, topk: int,
+    out_indices: Tensor, out_lens: Tensor, query_pos: Tensor | None = None,
+) -> None:  # fmt: skip
+    ops.combine_topk_swa_indices(
+        topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
+        compress_ratio, topk, out_indices, out_lens, query_pos=query_pos,
+    )  # fmt: skip
+
+
+_combine = _register(
+    "combine_topk_swa_indices(Tensor? topk_indices, Tensor query_start_loc, Tensor seq_lens,"
+    " Tensor gather_lens, Tensor compressed_base, Tensor swa_base, int window,"
+    " int compress_ratio, SymInt topk, Tensor(a!) out_indices, Tensor(b!) out_lens,"
+    " Tensor? query_pos=None)",
+    _run_combine,
+)
+
+
+def combine_topk_swa_indices(
+    topk_indices: Tensor | None,
+    query_start_loc: Tensor,
+    seq_lens: Tensor,
+    gather_lens: Tensor,
+    compressed_base: Tensor,
+    swa_base: Tensor,
+    window: int,
+    compress_ratio: int,
+    topk: int,
+    out_indices: Tensor,
+    out_lens: Tensor,
+    *,
+    query_pos: Tensor | None = None,
+) -> None:
+    """``nsa.ops.combine_topk_swa_indices``."""
+    _combine(
+        topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
+        compress_ratio, topk, out_indices, out_lens, query_pos,
+    )  # fmt: skip

@@ -1,0 +1,87 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Tries an installed wheel in an environment that has nothing else: runs a decode replay on
+the host, with arrays of the standard library, and compares it with plain Python."""
+
+from __future__ import annotations
+
+import random
+import sys
+from array import array
+from pathlib import Path
+
+import nsa
+
+TOPK, PAGE_SIZE = 2048, 64
+
+
+def table(rows: int, columns: int, values: list[int] | None = None) -> memoryview:
+    """An int32 matrix."""
+    flat = array("i", values if values is not None else [-1] * (rows * columns))
+    return memoryview(flat).cast("B").cast("i", [rows, columns])
+
+
+def sums(values: list[int]) -> list[int]:
+    return [sum(values[:i]) for i in range(len(values) + 1)]
+
+
+def check(bs: int, max_len: int) -> None:
+    pool_rows = bs + 3
+    lens = [random.randint(1, max_len) for _ in range(bs)]
+    pools = random.sample(range(pool_rows), bs)
+    slots = [random.randrange(1 << 20) for _ in range(pool_rows * max_len)]
+    pages = -(-max_len // PAGE_SIZE)
+    out = {
+        "cache_seqlens": array("i", [-1] * bs),
+        "cu_seqlens_k": array("i", [-1] * (bs + 1)),
+        "nsa_cache_seqlens": array("i", [-1] * bs),
+        "nsa_cu_seqlens_k": array("i", [-1] * (bs + 1)),
+        "page_table_1": table(bs, max_len),
+        "real_page_table": table(bs, pages),
+    }
+    nsa.ops.replay_metadata(
+        [out],
+        "decode",
+        seq_lens=array("q", lens),
+        req_pool_indices=array("q", pools),
+        req_to_token=table(pool_rows, max_len, slots),
+        max_len=max_len,
+        topk=TOPK,
+        page_size=PAGE_SIZE,
+        live_only=True,
+    )
+    shorter = [min(length, TOPK) for length in lens]
+    assert list(out["cache_seqlens"]) == lens
+    assert list(out["cu_seqlens_k"]) == sums(lens)
+    assert list(out["nsa_cache_seqlens"]) == shorter
+    assert list(out["nsa_cu_seqlens_k"]) == sums(shorter)
+    for b, (length, pool) in enumerate(zip(lens, pools)):
+        row = slots[pool * max_len : pool * max_len + length]
+        assert out["page_table_1"].tolist()[b][:length] == row
+        live = -(-length // PAGE_SIZE)
+        expected = [row[j * PAGE_SIZE] // PAGE_SIZE for j in range(live)]
+        assert out["real_page_table"].tolist()[b][:live] == expected
+
+
+def main() -> None:
+    package = Path(nsa.__file__).resolve().parent
+    assert Path(sys.prefix).resolve() in package.parents, package
+    assert not nsa.has_compiler()
+    random.seed(7)
+    for bs, max_len in ((1, 1), (3, 200), (17, 2500), (64, 65)):
+        check(bs, max_len)
+    maps = Path("/proc/self/maps").read_text()
+    assert "LLVM" not in maps and "MLIR" not in maps
+    one, none = array("i", [1]), array("i")
+    try:
+        nsa.ops.expand_seqlens(one, array("q", [5]), TOPK, array("i", [0]), array("i", [0]),
+                               out_total=none)
+    except ValueError as error:
+        message = str(error)
+    print(f"{sys.implementation.cache_tag}: replays on the host are right; {message}")
+
+
+
+if __name__ == "__main__":
+    main()

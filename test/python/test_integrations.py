@@ -1,0 +1,184 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""nsa in the place of sglang's functions: which, where, loudly, and back. sglang is a stub here
+that has the modules and the names of the release."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nsa
+from nsa.compat import sglang as compat
+from nsa.integrations import sglang as integration
+
+BACKEND = """
+from sglang.kernels.ops.attention.dsa.metadata import fused_dsa_decode_metadata as decode
+from sglang.kernels.ops.attention.dsa.metadata import fused_dsa_draft_extend_metadata
+
+def replay(*args, **kwargs):
+    '''As the engine does.'''
+    from sglang.kernels.ops.attention.dsa.fused_metadata_copy import fused_metadata_copy_cuda
+    try:
+        fused_metadata_copy_cuda(*args, **kwargs)
+    except Exception as error:
+        print(f"Warning: {error}, falling back")
+        return "fallback"
+"""
+
+
+def make_stub(folder: Path, version: str = integration.VERSION) -> None:
+    for name, functions in integration._FUNCTIONS.items():
+        path = folder.joinpath(*name.split("."))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".py").write_text(
+            "".join(f"def {f}(*args, **kwargs):\n    return 'theirs'\n" for f in functions)
+        )
+    # Before one that is installed.
+    (folder / "sglang" / "__init__.py").write_text("")
+    (folder / "sglang" / "backend.py").write_text(BACKEND)
+    information = folder / f"sglang-{version}.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: sglang\nVersion: {version}\n"
+    )
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    real = {name for name in sys.modules if name.partition(".")[0] == "sglang"}
+    for name in real:
+        monkeypatch.delitem(sys.modules, name)
+    make_stub(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    integration.uninstall()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sglang"]:
+        del sys.modules[name]
+
+
+def theirs(name: str) -> Any:
+    module = importlib.import_module(f"sglang.kernels.ops.attention.{name.rpartition('.')[0]}")
+    return getattr(module, name.rpartition(".")[2])
+
+
+def test_swap_and_back(stub: Path, caplog: pytest.LogCaptureFixture) -> None:
+    backend = importlib.import_module("sglang.backend")
+    assert backend.decode() == "theirs"
+    places = integration.install()
+    assert places == integration.installed()
+    # Where they are defined, and where they were imported to, under any name.
+    functions = [f for names in integration._FUNCTIONS.values() for f in names]
+    assert len(places) == len(functions) + 2
+    assert "sglang.backend.decode" in places
+    assert "sglang.kernels.ops.attention.dsv4.sparse_prefill_kernels.build_swa_token_ids" in places
+    # Loudly.
+    assert len(caplog.records) == len(places)
+    assert all(r.levelno == logging.WARNING and "is nsa's now" in r.message for r in caplog.records)
+
+    lens = np.array([3, 5], np.int64)
+    out = {name: np.zeros(size, np.int32) for name, size in (
+        ("cache_seqlens", 2), ("cu_seqlens_k", 3), ("dsa_cache_seqlens", 2),
+        ("dsa_cu_seqlens_k", 3))}
+    table = np.arange(40, dtype=np.int32).reshape(2, 20)
+    backend.decode(
+        **out, page_table_1=np.zeros((2, 5), np.int32), real_page_table=None, seq_lens=lens,
+        req_pool_indices=np.array([0, 1]), req_to_token=table, bs=2, max_len=5,
+        dsa_index_topk=2048, physical_page_size=1,
+    )
+    assert out["cu_seqlens_k"].tolist() == [0, 3, 8]
+
+    assert sorted(integration.uninstall()) == sorted(places)
+    assert backend.decode() == theirs("dsa.metadata.fused_dsa_decode_metadata")() == "theirs"
+    assert integration.installed() == [] and integration.uninstall() == []
+
+
+def test_every_function_is_ours(stub: Path) -> None:
+    integration.install()
+    for module, names in integration._FUNCTIONS.items():
+        for name in names:
+            assert name in compat.__all__
+            assert getattr(importlib.import_module(module), name).__wrapped__() == "theirs"
+
+
+def test_imported_later(stub: Path) -> None:
+    """What is imported after has ours, and a second call finds it; both go back."""
+    integration.install()
+    count = len(integration.installed())
+    assert integration.install() and len(integration.installed()) == count
+    backend = importlib.import_module("sglang.backend")
+    assert backend.decode.__wrapped__() == "theirs"
+    integration.uninstall()
+    assert backend.decode() == "theirs"
+
+
+def test_failures_are_not_swallowed(stub: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backend = importlib.import_module("sglang.backend")
+    integration.install()
+    with pytest.raises(integration.Failure, match="fused_metadata_copy_cuda") as raised:
+        backend.replay("nonsense")
+    assert isinstance(raised.value.__cause__, TypeError)
+    assert "falling back" not in capsys.readouterr().out
+
+
+def test_wrong_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stub: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    make_stub(other, "0.4.0")
+    monkeypatch.syspath_prepend(str(other))
+    with pytest.raises(RuntimeError, match="sglang 0.5.23, and this is 0.4.0"):
+        integration.install()
+    assert integration.install(any_version=True)
+
+
+def test_missing_function(stub: Path) -> None:
+    """None is swapped then."""
+    module = importlib.import_module("sglang.kernels.ops.attention.dsv4.sparse_prefill_kernels")
+    del module.combine_topk_swa_indices
+    with pytest.raises(ImportError, match="no sglang.*combine_topk_swa_indices"):
+        integration.install()
+    assert integration.installed() == []
+    assert theirs("dsa.metadata.fused_dsa_decode_metadata")() == "theirs"
+
+
+def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise integration.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(integration.metadata, "version", version)
+    with pytest.raises(ImportError, match="sglang is not installed"):
+        integration.install()
+
+
+def test_release(caplog: pytest.LogCaptureFixture) -> None:
+    """The release itself, where it is installed: every function is there, and takes what ours
+    takes."""
+    pytest.importorskip("torch", reason="torch is not installed")
+    try:
+        version = integration.metadata.version("sglang")
+        for name in integration._FUNCTIONS:
+            importlib.import_module(name)
+    except ImportError as error:
+        pytest.skip(f"sglang is not installed: {error}")
+    if version != integration.VERSION:
+        pytest.skip(f"sglang is {version}")
+    try:
+        assert len(integration.install()) >= 9
+        for module, names in integration._FUNCTIONS.items():
+            for name in names:
+                swapped = getattr(sys.modules[module], name)
+                mine = inspect.signature(getattr(compat, name)).parameters
+                if any(p.kind == p.VAR_KEYWORD for p in mine.values()):
+                    continue
+                assert set(inspect.signature(swapped.__wrapped__).parameters) <= set(mine), name
+    finally:
+        integration.uninstall()

@@ -1,0 +1,262 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""``python -m nsa``: each command, what it prints and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nsa
+from nsa import __main__ as tool
+from nsa import _cache
+from nsa._tool import facts, finding, page
+
+needs_compiler = pytest.mark.skipif(
+    not nsa.has_compiler(), reason="built without the compiler"
+)
+needs_bundles = pytest.mark.skipif(
+    not Path(_cache.SHIPPED).is_dir(), reason="built without the target nsa-bundles"
+)
+
+TEXT = """nsa.step @lengths(in %bs : index, in %seq_lens[%bs] : tensor<?xi64>,
+                  out %b0_lens : memref<?xi32>, out %b0_cu : memref<?xi32>,
+                  out %b1_lens : memref<?xi32>) {
+  %len = nsa.seqlens %seq_lens plus 0 : tensor<?xi64> -> tensor<?xi32>
+  %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
+  nsa.copy %len to %b0_lens, %b1_lens : tensor<?xi32> to memref<?xi32>, memref<?xi32>
+  nsa.copy %cu to %b0_cu : tensor<?xi32> to memref<?xi32>
+}
+"""
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    path = tmp_path / "lengths.mlir"
+    path.write_text(TEXT)
+    return str(path)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """A folder with kernels for both."""
+    folder = str(tmp_path / "a bundle")
+    assert tool.main(["compile", text, "-o", folder, "--target", "cuda,cpu"]) == 0
+    assert capsys.readouterr().out == f"lengths: cuda, cpu in {folder}\n"
+    return folder
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert tool.main(arguments) == 0
+    return capsys.readouterr().out
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    assert tool.main(arguments) == status
+    captured = capsys.readouterr()
+    assert not captured.out
+    return captured.err
+
+
+def test_as_a_program() -> None:
+    """As users start it; -m nsa and nsa --version."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nsa", "--version"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"nsa \d+\.\d+\.\d+, (LLVM \d+.*|no compiler)\n", done.stdout)
+    done = subprocess.run(
+        [sys.executable, "-m", "nsa", "nonsense"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "nonsense" in done.stderr
+
+
+def test_versions_agree() -> None:
+    cmake = Path(__file__).parents[2] / "CMakeLists.txt"
+    version = re.search(r"project\(nsa VERSION ([\d.]+)", cmake.read_text())
+    assert version and version[1] == nsa.__version__
+
+
+def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NSA_BUNDLE_PATH", "/nowhere")
+    monkeypatch.setenv("NSA_TARGET", "cpu")
+    text = output(capsys, "info")
+    for part in (nsa.__version__, "cuda     no: NSA_TARGET", "cache", "NSA_BUNDLE_PATH=/nowhere"):
+        assert part in text
+    data = json.loads(output(capsys, "info", "--json"))
+    assert data["nsa"] == nsa.__version__
+    assert data["environment"]["NSA_TARGET"] == "cpu"
+    assert data["targets"]["cuda"][0] is False
+    assert data["bundles"]["directories"][0] == "/nowhere"
+
+
+@needs_bundles
+def test_list_and_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bundle that is shipped, and a key names one."""
+    lines = output(capsys, "list").splitlines()
+    assert len(lines) == 1 + sum(path.is_dir() for path in Path(_cache.SHIPPED).iterdir())
+    assert all("cuda,cpu" in line for line in lines[1:])
+    key = lines[1].split()[0]
+    (found,) = finding.find(key)
+    # The text of what is shipped is known.
+    assert found.text and _cache.bundle_key(found.text).startswith(key)
+    assert found.step.name in output(capsys, "inspect", key)
+
+
+@needs_compiler
+def test_list_of_a_folder(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "lengths  cuda,cpu     bs seq_lens:int64 b0_lens:int32" in output(
+        capsys, "list", bundle
+    )
+
+
+@needs_compiler
+def test_inspect(text: str, bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output(capsys, "inspect", bundle, "--bs=100")
+    assert "lengths: 1 kernel, sm_80, for cuda, cpu; made by nsa" in shown
+    assert re.search(r"b0_cu +out +int32\[\?\] +\[bs \+ 1\]", shown)
+    assert "with bs 100" in shown and "reads 800 B at most, writes 1.2 KiB" in shown
+    # Of a text the compiler speaks as well.
+    assert "[Passed] FuseLaunches" in output(capsys, "inspect", text)
+
+
+class Check(HTMLParser):
+    """Every element is closed, and nothing is fetched."""
+
+    VOID = frozenset({"meta", "rect", "path"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "img", "iframe")
+        assert not {"src", "href"} & {name for name, _ in attrs}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+@needs_compiler
+def test_page(
+    text: str, bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "page.html"
+    assert "bytes" in output(capsys, "inspect", text, "--html", str(path))
+    html = path.read_text()
+    check = Check()
+    check.feed(html)
+    assert not check.open and "http" not in html
+    assert "3 → 1" in html and "before fusion: 3 launches" in html and ".visible .entry" in html
+    assert "fused" in html
+    # A picture of each, with a line for each array that a launch uses.
+    drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    counts = []
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        counts.append([len(root.findall(f"path[@class='{kind}']")) for kind in ("read", "write")])
+    assert counts == [[3, 3], [1, 3]]
+    # Without the text there is no before.
+    assert "after" not in page.as_page(finding.find_one(bundle, None), {}).split("<h2>")[1]
+
+
+@needs_compiler
+def test_page_of_anything(tmp_path: Path) -> None:
+    """A text is no markup."""
+    path = tmp_path / "odd.mlir"
+    path.write_text(f"// <script>&amp;</pre>\n{TEXT}")
+    html = page.as_page(finding.find_one(str(path), None), {})
+    check = Check()
+    check.feed(html)
+    assert not check.open and "&lt;script&gt;&amp;amp;" in html
+
+
+@needs_compiler
+def test_run(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lens = np.array([3, 1, 2], np.int64)
+    np.save(tmp_path / "lens.npy", lens)
+    given = f"--seq_lens=@{tmp_path / 'lens.npy'}"
+    saved = tmp_path / "out"
+    shown = output(capsys, "run", bundle, given, "--b1_lens=5", "--save", str(saved))
+    assert re.search(r"b0_cu +int32\[4\] +\[0 3 4 6\]", shown)
+    assert np.array_equal(np.load(saved / "b0_cu.npy"), [0, 3, 4, 6])
+    # What is not written shows.
+    assert np.array_equal(np.load(saved / "b1_lens.npy"), [3, 1, 2, 99, 99])
+    assert "seq_lens" in refusal(capsys, "run", bundle)
+    assert "no argument" in refusal(capsys, "run", bundle, "--nonsense=3")
+    assert "expected --NAME=VALUE" in refusal(capsys, "run", bundle, "nonsense")
+    assert "expected a shape" in refusal(capsys, "run", bundle, given, "--b0_cu=3,4")
+    assert "argument 'b0_cu'" in refusal(capsys, "run", bundle, given, "--b0_cu=3", status=1)
+    assert "No such file" in refusal(capsys, "run", bundle, "--seq_lens=@/no.npy", status=1)
+
+
+@needs_compiler
+def test_run_of_a_text(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Compiled for the host, where the arrays are."""
+    np.save(tmp_path / "lens.npy", np.array([4], np.int64))
+    given = f"--seq_lens=@{tmp_path / 'lens.npy'}"
+    assert "[0 4]" in output(capsys, "run", text, given, "--device", "cpu")
+
+
+@needs_compiler
+def test_bench(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output(capsys, "bench", bundle, "--bs=7", "--repeats", "20")
+    assert "lengths (bs 7)" in shown and re.search(r"\d us \(quartiles .*; 20 launches", shown)
+
+
+def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no folder, no text" in refusal(capsys, "inspect", "abcdefabcdef")
+    assert "it has no NAME.json" in refusal(capsys, "inspect", str(tmp_path), status=1)
+    assert "No such file" in refusal(capsys, "inspect", "missing.mlir", status=1)
+    (tmp_path / "bad.json").write_text('{"schema": 99, "step": "x"}')
+    assert "schema" in refusal(capsys, "inspect", str(tmp_path), status=1)
+
+
+@needs_compiler
+def test_several_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "two.mlir"
+    path.write_text(TEXT + TEXT.replace("@lengths", "@other"))
+    assert "--step NAME" in refusal(capsys, "bench", str(path))
+    assert "no step 'none'" in refusal(capsys, "inspect", str(path), "--step", "none")
+    shown = output(capsys, "inspect", str(path))
+    assert "lengths: 1 kernel" in shown and "other: 1 kernel" in shown
+    assert "lengths" not in output(capsys, "inspect", str(path), "--step", "other").split("\n")[0]
+
+
+def test_size_expressions() -> None:
+    """Of docs/Bundle.md, as numbers and as text."""
+    sizes, shapes = {"n": 70}, {"a": [5, 9]}
+    for size, value, shown in (
+        (7, 7, "7"),
+        ("n", 70, "n"),
+        (["dim", "a", 1], 9, "a.shape[1]"),
+        (["add", "n", 1], 71, "n + 1"),
+        (["mul", ["add", "n", 1], 2], 142, "(n + 1) * 2"),
+        (["ceildiv", "n", 64], 2, "ceildiv(n, 64)"),
+        (["floordiv", ["add", "n", -71], 2], -1, "floordiv(n + -71, 2)"),
+        (["mod", "n", 64], 6, "mod(n, 64)"),
+    ):
+        assert facts.evaluate(size, sizes, shapes) == value
+        assert facts.show(size) == shown
+
+
+@needs_bundles
+def test_every_shipped_step_is_shown() -> None:
+    for path in finding.bundles():
+        for found in finding.find(path):
+            manifest = found.manifest
+            sizes = facts.complete_sizes(manifest, {})
+            assert all(each.bytes >= 0 for kernel in facts.traffic(manifest, sizes)
+                       for each in kernel)
+            ElementTree.fromstring(page.draw(manifest))

@@ -1,0 +1,227 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The operators of torch: what nsa.ops computes, with errors, under torch.compile, in a graph."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import nsa
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+import nsa.torch as ours  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+DEVICES = ["cpu"]
+if torch.cuda.is_available():
+    DEVICES.append("cuda")
+
+
+def replay_arguments(device: str, bs: int = 5, max_len: int = 100) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(7)
+
+    def draw(high: int, shape: tuple[int, ...], dtype: Any) -> Any:
+        return torch.randint(1, high, shape, generator=generator, dtype=dtype).to(device)
+
+    return {
+        "seq_lens": draw(max_len, (bs,), torch.int64),
+        "req_pool_indices": draw(8, (bs,), torch.int64),
+        "req_to_token": draw(1 << 20, (9, max_len), torch.int32),
+        "max_len": max_len,
+        "topk": 64,
+        "page_size": 16,
+    }
+
+
+def destinations(device: str, bs: int = 5, max_len: int = 100) -> list[dict[str, Any]]:
+    def empty(*shape: int) -> Any:
+        return torch.full(shape, -1, dtype=torch.int32, device=device)
+
+    return [
+        {
+            "cache_seqlens": empty(bs),
+            "cu_seqlens_k": empty(bs + 1),
+            "nsa_cache_seqlens": empty(bs),
+            "page_table_1": empty(bs, max_len),
+            "real_page_table": empty(bs, -(-max_len // 16)),
+        },
+        {"cu_seqlens_k": empty(bs + 1)},
+    ]
+
+
+def assert_equal(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> None:
+    for ours, theirs in zip(left, right):
+        for field, array in ours.items():
+            assert torch.equal(array, theirs[field]), field
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_replay(device: str) -> None:
+    arguments = replay_arguments(device)
+    expected, out = destinations(device), destinations(device)
+    nsa.ops.replay_metadata(expected, "decode", **arguments)
+    ours.replay_metadata(out, "decode", **arguments)
+    assert_equal(out, expected)
+    assert (out[0]["cache_seqlens"] == arguments["seq_lens"]).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("as_array", [False, True])
+def test_draft_extend(device: str, as_array: bool) -> None:
+    """Extends of all, and of each."""
+    arguments = replay_arguments(device)
+    arguments["extend_seq_lens"] = (
+        torch.full((5,), 2, dtype=torch.int32, device=device) if as_array else 2
+    )
+    out, expected = destinations(device, 10), destinations(device, 10)
+    nsa.ops.replay_metadata(expected, "draft_extend", **arguments)
+    ours.replay_metadata(out, "draft_extend", **arguments)
+    assert_equal(out, expected)
+
+
+def cases(device: str) -> dict[str, tuple[Callable[..., None], Callable[..., None], Any, int]]:
+    """name -> (ours, that of nsa.ops, what makes the arguments, how many of the last are written)."""
+
+    def int32(*shape: int, high: int = 30) -> Any:
+        generator = torch.Generator().manual_seed(3)
+        return torch.randint(0, high, shape, generator=generator, dtype=torch.int32).to(device)
+
+    def expand() -> list[Any]:
+        return [int32(4, high=3), 50 + int32(4), 64, int32(12), int32(12), True, int32(1)]
+
+    def dequantize() -> list[Any]:
+        cache = (int32(8, 656, high=255)).to(torch.uint8)
+        return [cache, int32(5, high=8), int32(5, 576).to(torch.bfloat16)]
+
+    def swa() -> list[Any]:
+        table = int32(9, 200, high=500)
+        return [
+            60 + int32(4), 1 + int32(4, high=3), int32(4, high=9).long(), table,
+            int32(600, high=500).long(), 128, int32(520), int32(4), int32(4), int32(5),
+        ]
+
+    def compressed() -> list[Any]:
+        starts = torch.tensor([0, 2, 5], dtype=torch.int32, device=device)
+        return [int32(5, 10), starts, int32(2, 40), 4, 64]
+
+    def combine() -> list[Any]:
+        starts = torch.tensor([0, 2, 5], dtype=torch.int32, device=device)
+        bases = torch.tensor([0, 700], dtype=torch.int32, device=device)
+        return [
+            int32(5, 64), starts, 40 + int32(2), 9 + int32(2), bases, bases + 64, 128, 4, 64,
+            int32(5, 256), int32(5),
+        ]
+
+    return {
+        "expand_seqlens": (ours.expand_seqlens, nsa.ops.expand_seqlens, expand, 4),
+        "dequantize_k_cache_paged": (
+            lambda *a: ours.dequantize_k_cache_paged(*a, page_size=1),
+            lambda *a: nsa.ops.dequantize_k_cache_paged(*a, page_size=1),
+            dequantize, 1,
+        ),
+        "build_swa_token_ids": (ours.build_swa_token_ids, nsa.ops.build_swa_token_ids, swa, 4),
+        "build_compressed_token_ids": (
+            ours.build_compressed_token_ids, nsa.ops.build_compressed_token_ids, compressed, 3,
+        ),
+        "combine_topk_swa_indices": (
+            ours.combine_topk_swa_indices, nsa.ops.combine_topk_swa_indices, combine, 2,
+        ),
+    }
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", list(cases("cpu")))
+def test_each(name: str, device: str) -> None:
+    call, reference, make, written = cases(device)[name]
+    left, right = make(), make()
+    before = [a.clone() for a in left[-written:] if torch.is_tensor(a)]
+    call(*left)
+    reference(*right)
+    pairs = [(a, b) for a, b in zip(left, right) if torch.is_tensor(a)]
+    assert all(torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in pairs)
+    after = [a for a in left[-written:] if torch.is_tensor(a)]
+    assert any(not torch.equal(a, b) for a, b in zip(after, before))
+    # And what torch itself has to say about schema, fake kernel and aliasing.
+    operator = getattr(torch.ops.nsa, name).default
+    flat = make() + ([1] if name == "dequantize_k_cache_paged" else [])
+    if name == "dequantize_k_cache_paged":
+        flat = [*make(), "v32", 1]
+    torch.library.opcheck(operator, tuple(flat), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_copy(device: str) -> None:
+    source = destinations(device)[0]
+    for number, array in enumerate(source.values()):
+        array.fill_(number + 3)
+    out, expected = [dict(destinations(device)[0])], [dict(destinations(device)[0])]
+    fields = [{k: v for k, v in d.items() if k != "page_table_1"} for d in (*out, *expected)]
+    nsa.ops.copy_metadata(source, [fields[1]], "decode", bs=5)
+    ours.copy_metadata(source, [fields[0]], "decode", bs=5)
+    assert_equal([fields[0]], [fields[1]])
+
+
+def test_errors() -> None:
+    """Those of nsa.ops, with the name of the argument."""
+    arguments = replay_arguments("cpu")
+    out = destinations("cpu")
+    out[0]["cache_seqlens"] = out[0]["cache_seqlens"][:2]
+    with pytest.raises(ValueError, match="argument 'b0_cache_seqlens': expected shape"):
+        ours.replay_metadata(out, "decode", **arguments)
+    with pytest.raises(ValueError, match="argument 'mode'"):
+        ours.replay_metadata(destinations("cpu"), "nonsense", **arguments)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_compiled(device: str) -> None:
+    """One graph; writes are seen by what comes after, and sizes may change."""
+
+    def step(out: list[dict[str, Any]], arguments: dict[str, Any]) -> Any:
+        ours.replay_metadata(out, "decode", **arguments)
+        total = out[0]["cu_seqlens_k"] * 2
+        # The same buffer once more: the operator may not move over the read.
+        out[0]["cu_seqlens_k"].zero_()
+        return total
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
+    for bs in (5, 3, 7):
+        arguments = replay_arguments(device, bs)
+        expected, out = destinations(device, bs), destinations(device, bs)
+        assert torch.equal(compiled(out, arguments), step(expected, arguments))
+        assert_equal(out, expected)
+        assert not out[0]["cu_seqlens_k"].any() and out[1]["cu_seqlens_k"].any()
+
+
+@pytest.mark.skipif("cuda" not in DEVICES, reason="no CUDA device")
+def test_captured() -> None:
+    """A graph replays it on other lengths; a side stream is followed."""
+    arguments, out = replay_arguments("cuda"), destinations("cuda")
+    ours.replay_metadata(out, "decode", **arguments)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        ours.replay_metadata(out, "decode", **arguments)
+    for seed in range(20):
+        arguments["seq_lens"].copy_(torch.randint(1, 100, (5,), device="cuda"))
+        graph.replay()
+        expected = destinations("cuda")
+        nsa.ops.replay_metadata(expected, "decode", **arguments)
+        assert_equal(out, expected)
+
+
+def test_import_is_optional() -> None:
+    """`import nsa` does without torch, and nsa.torch says what is missing."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import nsa\n"
+        "try:\n    import nsa.torch\n"
+        "except ImportError as error: print(type(error).__name__, 'torch' in str(error))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "ModuleNotFoundError True"
