@@ -21,7 +21,6 @@ import hashlib
 import json
 import logging
 import os
-import platform
 import shutil
 import threading
 
@@ -127,7 +126,7 @@ def compiler_fingerprint():
             **compiler.versions,
             "schema": _nsa_runtime.manifest_schema,
             "file": [status.st_size, status.st_mtime_ns],
-            "machine": platform.machine(),
+            "machine": os.uname().machine,
         }
     return _fingerprint
 

@@ -72,3 +72,10 @@ def check_mode(mode: Any, modes: tuple[str, ...]) -> str:
     known = ", ".join(map(repr, modes))
     got = reprlib.repr(mode)
     raise wrong(ValueError, "mode", f"expected one of {known} but got {got}")
+
+
+def index_dtype(argument: str, dtype: Any) -> str:
+    """`dtype`, if lengths and indices have it."""
+    if dtype in ("int32", "int64"):
+        return str(dtype)
+    raise wrong(TypeError, argument, f"expected dtype int32 or int64 but got {dtype}")

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Metadata sets: which fields they have, and the text that copies them."""
+"""Metadata sets: which fields they have."""
 
 from ._errors import check_mode, wrong
 
@@ -47,9 +47,8 @@ def set_type(name, mode, fields):
     return f"!nsa.{name}<{mode}{rest}>"
 
 
-def copy_text(mode, source, destinations, name):
-    """The text of a step that copies fields of one set to others; see
-    ``nsa.steps.copy_metadata``."""
+def check_fields(mode, source, destinations):
+    """Refuses fields that a set of `mode` has not, or that the source has not."""
     known = fields_of(mode)
     for what, fields in [("src", source)] + [
         (f"dsts[{n}]", fields) for n, fields in enumerate(destinations)
@@ -72,16 +71,3 @@ def copy_text(mode, source, destinations, name):
         raise wrong(
             ValueError, "dsts", "expected at least one field in each of one or more"
         )
-    sizes = sizes_of(mode)
-    src = set_type("metadata", mode, source)
-    types = [set_type("metadata_ref", mode, fields) for fields in destinations]
-    ports = [f"in %{size} : index" for size in sizes]
-    ports.append(f"in %src[{', '.join('%' + size for size in sizes)}] : {src}")
-    ports += [f"out %b{n} : {type_}" for n, type_ in enumerate(types)]
-    names = ", ".join(f"%b{n}" for n in range(len(types)))
-    head = ",\n    ".join(ports)
-    return (
-        f"nsa.step @{name}(\n    {head}) {{\n"
-        f"  nsa.copy_metadata %src to {names}\n      : {src}\n"
-        f"      to {', '.join(types)}\n}}\n"
-    )

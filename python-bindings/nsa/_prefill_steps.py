@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The nsa texts of sparse prefill, behind ``nsa.ops`` as ``nsa.steps`` has them."""
 
-from ._errors import INT32_MAX, constant, wrong
-from ._text import TABLE, VECTOR, Text, element
+from functools import cached_property
+
+from ._errors import INT32_MAX, constant, index_dtype, wrong
+from .build import Builder
 
 #: The table of ratio 128 has ids: pages of one token.
 _NO_PAGES = 1
@@ -20,6 +22,59 @@ def compress_ratio(argument, value):
     if ratio not in _RATIOS:
         raise wrong(ValueError, argument, f"expected 4 or 128 but got {ratio}")
     return ratio
+
+
+class _Windows:
+    """The values of ``swa_token_ids``; each is written when it is first asked for, after
+    what it needs, and so are the ports."""
+
+    def __init__(self, window, dtypes):
+        self.step = Builder("swa_token_ids", sort_ports=True)
+        self.window, self.dtypes = window, dtypes
+        self.bs = self.step.size("bs")
+
+    def array(self, name, shape):
+        return self.step.input(name, index_dtype(name, self.dtypes[name]), shape)
+
+    @cached_property
+    def length(self):
+        return self.step.seqlens(self.array("seq_lens", (self.bs,)), name="length")
+
+    @cached_property
+    def extend(self):
+        return self.step.seqlens(self.array("extend_seq_lens", (self.bs,)), name="extend")
+
+    @cached_property
+    def first(self):
+        return self.step.window_starts(self.length, self.extend, self.window, name="first")
+
+    @cached_property
+    def gathers(self):
+        return self.step.window_lens(self.length, self.extend, self.window, name="gathers")
+
+    @cached_property
+    def offsets(self):
+        return self.step.cu_seqlens(self.gathers, name="offsets")
+
+    @cached_property
+    def ids(self):
+        bound = self.step.size("id_bound")
+        pool = self.array("req_pool_indices", (self.bs,))
+        table = self.step.input("req_to_token", "int32", (None, None))
+        full_to_swa = self.array("full_to_swa", (None,))
+        gathers, first = self.gathers, self.first
+        windows = self.step.expansion(gathers, bound, name="windows")
+        tokens = self.step.token_ranges(table, pool, first, windows, name="tokens")
+        return self.step.lookup(full_to_swa, tokens, name="ids")
+
+
+#: Output -> value.
+_OUTPUTS = {
+    "out_ids": "ids",
+    "out_first": "first",
+    "out_lens": "gathers",
+    "out_offsets": "offsets",
+}
 
 
 def swa_token_ids(
@@ -38,50 +93,17 @@ def swa_token_ids(
     out_offsets [bs + 1].
     """
     window = constant("window", window, 1)
-    text = Text()
-    text.size("bs")
-
-    def lengths(name, dtype):
-        source, type = text.array(name, dtype)
-        return f"nsa.seqlens {source} plus 0 : {type} -> {VECTOR}"
-
-    def windows(op):
-        length = text.value("length", lambda: lengths("seq_lens", seq_lens_dtype))
-        extend = text.value("extend", lambda: lengths("extend_seq_lens", extend_dtype))
-        return f"nsa.{op} {length}, {extend} window {window} : {VECTOR}, {VECTOR}"
-
-    def ids():
-        bound = text.size("id_bound")
-        pool, pool_type = text.array("req_pool_indices", req_pool_indices_dtype)
-        table = text.port("req_to_token", f"in %req_to_token : {TABLE}")
-        swa_type = f"tensor<?x{element('full_to_swa', full_to_swa_dtype)}>"
-        swa = text.port("full_to_swa", f"in %full_to_swa : {swa_type}")
-        gathers, first = get("out_lens"), get("out_first")
-        text.body += [
-            f"%windows = nsa.expansion by {gathers} within {bound} : {VECTOR}",
-            f"%tokens = nsa.token_ranges {table}[{pool}] from {first} over %windows"
-            f" : {TABLE}, {pool_type}, {VECTOR} -> {VECTOR}",
-        ]
-        return f"nsa.lookup {swa}[%tokens] : {swa_type}, {VECTOR}"
-
-    makers = {
-        "out_ids": ("ids", ids),
-        "out_first": ("first", lambda: windows("window_starts")),
-        "out_lens": ("gathers", lambda: windows("window_lens")),
-        "out_offsets": (
-            "offsets",
-            lambda: f"nsa.cu_seqlens {get('out_lens')} : {VECTOR} -> {VECTOR}",
-        ),
+    dtypes = {
+        "seq_lens": seq_lens_dtype,
+        "extend_seq_lens": extend_dtype,
+        "req_pool_indices": req_pool_indices_dtype,
+        "full_to_swa": full_to_swa_dtype,
     }
-
-    def get(output):
-        name, make = makers[output]
-        return text.value(name, make)
-
-    for output in makers:
+    values = _Windows(window, dtypes)
+    for output, value in _OUTPUTS.items():
         if output in outputs:
-            text.copy(get(output), VECTOR, output, 1)
-    return text.step("swa_token_ids")
+            values.step.output(output, getattr(values, value))
+    return values.step.text
 
 
 def compressed_token_ids(ratio, page_size=64):
@@ -94,20 +116,15 @@ def compressed_token_ids(ratio, page_size=64):
     """
     ratio = compress_ratio("ratio", ratio)
     page_size = constant("page_size", page_size, 1)
-    text = Text()
-    text.size("bs")
-    columns = text.size("columns")
-    table = text.port("table", f"in %table : {TABLE}")
-    queries = text.port("query_start_loc", f"in %query_start_loc[%bs + 1] : {VECTOR}")
+    step = Builder("compressed_token_ids")
+    bs, columns = step.size("bs"), step.size("columns")
+    table = step.input("table", "int32", (None, None))
+    queries = step.input("query_start_loc", "int32", (bs + 1,))
     end = "last" if ratio == _RATIO_OF_IDS else "first"
     page = _NO_PAGES if ratio == _RATIO_OF_IDS else page_size
-    text.body += [
-        f"%rows = nsa.query_rows {end} {queries} : {VECTOR} -> {VECTOR}",
-        f"%ids = nsa.compressed_ids {table}[%rows] columns {columns} page_size {page}"
-        f" : {TABLE}, {VECTOR} -> {TABLE}",
-    ]
-    text.copy("%ids", TABLE, "out_ids", 2)
-    return text.step("compressed_token_ids")
+    rows = step.query_rows(end, queries, name="rows")
+    step.output("out_ids", step.compressed_ids(table, rows, columns, page, name="ids"))
+    return step.text
 
 
 def combine_indices(
@@ -129,33 +146,35 @@ def combine_indices(
     """
     window = constant("window", window, 1, MOST_WINDOW)
     ratio = constant("ratio", ratio, 1)
-    text = Text()
-    text.size("bs")
-    queries = text.size("queries")
-    topk = "0" if windows_only else text.size("topk")
-    of = ""
+    step = Builder("combine_indices")
+    bs, queries = step.size("bs"), step.size("queries")
+    topk = 0 if windows_only else step.size("topk")
+    topk_indices = positions = None
     if indexed and not windows_only:
-        of = f" of {text.port('topk_indices', f'in %topk_indices : {TABLE}')} : {TABLE}"
-    at = text.port("query_start_loc", f"in %query_start_loc[%bs + 1] : {VECTOR}")
+        topk_indices = step.input("topk_indices", "int32", (None, None))
+    at = step.input("query_start_loc", "int32", (bs + 1,))
     if positioned:
-        at += f" positions {text.array('query_pos', 'int32', 'queries')[0]} : {VECTOR}"
-    lens, type = text.array("seq_lens", seq_lens_dtype)
+        positions = step.input("query_pos", "int32", (queries,))
+    lens = step.input("seq_lens", index_dtype("seq_lens", seq_lens_dtype), (bs,))
     gathers, compressed, swa = (
-        text.array(name, "int32")[0]
+        step.input(name, "int32", (bs,))
         for name in ("gather_lens", "compressed_base", "swa_base")
     )
-    width = -(-window // 128) * 128 if windows_only else "?"
-    result = f"tensor<?x{width}xi32>"
-    text.body += [
-        f"%length = nsa.seqlens {lens} plus 0 : {type} -> {VECTOR}",
-        f"%indices = nsa.combine_indices topk {topk}{of} queries {queries} at {at}"
-        f" lengths %length gathers {gathers} bases {compressed}, {swa}"
-        f" ratio {ratio} window {window}"
-        f" : {VECTOR}, {VECTOR}, {VECTOR}, {VECTOR}, {VECTOR} -> {result}",
-        f"%lens = nsa.combine_lens topk {topk} queries {queries} at {at}"
-        f" lengths %length ratio {ratio} window {window}"
-        f" : {VECTOR}, {VECTOR} -> {VECTOR}",
-    ]
-    text.copy("%indices", result, "out_indices", 2)
-    text.copy("%lens", VECTOR, "out_lens", 1)
-    return text.step("combine_indices")
+    length = step.seqlens(lens, name="length")
+    constants = {"ratio": ratio, "window": window, "positions": positions}
+    indices = step.combine_indices(
+        topk,
+        queries,
+        at,
+        length,
+        gathers,
+        compressed,
+        swa,
+        topk_indices=topk_indices,
+        **constants,
+        name="indices",
+    )
+    counts = step.combine_lens(topk, queries, at, length, **constants, name="lens")
+    step.output("out_indices", indices)
+    step.output("out_lens", counts)
+    return step.text

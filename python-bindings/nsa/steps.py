@@ -8,12 +8,12 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
-import re
+from functools import cached_property
 
-from . import _metadata, layouts
-from ._errors import check_mode, constant, optional_constant, wrong
+from . import _metadata
+from ._errors import check_mode, constant, index_dtype, optional_constant, wrong
 from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
-from ._text import TABLE, VECTOR, Text, element
+from .build import Builder
 
 __all__ = [
     "DECODE_FIELDS",
@@ -54,7 +54,9 @@ def port(backend, field):
 
 def port_names(text):
     """The names of the ports of a step."""
-    return re.findall(r"(?:in|out) %(\w+)", text)
+    head = text[text.index("(") + 1 : text.index(" {\n")]
+    # A line each: `in %lens[%bs] : ...`.
+    return [line.split()[1][1:].partition("[")[0] for line in head.splitlines() if line]
 
 
 def copy_metadata(mode, source, destinations, name=None):
@@ -66,105 +68,112 @@ def copy_metadata(mode, source, destinations, name=None):
     seqlens_expanded_size; in ``src_<field>``, out ``b<i>_<field>``, for the fields that a
     destination has. Raises ``ValueError`` for what cannot be written down.
     """
-    return _metadata.copy_text(mode, source, destinations, name or f"copy_{mode}")
+    _metadata.check_fields(mode, source, destinations)
+    step = Builder(name or f"copy_{mode}")
+    sizes = [step.size(size) for size in _metadata.sizes_of(mode)]
+    src = step.metadata("src", mode, source, sizes)
+    step.copy_metadata(src, {f"b{n}": fields for n, fields in enumerate(destinations)})
+    return step.text
 
 
-class _Replay(Text):
-    """The values of a metadata set, by forward mode; a method each."""
+class _Replay:
+    """The values of a metadata set, by forward mode; each is written when it is first asked
+    for, after what it needs, and so are the ports."""
 
-    def __init__(self, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded):
-        super().__init__()
+    def __init__(
+        self, name, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded
+    ):
+        self.step = Builder(name, sort_ports=True)
         self.mode, self.topk, self.page_size = mode, topk, page_size
         self.next_n, self.extend = next_n, extend
         self.live_only, self.padded = live_only, padded
         self.lens_dtype, self.pool_dtype = lens, pool
-        self.size("bs")
+        self.bs = self.step.size("bs")
 
-    def get(self, name):
-        return self.value(name, getattr(self, name))
+    def array(self, name, dtype):
+        return self.step.input(name, index_dtype(name, dtype), (self.bs,))
 
-    def _seqlens(self, plus):
-        source, type = self.array("seq_lens", self.lens_dtype)
-        return f"nsa.seqlens {source} plus {plus} : {type} -> {VECTOR}"
+    @cached_property
+    def row_bound(self):
+        return self.step.size("row_bound")
 
+    @cached_property
+    def seq_lens(self):
+        return self.array("seq_lens", self.lens_dtype)
+
+    @cached_property
     def len(self):
-        return self._seqlens(self.next_n if self.mode == "target_verify" else 0)
+        plus = self.next_n if self.mode == "target_verify" else 0
+        return self.step.seqlens(self.seq_lens, plus, name="len")
 
+    @cached_property
     def base(self):
-        return self._seqlens(0)
+        return self.step.seqlens(self.seq_lens, 0, name="base")
 
+    @cached_property
     def cu(self):
-        return f"nsa.cu_seqlens {self.get('len')} : {VECTOR} -> {VECTOR}"
+        return self.step.cu_seqlens(self.len, name="cu")
 
+    @cached_property
     def ctx(self):
-        type = f"tensor<?x{self.next_n}xi32>"
-        return f"nsa.context_lens {self.get('len')} columns {self.next_n} : {VECTOR} -> {type}"
+        return self.step.context_lens(self.len, self.next_n, name="ctx")
 
+    @cached_property
     def expansion(self):
-        by, type = f"{1 if self.mode == 'decode' else self.next_n}", ""
+        by = 1 if self.mode == "decode" else self.next_n
         ragged = False
         if self.mode == "draft_extend":
             ragged = not isinstance(self.extend, int)
-            by = str(self.extend)
-            if ragged:
-                by, array_type = self.array("extend_seq_lens", self.extend)
-                type = f" : {array_type}"
-        if self.padded:
-            by += f" padded to {self.size('row_bound')}"
-        elif ragged:
-            by += f" within {self.size('row_bound')}"
-        return f"nsa.expansion by {by}{type}"
+            by = self.array("extend_seq_lens", self.extend) if ragged else self.extend
+        bound = self.row_bound if ragged or self.padded else None
+        return self.step.expansion(by, bound, padded=self.padded, name="expansion")
 
     @property
     def expands(self):
         return self.mode != "decode" or self.padded
 
+    @cached_property
     def rows(self):
         if not self.expands:
-            return self.get("len")
+            return self.len
         kind, source = {
             "decode": ("broadcast", "len"),
             "target_verify": ("following", "base"),
             "draft_extend": ("causal", "len"),
         }[self.mode]
-        return (
-            f"nsa.expand_seqlens {kind} {self.get(source)} over {self.get('expansion')}"
-            f" : {VECTOR} -> {VECTOR}"
+        return self.step.expand_seqlens(
+            kind, getattr(self, source), self.expansion, name="rows"
         )
 
+    @cached_property
     def clip(self):
         if self.topk is None:
             raise wrong(ValueError, "topk", "expected an integer for the nsa_ fields")
-        return f"nsa.clip_seqlens {self.get('rows')} to {self.topk} : {VECTOR}"
+        return self.step.clip_seqlens(self.rows, self.topk, name="clip")
 
+    @cached_property
     def ccu(self):
-        return f"nsa.cu_seqlens {self.get('clip')} : {VECTOR} -> {VECTOR}"
+        return self.step.cu_seqlens(self.clip, name="ccu")
 
+    @cached_property
     def tab(self):
-        columns = self.size("max_len")
-        pool, type = self.array("req_pool_indices", self.pool_dtype)
-        table = self.port("req_to_token", f"in %req_to_token : {TABLE}")
-        live = f" live {self.get('len')} : {VECTOR}" if self.live_only else ""
-        return (
-            f"nsa.page_table {table}[{pool}] columns {columns}{live}"
-            f" : {TABLE}, {type} -> {TABLE}"
-        )
+        columns = self.step.size("max_len")
+        pool = self.array("req_pool_indices", self.pool_dtype)
+        table = self.step.input("req_to_token", "int32", (None, None))
+        live = self.len if self.live_only else None
+        return self.step.page_table(table, pool, columns, live, name="tab")
 
+    @cached_property
     def row_tab(self):
         if not self.expands:
-            return self.get("tab")
-        return (
-            f"nsa.expand_rows {self.get('tab')} over {self.get('expansion')}"
-            f" : {TABLE} -> {TABLE}"
-        )
+            return self.tab
+        return self.step.expand_rows(self.tab, self.expansion, name="row_tab")
 
+    @cached_property
     def real(self):
         if self.page_size is None:
             raise wrong(ValueError, "page_size", "expected an integer for real_page_table")
-        return (
-            f"nsa.real_page_table {self.get('row_tab')} page_size {self.page_size}"
-            f" : {TABLE} -> {TABLE}"
-        )
+        return self.step.real_page_table(self.row_tab, self.page_size, name="real")
 
 
 def replay(
@@ -210,7 +219,8 @@ def replay(
     if not any(fields):
         raise ValueError("fields: expected at least one field")
 
-    text = _Replay(
+    values = _Replay(
+        name or f"{mode}_replay",
         mode,
         seq_lens_dtype,
         req_pool_indices_dtype,
@@ -223,15 +233,11 @@ def replay(
     )
     for destination in fields:
         for field in destination:
-            text.get(FIELDS[field][0])
+            getattr(values, FIELDS[field][0])
     for backend, destination in enumerate(fields):
         for field in destination:
-            value, rank = FIELDS[field]
-            type = {1: VECTOR, 2: TABLE}[rank]
-            if value == "ctx":
-                type = f"tensor<?x{next_n}xi32>"
-            text.copy(text.get(value), type, port(backend, field), rank)
-    return text.step(name or f"{mode}_replay")
+            values.step.output(port(backend, field), getattr(values, FIELDS[field][0]))
+    return values.step.text
 
 
 def decode_replay(
@@ -258,24 +264,25 @@ def expand_seqlens(
     out_total [1].
     """
     topk = constant("topk", topk, 0)
-    text = Text()
-    text.size("bs")
-    bound = text.size("row_bound")
-    extend, extend_type = text.array("extend_seq_lens", extend_dtype)
-    lens, lens_type = text.array("seq_lens", seq_lens_dtype)
+    step = Builder("expand_seqlens")
+    bs, bound = step.size("bs"), step.size("row_bound")
+    extends, lens = (
+        step.input(name, index_dtype(name, dtype), (bs,))
+        for name, dtype in (
+            ("extend_seq_lens", extend_dtype),
+            ("seq_lens", seq_lens_dtype),
+        )
+    )
+    length = step.seqlens(lens, name="len")
+    expansion = step.expansion(extends, bound, name="expansion")
     kind = "causal" if causal else "broadcast"
-    text.body += [
-        f"%len = nsa.seqlens {lens} plus 0 : {lens_type} -> {VECTOR}",
-        f"%expansion = nsa.expansion by {extend} within {bound} : {extend_type}",
-        f"%rows = nsa.expand_seqlens {kind} %len over %expansion : {VECTOR} -> {VECTOR}",
-        f"%clip = nsa.clip_seqlens %rows to {topk} : {VECTOR}",
-    ]
-    text.copy("%rows", VECTOR, "out_seqlens_expanded", 1)
-    text.copy("%clip", VECTOR, "out_nsa_cache_seqlens", 1)
+    rows = step.expand_seqlens(kind, length, expansion, name="rows")
+    clip = step.clip_seqlens(rows, topk, name="clip")
+    step.output("out_seqlens_expanded", rows)
+    step.output("out_nsa_cache_seqlens", clip)
     if total:
-        text.body.append("%total = nsa.total_rows %expansion : tensor<1xi32>")
-        text.copy("%total", "tensor<1xi32>", "out_total", 1)
-    return text.step("expand_seqlens")
+        step.output("out_total", step.total_rows(expansion, name="total"))
+    return step.text
 
 
 def dequant_paged(parts, name="dequant_paged"):
@@ -285,25 +292,14 @@ def dequant_paged(parts, name="dequant_paged"):
     tokens<i>; in cache<i> [pages, bytes] (int8) and ids<i> [tokens<i>]; out out<i>
     [tokens<i> or more, columns of the layout or more] (bfloat16).
     """
-    ports, body = [], []
+    step = Builder(name)
     for i, (layout, page_size, dtype) in enumerate(parts):
-        layout = layouts.parse(layout)
         page_size = constant("page_size", page_size, 1)
-        cache, ids = "tensor<?x?xi8>", f"tensor<?x{element(f'ids{i}', dtype)}>"
-        value = f"tensor<?x{layout.row}xbf16>"
-        out = "memref<?x?xbf16, strided<[?, 1]>>"
-        ports += [
-            f"in %tokens{i} : index",
-            f"in %cache{i} : {cache}",
-            f"in %ids{i}[%tokens{i}] : {ids}",
-            f"out %out{i} : {out}",
-        ]
-        body += [
-            f"%kv{i} = nsa.dequant_paged %cache{i}[%ids{i}] layout {layout} "
-            f"page_size {page_size} : {cache}, {ids} -> {value}",
-            f"nsa.copy %kv{i} to %out{i} : {value} to {out}",
-        ]
-    if not body:
+        tokens = step.size(f"tokens{i}")
+        cache = step.input(f"cache{i}", "int8", (None, None))
+        ids = step.input(f"ids{i}", index_dtype(f"ids{i}", dtype), (tokens,))
+        rows = step.dequant_paged(cache, ids, layout, page_size, name=f"kv{i}")
+        step.output(f"out{i}", rows)
+    if not parts:
         raise ValueError("parts: expected at least one")
-    head = ",\n    ".join(ports)
-    return f"nsa.step @{name}(\n    {head}) {{\n  " + "\n  ".join(body) + "\n}\n"
+    return step.text

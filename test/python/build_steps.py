@@ -202,7 +202,53 @@ def compacted_reference(table, **_):
     return {"front": front, "count": (table >= 0).sum(1).astype(np.int32)}
 
 
+@nb.step
+def mixed(s):
+    """Maps of named operations, and named operations of maps."""
+    bs, columns = s.size("bs"), s.size("columns")
+    lens = s.input("lens", "int64", (bs,))
+    pool = s.input("pool", "int32", (bs,))
+    req_to_token = s.input("req_to_token", "int32", (None, None))
+    length = s.seqlens(lens, 1)
+    padded = s.map(bs, lambda b: nb.ceildiv(length[b], 8) * 8)
+    table = s.page_table(req_to_token, pool, columns)
+    pages = s.real_page_table(table, 4)
+    sums = s.cu_seqlens(s.clip_seqlens(padded, 40))
+    s.output("sums", sums)
+    s.output("span", s.map(bs, lambda b: sums[b + 1] - sums[b]))
+    s.output("newest", s.map((bs, columns), lambda b, c: table[b, columns - 1 - c].otherwise(0)))
+    # The sizes of an operation's result are sizes.
+    s.output("twice", s.map(pages.shape, lambda b, j: pages[b, j] * 2 + length[b]))
+
+
+def mixed_case(rng):
+    bs, columns = 19, 30
+    new = lambda *shape: np.zeros(shape, np.int32)  # noqa: E731
+    return dict(
+        lens=rng.integers(0, 60, bs),
+        pool=rng.integers(0, 7, bs).astype(np.int32),
+        req_to_token=rng.integers(0, 2**20, (7, 33), np.int32),
+        columns=columns,
+        sums=new(bs + 1),
+        span=new(bs),
+        newest=new(bs, columns),
+        twice=new(bs, 8),
+    )
+
+
+def mixed_reference(lens, pool, req_to_token, columns, **_):
+    length = (lens + 1).astype(np.int32)
+    clipped = np.minimum(-(-length // 8) * 8, 40)
+    table = req_to_token[pool, :columns]
+    return {
+        "sums": np.cumsum(np.append(0, clipped)).astype(np.int32),
+        "span": clipped,
+        "newest": table[:, ::-1],
+        "twice": table[:, ::4] // 4 * 2 + length[:, None],
+    }
+
+
 STEPS = {
     step.name: (step, globals()[f"{step.name}_case"], globals()[f"{step.name}_reference"])
-    for step in (window_ids, slot_mapping, valid_entries, owners, compacted)
+    for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed)
 }

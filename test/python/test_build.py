@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import doctest
 import re
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,9 @@ from build_steps import STEPS
 import nsa
 import nsa.build as nb
 import nsa.build._builder
+from nsa.fuzz.operations import FORMS
+
+OPT = Path(__file__).resolve().parents[2] / "build/bin/nsa-opt"
 
 needs_compiler = pytest.mark.skipif(
     not nsa.has_compiler(), reason="built without the compiler"
@@ -59,6 +64,27 @@ def test_text_is_the_truth(name):
     places = re.findall(r'loc\("([^"]*)":(\d+):', located)
     assert len(places) > step.text.count(" = ")
     assert all(file.endswith("build_steps.py") for file, _ in places)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", STEPS)
+def test_round_trip(name):
+    """What nsa-opt prints of a text is the same step."""
+    if not OPT.exists():
+        pytest.skip("build/bin/nsa-opt is not there")
+    step = STEPS[name][0]
+    run = subprocess.run(
+        [OPT], input=step.print(locations=True), capture_output=True, text=True, check=True
+    )
+    assert nsa.compile(run.stdout)[name].ptx == step.compile().ptx
+
+
+def test_all_operations():
+    """Every operation of the dialect that makes a value is a method."""
+    named = {form.operation for form in FORMS.values()}
+    written = {"map", "scan", "reduce"}
+    assert named > {"seqlens", "page_table"}
+    assert [op for op in named - written if not hasattr(nb.Builder, op)] == []
 
 
 # ----------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 import numpy as np
 import pytest
+from step_texts import TEXTS
 
 import nsa
 from nsa import _cache, _replay, ops, steps
@@ -45,6 +46,11 @@ def test_text():
         page_size=64,
     )
     assert text == FLAGSHIP
+
+
+@pytest.mark.parametrize("make, text", TEXTS)
+def test_texts_do_not_change(make, text):
+    assert make() == text
 
 
 def test_only_what_is_needed():

@@ -29,21 +29,18 @@ class Array(Operand):
     constant that the dimension has room for, or a constant for a static one.
     """
 
-    __slots__ = ("extents", "name", "step", "type")
+    __slots__ = ("extents", "name", "step", "text", "type")
 
     def __init__(
         self, step: Builder, name: str, type: Type, extents: tuple[Extent, ...]
     ) -> None:
         self.step, self.name, self.type, self.extents = step, name, type, extents
+        #: MLIR's type.
+        self.text = tensor(extents, type)
 
     @property
     def dtype(self) -> str:
         return self.type.name
-
-    @property
-    def text(self) -> str:
-        """MLIR's type."""
-        return tensor(self.extents, self.type)
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -137,11 +134,14 @@ class Expansion:
 
 
 def tensor(extents: tuple[Extent, ...], type: Type) -> str:
-    return f"tensor<{dimensions(extents)}x{type.text}>"
+    return f"tensor<{dimensions(extents)}{type.text}>"
 
 
 def dimensions(extents: tuple[Extent, ...]) -> str:
-    return "x".join(str(extent) if isinstance(extent, int) else "?" for extent in extents)
+    text = ""
+    for extent in extents:
+        text += f"{extent}x" if isinstance(extent, int) else "?x"
+    return text
 
 
 def to_index(value: Any, what: str = "an index") -> Element:

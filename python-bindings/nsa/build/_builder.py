@@ -22,7 +22,8 @@ from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, Type, to_type
 
 __all__ = ["Builder", "step"]
 
-Write = Callable[[bool], str]
+#: By rank, destinations with any stride, and with rows anywhere.
+ANY_LAYOUT = {1: "memref<?x{}, strided<[?]>>", 2: "memref<?x?x{}, strided<[?, 1]>>"}
 
 
 class MetadataSet:
@@ -80,7 +81,8 @@ class Builder(NamedOps):
         self._inputs: set[str] = set()
         #: What is taken, and where.
         self._names: dict[str, Place] = {}
-        self._body: list[Write] = []
+        #: Texts, and maps, whose text comes when all names are known; with their places.
+        self._body: list[tuple[str | Callable[[bool], str], Place]] = []
         #: Values by their text, so that what is said twice stands there once.
         self._values: dict[str, Any] = {}
         self._sizes: dict[Any, str] = {}
@@ -90,7 +92,7 @@ class Builder(NamedOps):
     # Ports
     # ------------------------------------------------------------------------
 
-    def _claim(self, name: str | None, kind: str = "value") -> str:
+    def _claim(self, name: str | None, kind: str, place: Place) -> str:
         """The SSA name of a value called `name`, or of some `kind`."""
         if name is None:
             # No C identifier, so free.
@@ -103,11 +105,11 @@ class Builder(NamedOps):
                 f"expected a name that is free but got {name!r}, which is that of"
                 f" {self._names[name]}"
             )
-        self._names[name] = here()
+        self._names[name] = place
         return f"%{name}"
 
-    def _declare(self, group: int, name: str, rest: str) -> str:
-        ssa = self._claim(name)
+    def _declare(self, group: int, name: str, rest: str, place: Place | None = None) -> str:
+        ssa = self._claim(name, "port", place or here())
         self._ports.append((group, f"{'out' if group == 2 else 'in'} {ssa}{rest}"))
         return ssa
 
@@ -231,28 +233,31 @@ class Builder(NamedOps):
                 " s.map((n,), lambda i: ...)"
             )
         self._check_array(value, "a value to write")
-        extents = (None,) * len(value.extents) if shape is None else self._check_shape(shape)
-        if len(extents) != len(value.extents) or any(isinstance(x, Size) for x in extents):
-            raise BuildError(
-                f"expected a shape of {len(value.extents)} integers or None but got {shape!r}"
-            )
-        if strides is None:
-            strides = (None,) if len(extents) == 1 else (None, 1)
-        layout = ""
-        if isinstance(strides, str):
-            if strides != "contiguous":
-                raise BuildError(f"expected 'contiguous' or numbers but got {strides!r}")
-        else:
-            layout = f", {write_strides(strides, extents)}"
-        type = f"memref<{dimensions(extents)}x{value.type.text}{layout}>"
-        attributes = write_attributes(alignment, "")
-        ports = [self._declare(2, port, f" : {type}{attributes}") for port in names]
+        type = self._destination(value, shape, strides)
+        rest = f" : {type}{write_attributes(alignment, '')}"
+        ports = [self._declare(2, port, rest, place) for port in names]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
         self._add(
             f"nsa.copy {value.name}{first} to {', '.join(ports)} : {value.text} to {types}",
             place,
         )
+
+    def _destination(self, value: Array, shape: Any, strides: Any) -> str:
+        rank = len(value.extents)
+        if shape is None and strides is None:
+            return ANY_LAYOUT[rank].format(value.type.text)
+        extents = (None,) * rank if shape is None else self._check_shape(shape)
+        if len(extents) != rank or any(isinstance(x, Size) for x in extents):
+            raise BuildError(f"expected a shape of {rank} integers or None but got {shape!r}")
+        layout = ""
+        if strides is None:
+            strides = (None,) if rank == 1 else (None, 1)
+        if not isinstance(strides, str):
+            layout = f", {write_strides(strides, extents)}"
+        elif strides != "contiguous":
+            raise BuildError(f"expected 'contiguous' or numbers but got {strides!r}")
+        return f"memref<{dimensions(extents)}{value.type.text}{layout}>"
 
     def _check_array(self, value: Any, what: str) -> None:
         if not isinstance(value, Array):
@@ -314,15 +319,14 @@ class Builder(NamedOps):
     # ------------------------------------------------------------------------
 
     def _add(self, text: str, place: Place) -> None:
-        self._body.append(lambda located: f"{text} {place.location}" if located else text)
+        self._body.append((text, place))
 
-    def _value(self, kind: str, text: str, make: Callable[[str], Any], name: str | None) -> Any:
-        """What the operation ``nsa.<text>`` makes, which has an SSA name."""
-        if text not in self._values:
-            ssa = self._claim(name, kind)
-            self._add(f"{ssa} = {text}", here())
-            self._values[text] = make(ssa)
-        return self._values[text]
+    def _define(self, kind: str, text: str, name: str | None) -> str:
+        """Writes an operation that makes a value, and returns the value's SSA name."""
+        place = here()
+        ssa = self._claim(name, kind, place)
+        self._add(f"{ssa} = {text}", place)
+        return ssa
 
     def _array(
         self,
@@ -332,9 +336,11 @@ class Builder(NamedOps):
         extents: tuple[Extent, ...],
         name: str | None,
     ) -> Array:
-        array: Array = self._value(
-            kind, f"nsa.{kind}{operands}", lambda ssa: Array(self, ssa, type, extents), name
-        )
+        text = f"nsa.{kind}{operands}"
+        array: Array | None = self._values.get(text)
+        if array is None:
+            array = Array(self, self._define(kind, text, name), type, extents)
+            self._values[text] = array
         return array
 
     def name_size(self, size: int | Size) -> str:
@@ -358,8 +364,7 @@ class Builder(NamedOps):
                 f"affine.apply affine_map<()[{', '.join(names.values())}] ->"
                 f" ({write(tree, names)})>()[{operands}]"
             )
-        ssa = self._sizes[tree] = self._claim(None, "size")
-        self._add(f"{ssa} = {text}", here())
+        ssa = self._sizes[tree] = self._define("size", text, None)
         return ssa
 
     def map(
@@ -397,7 +402,7 @@ class Builder(NamedOps):
             *(Element("index", INDEX, (), dim, space, place) for dim in range(len(extents)))
         )
         code = getattr(formula, "__code__", None)
-        end = Place(code, 0, code.co_firstlineno) if code is not None else place
+        end = Place(code, 0) if code is not None else place
         element = self._check_element(result, space, dtype, end)
         body = Formula(self, indices, element, place)
         words = [
@@ -406,15 +411,15 @@ class Builder(NamedOps):
         ]
         for size in body.sizes():
             self.name_size(size)
-        array = Array(self, self._claim(name, "map"), element.type, extents)
+        array = Array(self, self._claim(name, "map", place), element.type, extents)
 
         def write(located: bool) -> str:
             names, lines = body.write(self._names.__contains__, located)
             inner = "".join(f"    {line}\n" for line in lines)
             head = f"{array.name} = nsa.map({names}) in ({', '.join(words)}) : {array.text}"
-            return f"{head} {{\n{inner}  }}" + (f" {place.location}" if located else "")
+            return f"{head} {{\n{inner}  }}"
 
-        self._body.append(write)
+        self._body.append((write, place))
         return array
 
     def _check_sizes(self, sizes: Any) -> tuple[int | Size, ...]:
@@ -596,9 +601,13 @@ class Builder(NamedOps):
             ports = sorted(ports, key=lambda port: port[0])
         head = ",\n    ".join(text for _, text in ports)
         head = f"(\n    {head})" if ports else "()"
-        body = "".join(f"  {write(locations)}\n" for write in self._body)
+        lines = [f"nsa.step @{self.name}{head} {{\n"]
+        for item, place in self._body:
+            text = item if isinstance(item, str) else item(locations)
+            end = f" {place.location}" if locations else ""
+            lines.append(f"  {text}{end}\n")
         end = f" {self.place.location}" if locations else ""
-        return f"nsa.step @{self.name}{head} {{\n{body}}}{end}\n"
+        return f"{''.join(lines)}}}{end}\n"
 
     def compile(
         self,

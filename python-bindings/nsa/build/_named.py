@@ -6,7 +6,7 @@ each requires; the compiler checks that, and names the line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from ..layouts import KVLayout, parse
 from ._arrays import Array, Expansion, tensor
@@ -24,10 +24,9 @@ class NamedOps:
     """The named operations; in all of them `name` is that of the value in the text."""
 
     if TYPE_CHECKING:
+        _values: dict[str, Any]
 
-        def _value(
-            self, kind: str, text: str, make: Callable[[str], Any], name: str | None
-        ) -> Any: ...
+        def _define(self, kind: str, text: str, name: str | None) -> str: ...
 
         def _array(
             self,
@@ -226,12 +225,11 @@ class NamedOps:
             raise BuildError("expected a bound of the rows, a size port")
         if isinstance(by, Array):
             words += f" : {by.text}"
-        made: Expansion = self._value(
-            "expansion",
-            f"nsa.expansion by {words}",
-            lambda ssa: Expansion(self, ssa, by, bound),  # type: ignore[arg-type]
-            name,
-        )
+        text = f"nsa.expansion by {words}"
+        made: Expansion | None = self._values.get(text)
+        if made is None:
+            ssa = self._define("expansion", text, name)
+            made = self._values[text] = Expansion(self, ssa, by, bound)  # type: ignore[arg-type]
         return made
 
     def _check_expansion(self, expansion: Any) -> None:

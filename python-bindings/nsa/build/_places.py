@@ -5,26 +5,34 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from itertools import islice
 from types import CodeType
 
 from .._compile import CompileError
 
-_PACKAGE = __name__.rpartition(".")[0]
-
 
 class Place:
-    """A line and a column of Python; the column is looked for when it is asked."""
+    """A line and a column of Python, which are looked for when they are asked."""
 
-    __slots__ = ("_code", "_instruction", "line")
+    __slots__ = ("_code", "_instruction")
 
-    def __init__(self, code: CodeType, instruction: int, line: int) -> None:
-        self._code, self._instruction, self.line = code, instruction, line
+    def __init__(self, code: CodeType, instruction: int) -> None:
+        self._code, self._instruction = code, instruction
 
     @property
     def file(self) -> str:
         return self._code.co_filename
+
+    @property
+    def line(self) -> int:
+        line = self._code.co_firstlineno
+        for start, number in dis.findlinestarts(self._code):
+            if start > self._instruction:
+                break
+            line = number or line
+        return line
 
     @property
     def column(self) -> int:
@@ -52,13 +60,9 @@ class Place:
 def here() -> Place:
     """The innermost line that is outside of this package."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+    while frame.f_globals.get("__package__") == __package__ and frame.f_back is not None:
         frame = frame.f_back
-    return Place(frame.f_code, frame.f_lasti, frame.f_lineno)
-
-
-def _is_inside(module: str) -> bool:
-    return module == _PACKAGE or module.startswith(_PACKAGE + ".")
+    return Place(frame.f_code, frame.f_lasti)
 
 
 class BuildError(CompileError):
