@@ -28,6 +28,7 @@ SECTIONS = (
     ("nsa.tvm_ffi", "nsa.tvm_ffi", None),
     ("nsa.torch", "nsa.torch", ()),
     ("nsa.integrations.sglang", "nsa.integrations.sglang", None),
+    ("nsa.integrations.vllm", "nsa.integrations.vllm", None),
 )
 
 
