@@ -18,10 +18,13 @@ message(STATUS "nsa: MLIR ${LLVM_PACKAGE_VERSION} in ${MLIR_DIR}")
 # Either the distribution's shared libMLIR and libLLVM or archives: both would
 # give every dialect two type ids.
 if(NSA_STATIC_LLVM)
-  get_property(_nsa_llvm GLOBAL PROPERTY MLIR_ALL_LIBS)
-  llvm_map_components_to_libnames(_libraries
-    native nvptx orcjit passes targetparser)
-  list(APPEND _nsa_llvm ${_libraries})
+  # By file: the packages' targets of archives name the shared LLVM as well.
+  file(GLOB _archives "${MLIR_CMAKE_DIR}/../../libMLIR*.a"
+    "${LLVM_LIBRARY_DIR}/libLLVM*.a")
+  list(JOIN _archives "," _archives)
+  find_package(Threads REQUIRED)
+  set(_nsa_llvm "$<LINK_GROUP:RESCAN,${_archives}>" Threads::Threads
+    ${CMAKE_DL_LIBS})
 else()
   set(MLIR_LINK_MLIR_DYLIB ON)
   set(LLVM_LINK_LLVM_DYLIB ON)
