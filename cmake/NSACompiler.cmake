@@ -1,12 +1,35 @@
 # Finds LLVM and MLIR, and defines how a library of the compiler is built.
 
+option(NSA_STATIC_LLVM
+  "Link LLVM and MLIR from archives into what is built, which then needs neither" OFF)
+if(NSA_STATIC_LLVM AND SKBUILD)
+  # PyPI's packages of both, where pip has put them.
+  execute_process(
+    COMMAND "${Python_EXECUTABLE}" -c
+      "from importlib.util import find_spec as f; \
+print(*(f(name).submodule_search_locations[0] for name in ('mlir', 'llvm')), sep=';')"
+    OUTPUT_VARIABLE _packages OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  list(PREPEND CMAKE_PREFIX_PATH ${_packages})
+endif()
+
 find_package(MLIR 22.1 REQUIRED CONFIG)
 message(STATUS "nsa: MLIR ${LLVM_PACKAGE_VERSION} in ${MLIR_DIR}")
 
-# The distribution's shared libMLIR and libLLVM. Mixing in a static MLIR library
-# would give every dialect two type ids.
-set(MLIR_LINK_MLIR_DYLIB ON)
-set(LLVM_LINK_LLVM_DYLIB ON)
+# Either the distribution's shared libMLIR and libLLVM or archives: both would
+# give every dialect two type ids.
+if(NSA_STATIC_LLVM)
+  # By file: the packages' targets of archives name the shared LLVM as well.
+  file(GLOB _archives "${MLIR_CMAKE_DIR}/../../libMLIR*.a"
+    "${LLVM_LIBRARY_DIR}/libLLVM*.a")
+  list(JOIN _archives "," _archives)
+  find_package(Threads REQUIRED)
+  set(_nsa_llvm "$<LINK_GROUP:RESCAN,${_archives}>" Threads::Threads
+    ${CMAKE_DL_LIBS})
+else()
+  set(MLIR_LINK_MLIR_DYLIB ON)
+  set(LLVM_LINK_LLVM_DYLIB ON)
+  set(_nsa_llvm MLIR LLVM)
+endif()
 
 list(APPEND CMAKE_MODULE_PATH "${MLIR_CMAKE_DIR}" "${LLVM_CMAKE_DIR}")
 # TableGen takes its include paths from the directory.
@@ -28,7 +51,12 @@ target_compile_definitions(nsa_compiler_flags INTERFACE
 target_compile_options(nsa_compiler_flags INTERFACE
   -fno-rtti -fno-exceptions -Wall -Wextra -Wno-unused-parameter
   -fvisibility-inlines-hidden)
-target_link_libraries(nsa_compiler_flags INTERFACE MLIR LLVM)
+target_link_libraries(nsa_compiler_flags INTERFACE ${_nsa_llvm})
+if(NSA_STATIC_LLVM)
+  # What is not used stays out, and what is used is seen by nobody else.
+  target_link_options(nsa_compiler_flags INTERFACE
+    "LINKER:--gc-sections" "LINKER:--exclude-libs,ALL")
+endif()
 
 # MLIR's headers, read once for all libraries.
 add_library(nsa_precompiled OBJECT

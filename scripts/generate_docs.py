@@ -2,14 +2,16 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/Dialect.md and docs/Passes.md, and what docs/Tutorial.md shows.
+"""Writes docs/Dialect.md, docs/Passes.md and docs/API.md, and what docs/Tutorial.md shows.
 
-    generate_docs.py [--check] [--nsa-opt PATH] [--mlir-tblgen PATH]
+    generate_docs.py [--check] [--nsa-opt PATH] [--mlir-tblgen PATH] [--stub PATH]
 
 What mlir-tblgen says becomes plain Markdown, and each pass of ours gets an
 example: docs/examples/FLAG.mlir, and what nsa-opt makes of it. The first line
 of an example is a comment with nsa-opt's arguments. The tutorial is written by
-hand, but for the files that it shows and for what its commands print. With
+hand, but for the files that it shows and for what its commands print. The page
+of the Python package is made of its docstrings (api_page.py), if the build has
+it. With
 --check nothing is written; the exit status is 1 when a committed page is not
 what would be.
 """
@@ -29,12 +31,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from api_page import api_page
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 NOTICE = """\
 <!-- Written by scripts/generate_docs.py from the .td files and docs/examples. -->
 
 """
+API_NOTICE = "<!-- Written by scripts/generate_docs.py from the docstrings. -->\n\n"
 # (file, what its passes do)
 PASS_FILES = [
     ("include/nsa/Transforms/Passes.td", "On steps"),
@@ -216,6 +221,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing")
     parser.add_argument("--nsa-opt", default="nsa-opt")
     parser.add_argument("--mlir-tblgen", default="mlir-tblgen")
+    parser.add_argument("--stub", type=Path, help="of the build that nsa-opt is of")
     arguments = parser.parse_args()
     found = []
     for tool in (arguments.nsa_opt, arguments.mlir_tblgen):
@@ -230,6 +236,13 @@ def main() -> int:
         "Passes.md": passes_page(tools),
         "Tutorial.md": refresh(tools, (DOCS / "Tutorial.md").read_text()),
     }
+    stub = arguments.stub
+    if stub is None:
+        stub = Path(tools.nsa_opt).parents[1] / "python" / "nsa" / "_nsa_runtime.pyi"
+    if stub.exists():
+        pages["API.md"] = api_page(ROOT / "python-bindings" / "nsa", stub, API_NOTICE)
+    else:
+        print(f"docs/API.md is left alone: there is no {stub}")
     status = 0
     for name, text in pages.items():
         path = DOCS / name

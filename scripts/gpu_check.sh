@@ -102,6 +102,8 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay.json" &&
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
+  "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
+    --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/expand.py "${options[@]}" --out "$out" &&
       "$python" benchmarks/compilations.py "${options[@]}" --out "$out" || return
@@ -158,7 +160,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling expand compilations copy_metadata dequant prefill; do
+for table in replay replay_scaling launch_cost expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

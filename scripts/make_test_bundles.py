@@ -49,7 +49,7 @@ def main(directory: str) -> None:
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
-        _cache.save_bundle(text, directory)
+        _cache.save_bundle(text, directory, host=False)
     print(f"{len(texts)} steps in {directory}")
 
 

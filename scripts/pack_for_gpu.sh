@@ -8,6 +8,7 @@
 #
 #   .bundles/   each of examples/*.mlir compiled by build/bin/nsa-compile, for
 #               CHIP if that is set; unfused/, the decode replay without fusion;
+#               tvm_ffi/, the same as a module of tvm-ffi;
 #               ops/, the steps that tests and benchmarks ask nsa.ops for;
 #               shipped/, those that the Python package ships
 #   .carry/     the JSON header that the runtime is built with
@@ -27,6 +28,8 @@ for source in examples/*.mlir; do
     ${CHIP:+--chip="$CHIP"}
 done
 build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/unfused --no-fuse \
+  ${CHIP:+--chip="$CHIP"}
+build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/tvm_ffi --emit=tvm-ffi \
   ${CHIP:+--chip="$CHIP"}
 build/venv/bin/python scripts/make_test_bundles.py .bundles/ops
 cp -r build/python/nsa/bundles .bundles/shipped

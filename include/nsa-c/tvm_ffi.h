@@ -10,7 +10,7 @@
 |* tvm-ffi ABI become arrays that nsa-c/checks.h checks, and launches. They   *|
 |* carry this file; nobody else needs it.                                     *|
 |*                                                                            *|
-|* A module is linked against nothing. The four functions of tvm-ffi that it  *|
+|* A module is linked against nothing. The three functions of tvm-ffi that it *|
 |* uses are those of the process that loads it, and the CUDA driver is looked *|
 |* for when the first CUDA tensor comes.                                      *|
 |*                                                                            *|

@@ -20,12 +20,19 @@ was expected and what came, and nothing is launched or written. ``DriverError`` 
 ``RuntimeError``) says that the machine lacks a driver, a device or a kernel for the
 arrays' device; ``CompileError`` carries the compiler's diagnostics.
 
-``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them;
-``nsa.plan`` decides sizes on the host; ``nsa.compat.sglang`` has the operations under
-SGLang's names. What was compiled is kept on disk
-(``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their PTX
-on the CPU and checks it, and ``nsa.config()`` says
-what is in use and why.
+CUDA arrays launch on `stream`: an int, or an object with ``cuda_stream``, ``ptr`` or
+``__cuda_stream__``; None stands for the current stream of the arrays' producer, or else the
+legacy default stream. A launch allocates nothing and waits for nothing, so a stream may be
+captured; kernels are loaded when a step is first bound on a device. Steps and modules may be
+used by any number of threads at once, a ``Binding`` by one at a time.
+
+``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them, ``nsa.torch`` has
+them as custom operators of torch, and ``nsa.compat.sglang`` under SGLang's names;
+``nsa.integrations.sglang`` puts these into an installed SGLang. ``nsa.plan`` decides sizes on
+the host, ``nsa.tvm_ffi`` makes modules of steps that engines load. What was compiled is kept
+on disk (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their
+PTX on the CPU and checks it, and ``nsa.config()`` says what is in use and why, as does
+``python -m nsa info``.
 """
 
 from ._extension import extension

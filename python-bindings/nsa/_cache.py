@@ -211,17 +211,26 @@ def _ships_own_bundles():
 
 
 def _serves(module, target):
-    """Whether a bundle has kernels for `target`."""
+    """Whether a bundle has kernels for `target` that can be loaded."""
     if target == "cpu":
         return all(step.runs_on_host for step in module.values())
     return all(step.ptx is not None for step in module.values())
 
 
+def _is_for(module, target):
+    """Whether a bundle is meant to have kernels for `target`. One that cannot be loaded says
+    why when it is bound."""
+    named = "host" if target == "cpu" else "ptx"
+    return _serves(module, target) or all(
+        json.loads(step.manifest).get(named) for step in module.values()
+    )
+
+
 def _prebuilt(key, target, directories):
-    """The first bundle that was made ahead and serves `target`, or None."""
+    """The first bundle that was made ahead for `target`, or None."""
     for directory in directories:
         path = os.path.join(directory, key)
-        if os.path.isdir(path) and _serves(module := load(path), target):
+        if os.path.isdir(path) and _is_for(module := load(path), target):
             return module
     return None
 
@@ -229,7 +238,10 @@ def _prebuilt(key, target, directories):
 def _shipped(key, target):
     """The same of those that the package ships, or None if it cannot be used."""
     try:
-        return _prebuilt(key, target, [SHIPPED])
+        module = _prebuilt(key, target, [SHIPPED])
+        if module is not None and not _serves(module, target):
+            raise OSError("its library cannot be loaded")
+        return module
     except (OSError, ValueError) as error:
         logger.warning("%s: not used: %s", os.path.join(SHIPPED, key), error)
         return None

@@ -182,3 +182,56 @@ def test_release(caplog: pytest.LogCaptureFixture) -> None:
                 assert set(inspect.signature(swapped.__wrapped__).parameters) <= set(mine), name
     finally:
         integration.uninstall()
+
+
+# ----------------------------------------------------------------------------
+# vLLM
+# ----------------------------------------------------------------------------
+
+WARMUP = """
+from abc import ABC, abstractmethod
+
+class VllmJitKernel(ABC):
+    @abstractmethod
+    def get_warmup_keys(self, *args, **kwargs): ...
+    @abstractmethod
+    def compile(self, compile_key): ...
+    def warmup(self, *args, **kwargs):
+        for key in self.get_warmup_keys(*args, **kwargs):
+            self.compile(key)
+"""
+
+
+def test_vllm_warmup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is loaded when it is asked, says that nothing is left to compile, and is called as what
+    it wraps. (The stub has vLLM's names and its order of calls.)"""
+    from nsa import _cache, steps
+    from nsa.integrations import vllm
+
+    if not nsa.has_compiler():
+        pytest.skip("built without the compiler")
+    folder = tmp_path / "vllm" / "model_executor" / "warmup"
+    folder.mkdir(parents=True)
+    (tmp_path / "vllm" / "__init__.py").write_text("")
+    (folder / "jit_warmup.py").write_text(WARMUP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setenv("NSA_TARGET", "cpu")
+    monkeypatch.setattr(_cache, "_steps", {})
+
+    text = steps.replay("decode", [["cache_seqlens"]])
+    kernel = vllm.prebuilt(nsa.ops.replay_metadata, text, device=0)
+    caplog.set_level(logging.INFO, "nsa")
+    assert kernel.get_warmup_keys() == [] and kernel.warmup() is None
+    before = len(caplog.records)
+    lens, out = np.array([3, 4], np.int64), np.zeros(2, np.int32)
+    kernel([{"cache_seqlens": out}], "decode", seq_lens=lens)
+    assert out.tolist() == [3, 4]
+    assert len(caplog.records) == before
+    with pytest.raises(RuntimeError, match="no compile keys"):
+        kernel.compile("a key")
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        del sys.modules[name]

@@ -227,6 +227,33 @@ def test_the_compiler_that_made_them_is_spared(
     _cache._ships_own_bundles.cache_clear()
 
 
+@needs_compiler
+def test_kernels_for_one_target(
+    no_compiler: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle without kernels for the arrays is passed over; one whose library is broken says
+    so, and not that it is missing."""
+    text = steps.replay("decode", [["cache_seqlens"]])
+    ptx, both = tmp_path / "ptx", tmp_path / "both"
+    _cache.save_bundle(text, str(ptx), host=False)
+    path = Path(_cache.save_bundle(text, str(both)))
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(ptx))
+    assert _cache.get_step("decode_replay", text, "cuda").ptx
+    with pytest.raises(nsa.CompileError, match="no bundle .* with kernels for CPU arrays"):
+        _cache.get_step("decode_replay", text, "cpu")
+    monkeypatch.setenv("NSA_BUNDLE_PATH", f"{ptx}:{both}")
+    lens, out = np.array([3, 4], np.int64), np.zeros(2, np.int32)
+    arguments = {"seq_lens": lens, "b0_cache_seqlens": out}
+    _cache.get_step("decode_replay", text, "cpu")(**arguments)
+    assert out.tolist() == [3, 4]
+
+    (library,) = path.glob("*.so")
+    library.write_bytes(library.read_bytes()[:1000])
+    monkeypatch.setattr(_cache, "_steps", {})
+    with pytest.raises(nsa.DriverError, match="a part of the file is missing"):
+        _cache.get_step("decode_replay", text, "cpu")(**arguments)
+
+
 def test_unusual_step(no_compiler: None) -> None:
     """What to do is in the message."""
     text = steps.replay("decode", [["nsa_cache_seqlens"]], topk=77)

@@ -19,7 +19,7 @@ import pytest
 import nsa
 from nsa import __main__ as tool
 from nsa import _cache
-from nsa._tool import facts, finding, page
+from nsa._tool import facts, finding, info, page
 
 needs_compiler = pytest.mark.skipif(
     not nsa.has_compiler(), reason="built without the compiler"
@@ -260,3 +260,16 @@ def test_every_shipped_step_is_shown() -> None:
             assert all(each.bytes >= 0 for kernel in facts.traffic(manifest, sizes)
                        for each in kernel)
             ElementTree.fromstring(page.draw(manifest))
+
+
+def test_environment_is_listed() -> None:
+    """Whatever is read from the environment is in the one table."""
+    root = Path(__file__).parents[2]
+    pattern = re.compile(r'(?:getenv|environ\.get|environ|findProgram)\(?\[?\s*"([A-Z_]{4,})"')
+    read = set()
+    for folder in ("lib", "tools", "python-bindings"):
+        for path in (root / folder).rglob("*"):
+            if path.suffix in (".cpp", ".h", ".py") and "/fuzz/" not in str(path):
+                read |= set(pattern.findall(path.read_text()))
+    assert {"NSA_TARGET", "NSA_CC", "NSA_CACHE_DIR", "CUDA_HOME"} <= read
+    assert read <= set(info.VARIABLES)

@@ -16,16 +16,22 @@ from .. import _cache, _nsa_runtime, config
 from . import finding
 from .facts import human
 
-#: Everything that the package reads from the environment (docs/API.md says what each does).
-VARIABLES = (
-    "CUDA_HOME",
-    "CUDA_VISIBLE_DEVICES",
-    "NSA_BUNDLE_PATH",
-    "NSA_CACHE_DIR",
-    "NSA_LINKER",
-    "NSA_TARGET",
-    "XDG_CACHE_HOME",
-)
+#: Everything that is read from the environment: docs/API.md has it as a table.
+VARIABLES = {
+    "NSA_TARGET": "restricts where steps run: `cuda`, `cpu`, or `simt`, which runs PTX on CPU"
+    " arrays; others are refused. Unset: the arrays decide",
+    "NSA_CACHE_DIR": "where compiled bundles are kept; empty: nowhere. Unset:"
+    " `$XDG_CACHE_HOME/nsa` or `~/.cache/nsa`",
+    "NSA_BUNDLE_PATH": "folders of bundles made ahead, separated as in `PATH`; they are looked into"
+    " before those of the package",
+    "NSA_LINKER": "the program that links host kernels. Unset: `cc`, `gcc`, `clang`, `ld.lld` or"
+    " `ld` from `PATH`",
+    "NSA_CC": "the C compiler for modules of tvm-ffi. Unset: `cc`, `gcc` or `clang` from `PATH`",
+    "NSA_SIMT_SEED": "the order of blocks and warps in the simulator, a number",
+    "CUDA_HOME": "where `ptxas` is looked for after `PATH`. Unset: `/usr/local/cuda`",
+    "CUDA_VISIBLE_DEVICES": "the driver's own: which devices there are",
+    "XDG_CACHE_HOME": "see `NSA_CACHE_DIR`",
+}
 
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76
 

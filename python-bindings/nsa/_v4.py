@@ -1,0 +1,449 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The metadata of a DeepSeek V4 or V4.1 forward step, as formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from . import build as nb
+from ._arguments import check_rank, dtype_name
+from ._cache import get_step
+from ._errors import check_mode, constant, wrong
+from ._nsa_runtime import Caller
+
+MODES = ("decode", "target_verify", "draft_extend", "extend")
+
+#: Pages, windows and lists are padded to a multiple of it.
+LIST_MULTIPLE = 64
+#: Ratios of V4; those of V4.1 are 1 and 2.
+V4_RATIOS = (4, 128)
+
+
+def round_up(size: int, multiple: int = LIST_MULTIPLE) -> int:
+    return -(-size // multiple) * multiple
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a step is made for."""
+
+    mode: str
+    next_n: int
+    ragged: bool
+    #: There are floors of windows.
+    floors: bool
+    topk: int
+    page_size: int
+    window: int
+    index_page_size: int
+
+
+class Step:
+    """A step in the making: fields are arrays, made when they are asked for."""
+
+    def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
+        self.options = options
+        self.dtypes = dtypes
+        self.s = nb.Builder(f"v4_{options.mode}")
+        self.known: dict[str, nb.Array] = {}
+        self.sizes: dict[str, nb.Size] = {}
+        self.inputs: dict[str, nb.Array] = {}
+
+    # What comes in, as it is needed.
+
+    def size(self, name: str) -> nb.Size:
+        if name not in self.sizes:
+            self.sizes[name] = self.s.size(name)
+        return self.sizes[name]
+
+    def vector(self, name: str, size: str | None, dtype: str = "") -> nb.Array:
+        if name not in self.inputs:
+            extent = None if size is None else self.size(size)
+            self.inputs[name] = self.s.input(
+                name, dtype or self.dtypes.get(name, "int64"), (extent,)
+            )
+        return self.inputs[name]
+
+    @property
+    def lens(self) -> nb.Array:
+        return self.vector("seq_lens", "bs")
+
+    @property
+    def pool(self) -> nb.Array:
+        return self.vector("req_pool_indices", "bs")
+
+    @property
+    def tokens(self) -> nb.Array:
+        if "req_to_token" not in self.inputs:
+            self.inputs["req_to_token"] = self.s.input("req_to_token", "int32", (None, None))
+        return self.inputs["req_to_token"]
+
+    @property
+    def full_to_swa(self) -> nb.Array:
+        return self.vector("full_to_swa", None)
+
+    @property
+    def out_cache_loc(self) -> nb.Array:
+        return self.vector("out_cache_loc", "num_locs")
+
+    # Rows.
+
+    @property
+    def num_rows(self) -> nb.Size:
+        if self.options.ragged:
+            return self.size("rows")
+        return self.size("bs") * self.options.next_n
+
+    def value(self, name: str, make: Callable[[], nb.Array]) -> nb.Array:
+        if name not in self.known:
+            self.known[name] = make()
+        return self.known[name]
+
+    def extends(self) -> nb.Array:
+        """The rows of each request, from 0 to all that there is room for."""
+        given, rows = self.vector("extend_seq_lens", "bs"), self.size("rows")
+
+        def clamp(b: nb.Element) -> nb.Element:
+            return nb.maximum(nb.minimum(given[b], rows), 0)
+
+        return self.value("extends", lambda: self.s.map(self.size("bs"), clamp, dtype="int32"))
+
+    def offsets(self) -> nb.Array:
+        extends = self.extends()
+        return self.value("offsets", lambda: self.s.scan(extends))
+
+    def is_row(self, r: nb.Element) -> nb.Element:
+        """Whether a row of a ragged step is one, and no padding."""
+        total = self.offsets()[self.size("bs")]
+        return (r < total) & (r < self.size("num_tokens"))
+
+    def request(self, r: nb.Element) -> nb.Element:
+        """The request of a row, the last one for padding."""
+        bs = self.size("bs")
+        if self.options.ragged:
+            return nb.where(self.is_row(r), self.offsets().search(r) - 1, bs - 1)
+        return r if self.options.next_n == 1 else r // self.options.next_n
+
+    def pool_of(self, r: nb.Element) -> nb.Element:
+        return self.pool[self.request(r)].otherwise(0)
+
+    def length(self, r: nb.Element) -> nb.Element:
+        """The length of a row, 0 or more."""
+        b, n = self.request(r), self.options.next_n
+        length = self.lens[b].otherwise(0).astype("int32")
+        mode = self.options.mode
+        if self.options.ragged:
+            i = (r - self.offsets()[b].otherwise(0)).astype("int32")
+            if mode == "extend":
+                length = length - self.extends()[b].otherwise(0)
+            return nb.where(self.is_row(r), nb.maximum(length + 1 + i, 0), 1)
+        if mode != "decode":
+            j = (r % n).astype("int32")
+            length = length + (1 if mode == "target_verify" else 1 - n) + j
+        return nb.maximum(length, 0)
+
+    # Fields.
+
+    def field(self, name: str) -> nb.Array:
+        """Raises ``ValueError`` for no field of the mode."""
+        make = getattr(self, f"make_{name}", None)
+        if make is not None:
+            return self.value(name, make)
+        ratio, _, rest = name.removeprefix("c").partition("_")
+        make = getattr(self, f"make_cq_{rest}", None)
+        if not name.startswith("c") or make is None or ratio not in ("1", "2", "4", "128"):
+            raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
+        return self.value(name, lambda: make(int(ratio)))
+
+    def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
+        return self.s.map(self.num_rows, element, dtype=dtype)
+
+    def make_seq_lens_casual(self) -> nb.Array:
+        return self.rows(self.length)
+
+    def make_positions_casual(self) -> nb.Array:
+        return self.rows(lambda r: self.length(r) - 1)
+
+    def floor(self, r: nb.Element) -> Any:
+        if not self.options.floors:
+            return 0
+        return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
+
+    def make_swa_topk_lengths(self) -> nb.Array:
+        def length(r: nb.Element) -> nb.Element:
+            inside = nb.maximum(self.length(r) - self.floor(r), 0)
+            return nb.minimum(inside, self.options.window)
+
+        return self.rows(length)
+
+    def make_swa_page_indices(self) -> nb.Array:
+        """The newest first."""
+        window = self.options.window
+
+        def slot(r: nb.Element, k: nb.Element) -> nb.Element:
+            position = self.length(r) - 1 - k
+            token = self.tokens[self.pool_of(r), position].otherwise(-1)
+            swa = self.full_to_swa[token].otherwise(-1)
+            return nb.where((k < window) & (position >= self.floor(r)), swa, -1)
+
+        return self.s.map((self.num_rows, round_up(window)), slot, dtype="int32")
+
+    @property
+    def columns(self) -> nb.Size:
+        return nb.ceildiv(self.size("max_len"), self.options.page_size)
+
+    def make_page_table(self) -> nb.Array:
+        size = self.options.page_size
+
+        def page(r: nb.Element, p: nb.Element) -> nb.Element:
+            return self.tokens[self.pool_of(r), p * size].otherwise(0) // size
+
+        return self.s.map((self.num_rows, self.columns), page, dtype="int32")
+
+    def make_swa_out_cache_loc(self) -> nb.Array:
+        locs, swa = self.out_cache_loc, self.full_to_swa
+        return self.s.map(
+            self.size("num_locs"), lambda r: swa[locs[r]].otherwise(0), dtype="int32"
+        )
+
+    def make_req_indices(self) -> nb.Array:
+        return self.rows(self.pool_of, "int64")
+
+    def make_pos_i64(self) -> nb.Array:
+        return self.rows(lambda r: self.length(r) - 1, "int64")
+
+    # Fields of a ratio.
+
+    def make_cq_out_loc(self, ratio: int) -> nb.Array:
+        fill = 0 if ratio in V4_RATIOS else -1
+
+        def place(r: nb.Element) -> nb.Element:
+            location = self.out_cache_loc[r].astype("int64")
+            return nb.where(self.length(r) % ratio == 0, location // ratio, fill)
+
+        return self.s.map(self.size("num_locs"), place, dtype="int64")
+
+    def compressed(self, r: nb.Element, ratio: int) -> nb.Element:
+        return self.length(r) // ratio
+
+    def sparse(self, r: nb.Element, ratio: int) -> nb.Element:
+        return nb.minimum(nb.maximum(self.compressed(r, ratio), 1), self.options.topk)
+
+    def make_cq_topk_lengths_raw(self, ratio: int) -> nb.Array:
+        return self.rows(lambda r: self.compressed(r, ratio))
+
+    def make_cq_topk_lengths_clamp1(self, ratio: int) -> nb.Array:
+        return self.rows(lambda r: nb.maximum(self.compressed(r, ratio), 1))
+
+    def make_cq_sparse_topk_lengths(self, ratio: int) -> nb.Array:
+        return self.rows(lambda r: self.sparse(r, ratio))
+
+    def make_cq_sparse_page_indices(self, ratio: int) -> nb.Array:
+        """Nothing yet: each layer's indexer fills it."""
+        columns = round_up(self.options.topk)
+        return self.s.map((self.num_rows, columns), lambda r, j: nb.constant(-1, "int32"))
+
+    def slots_of_pages(self, ratio: int, columns: Any, end: Any) -> nb.Array:
+        """Slot j of the pages of each row, of `page_size / ratio` slots each, for j up to
+        `end(r)`, then -1."""
+        per_page, table = self.options.page_size // ratio, self.field("page_table")
+
+        def slot(r: nb.Element, j: nb.Element) -> nb.Element:
+            page = table[r, j // per_page].otherwise(0)
+            slot = page * per_page + (j % per_page).astype("int32")
+            inside = (j < end(r)) & (j < self.columns * per_page)
+            return nb.where(inside, slot, -1)
+
+        return self.s.map((self.num_rows, columns), slot, dtype="int32")
+
+    def make_cq_page_indices(self, ratio: int) -> nb.Array:
+        slots = self.columns * (self.options.page_size // ratio)
+        columns = nb.ceildiv(slots, LIST_MULTIPLE) * LIST_MULTIPLE
+        return self.slots_of_pages(ratio, columns, lambda r: self.compressed(r, ratio))
+
+    def make_cq_all_page_indices(self, ratio: int) -> nb.Array:
+        """All that there are, in place of what an indexer chooses."""
+        return self.slots_of_pages(ratio, self.options.topk, lambda r: self.sparse(r, ratio))
+
+    def make_cq_all_raw_indices(self, ratio: int) -> nb.Array:
+        def number(r: nb.Element, j: nb.Element) -> nb.Element:
+            return nb.where(j < self.sparse(r, ratio), j, -1)
+
+        return self.s.map((self.num_rows, self.options.topk), number, dtype="int32")
+
+    def make_cq_index_page_table(self, ratio: int) -> nb.Array:
+        """The pages of the indexer's keys, `index_page_size` compressed tokens each."""
+        pages = self.options.page_size // ratio // self.options.index_page_size
+        table = self.field("page_table")
+
+        def page(r: nb.Element, c: nb.Element) -> nb.Element:
+            return table[r, c // pages].otherwise(0) * pages + (c % pages).astype("int32")
+
+        return self.s.map((self.num_rows, self.columns * pages), page, dtype="int32")
+
+
+INPUTS = (
+    "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
+    "extend_seq_lens", "floors",
+)  # fmt: skip
+SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
+
+
+def write(
+    options: Options, fields: tuple[tuple[str, ...], ...], dtypes: dict[str, str]
+) -> tuple[str, tuple[str, ...]]:
+    """The text of a step with these fields in each destination, and its inputs."""
+    step = Step(options, dtypes)
+    ports: dict[str, list[str]] = {}
+    for number, names in enumerate(fields):
+        for name in names:
+            ports.setdefault(name, []).append(f"b{number}_{name}")
+    for name, destinations in ports.items():
+        step.s.output(destinations, step.field(name))
+    return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
+
+
+class _Replay:
+    """A step of these fields and constants: which arrays it takes, and what runs it."""
+
+    def __init__(self, options: Options, fields: tuple[tuple[str, ...], ...]) -> None:
+        self.options, self.fields = options, fields
+        # Which ports there are depends on no dtype.
+        _, self.inputs = write(options, fields, {})
+        self.arrays = list(self.inputs)
+        for number, names in enumerate(fields):
+            self.arrays += [f"b{number}_{name}" for name in names]
+        self.call = Caller(self.prepare, tuple(self.arrays), SIZES)
+
+    def prepare(self, target: str, described: Any) -> Any:
+        """The step for arrays like these, and the sizes that they say."""
+        dtypes, sizes = {}, {}
+        for name, (code, bits, shape) in zip(self.arrays, described):
+            dtypes[name] = dtype_name(code, bits)
+            if name in ("seq_lens", "out_cache_loc"):
+                check_rank(name, shape, 1)
+                sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
+        text, _ = write(self.options, self.fields, dtypes)
+        return get_step(f"v4_{self.options.mode}", text, target), sizes
+
+
+_replay = cache(_Replay)
+
+
+def replay_v4(
+    dsts: Any,
+    mode: str = "decode",
+    *,
+    seq_lens: Any,
+    req_pool_indices: Any = None,
+    req_to_token: Any = None,
+    full_to_swa: Any = None,
+    out_cache_loc: Any = None,
+    extend_seq_lens: Any = None,
+    next_n: int = 1,
+    rows: int | None = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 512,
+    page_size: int = 256,
+    window: int = 128,
+    index_page_size: int = 64,
+    floors: Any = None,
+    bs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """The metadata of a DeepSeek V4 or V4.1 forward step, computed once and written to every
+    destination, in one launch.
+
+    `dsts`: a list of dicts, field name -> array, any subset of fields in each. With `bs`
+    requests (left out: as many as `seq_lens` has), S = `seq_lens`, and n rows, row r belongs
+    to request b, has the number i in it and the length L, 0 or more:
+
+    ==============  ===========================  ==============================
+    mode            n                            L
+    ==============  ===========================  ==============================
+    decode          bs                           S[b]
+    target_verify   bs * next_n                  S[b] + 1 + i
+    draft_extend    bs * next_n                  S[b] - next_n + 1 + i
+    extend          `rows`                       S[b] - E[b] + 1 + i
+    ==============  ===========================  ==============================
+
+    With `extend_seq_lens` (E, [bs]), which extend needs, a target_verify is ragged as well:
+    request b has E[b] rows, one after the other, and rows from their sum, or from
+    `num_tokens` on, to `rows` are padding: their length is 1, their request the last one.
+    With table = `req_to_token`, P = `req_pool_indices`, W = `window`, and up(x) rounding up
+    to 64:
+
+    ========================  =====================  =======================================
+    field                     elements               value
+    ========================  =====================  =======================================
+    seq_lens_casual           [n]                    L
+    positions_casual          [n]                    L - 1
+    swa_topk_lengths          [n]                    min(L, W), at most L - floors[r]
+    swa_page_indices          [n, up(W)]             full_to_swa[table[P, L - 1 - k]]: the
+                                                     newest first, -1 past the window
+    page_table                [n, columns]           table[P, p * page_size] // page_size
+    swa_out_cache_loc         [m]                    full_to_swa[out_cache_loc[r]]
+    req_indices, pos_i64      [n] int64              P; L - 1
+    cQ_out_loc                [m] int64              out_cache_loc[r] // Q where Q divides L,
+                                                     else 0 (Q = 4, 128) or -1 (1, 2)
+    cQ_topk_lengths_raw       [n]                    L // Q
+    cQ_topk_lengths_clamp1    [n]                    max(L // Q, 1)
+    cQ_sparse_topk_lengths    [n]                    min(that, topk)
+    cQ_sparse_page_indices    [n, up(topk)]          -1
+    cQ_page_indices           [n, up(columns * s)]   for j < L // Q, with s = page_size // Q:
+                                                     page_table[r, j // s] * s + j % s,
+                                                     then -1
+    cQ_all_page_indices       [n, topk]              the same for j < cQ_sparse_topk_lengths
+    cQ_all_raw_indices        [n, topk]              j, then -1
+    cQ_index_page_table       [n, columns * m]       page_table[r, c // m] * m + c % m, with
+                                                     m = s // index_page_size
+    ========================  =====================  =======================================
+
+    Q is 1, 2, 4 or 128; m is the length of `out_cache_loc`, columns is `max_len` divided by
+    `page_size` and rounded up. All are int32 where nothing else is said. Lengths, P,
+    `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
+    in tables and locations, -1 in windows.
+
+    Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
+    ``CompileError`` if the step can neither be compiled nor found.
+    """
+    check_mode(mode, MODES)
+    next_n = constant("next_n", next_n, 1)
+    if next_n != 1 and (mode in ("decode", "extend") or extend_seq_lens is not None):
+        raise wrong(ValueError, "next_n", f"expected 1 in this mode but got {next_n}")
+    if mode in ("decode", "draft_extend") and extend_seq_lens is not None:
+        raise wrong(ValueError, "extend_seq_lens", f"{mode} takes none")
+    ragged = extend_seq_lens is not None
+    if mode == "extend" and not ragged:
+        raise wrong(ValueError, "extend_seq_lens", "extend needs them")
+    if ragged and rows is None:
+        raise wrong(TypeError, "rows", "missing, ragged rows need it")
+    options = Options(
+        mode, next_n, ragged, floors is not None,
+        constant("topk", topk, 1), constant("page_size", page_size, 1),
+        constant("window", window, 1), constant("index_page_size", index_page_size, 1),
+    )  # fmt: skip
+    known = _replay(options, tuple(map(tuple, dsts)))
+    given = dict(
+        zip(
+            INPUTS,
+            (seq_lens, req_pool_indices, req_to_token, full_to_swa, out_cache_loc,
+             extend_seq_lens, floors),
+        )
+    )  # fmt: skip
+    arrays = []
+    for name in known.inputs:
+        if given[name] is None:
+            raise wrong(TypeError, name, "missing, a field needs it")
+        arrays.append(given[name])
+    for destination in dsts:
+        arrays += destination.values()
+    if num_tokens is None:
+        num_tokens = rows
+    known.call(arrays, (bs, rows, num_tokens, max_len, None), stream)
