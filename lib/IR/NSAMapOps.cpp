@@ -381,7 +381,13 @@ bool ReadOp::isKnownInside(unsigned dim) {
   if (matchPattern(index, m_ConstantInt(&constant)))
     return constant.sge(0) && size.getConstant() &&
            constant.getSExtValue() < *size.getConstant();
-  // An index of the map, perhaps with a constant added.
+  // A size that the host gives is 0 or more.
+  if (auto port = dyn_cast<BlockArgument>(index);
+      port && isa<StepOp>(port.getOwner()->getParentOp())) {
+    std::optional<int64_t> rest = size.getDifference(Size::of(index));
+    return rest && *rest > 0;
+  }
+  // An index of the formula, perhaps with a constant added.
   int64_t added = 0;
   if (auto add = index.getDefiningOp<arith::AddIOp>();
       add && matchPattern(add.getRhs(), m_ConstantInt(&constant)) &&

@@ -20,6 +20,7 @@ from ._prefill import (
     combine_topk_swa_indices,
 )
 from ._replay import expand_seqlens, replay_metadata
+from ._v4 import replay_v4
 
 __all__ = [
     "build_compressed_token_ids",
@@ -29,6 +30,7 @@ __all__ = [
     "dequantize_k_cache_paged",
     "expand_seqlens",
     "replay_metadata",
+    "replay_v4",
 ]
 
 # (layout, page size, dtype of the ids, target) -> step

@@ -236,7 +236,20 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %b : tensor<4xi32>) 
     %three = arith.constant 3 : index
     %other = nsa.read %b[%three] : tensor<4xi32>
     %sum = arith.addi %element, %other : i32
-    nsa.yield %sum : i32
+    %total = nsa.read %sums[%n] : tensor<?xi32>
+    %both = arith.addi %sum, %total : i32
+    nsa.yield %both : i32
+  }
+}
+
+// -----
+
+// ReadOp C3: a size that is no less
+nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>) {
+  %x = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // expected-error @+1 {{expected an 'else', because nothing says that index 0}}
+    %element = nsa.read %a[%n] : tensor<?xi32>
+    nsa.yield %element : i32
   }
 }
 

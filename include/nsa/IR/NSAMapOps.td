@@ -173,8 +173,8 @@ def NSA_ReadOp : NSA_Op<"read", [
     Element `indices` of an `in` port or of a value of the step, or `fill` where
     that is outside of the array (a negative index, too). Without a fill, each
     index has to be inside whatever the contents of arrays are: it is the map's
-    index for a dimension of the same size, or a constant less than a static
-    size.
+    index for a dimension of the same size, a constant less than a static size, or
+    a size less than another, as the last one of exclusive sums.
 
     Example:
 

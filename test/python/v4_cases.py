@@ -1,0 +1,129 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Batches of DeepSeek V4 steps, with lengths around all that they are divided by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from v4_reference import Batch, reference
+
+import nsa
+from nsa import _v4
+
+FIELDS = (
+    "seq_lens_casual", "positions_casual", "swa_topk_lengths", "swa_page_indices",
+    "page_table", "swa_out_cache_loc", "c4_topk_lengths_raw", "c4_topk_lengths_clamp1",
+    "c128_topk_lengths_clamp1", "c4_sparse_topk_lengths", "c4_sparse_page_indices",
+    "c128_page_indices", "c1_topk_lengths_clamp1", "c2_sparse_topk_lengths",
+    "c1_index_page_table", "c2_index_page_table", "c2_all_page_indices", "c2_all_raw_indices",
+)  # fmt: skip
+FILL = -77
+
+
+@dataclass(frozen=True)
+class Case:
+    mode: str
+    next_n: int = 1
+    ragged: bool = False
+    floors: bool = False
+    index: str = "int64"
+
+    def __str__(self) -> str:
+        words = [self.mode, str(self.next_n), self.index]
+        words += ["ragged"] * self.ragged + ["floors"] * self.floors
+        return "-".join(words)
+
+    def options(self) -> _v4.Options:
+        return _v4.Options(self.mode, self.next_n, self.ragged, self.floors, 512, 256, 128, 64)
+
+
+CASES = [
+    Case("decode"),
+    Case("decode", index="int32", floors=True),
+    Case("target_verify", 4),
+    Case("target_verify", ragged=True),
+    Case("draft_extend", 3, index="int32"),
+    Case("extend", ragged=True),
+    Case("extend", ragged=True, floors=True, index="int32"),
+]
+#: What lengths are compared with, divided by or rounded to.
+EDGES = (0, 1, 2, 4, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 640)
+
+
+def draw(case: Case, seed: int, small: bool = False) -> Batch:
+    rng = np.random.default_rng(seed)
+    bs = int(rng.choice([1, 2, 3] if small else [0, 1, 2, 5, 33]))
+    lens = np.where(
+        rng.random(bs) < 0.6,
+        rng.choice(EDGES, bs) + rng.integers(-1, 2, bs),
+        rng.integers(0, 640, bs),
+    )
+    hostile = seed % 2 == 1
+    if hostile:
+        lens = np.where(rng.random(bs) < 0.2, rng.choice([-5, 2**31 - 9, 10**6], bs), lens)
+    table = rng.integers(0, 900, (7, 640)).astype(np.int32)
+    swa = rng.integers(0, 400, 900)
+    pool = rng.integers(0, 7, bs)
+    if hostile:
+        table[rng.random(table.shape) < 0.1] = rng.choice([-1, 900, -(2**31), 2**31 - 1])
+        pool = np.where(rng.random(bs) < 0.2, rng.choice([-1, 7, 2**30], bs), pool)
+    batch = Batch(
+        case.mode, lens.astype(case.index), pool.astype(case.index), table,
+        swa.astype(case.index), np.zeros(0), 300 if small else 640, next_n=case.next_n,
+    )  # fmt: skip
+    n = bs * case.next_n
+    if case.ragged:
+        extends = rng.integers(0, 9, bs)
+        if hostile:
+            extends = np.where(rng.random(bs) < 0.2, rng.choice([-3, 10**6], bs), extends)
+        batch.extends = extends.astype(case.index)
+        batch.rows = n = int(rng.choice([0, 3, 40, 150]))
+        batch.num_tokens = int(rng.choice([n, max(n - 2, 0)]))
+    if case.floors:
+        batch.floors = rng.integers(-3, 600, n).astype(np.int32)
+    locs = rng.integers(-1, 901, max(n - int(rng.integers(0, 3)), 0))
+    batch.locs = locs.astype(case.index)
+    return batch
+
+
+def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) -> None:
+    """Compares every field, in backends whose arrays are larger than has to be."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    wanted = {name: reference(batch, name) for name in fields}
+    dsts = []
+    for backend in range(backends):
+        dsts.append(
+            {
+                name: place(
+                    np.full([size + backend for size in value.shape], FILL, value.dtype)
+                )
+                for name, value in wanted.items()
+            }
+        )
+    given = {
+        name: place(array)
+        for name, array in (
+            ("seq_lens", batch.lens), ("req_pool_indices", batch.pool),
+            ("req_to_token", batch.table), ("full_to_swa", batch.full_to_swa),
+            ("out_cache_loc", batch.locs), ("extend_seq_lens", batch.extends),
+            ("floors", batch.floors),
+        )
+        if array is not None
+    }  # fmt: skip
+    if batch.extends is not None:
+        given.update(rows=batch.rows, num_tokens=batch.num_tokens)
+    nsa.ops.replay_v4(dsts, batch.mode, max_len=batch.max_len, next_n=batch.next_n, **given)
+    for backend, destination in enumerate(dsts):
+        for name, value in wanted.items():
+            got = fetch(destination[name])
+            image = np.full(got.shape, FILL, got.dtype)
+            image[tuple(slice(size) for size in value.shape)] = value
+            np.testing.assert_array_equal(got, image, err_msg=f"b{backend}_{name}")
+
+
+__all__ = ["CASES", "FIELDS", "draw", "run"]
