@@ -20,7 +20,8 @@ was expected and what came, and nothing is launched or written. ``DriverError`` 
 ``RuntimeError``) says that the machine lacks a driver, a device or a kernel for the
 arrays' device; ``CompileError`` carries the compiler's diagnostics.
 
-``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them;
+``nsa.build`` writes steps as Python expressions. ``nsa.ops`` has ready-made operations,
+``nsa.steps`` the texts behind them;
 ``nsa.plan`` decides sizes on the host; ``nsa.compat.sglang`` has the operations under
 SGLang's names. What was compiled is kept on disk
 (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their PTX
@@ -33,7 +34,7 @@ from ._extension import extension
 # First: whatever is wrong with it is to be said here.
 extension("_nsa_runtime")
 
-from . import layouts, ops, plan, steps  # noqa: E402
+from . import build, layouts, ops, plan, steps  # noqa: E402
 from ._compile import CompileError, compile, has_compiler  # noqa: E402
 from ._config import config, warmup  # noqa: E402
 from ._module import Binding, DriverError, Module, Step, device_count, load  # noqa: E402
@@ -46,6 +47,7 @@ __all__ = [
     "DriverError",
     "Module",
     "Step",
+    "build",
     "compile",
     "config",
     "device_count",
