@@ -99,14 +99,19 @@ class Builder(NamedOps):
             number = self._counts.get(kind, 0)
             self._counts[kind] = number + 1
             return f"%{kind}.{number}"
-        check_name(name)
-        if name in self._names:
-            raise BuildError(
-                f"expected a name that is free but got {name!r}, which is that of"
-                f" {self._names[name]}"
-            )
+        self._check_free(name)
         self._names[name] = place
         return f"%{name}"
+
+    def _check_free(self, *names: str) -> None:
+        """Before anything is declared, so that all are or none."""
+        for number, name in enumerate(names):
+            check_name(name)
+            if name in self._names or name in names[:number]:
+                where = f" at {self._names[name]}" if name in self._names else ""
+                raise BuildError(
+                    f"expected a name that is free but got {name!r}, which is taken{where}"
+                )
 
     def _declare(self, group: int, name: str, rest: str, place: Place | None = None) -> str:
         ssa = self._claim(name, "port", place or here())
@@ -234,6 +239,7 @@ class Builder(NamedOps):
             )
         self._check_array(value, "a value to write")
         type = self._destination(value, shape, strides)
+        self._check_free(*names)
         rest = f" : {type}{write_attributes(alignment, '')}"
         ports = [self._declare(2, port, rest, place) for port in names]
         first = f" from {start}" if start else ""
@@ -305,6 +311,7 @@ class Builder(NamedOps):
             _metadata.set_type("metadata_ref", source.mode, fields)
             for fields in destinations.values()
         ]
+        self._check_free(*destinations)
         ports = [
             self._declare(2, name, f" : {type}") for name, type in zip(destinations, types)
         ]
