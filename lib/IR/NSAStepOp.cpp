@@ -219,10 +219,11 @@ static InFlightDiagnostic emitPortError(BlockArgument port) {
   return emitError(port.getLoc()) << "'nsa.step' op ";
 }
 
-/// Whether arrays of `type` are written as well as read.
-static bool isStored(Type type) {
-  return type.isBF16() || type.isSignlessInteger(8) ||
-         type.isSignlessInteger(16) || type.isSignlessInteger(32);
+/// Whether arrays have elements of `type`.
+static bool isElement(Type type) {
+  return type.isBF16() || type.isF32() || type.isSignlessInteger(8) ||
+         type.isSignlessInteger(16) || type.isSignlessInteger(32) ||
+         type.isSignlessInteger(64);
 }
 
 static LogicalResult verifyIn(StepOp step, BlockArgument port) {
@@ -230,15 +231,11 @@ static LogicalResult verifyIn(StepOp step, BlockArgument port) {
   if (type.isIndex() || isa<MetadataType>(type))
     return success();
   auto tensor = dyn_cast<RankedTensorType>(type);
-  bool isElementType =
-      tensor && (isStored(tensor.getElementType()) ||
-                 tensor.getElementType().isSignlessInteger(64));
-  if (!isElementType || tensor.getRank() < 1 || tensor.getRank() > 2)
+  if (!tensor || !isElement(tensor.getElementType()) || tensor.getRank() < 1 || tensor.getRank() > 2)
     return emitPortError(port) // (C2)
            << "expected 'in' port '" << step.getPortName(port)
            << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
-              "i64 "
-              "or bf16, but got "
+              "i64, bf16 or f32, but got "
            << type;
   return success();
 }
@@ -248,7 +245,7 @@ static LogicalResult verifyOut(StepOp step, BlockArgument port) {
   SmallVector<int64_t> strides;
   int64_t offset;
   bool isRight =
-      isStored(type.getElementType()) && type.getRank() >= 1 &&
+      isElement(type.getElementType()) && type.getRank() >= 1 &&
       type.getRank() <= 2 && !type.getMemorySpace() &&
       succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
       llvm::all_of(strides,
@@ -259,9 +256,9 @@ static LogicalResult verifyOut(StepOp step, BlockArgument port) {
   if (!isRight)
     return emitPortError(port) // (C3)
            << "expected 'out' port '" << step.getPortName(port)
-           << "' to be a memref of rank 1 or 2 of i8, i16, i32 or bf16 with a "
-              "strided layout without offset and, for rank 2, an inner stride "
-              "of 1, but got "
+           << "' to be a memref of rank 1 or 2 of i8, i16, i32, i64, bf16 or "
+              "f32 with a strided layout without offset and, for rank 2, an "
+              "inner stride of 1, but got "
            << type;
   return success();
 }

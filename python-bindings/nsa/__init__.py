@@ -26,8 +26,8 @@ legacy default stream. A launch allocates nothing and waits for nothing, so a st
 captured; kernels are loaded when a step is first bound on a device. Steps and modules may be
 used by any number of threads at once, a ``Binding`` by one at a time.
 
-``nsa.ops`` has ready-made operations, ``nsa.steps`` the texts behind them, ``nsa.torch`` has
-them as custom operators of torch, and ``nsa.compat.sglang`` under SGLang's names;
+``nsa.build`` writes steps as Python expressions. ``nsa.ops`` has ready-made operations,
+``nsa.steps`` the texts behind them, ``nsa.torch`` has them as custom operators of torch, and ``nsa.compat.sglang`` under SGLang's names;
 ``nsa.integrations.sglang`` puts these into an installed SGLang. ``nsa.plan`` decides sizes on
 the host, ``nsa.tvm_ffi`` makes modules of steps that engines load. What was compiled is kept
 on disk (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their
@@ -40,7 +40,7 @@ from ._extension import extension
 # First: whatever is wrong with it is to be said here.
 extension("_nsa_runtime")
 
-from . import layouts, ops, plan, steps  # noqa: E402
+from . import build, layouts, ops, plan, steps  # noqa: E402
 from ._compile import CompileError, compile, has_compiler  # noqa: E402
 from ._config import config, warmup  # noqa: E402
 from ._module import Binding, DriverError, Module, Step, device_count, load  # noqa: E402
@@ -53,6 +53,7 @@ __all__ = [
     "DriverError",
     "Module",
     "Step",
+    "build",
     "compile",
     "config",
     "device_count",

@@ -54,8 +54,8 @@ class _Replay:
             "live_only": live_only,
             "padded": padded and not used.isdisjoint(_ROW_FIELDS),
         }
-        # What it takes depends on no dtype, and not on who gets a field.
-        ports = steps.port_names(self.text([used], {}))
+        # Its ports depend on no dtype.
+        ports = steps.port_names(self.text({}))
         self.inputs = [i for i, name in enumerate(_INPUTS) if name in ports]
         self.has_lens = "seq_lens" in ports
         self.rows = {
@@ -71,12 +71,14 @@ class _Replay:
         sizes = ("bs", "max_len", "row_bound")
         self.call = Caller(self.prepare, tuple(self.arrays), sizes)
 
-    def text(self, fields, dtypes):
+    def text(self, dtypes):
         """The text for inputs of these dtypes, int64 where it is not said."""
         lens, extend, pool, _ = (dtypes.get(name, "int64") for name in _INPUTS)
         if self.extend != "array":
             extend = self.extend
-        return steps.replay(self.mode, fields, lens, pool, extend=extend, **self.constants)
+        return steps.replay(
+            self.mode, self.fields, lens, pool, extend=extend, **self.constants
+        )
 
     def prepare(self, target, arrays):
         """The step for arrays like these, and the rows that there is room for."""
@@ -92,7 +94,7 @@ class _Replay:
         if self.is_bounded:
             rooms = [shapes[port][0] - past for port, past in self.rows.items()]
             sizes["row_bound"] = max(min(rooms), 0)
-        return get_step(f"{self.mode}_replay", self.text(self.fields, dtypes), target), sizes
+        return get_step(f"{self.mode}_replay", self.text(dtypes), target), sizes
 
 
 _replay = cache(_Replay)

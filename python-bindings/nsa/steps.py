@@ -8,7 +8,7 @@ the asked fields need and no others. A text depends on its arguments alone, so i
 as a key.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from . import _metadata
 from ._errors import check_mode, constant, index_dtype, optional_constant, wrong
@@ -215,11 +215,11 @@ def replay(
             if field == "paged_mqa_ctx_lens" and mode == "draft_extend":
                 raise ValueError(f"field {field!r}: draft_extend has none")
     # In the table's order, so that equal sets give equal texts.
-    fields = [[f for f in FIELDS if f in destination] for destination in fields]
+    fields = tuple(tuple(f for f in FIELDS if f in destination) for destination in fields)
     if not any(fields):
         raise ValueError("fields: expected at least one field")
-
-    values = _Replay(
+    return _replay_text(
+        fields,
         name or f"{mode}_replay",
         mode,
         seq_lens_dtype,
@@ -228,9 +228,15 @@ def replay(
         page_size,
         next_n,
         extend,
-        live_only,
-        padded,
+        bool(live_only),
+        bool(padded),
     )
+
+
+@lru_cache(maxsize=64)
+def _replay_text(fields, *arguments):
+    """``replay``; a caller asks for the same text more than once."""
+    values = _Replay(*arguments)
     for destination in fields:
         for field in destination:
             getattr(values, FIELDS[field][0])

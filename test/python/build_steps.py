@@ -109,7 +109,9 @@ def valid_entries_case(rng):
     table[rng.random(table.shape) < rng.random((33, 1))] = -1
     table[5] = -1
     one = lambda: np.zeros(1, np.int32)  # noqa: E731
-    return dict(table=table, counts=np.zeros(40, np.int32), total=one(), most=one(), least=one())
+    return dict(
+        table=table, counts=np.zeros(40, np.int32), total=one(), most=one(), least=one()
+    )
 
 
 def valid_entries_reference(table, **_):
@@ -189,9 +191,7 @@ def compacted_case(rng):
     table = rng.integers(0, 999, (29, TOPK), np.int32)
     table[rng.random(table.shape) < 0.5] = -1
     table[4], table[7] = -1, 3
-    return dict(
-        table=table, front=np.zeros((29, TOPK), np.int32), count=np.zeros(29, np.int32)
-    )
+    return dict(table=table, front=np.zeros((29, TOPK), np.int32), count=np.zeros(29, np.int32))
 
 
 def compacted_reference(table, **_):
@@ -216,7 +216,9 @@ def mixed(s):
     sums = s.cu_seqlens(s.clip_seqlens(padded, 40))
     s.output("sums", sums)
     s.output("span", s.map(bs, lambda b: sums[b + 1] - sums[b]))
-    s.output("newest", s.map((bs, columns), lambda b, c: table[b, columns - 1 - c].otherwise(0)))
+    s.output(
+        "newest", s.map((bs, columns), lambda b, c: table[b, columns - 1 - c].otherwise(0))
+    )
     # The sizes of an operation's result are sizes.
     s.output("twice", s.map(pages.shape, lambda b, j: pages[b, j] * 2 + length[b]))
 

@@ -22,6 +22,7 @@ from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, Type, to_type
 
 __all__ = ["Builder", "step"]
 
+SIZE, IN, OUT = range(3)
 #: By rank, destinations with any stride, and with rows anywhere.
 ANY_LAYOUT = {1: "memref<?x{}, strided<[?]>>", 2: "memref<?x?x{}, strided<[?, 1]>>"}
 
@@ -76,7 +77,7 @@ class Builder(NamedOps):
         self.place = here()
         self.name = check_name(name)
         self._sort_ports = sort_ports
-        #: (0 for sizes, 1 for what is read, 2 for what is written; text).
+        #: Groups, as `sort_ports` has them, and texts.
         self._ports: list[tuple[int, str]] = []
         self._inputs: set[str] = set()
         #: What is taken, and where.
@@ -92,25 +93,31 @@ class Builder(NamedOps):
     # Ports
     # ------------------------------------------------------------------------
 
-    def _claim(self, name: str | None, kind: str, place: Place) -> str:
-        """The SSA name of a value called `name`, or of some `kind`."""
-        if name is None:
-            # No C identifier, so free.
-            number = self._counts.get(kind, 0)
-            self._counts[kind] = number + 1
-            return f"%{kind}.{number}"
-        check_name(name)
-        if name in self._names:
-            raise BuildError(
-                f"expected a name that is free but got {name!r}, which is that of"
-                f" {self._names[name]}"
-            )
-        self._names[name] = place
-        return f"%{name}"
+    def _claim(self, *names: str, place: Place) -> list[str]:
+        """The SSA names of ports or values; all of them are free, or none is taken."""
+        known = self._names
+        for number, name in enumerate(names):
+            if name in known or name in names[:number]:
+                where = f" at {known[name]}" if name in known else ""
+                raise BuildError(
+                    f"expected a name that is free but got {name!r}, which is taken{where}"
+                )
+            check_name(name)
+        known.update(dict.fromkeys(names, place))
+        return ["%" + name for name in names]
 
-    def _declare(self, group: int, name: str, rest: str, place: Place | None = None) -> str:
-        ssa = self._claim(name, "port", place or here())
-        self._ports.append((group, f"{'out' if group == 2 else 'in'} {ssa}{rest}"))
+    def _name(self, name: str | None, kind: str, place: Place) -> str:
+        """The SSA name of a value called `name`, or of some `kind`."""
+        if name is not None:
+            return self._claim(name, place=place)[0]
+        # No C identifier, so free.
+        number = self._counts.get(kind, 0)
+        self._counts[kind] = number + 1
+        return f"%{kind}.{number}"
+
+    def _declare(self, group: int, name: str, rest: str) -> str:
+        (ssa,) = self._claim(name, place=here())
+        self._ports.append((group, f"in {ssa}{rest}"))
         return ssa
 
     def is_port(self, array: Array) -> bool:
@@ -125,7 +132,7 @@ class Builder(NamedOps):
         name : str
             Of the port, and of the argument of the launch.
         """
-        return Size(self, Symbol(self._declare(0, name, " : index")))
+        return Size(self, Symbol(self._declare(SIZE, name, " : index")))
 
     def input(
         self,
@@ -162,7 +169,7 @@ class Builder(NamedOps):
         text = tensor(extents, type)
         layout = "" if strides is None else f"layout = {write_strides(strides, extents)}"
         attributes = write_attributes(alignment, layout)
-        ssa = self._declare(1, name, f"{bounds} : {text}{attributes}")
+        ssa = self._declare(IN, name, f"{bounds} : {text}{attributes}")
         self._inputs.add(ssa)
         return Array(self, ssa, type, extents)
 
@@ -234,8 +241,9 @@ class Builder(NamedOps):
             )
         self._check_array(value, "a value to write")
         type = self._destination(value, shape, strides)
-        rest = f" : {type}{write_attributes(alignment, '')}"
-        ports = [self._declare(2, port, rest, place) for port in names]
+        attributes = write_attributes(alignment, "")
+        ports = self._claim(*names, place=place)
+        self._ports += [(OUT, f"out {port} : {type}{attributes}") for port in ports]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
         self._add(
@@ -287,7 +295,7 @@ class Builder(NamedOps):
         """
         text = _metadata.set_type("metadata", mode, fields)
         words = ", ".join(self._write_extent(size) for size in sizes)
-        return MetadataSet(self._declare(1, name, f"[{words}] : {text}"), mode, text)
+        return MetadataSet(self._declare(IN, name, f"[{words}] : {text}"), mode, text)
 
     def copy_metadata(
         self, source: MetadataSet, destinations: Mapping[str, Sequence[str]]
@@ -305,9 +313,8 @@ class Builder(NamedOps):
             _metadata.set_type("metadata_ref", source.mode, fields)
             for fields in destinations.values()
         ]
-        ports = [
-            self._declare(2, name, f" : {type}") for name, type in zip(destinations, types)
-        ]
+        ports = self._claim(*destinations, place=place)
+        self._ports += [(OUT, f"out {port} : {type}") for port, type in zip(ports, types)]
         self._add(
             f"nsa.copy_metadata {source.name} to {', '.join(ports)}\n      : {source.text}\n"
             f"      to {', '.join(types)}",
@@ -324,7 +331,7 @@ class Builder(NamedOps):
     def _define(self, kind: str, text: str, name: str | None) -> str:
         """Writes an operation that makes a value, and returns the value's SSA name."""
         place = here()
-        ssa = self._claim(name, kind, place)
+        ssa = self._name(name, kind, place)
         self._add(f"{ssa} = {text}", place)
         return ssa
 
@@ -411,7 +418,7 @@ class Builder(NamedOps):
         ]
         for size in body.sizes():
             self.name_size(size)
-        array = Array(self, self._claim(name, "map", place), element.type, extents)
+        array = Array(self, self._name(name, "map", place), element.type, extents)
 
         def write(located: bool) -> str:
             names, lines = body.write(self._names.__contains__, located)
