@@ -24,7 +24,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import CompileError, DriverError, __version__, _compile, prebuild
+from . import CompileError, DriverError, __version__, _compile, prebuild, tvm_ffi
 from ._tool import facts, finding, info, running
 from ._tool.inspecting import as_text
 from ._tool.page import as_page
@@ -55,15 +55,21 @@ def _list(options: argparse.Namespace, rest: list[str]) -> str:
 def _compile_command(options: argparse.Namespace, rest: list[str]) -> str:
     targets = options.target.split(",")
     for target in targets:
-        if target not in ("cuda", "cpu"):
-            raise finding.UsageError(f"--target: expected cuda, cpu or both but got {target!r}")
+        if target not in ("cuda", "cpu", "tvm-ffi"):
+            raise finding.UsageError(
+                f"--target: expected some of cuda, cpu, tvm-ffi but got {target!r}"
+            )
     steps: dict[str, None] = {}
+    how = (options.chip, not options.no_fuse, options.guards)
     for target in targets:
-        module = _compile.compile(
-            options.input, target, options.chip, not options.no_fuse, options.guards
-        )
-        module.save(options.output)
-        steps.update(dict.fromkeys(module))
+        if target == "tvm-ffi":
+            paths = tvm_ffi.build(options.input, options.output, *how)
+            names = [os.path.basename(path).removesuffix(".ffi.so") for path in paths]
+        else:
+            module = _compile.compile(options.input, target, *how)
+            module.save(options.output)
+            names = list(module)
+        steps.update(dict.fromkeys(names))
     return "\n".join(
         f"{name}: {', '.join(targets)} in {options.output}" for name in steps
     )
@@ -119,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("compile", _compile_command, "a bundle from a text; needs the compiler")
     command.add_argument("input", metavar="IN.mlir")
     command.add_argument("-o", dest="output", required=True, metavar="DIR")
-    command.add_argument("--target", default="cuda", help="cuda, cpu or cuda,cpu")
+    command.add_argument("--target", default="cuda", help="some of cuda, cpu, tvm-ffi, with commas")
     command.add_argument("--chip", help="sm_80 if it is not given")
     command.add_argument("--no-fuse", action="store_true", help="a launch a destination")
     command.add_argument("--guards", action="store_true", help="check every access")

@@ -7,6 +7,7 @@ size and the lengths are, and is found without the compiler."""
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -247,8 +248,12 @@ def test_kernels_for_one_target(
     _cache.get_step("decode_replay", text, "cpu")(**arguments)
     assert out.tolist() == [3, 4]
 
-    (library,) = path.glob("*.so")
+    # In another folder: the file of a library that is loaded stays whole.
+    broken = tmp_path / "broken"
+    shutil.copytree(path, broken / path.name)
+    (library,) = (broken / path.name).glob("*.so")
     library.write_bytes(library.read_bytes()[:1000])
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(broken))
     monkeypatch.setattr(_cache, "_steps", {})
     with pytest.raises(nsa.DriverError, match="a part of the file is missing"):
         _cache.get_step("decode_replay", text, "cpu")(**arguments)

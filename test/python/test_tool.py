@@ -119,6 +119,18 @@ def test_list_of_a_folder(bundle: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @needs_compiler
+def test_compile(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = output(capsys, "compile", text, "-o", str(tmp_path / "out"), "--target", "tvm-ffi,cuda")
+    assert shown.startswith("lengths: tvm-ffi, cuda")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"lengths.ffi.so", "lengths.json", "lengths.ptx"}
+    assert "expected some of cuda" in refusal(
+        capsys, "compile", text, "-o", str(tmp_path / "none"), "--target", "cuda,rocm"
+    )
+    assert not (tmp_path / "none").exists()
+
+
+@needs_compiler
 def test_inspect(text: str, bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = output(capsys, "inspect", bundle, "--bs=100")
     assert "lengths: 1 kernel, sm_80, for cuda, cpu; made by nsa" in shown
