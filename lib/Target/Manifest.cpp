@@ -142,6 +142,8 @@ private:
 static std::string getDType(ShapedType type) {
   if (type.getElementType().isBF16())
     return "bfloat16";
+  if (type.getElementType().isF32())
+    return "float32";
   return "int" + std::to_string(type.getElementTypeBitWidth());
 }
 

@@ -64,7 +64,7 @@ nsa.step @step(in %a : tensor<?x96xi32>, out %x : memref<?x96xi32>,
 
 // CopyOp: elements of the value
 nsa.step @step(in %a : tensor<?xi64>, out %x : memref<?xi32>) {
-  // expected-error @+1 {{operand #0 must be 1D/2D tensor of 8-bit signless integer or 16-bit signless integer or 32-bit signless integer or bfloat16 type values, but got 'tensor<?xi64>'}}
+  // expected-error @+1 {{expected destination 'x' to have elements of type 'i64' but got 'memref<?xi32>'}}
   nsa.copy %a to %x : tensor<?xi64> to memref<?xi32>
 }
 

@@ -64,50 +64,50 @@ nsa.step @step(in %new : tensor<?xi32>) {
 // -----
 
 // StepOp C2: rank 3
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'tensor<?x?x?xi32>'}}
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'tensor<?x?x?xi32>'}}
 nsa.step @step(in %a : tensor<?x?x?xi32>) {
 }
 
 // -----
 
 // StepOp C2: rank 0
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'tensor<i32>'}}
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'tensor<i32>'}}
 nsa.step @step(in %a : tensor<i32>) {
 }
 
 // -----
 
 // StepOp C2: unknown rank
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'tensor<*xi32>'}}
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'tensor<*xi32>'}}
 nsa.step @step(in %a : tensor<*xi32>) {
 }
 
 // -----
 
 // StepOp C2: elements
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'tensor<?xf32>'}}
-nsa.step @step(in %a : tensor<?xf32>) {
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'tensor<?xf64>'}}
+nsa.step @step(in %a : tensor<?xf64>) {
 }
 
 // -----
 
 // StepOp C2: elements with a sign
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'tensor<?xui32>'}}
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'tensor<?xui32>'}}
 nsa.step @step(in %a : tensor<?xui32>) {
 }
 
 // -----
 
 // StepOp C2: a scalar
-// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64 or bf16, but got 'i32'}}
+// expected-error @+1 {{expected 'in' port 'a' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32, but got 'i32'}}
 nsa.step @step(in %a : i32) {
 }
 
 // -----
 
 // StepOp C3: elements
-// expected-error @+1 {{expected 'out' port 'x' to be a memref of rank 1 or 2 of i8, i16, i32 or bf16 with a strided layout without offset and, for rank 2, an inner stride of 1, but got 'memref<?xi64>'}}
-nsa.step @step(out %x : memref<?xi64>) {
+// expected-error @+1 {{expected 'out' port 'x' to be a memref of rank 1 or 2 of i8, i16, i32, i64, bf16 or f32 with a strided layout without offset and, for rank 2, an inner stride of 1, but got 'memref<?xf64>'}}
+nsa.step @step(out %x : memref<?xf64>) {
 }
 
 // -----

@@ -20,6 +20,7 @@ FIELDS = (
     "c128_topk_lengths_clamp1", "c4_sparse_topk_lengths", "c4_sparse_page_indices",
     "c128_page_indices", "c1_topk_lengths_clamp1", "c2_sparse_topk_lengths",
     "c1_index_page_table", "c2_index_page_table", "c2_all_page_indices", "c2_all_raw_indices",
+    "c4_out_loc", "c128_out_loc", "c1_out_loc", "c2_out_loc", "req_indices", "pos_i64",
 )  # fmt: skip
 FILL = -77
 

@@ -445,7 +445,7 @@ def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str
         operands[slot] = program.need("bs" if n == 0 and rng.random() < 0.7 else "columns")
         sources[slot] = "index"
         sizes.append(slot)
-    type = rng.choice(("i8", "i16", "i32", "i32", "i32", "bf16"))
+    type = rng.choice(("i8", "i16", "i32", "i32", "i32", "i64", "f32", "bf16"))
     formula = Drawer(rng, rank, sources).draw(type, rng.randint(1, 5))
     used = {node.data for node in formula.walk() if node.op in ("read", "search", "size")}
     operands = {s: n for s, n in operands.items() if s in used or s in sizes}

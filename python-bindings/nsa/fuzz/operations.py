@@ -104,7 +104,7 @@ KINDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "indices": (1, ("i32", "i64")),
     "table": (2, ("i32",)),
     "bytes": (2, ("i8",)),
-    "value": (0, ("i8", "i16", "i32", "i64", "bf16")),
+    "value": (0, ("i8", "i16", "i32", "i64", "bf16", "f32")),
     "numbers": (0, ("i32", "i64")),
 }
 

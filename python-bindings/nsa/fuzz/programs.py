@@ -17,7 +17,7 @@ from .operations import FORMS, Array, Form, T, V, dims, fits, tensor
 __all__ = ["DTYPES", "PORTS", "RAW", "Copy", "Op", "Port", "Program", "destination"]
 
 #: NumPy's names; bf16 as bits.
-DTYPES = {"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "bf16": "uint16"}
+DTYPES = {"i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64", "bf16": "uint16", "f32": "float32"}
 
 
 @dataclass(frozen=True)
