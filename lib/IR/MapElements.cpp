@@ -164,6 +164,9 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   if (!isVector || last != op.getArguments().back() || !isTogether ||
       read.getSource().getDefiningOp<SharedOpInterface>())
     return std::nullopt;
+  // Sums and rows of expansions are asked for one by one, and only inside.
+  if (dependsOnScan(read.getSource()) || getExpansion(read.getSource()))
+    return std::nullopt;
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
   SmallVector<Value> indices = get(read.getIndices(), point, 0);

@@ -55,6 +55,17 @@ CASES = [
 EDGES = (0, 1, 2, 4, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 640)
 
 
+def texts() -> set[str]:
+    """The steps that ``run`` asks for."""
+    found = set()
+    for case in CASES:
+        vectors = ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc",
+                   "extend_seq_lens")  # fmt: skip
+        dtypes = {**dict.fromkeys(vectors, case.index), "floors": "int32"}
+        found.add(_v4.write(case.options(), (FIELDS,) * 2, dtypes)[0])
+    return found
+
+
 def draw(case: Case, seed: int, small: bool = False) -> Batch:
     rng = np.random.default_rng(seed)
     bs = int(rng.choice([1, 2, 3] if small else [0, 1, 2, 5, 33]))
@@ -127,4 +138,4 @@ def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) 
             np.testing.assert_array_equal(got, image, err_msg=f"b{backend}_{name}")
 
 
-__all__ = ["CASES", "FIELDS", "draw", "run"]
+__all__ = ["CASES", "FIELDS", "draw", "run", "texts"]
