@@ -438,6 +438,13 @@ Value ExpandSeqlensOp::emitElement(ElementBuilder &builder,
   return builder.emitOfRow(*this, indices.front(), emit);
 }
 
+Value ExpandRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+  auto emit = [&](const ExpandedRow &place) {
+    return builder.element(getSource(), {place.request, indices.back()});
+  };
+  return builder.emitOfRow(*this, indices.front(), emit);
+}
+
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//

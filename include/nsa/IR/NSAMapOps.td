@@ -89,7 +89,8 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement, NSA_Pick]> {
     - (C3) The type of the result says the sizes that are constants, and the type
       that the body yields, one that arrays have.
     - (C4) The body holds the operations above only, without flags.
-    - (C5) Arrays that it reads are `in` ports or values before it.
+    - (C5) Arrays that it reads are `in` ports or values before it, other than
+      `nsa.total_rows`, which is the last of the sums of its rows.
   }];
   let arguments = (ins Variadic<Index>:$dynamic_sizes,
                        DenseI64ArrayAttr:$static_sizes);

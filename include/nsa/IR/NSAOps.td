@@ -419,7 +419,9 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [N
   let hasCanonicalizeMethod = 1;
 }
 
-def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [NSA_AllLive, NSA_Expanded]> {
+def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
+    NSA_AllLive, NSA_Expanded, NSA_Element
+  ]> {
   let summary = "A table with each request's row repeated";
   let description = [{
     Row `off[b] + i` of the result is row `b` of `source`, for each of the rows
