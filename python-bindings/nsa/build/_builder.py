@@ -77,8 +77,8 @@ class Builder(NamedOps):
         self.place = here()
         self.name = check_name(name)
         self._sort_ports = sort_ports
-        #: Groups, as `sort_ports` has them, and texts.
-        self._ports: list[tuple[int, str]] = []
+        #: Groups, as `sort_ports` has them; names with places, and what follows.
+        self._ports: list[tuple[int, str, Place, str]] = []
         self._inputs: set[str] = set()
         #: What is taken, and where.
         self._names: dict[str, Place] = {}
@@ -116,8 +116,9 @@ class Builder(NamedOps):
         return f"%{kind}.{number}"
 
     def _declare(self, group: int, name: str, rest: str) -> str:
-        (ssa,) = self._claim(name, place=here())
-        self._ports.append((group, f"in {ssa}{rest}"))
+        place = here()
+        (ssa,) = self._claim(name, place=place)
+        self._ports.append((group, f"in {ssa}", place, rest))
         return ssa
 
     def is_port(self, array: Array) -> bool:
@@ -243,7 +244,7 @@ class Builder(NamedOps):
         type = self._destination(value, shape, strides)
         attributes = write_attributes(alignment, "")
         ports = self._claim(*names, place=place)
-        self._ports += [(OUT, f"out {port} : {type}{attributes}") for port in ports]
+        self._ports += [(OUT, f"out {port}", place, f" : {type}{attributes}") for port in ports]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
         self._add(
@@ -314,7 +315,9 @@ class Builder(NamedOps):
             for fields in destinations.values()
         ]
         ports = self._claim(*destinations, place=place)
-        self._ports += [(OUT, f"out {port} : {type}") for port, type in zip(ports, types)]
+        self._ports += [
+            (OUT, f"out {port}", place, f" : {type}") for port, type in zip(ports, types)
+        ]
         self._add(
             f"nsa.copy_metadata {source.name} to {', '.join(ports)}\n      : {source.text}\n"
             f"      to {', '.join(types)}",
@@ -606,15 +609,17 @@ class Builder(NamedOps):
         ports = self._ports
         if self._sort_ports:
             ports = sorted(ports, key=lambda port: port[0])
-        head = ",\n    ".join(text for _, text in ports)
+
+        def at(place: Place) -> str:
+            return f" {place.location}" if locations else ""
+
+        head = ",\n    ".join(name + at(place) + rest for _, name, place, rest in ports)
         head = f"(\n    {head})" if ports else "()"
         lines = [f"nsa.step @{self.name}{head} {{\n"]
         for item, place in self._body:
             text = item if isinstance(item, str) else item(locations)
-            end = f" {place.location}" if locations else ""
-            lines.append(f"  {text}{end}\n")
-        end = f" {self.place.location}" if locations else ""
-        return f"{''.join(lines)}}}{end}\n"
+            lines.append(f"  {text}{at(place)}\n")
+        return f"{''.join(lines)}}}{at(self.place)}\n"
 
     def compile(
         self,
