@@ -21,12 +21,10 @@ was expected and what came, and nothing is launched or written. ``DriverError`` 
 arrays' device; ``CompileError`` carries the compiler's diagnostics.
 
 ``nsa.build`` writes steps as Python expressions. ``nsa.ops`` has ready-made operations,
-``nsa.steps`` the texts behind them;
-``nsa.plan`` decides sizes on the host; ``nsa.compat.sglang`` has the operations under
-SGLang's names. What was compiled is kept on disk
-(``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their PTX
-on the CPU and checks it, and ``nsa.config()`` says
-what is in use and why.
+``nsa.steps`` the texts behind them; ``nsa.plan`` decides sizes on the host;
+``nsa.compat.sglang`` has the operations under SGLang's names. What was compiled is kept
+on disk (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs
+their PTX on the CPU and checks it, and ``nsa.config()`` says what is in use and why.
 """
 
 from ._extension import extension
