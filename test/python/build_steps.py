@@ -6,7 +6,10 @@ NumPy: a function that makes the step's arrays, and one that computes the output
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from composed_cases import FILL, Case
 
 import nsa.build as nb
 
@@ -254,3 +257,19 @@ STEPS = {
     step.name: (step, globals()[f"{step.name}_case"], globals()[f"{step.name}_reference"])
     for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed)
 }
+
+
+def cases(name: str) -> Iterator[Case]:
+    """Arguments of a step, and what its outputs are then: what it leaves alone is FILL."""
+    step, make, reference = STEPS[name]
+    for seed in range(3):
+        arguments = make(np.random.default_rng(seed))
+        wanted = {}
+        for output, value in reference(**arguments).items():
+            wanted[output] = np.full_like(arguments.pop(output), FILL)
+            wanted[output][tuple(slice(size) for size in value.shape)] = value
+        yield Case(name, step.text, arguments, wanted)
+
+
+def texts() -> set[str]:
+    return {step.text for step, _, _ in STEPS.values()}

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from build_steps import STEPS
+from build_steps import STEPS, cases
+from composed_cases import run
 
 import nsa
 import nsa.build as nb
@@ -31,23 +32,13 @@ needs_compiler = pytest.mark.skipif(not nsa.has_compiler(), reason="built withou
 # ----------------------------------------------------------------------------
 
 
-def check(outputs, expected):
-    """Every output has the reference where that has elements, and is untouched elsewhere."""
-    for name, reference in expected.items():
-        image = np.zeros_like(outputs[name])
-        image[tuple(slice(size) for size in reference.shape)] = reference
-        np.testing.assert_array_equal(outputs[name], image, name)
-
-
 @needs_compiler
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("seed", range(3))
-def test_steps(name, seed):
-    step, case, reference = STEPS[name]
-    arrays = case(np.random.default_rng(seed))
-    expected = reference(**arrays)
-    step.compile("cpu")(**arrays)
-    check(arrays, expected)
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"guards": True}], ids=str)
+def test_steps(name, options):
+    step = STEPS[name][0].compile("cpu", **options)
+    for case in cases(name):
+        run(case, step)
 
 
 @needs_compiler
