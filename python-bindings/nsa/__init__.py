@@ -27,12 +27,12 @@ captured; kernels are loaded when a step is first bound on a device. Steps and m
 used by any number of threads at once, a ``Binding`` by one at a time.
 
 ``nsa.build`` writes steps as Python expressions. ``nsa.ops`` has ready-made operations,
-``nsa.steps`` the texts behind them, ``nsa.torch`` has them as custom operators of torch, and ``nsa.compat.sglang`` under SGLang's names;
-``nsa.integrations.sglang`` puts these into an installed SGLang. ``nsa.plan`` decides sizes on
-the host, ``nsa.tvm_ffi`` makes modules of steps that engines load. What was compiled is kept
-on disk (``NSA_CACHE_DIR``); ``NSA_TARGET`` restricts where steps run, ``nsa.simt`` runs their
-PTX on the CPU and checks it, and ``nsa.config()`` says what is in use and why, as does
-``python -m nsa info``.
+``nsa.steps`` the texts behind them, ``nsa.torch`` has them as custom operators of torch, and
+``nsa.compat.sglang`` under SGLang's names; ``nsa.integrations.sglang`` puts these into an
+installed SGLang. ``nsa.plan`` decides sizes on the host, ``nsa.tvm_ffi`` makes modules of
+steps that engines load. What was compiled is kept on disk (``NSA_CACHE_DIR``); ``NSA_TARGET``
+restricts where steps run, ``nsa.simt`` runs their PTX on the CPU and checks it, and
+``nsa.config()`` says what is in use and why, as does ``python -m nsa info``.
 """
 
 from ._extension import extension

@@ -6,7 +6,10 @@ NumPy: a function that makes the step's arrays, and one that computes the output
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+from composed_cases import FILL, Case
 
 import nsa.build as nb
 
@@ -64,7 +67,7 @@ def slot_mapping(s):
         position = positions[t].otherwise(-1)
         block = block_table[requests[t].otherwise(-1), position // PAGE].otherwise(-1)
         inside = block.astype("int64") * PAGE + position % PAGE
-        return nb.where(block >= 0, inside, -1).astype("int32")
+        return nb.where(block >= 0, inside, -1)
 
     s.output("slots", s.map(bound, slot))
 
@@ -75,13 +78,13 @@ def slot_mapping_case(rng):
         positions=rng.integers(-70, 1000, tokens),
         requests=rng.integers(-1, 9, tokens).astype(np.int32),
         block_table=rng.integers(-1, 5000, (8, 15), np.int32),
-        slots=np.zeros(bound + 3, np.int32),
+        slots=np.zeros(bound + 3, np.int64),
         bound=bound,
     )
 
 
 def slot_mapping_reference(positions, requests, block_table, bound, **_):
-    slots = np.full(bound, -1, np.int32)
+    slots = np.full(bound, -1, np.int64)
     rows, columns = block_table.shape
     for t, (position, request) in enumerate(zip(positions, requests)):
         page = position // PAGE
@@ -254,3 +257,19 @@ STEPS = {
     step.name: (step, globals()[f"{step.name}_case"], globals()[f"{step.name}_reference"])
     for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed)
 }
+
+
+def cases(name: str) -> Iterator[Case]:
+    """Arguments of a step, and what its outputs are then: what it leaves alone is FILL."""
+    step, make, reference = STEPS[name]
+    for seed in range(3):
+        arguments = make(np.random.default_rng(seed))
+        wanted = {}
+        for output, value in reference(**arguments).items():
+            wanted[output] = np.full_like(arguments.pop(output), FILL)
+            wanted[output][tuple(slice(size) for size in value.shape)] = value
+        yield Case(name, step.text, arguments, wanted)
+
+
+def texts() -> set[str]:
+    return {step.text for step, _, _ in STEPS.values()}

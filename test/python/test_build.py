@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import doctest
+import linecache
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from build_steps import STEPS
+from build_steps import STEPS, cases
+from composed_cases import run
 
 import nsa
 import nsa.build as nb
@@ -29,23 +32,14 @@ needs_compiler = pytest.mark.skipif(not nsa.has_compiler(), reason="built withou
 # ----------------------------------------------------------------------------
 
 
-def check(outputs, expected):
-    """Every output has the reference where that has elements, and is untouched elsewhere."""
-    for name, reference in expected.items():
-        image = np.zeros_like(outputs[name])
-        image[tuple(slice(size) for size in reference.shape)] = reference
-        np.testing.assert_array_equal(outputs[name], image, name)
-
-
 @needs_compiler
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("seed", range(3))
-def test_steps(name, seed):
-    step, case, reference = STEPS[name]
-    arrays = case(np.random.default_rng(seed))
-    expected = reference(**arrays)
-    step.compile("cpu")(**arrays)
-    check(arrays, expected)
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+@pytest.mark.parametrize("options", [{}, {"fuse": False}, {"guards": True}], ids=str)
+def test_steps(name, target, options):
+    step = STEPS[name][0].compile(target, **options)
+    for case in cases(name):
+        run(case, step)
 
 
 @needs_compiler
@@ -662,11 +656,33 @@ def test_the_compiler_names_the_line():
     s = nb.Builder("unbounded")
     n, m = s.size("n"), s.size("m")
     a = s.input("a", "int32", (n,))
-    unbounded = lambda i: a[i] + 1  # noqa: E731
+    unbounded = lambda i: 7 + a[i]  # noqa: E731
     s.output("b", s.map(m, unbounded))
     with pytest.raises(nsa.CompileError, match="expected an 'else'") as caught:
         s.compile("cpu")
-    assert f"{__file__}:{line_of(unbounded)}:" in caught.value.diagnostics
+    check_place(caught.value, line_of(unbounded), "a[i]")
+
+
+def check_place(error, line, code):
+    """The first diagnostic is about `code` at this line of this file."""
+    file, number, column, _ = error.diagnostics.split(":", 3)
+    assert (file, int(number)) == (__file__, line)
+    if sys.version_info >= (3, 11):
+        assert linecache.getline(file, line)[int(column) - 1 :].startswith(code)
+
+
+@needs_compiler
+def test_the_compiler_names_the_line_of_a_port():
+    s = nb.Builder("keyword")
+    n = s.size("n")
+
+    def declare():
+        return s.input("register", "int32", (n,))
+
+    s.output("b", declare())
+    with pytest.raises(nsa.CompileError, match="a keyword of C or C\\+\\+") as caught:
+        s.compile("cpu")
+    check_place(caught.value, line_of(declare) + 1, "s.input(")
 
 
 @needs_compiler

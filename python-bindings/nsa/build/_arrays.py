@@ -13,7 +13,7 @@ from ._sizes import Extent, Size, Symbol
 from ._types import INDEX, Type
 
 if TYPE_CHECKING:
-    from ._builder import Builder
+    from ._writer import Writer
 
 __all__ = ["Array", "Expansion"]
 
@@ -32,7 +32,7 @@ class Array(Operand):
     __slots__ = ("extents", "name", "step", "text", "type")
 
     def __init__(
-        self, step: Builder, name: str, type: Type, extents: tuple[Extent, ...]
+        self, step: Writer, name: str, type: Type, extents: tuple[Extent, ...]
     ) -> None:
         self.step, self.name, self.type, self.extents = step, name, type, extents
         #: MLIR's type.
@@ -49,7 +49,7 @@ class Array(Operand):
         if not self.step.is_port(self):
             return self.extents
         return tuple(
-            Size(self.step, Symbol(f"{self.name}.{dim}", f"{self.name}, {dim} : {self.text}"))
+            Size(self.step, Symbol(f"{self.name}.{dim}", self.name, dim, self.text))
             if extent is None
             else extent
             for dim, extent in enumerate(self.extents)
@@ -120,7 +120,7 @@ class Expansion:
 
     __slots__ = ("bound", "by", "name", "step")
 
-    def __init__(self, step: Builder, name: str, by: Any, bound: Size | None) -> None:
+    def __init__(self, step: Writer, name: str, by: Any, bound: Size | None) -> None:
         self.step, self.name, self.by, self.bound = step, name, by, bound
 
     def rows(self, requests: Extent) -> Extent:

@@ -1,39 +1,25 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A step in the making: its ports, its values, and its text."""
+"""A step in the making: its values, and its text."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Callable
 
-from .. import _metadata
 from .._compile import compile
 from .._module import Step
-from ._arrays import Array, dimensions, tensor
+from ._arrays import Array, tensor
 from ._elements import Element, Space, convert, default_type, lift, make_constant, where
 from ._formula import Formula
 from ._named import NamedOps
 from ._places import BuildError, Place, here
-from ._sizes import Extent, Size, Symbol, check_extent, split, symbols, write
-from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, Type, to_type
+from ._sizes import Size, check_extent
+from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, to_type
 
 __all__ = ["Builder", "step"]
-
-SIZE, IN, OUT = range(3)
-#: By rank, destinations with any stride, and with rows anywhere.
-ANY_LAYOUT = {1: "memref<?x{}, strided<[?]>>", 2: "memref<?x?x{}, strided<[?, 1]>>"}
-
-
-class MetadataSet:
-    """A set of metadata fields that is read."""
-
-    __slots__ = ("mode", "name", "text")
-
-    def __init__(self, name: str, mode: str, text: str) -> None:
-        self.name, self.mode, self.text = name, mode, text
 
 
 class Builder(NamedOps):
@@ -74,305 +60,8 @@ class Builder(NamedOps):
     """
 
     def __init__(self, name: str, *, sort_ports: bool = False) -> None:
-        self.place = here()
-        self.name = check_name(name)
+        super().__init__(name)
         self._sort_ports = sort_ports
-        #: Groups, as `sort_ports` has them, and texts.
-        self._ports: list[tuple[int, str]] = []
-        self._inputs: set[str] = set()
-        #: What is taken, and where.
-        self._names: dict[str, Place] = {}
-        #: Texts, and maps, whose text comes when all names are known; with their places.
-        self._body: list[tuple[str | Callable[[bool], str], Place]] = []
-        #: Values by their text, so that what is said twice stands there once.
-        self._values: dict[str, Any] = {}
-        self._sizes: dict[Any, str] = {}
-        self._counts: dict[str, int] = {}
-
-    # ------------------------------------------------------------------------
-    # Ports
-    # ------------------------------------------------------------------------
-
-    def _claim(self, *names: str, place: Place) -> list[str]:
-        """The SSA names of ports or values; all of them are free, or none is taken."""
-        known = self._names
-        for number, name in enumerate(names):
-            if name in known or name in names[:number]:
-                where = f" at {known[name]}" if name in known else ""
-                raise BuildError(
-                    f"expected a name that is free but got {name!r}, which is taken{where}"
-                )
-            check_name(name)
-        known.update(dict.fromkeys(names, place))
-        return ["%" + name for name in names]
-
-    def _name(self, name: str | None, kind: str, place: Place) -> str:
-        """The SSA name of a value called `name`, or of some `kind`."""
-        if name is not None:
-            return self._claim(name, place=place)[0]
-        # No C identifier, so free.
-        number = self._counts.get(kind, 0)
-        self._counts[kind] = number + 1
-        return f"%{kind}.{number}"
-
-    def _declare(self, group: int, name: str, rest: str) -> str:
-        (ssa,) = self._claim(name, place=here())
-        self._ports.append((group, f"in {ssa}{rest}"))
-        return ssa
-
-    def is_port(self, array: Array) -> bool:
-        """Whether the array is an `in` port."""
-        return array.name in self._inputs
-
-    def size(self, name: str) -> Size:
-        """A size that the host gives at a launch, from 0 to 2**31 - 1.
-
-        Parameters
-        ----------
-        name : str
-            Of the port, and of the argument of the launch.
-        """
-        return Size(self, Symbol(self._declare(SIZE, name, " : index")))
-
-    def input(
-        self,
-        name: str,
-        dtype: Any,
-        shape: Sequence[Extent],
-        *,
-        alignment: int | None = None,
-        strides: Sequence[int | None] | None = None,
-    ) -> Array:
-        """An array that the step reads.
-
-        Parameters
-        ----------
-        name : str
-        dtype : str or dtype
-            An integer of 8 to 64 bits, or bfloat16.
-        shape : sequence of int, Size or None
-            One or two dimensions: an integer is part of the type; a size port, perhaps
-            plus a constant, says that so many elements from the first are meant; None
-            takes the array as it comes.
-        alignment : int, optional
-            Bytes that divide the address; the host checks it.
-        strides : sequence of int or None, optional
-            In elements, None for any; the host checks it. Left out: any in a vector, any
-            between the rows of a table.
-        """
-        type = to_type(dtype, ELEMENTS)
-        extents = self._check_shape(shape)
-        words = []
-        for extent in extents:
-            words.append(self._write_extent(extent) if isinstance(extent, Size) else "?")
-        bounds = "" if all(word == "?" for word in words) else f"[{', '.join(words)}]"
-        text = tensor(extents, type)
-        layout = "" if strides is None else f"layout = {write_strides(strides, extents)}"
-        attributes = write_attributes(alignment, layout)
-        ssa = self._declare(IN, name, f"{bounds} : {text}{attributes}")
-        self._inputs.add(ssa)
-        return Array(self, ssa, type, extents)
-
-    def _check_shape(self, shape: Any) -> tuple[Extent, ...]:
-        if not isinstance(shape, (tuple, list)) or len(shape) not in (1, 2):
-            raise BuildError(
-                "expected a shape of one or two dimensions, as in (n,) or (n, None), but"
-                f" got {shape!r}"
-            )
-        extents = tuple(
-            None if extent is None else check_extent(extent, "an extent") for extent in shape
-        )
-        for extent in extents:
-            if isinstance(extent, Size) and extent.step is not self:
-                raise BuildError(
-                    f"expected sizes of step {self.name} but got one of {extent.step.name}"
-                )
-        return extents
-
-    @staticmethod
-    def _write_extent(extent: Size) -> str:
-        tree, added = split(extent.tree)
-        if not isinstance(tree, Symbol) or tree.text or added < 0:
-            raise BuildError(
-                "expected an extent that is a size port, or one plus a constant, as in"
-                " n + 1; write None, and the size where a map or an operation needs it"
-            )
-        return tree.name + (f" + {added}" if added else "")
-
-    def output(
-        self,
-        name: str | Sequence[str],
-        value: Array,
-        *,
-        shape: Sequence[int | None] | None = None,
-        strides: str | Sequence[int | None] | None = None,
-        alignment: int | None = None,
-        start: int = 0,
-    ) -> None:
-        """An array that the step writes: element for element what `value` has there.
-
-        The rest of a larger array is left as it is. That it is large enough is checked
-        before a launch.
-
-        Parameters
-        ----------
-        name : str or sequence of str
-            One destination, or several that get the same.
-        value : Array
-            What ``map`` and the others return, or an array that is read.
-        shape : sequence of int or None, optional
-            The destination's own; integers are part of the type. Left out: any.
-        strides : "contiguous", or sequence of int or None, optional
-            In elements, None for any; left out: any in a vector, any between the rows of
-            a table.
-        alignment : int, optional
-            Bytes that divide the address; the host checks it.
-        start : int
-            Of a vector, elements before this one are left as they are.
-        """
-        place = here()
-        names = (name,) if isinstance(name, str) else tuple(name)
-        if not names:
-            raise BuildError("expected at least one destination")
-        if isinstance(value, Element):
-            raise BuildError(
-                "expected an array but got an element; write a map that has it,"
-                " s.map((n,), lambda i: ...)"
-            )
-        self._check_array(value, "a value to write")
-        type = self._destination(value, shape, strides)
-        attributes = write_attributes(alignment, "")
-        ports = self._claim(*names, place=place)
-        self._ports += [(OUT, f"out {port} : {type}{attributes}") for port in ports]
-        first = f" from {start}" if start else ""
-        types = ", ".join([type] * len(ports))
-        self._add(
-            f"nsa.copy {value.name}{first} to {', '.join(ports)} : {value.text} to {types}",
-            place,
-        )
-
-    def _destination(self, value: Array, shape: Any, strides: Any) -> str:
-        rank = len(value.extents)
-        if shape is None and strides is None:
-            return ANY_LAYOUT[rank].format(value.type.text)
-        extents = (None,) * rank if shape is None else self._check_shape(shape)
-        if len(extents) != rank or any(isinstance(x, Size) for x in extents):
-            raise BuildError(f"expected a shape of {rank} integers or None but got {shape!r}")
-        layout = ""
-        if strides is None:
-            strides = (None,) if rank == 1 else (None, 1)
-        if not isinstance(strides, str):
-            layout = f", {write_strides(strides, extents)}"
-        elif strides != "contiguous":
-            raise BuildError(f"expected 'contiguous' or numbers but got {strides!r}")
-        return f"memref<{dimensions(extents)}{value.type.text}{layout}>"
-
-    def _check_array(self, value: Any, what: str) -> None:
-        if not isinstance(value, Array):
-            raise BuildError(f"expected {what} that is an array but got {value!r}")
-        if value.step is not self:
-            raise BuildError(
-                f"expected an array of step {self.name} but got one of {value.step.name}"
-            )
-
-    # ------------------------------------------------------------------------
-    # Sets of metadata fields
-    # ------------------------------------------------------------------------
-
-    def metadata(
-        self, name: str, mode: str, fields: Sequence[str], sizes: Sequence[Size]
-    ) -> MetadataSet:
-        """A set of metadata fields that is read: the ports ``<name>_<field>``.
-
-        Parameters
-        ----------
-        name : str
-        mode : str
-            decode, target_verify or draft_extend.
-        fields : sequence of str
-        sizes : sequence of Size
-            bs and max_len; outside of decode bs, max_seqlen_k and seqlens_expanded_size.
-        """
-        text = _metadata.set_type("metadata", mode, fields)
-        words = ", ".join(self._write_extent(size) for size in sizes)
-        return MetadataSet(self._declare(IN, name, f"[{words}] : {text}"), mode, text)
-
-    def copy_metadata(
-        self, source: MetadataSet, destinations: Mapping[str, Sequence[str]]
-    ) -> None:
-        """Copies fields of a set to others.
-
-        Parameters
-        ----------
-        source : MetadataSet
-        destinations : mapping of str to sequence of str
-            Name of a set that is written, and the fields that it has.
-        """
-        place = here()
-        types = [
-            _metadata.set_type("metadata_ref", source.mode, fields)
-            for fields in destinations.values()
-        ]
-        ports = self._claim(*destinations, place=place)
-        self._ports += [(OUT, f"out {port} : {type}") for port, type in zip(ports, types)]
-        self._add(
-            f"nsa.copy_metadata {source.name} to {', '.join(ports)}\n      : {source.text}\n"
-            f"      to {', '.join(types)}",
-            place,
-        )
-
-    # ------------------------------------------------------------------------
-    # Values
-    # ------------------------------------------------------------------------
-
-    def _add(self, text: str, place: Place) -> None:
-        self._body.append((text, place))
-
-    def _define(self, kind: str, text: str, name: str | None) -> str:
-        """Writes an operation that makes a value, and returns the value's SSA name."""
-        place = here()
-        ssa = self._name(name, kind, place)
-        self._add(f"{ssa} = {text}", place)
-        return ssa
-
-    def _array(
-        self,
-        kind: str,
-        operands: str,
-        type: Type,
-        extents: tuple[Extent, ...],
-        name: str | None,
-    ) -> Array:
-        text = f"nsa.{kind}{operands}"
-        array: Array | None = self._values.get(text)
-        if array is None:
-            array = Array(self, self._define(kind, text, name), type, extents)
-            self._values[text] = array
-        return array
-
-    def name_size(self, size: int | Size) -> str:
-        """The SSA name of a size, which is computed where it is first needed."""
-        tree = size.tree if isinstance(size, Size) else size
-        if isinstance(tree, Symbol) and not tree.text:
-            return tree.name
-        if tree in self._sizes:
-            return self._sizes[tree]
-        if isinstance(tree, int):
-            text = f"arith.constant {tree} : index"
-        elif isinstance(tree, Symbol):
-            array, dim_type = tree.text.split(", ", 1)
-            dim, type = dim_type.split(" : ", 1)
-            text = f"tensor.dim {array}, {self.name_size(int(dim))} : {type}"
-        else:
-            used = list(symbols(tree))
-            names = {symbol: f"s{number}" for number, symbol in enumerate(used)}
-            operands = ", ".join(self.name_size(Size(self, symbol)) for symbol in used)
-            text = (
-                f"affine.apply affine_map<()[{', '.join(names.values())}] ->"
-                f" ({write(tree, names)})>()[{operands}]"
-            )
-        ssa = self._sizes[tree] = self._define("size", text, None)
-        return ssa
 
     def map(
         self,
@@ -606,15 +295,17 @@ class Builder(NamedOps):
         ports = self._ports
         if self._sort_ports:
             ports = sorted(ports, key=lambda port: port[0])
-        head = ",\n    ".join(text for _, text in ports)
+
+        def at(place: Place) -> str:
+            return f" {place.location}" if locations else ""
+
+        head = ",\n    ".join(name + at(place) + rest for _, name, place, rest in ports)
         head = f"(\n    {head})" if ports else "()"
         lines = [f"nsa.step @{self.name}{head} {{\n"]
         for item, place in self._body:
             text = item if isinstance(item, str) else item(locations)
-            end = f" {place.location}" if locations else ""
-            lines.append(f"  {text}{end}\n")
-        end = f" {self.place.location}" if locations else ""
-        return f"{''.join(lines)}}}{end}\n"
+            lines.append(f"  {text}{at(place)}\n")
+        return f"{''.join(lines)}}}{at(self.place)}\n"
 
     def compile(
         self,
@@ -658,29 +349,3 @@ def step(function: Callable[[Builder], Any]) -> Builder:
             builder.place,
         )
     return builder
-
-
-def check_name(name: Any) -> str:
-    if not isinstance(name, str) or not name.isidentifier() or not name.isascii():
-        raise BuildError(f"expected a name that is a C identifier but got {name!r}")
-    return name
-
-
-def write_strides(strides: Any, extents: tuple[Extent, ...]) -> str:
-    if not isinstance(strides, (tuple, list)) or len(strides) != len(extents):
-        raise BuildError(f"expected {len(extents)} strides but got {strides!r}")
-    for stride in strides:
-        if stride is not None and (type(stride) is not int or stride < 1):
-            raise BuildError(f"expected strides of 1 or more, or None, but got {stride!r}")
-    words = ", ".join("?" if stride is None else str(stride) for stride in strides)
-    return f"strided<[{words}]>"
-
-
-def write_attributes(alignment: int | None, layout: str) -> str:
-    if alignment is not None and (
-        type(alignment) is not int or alignment < 1 or alignment & alignment - 1
-    ):
-        raise BuildError(f"expected an alignment that is a power of 2 but got {alignment!r}")
-    words = [f"alignment = {alignment}"] if alignment is not None else []
-    words += [layout] if layout else []
-    return f" {{{', '.join(words)}}}" if words else ""

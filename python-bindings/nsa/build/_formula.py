@@ -14,7 +14,7 @@ from ._sizes import Size
 from ._types import write_constant
 
 if TYPE_CHECKING:
-    from ._builder import Builder
+    from ._writer import Writer
 
 _CASTS = frozenset(
     "extsi extui trunci index_cast index_castui sitofp uitofp fptosi extf truncf".split()
@@ -25,7 +25,7 @@ class Formula:
     """The body of a map, checked; written when its step is."""
 
     def __init__(
-        self, step: Builder, indices: list[str], yielded: Element, place: Place
+        self, step: Writer, indices: list[str], yielded: Element, place: Place
     ) -> None:
         self.step, self.indices, self.yielded, self.place = step, indices, yielded, place
         self.nodes = order(yielded)

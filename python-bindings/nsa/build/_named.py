@@ -6,11 +6,12 @@ each requires; the compiler checks that, and names the line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..layouts import KVLayout, parse
 from ._arrays import Array, Expansion, tensor
 from ._places import BuildError
+from ._ports import Ports
 from ._sizes import Extent, Size, check_extent
 from ._types import BFLOAT16, INT32, Type
 
@@ -20,26 +21,8 @@ __all__ = ["NamedOps"]
 _ROW_OF_INDICES = 128
 
 
-class NamedOps:
+class NamedOps(Ports):
     """The named operations; in all of them `name` is that of the value in the text."""
-
-    if TYPE_CHECKING:
-        _values: dict[str, Any]
-
-        def _define(self, kind: str, text: str, name: str | None) -> str: ...
-
-        def _array(
-            self,
-            kind: str,
-            operands: str,
-            type: Type,
-            extents: tuple[Extent, ...],
-            name: str | None,
-        ) -> Array: ...
-
-        def _check_array(self, value: Any, what: str) -> None: ...
-
-        def name_size(self, size: int | Size) -> str: ...
 
     def _check(self, **operands: Any) -> None:
         for name, operand in operands.items():
@@ -229,7 +212,7 @@ class NamedOps:
         made: Expansion | None = self._values.get(text)
         if made is None:
             ssa = self._define("expansion", text, name)
-            made = self._values[text] = Expansion(self, ssa, by, bound)  # type: ignore[arg-type]
+            made = self._values[text] = Expansion(self, ssa, by, bound)
         return made
 
     def _check_expansion(self, expansion: Any) -> None:

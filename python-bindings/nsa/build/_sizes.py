@@ -13,7 +13,7 @@ from ._places import BuildError, here
 from ._types import INDEX
 
 if TYPE_CHECKING:
-    from ._builder import Builder
+    from ._writer import Writer
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,10 @@ class Symbol:
     """What a size starts from: a port, or a dimension of the array behind one."""
 
     name: str
-    #: Its definition, or nothing for a port.
-    text: str = ""
+    #: Of a dimension.
+    array: str = ""
+    dim: int = 0
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Size(Operand):
 
     __slots__ = ("step", "tree")
 
-    def __init__(self, step: Builder, tree: Tree) -> None:
+    def __init__(self, step: Writer, tree: Tree) -> None:
         self.step, self.tree = step, tree
 
     def element(self) -> Element:
