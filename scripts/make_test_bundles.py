@@ -47,12 +47,8 @@ def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
-<<<<<<< HEAD
-    texts |= formula_texts() | v4_texts()
+    texts |= build_texts() | formula_texts() | v4_texts()
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
-=======
-    texts |= build_texts() | composed_texts() | prefill_texts() | prefill_step_texts()
->>>>>>> cce275ce50562a999be5ed9b6d2674e305002684
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory, host=False)
