@@ -31,6 +31,7 @@ from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
+from v4_steps import text as v4_benchmark_text  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -47,6 +48,7 @@ def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
+    texts.add(v4_benchmark_text())
     texts |= build_texts() | formula_texts() | v4_texts()
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
