@@ -1,0 +1,27 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Runs random formulas and the V4 steps on a GPU, for compute-sanitizer.
+
+Kernels are compiled here, or come from NSA_BUNDLE_PATH.
+"""
+
+from formula_cases import run as run_formulas
+from formula_cases import tasks
+from gpu_libraries import CupyArrays
+from v4_cases import CASES, draw, run
+
+from nsa import _cache
+
+
+def main() -> None:
+    gpu = CupyArrays()
+    for task in tasks(range(4)):
+        module = _cache.get_module(task.program.text(), "cuda")
+        run_formulas(task, next(iter(module.values())), gpu)
+    for case in CASES:
+        run(draw(case, seed=1), gpu=gpu)
+
+
+if __name__ == "__main__":
+    main()
