@@ -108,7 +108,11 @@ Value FormulaEmitter::emitShift(bool isArithmetic) {
     return clone({lhs, arith::MinUIOp::create(b, loc, rhs, last)});
   Value isInside = compare(arith::CmpIPredicate::ule, rhs, last);
   Value zero = constant(type, APInt::getZero(width));
-  return select(isInside, clone({lhs, select(isInside, rhs, zero)}), zero);
+  // LLVM 22 takes a guarded shift for what PTX does, which is right for 32 bits;
+  // of an amount of 64 bits it drops the high half before. Not of a minimum.
+  Value inside = width > 32 ? Value(arith::MinUIOp::create(b, loc, rhs, last))
+                             : select(isInside, rhs, zero);
+  return select(isInside, clone({lhs, inside}), zero);
 }
 
 Value FormulaEmitter::emitFloatToInt(bool isSigned) {

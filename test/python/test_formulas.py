@@ -146,3 +146,44 @@ def test_recurrence_that_searches(target):
         step(n=n, parts=parts, counts=counts, begins=begins, owners=owners)
         np.testing.assert_array_equal(begins, x)
         np.testing.assert_array_equal(owners, np.searchsorted(sums, x[:-1], "right") - 1)
+
+
+SHIFTS = """
+nsa.step @shifts(in %n : index, in %a[%n] : tensor<?xi64>, in %b[%n] : tensor<?xi64>,
+                 out %left : memref<?xi64>, out %logical : memref<?xi64>,
+                 out %arithmetic : memref<?xi64>) {
+  %x = nsa.map(%r) in (%n) : tensor<?xi64> {
+    %lhs = nsa.read %a[%r] : tensor<?xi64>
+    %rhs = nsa.read %b[%r] : tensor<?xi64>
+    %shifted = arith.shli %lhs, %rhs : i64
+    nsa.yield %shifted : i64
+  }
+  %y = nsa.map(%r) in (%n) : tensor<?xi64> {
+    %lhs = nsa.read %a[%r] : tensor<?xi64>
+    %rhs = nsa.read %b[%r] : tensor<?xi64>
+    %shifted = arith.shrui %lhs, %rhs : i64
+    nsa.yield %shifted : i64
+  }
+  %z = nsa.map(%r) in (%n) : tensor<?xi64> {
+    %lhs = nsa.read %a[%r] : tensor<?xi64>
+    %rhs = nsa.read %b[%r] : tensor<?xi64>
+    %shifted = arith.shrsi %lhs, %rhs : i64
+    nsa.yield %shifted : i64
+  }
+  nsa.copy %x to %left : tensor<?xi64> to memref<?xi64>
+  nsa.copy %y to %logical : tensor<?xi64> to memref<?xi64>
+  nsa.copy %z to %arithmetic : tensor<?xi64> to memref<?xi64>
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_shifts_by_more_than_32_bits_say(target):
+    """Amounts whose low halves would do."""
+    step = nsa.compile(SHIFTS, target)["shifts"]
+    b = np.array([0, 1, 63, 64, -1, -(2**63), 2**63 - 1, 2**32, 2**32 + 1], np.int64)
+    a = np.full(len(b), -(2**63) + 1, np.int64)
+    got = np.zeros((3, len(b)), np.int64)
+    step(n=len(b), a=a, b=b, left=got[0], logical=got[1], arithmetic=got[2])
+    for row, name in zip(got, ("shli", "shrui", "shrsi")):
+        np.testing.assert_array_equal(row, formulas.BINARY[name](a, b), err_msg=name)

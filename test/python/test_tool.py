@@ -99,8 +99,11 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 @needs_bundles
-def test_list_and_keys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_keys(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every bundle that is shipped, and a key names one."""
+    monkeypatch.delenv("NSA_BUNDLE_PATH", raising=False)
     lines = output(capsys, "list").splitlines()
     assert len(lines) == 1 + sum(path.is_dir() for path in Path(_cache.SHIPPED).iterdir())
     assert all("cuda,cpu" in line for line in lines[1:])
