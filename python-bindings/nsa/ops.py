@@ -20,6 +20,7 @@ from ._prefill import (
     combine_topk_swa_indices,
 )
 from ._replay import expand_seqlens, replay_metadata
+from ._schedules import paged_mqa_schedule
 from ._v4 import replay_v4
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "copy_metadata",
     "dequantize_k_cache_paged",
     "expand_seqlens",
+    "paged_mqa_schedule",
     "replay_metadata",
     "replay_v4",
 ]
