@@ -30,6 +30,7 @@ from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
+from schedule_cases import texts as schedule_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import text as v4_benchmark_text  # noqa: E402
 
@@ -49,6 +50,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
+    texts |= schedule_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -172,17 +172,8 @@ LogicalResult nsa::verifyFormula(Operation *formula) {
   return success();
 }
 
-/// Whether what is read can be, and reads without a fill are known to be inside.
+/// Whether reads without a fill are known to be inside.
 static LogicalResult verifyReads(Region &body) {
-  for (Operation &op : body.front()) {
-    Value source = isa<ReadOp, SearchOp>(op) ? op.getOperand(0) : Value();
-    Operation *array = source ? source.getDefiningOp() : nullptr;
-    if (array && !isa<ElementOpInterface>(array))
-      return op.emitOpError() // (C5)
-             << "expected a port or a value whose elements are computed one by "
-                "one, but got '"
-             << array->getName() << "'";
-  }
   for (ReadOp read : body.getOps<ReadOp>()) {
     if (read.getFill())
       continue;

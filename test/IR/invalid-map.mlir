@@ -167,10 +167,10 @@ nsa.step @step(in %n : index, out %a : memref<?xi32>) {
 // MapOp C5: the number of rows, which only a copy has
 nsa.step @step(in %n : index, in %extend[%n] : tensor<?xi32>, in %bound : index) {
   %rows = nsa.expansion by %extend within %bound : tensor<?xi32>
+  // expected-error @+1 {{expected its result to be copied only}}
   %total = nsa.total_rows %rows : tensor<1xi32>
   %x = nsa.map(%r) in (%n) : tensor<?xi32> {
     %zero = arith.constant 0 : index
-    // expected-error @+1 {{expected a port or a value whose elements are computed one by one, but got 'nsa.total_rows'}}
     %element = nsa.read %total[%zero] : tensor<1xi32>
     nsa.yield %element : i32
   }

@@ -3,7 +3,7 @@
 // RUN: nsa-opt %s --mlir-print-debuginfo --mlir-print-local-scope | FileCheck %s
 // RUN: nsa-opt %s --mlir-print-debuginfo | nsa-opt --mlir-print-debuginfo \
 // RUN:     --mlir-print-local-scope | FileCheck %s
-// RUN: sed 's/memref<?xi32>/memref<?xf32>/' %s | not nsa-opt 2>&1 \
+// RUN: sed 's/memref<?xi32>/memref<?xf64>/' %s | not nsa-opt 2>&1 \
 // RUN:     | FileCheck %s --check-prefix=ERROR
 
 // CHECK: in %n loc("step.py":1:2) : index,

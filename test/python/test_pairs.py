@@ -25,6 +25,7 @@ WORDS = {
     "expansion": "How requests become rows",
     "vector": "1D tensor of 32-bit signless integer values",
     "indices": "1D tensor of 32-bit signless integer or 64-bit signless integer values",
+    "numbers": "1D/2D tensor of 32-bit signless integer or 64-bit signless integer values",
     "table": "2D tensor of 32-bit signless integer values",
     "bytes": "2D tensor of 8-bit signless integer values",
 }

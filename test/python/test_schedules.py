@@ -7,50 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from schedule_cases import CONVENTIONS, draw, reference, split_of
 
 import nsa
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
-
-CONVENTIONS = ("jit", "sm90", "sm120", "vllm_sm90", "gen1")
-
-
-def reference(lens: np.ndarray, convention: str, slots: int, split: int) -> np.ndarray:
-    """Slot by slot."""
-    bs, next_n = lens.shape
-    given = np.maximum(lens.astype(np.int64), 0)
-    items = given.ravel() if convention == "jit" else given[:, -1]
-    parts = -(-next_n // 2) if convention in ("sm90", "sm120") else 1
-    weights = [-(-int(length) // split) * parts for length in items]
-    total = sum(weights)
-    each, rest = divmod(total, slots)
-    rows = []
-    for slot in range(slots + 1):
-        more = min(slot, rest) if convention == "gen1" else max(slot - (slots - rest), 0)
-        place = slot * each + more
-        item, before = 0, 0
-        while item < len(weights) and before + weights[item] <= place:
-            before += weights[item]
-            item += 1
-        if item == len(weights):
-            rows.append((len(weights) * parts, 0))
-            continue
-        splits = weights[item] // parts
-        rows.append((item * parts + (place - before) // splits, (place - before) % splits))
-    return np.array(rows, np.int32)
-
-
-def draw(rng: np.random.Generator, bs: int, next_n: int, dtype: str) -> np.ndarray:
-    edges = [0, 1, 127, 128, 129, 255, 256, 257, 511, 512, 513, -3, 100_000]
-    return rng.choice(edges, (bs, next_n)).astype(dtype)
-
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("next_n", [1, 2, 5])
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_paged_mqa(convention, next_n, dtype):
     rng = np.random.default_rng(next_n)
-    split = 128 if convention == "sm120" else 256
+    split = split_of(convention)
     for bs in (0, 1, 3, 64, 1500):
         for slots in (1, 78, 132):
             lens = draw(rng, bs, next_n, dtype)
@@ -65,7 +33,7 @@ def test_paged_mqa(convention, next_n, dtype):
 def test_simulator(convention, monkeypatch):
     monkeypatch.setenv("NSA_TARGET", "simt")
     rng = np.random.default_rng(0)
-    split = 128 if convention == "sm120" else 256
+    split = split_of(convention)
     for bs in (0, 3, 200):
         lens = draw(rng, bs, 2, "int32")
         out = np.full((33, 2), -7, np.int32)

@@ -45,6 +45,26 @@ BASES = f"""%sums = nsa.cu_seqlens %more : {V} -> {V}
 %windows = nsa.window_bases %sums from %bound : {V} -> {V}
 %bases = nsa.compressed_bases %bs stride %bound : {V}
 """
+#: Slots at places that contents say, through sums that contents say.
+SUMS = f"""%sums = nsa.scan %lens : {V} -> {V}
+%places = nsa.iterate(%i, %x) in (%bs) from -1 : {V} {{
+  %place = arith.index_cast %x : i32 to index
+  %found = nsa.search %sums for %place : {V}
+  %next = nsa.read %lens[%found] else %x : {V}
+  nsa.yield %next : i32
+}}
+"""
+GATHERED = f"""nsa.map(%r, %c) in (%bs, %columns) : {T} {{
+  %none = arith.constant -1 : i32
+  %row = nsa.read %wide[%r] : {L}
+  %from = nsa.read %places[%r] : {V}
+  %column = arith.index_cast %from : i32 to index
+  %i = arith.index_cast %row : i64 to index
+  %j = arith.addi %column, %c : index
+  %slot = nsa.read %tokens[%i, %j] else %none : {T}
+  nsa.yield %slot : i32
+}}
+"""
 QUERIES = "queries %queries at %starts lengths %lens"
 
 #: The type of each value, and how to make it: a line, or lines that begin with `%v =`.
@@ -78,6 +98,15 @@ VALUES = {
     "context_lens_of_nothing": (
         "tensor<?x3xi32>",
         f"{NEGATIVE}%v = nsa.context_lens %negative columns 3 : {V} -> tensor<?x3xi32>",
+    ),
+    "scan": (V, f"nsa.scan %lens : {V} -> {V}"),
+    "scan_of_rows": (T, f"nsa.scan inclusive %tokens : {T} -> {T}"),
+    "reduce": (V, f"nsa.reduce max %tokens : {T} -> {V}"),
+    "iterate": (V, SUMS.replace("%places", "%v")),
+    "map": (T, f"{SUMS}%v = {GATHERED}"),
+    "map_of_nothing": (
+        T,
+        LESS + SUMS + "%v = " + GATHERED.replace("(%bs, %columns)", "(%bs, %less)"),
     ),
     "lookup": (V, f"nsa.lookup %map[%lens] : {L}, {V}"),
     "window_lens": (V, f"nsa.window_lens %lens, %more window 128 : {V}, {V}"),
