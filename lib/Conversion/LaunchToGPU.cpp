@@ -34,7 +34,8 @@ class KernelEmitter {
 public:
   KernelEmitter(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                 gpu::GPUFuncOp kernel)
-      : b(b), launch(launch), ports(ports), kernel(kernel) {}
+      : b(b), launch(launch), ports(ports), kernel(kernel),
+        mostTiles(getMostTiles(launch)) {}
 
   void emit();
 
@@ -98,6 +99,7 @@ private:
   const IRMapping &ports;
   gpu::GPUFuncOp kernel;
   Value thread;
+  int64_t mostTiles;
   /// Workgroup memory of what elements of a segment share.
   SmallVector<Value> sharedMemory;
 };
@@ -150,7 +152,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   size_t numScans = scan.getNumScans();
   Value buffer = addSharedMemory(
       kernel, getBlockScanBufferType(b.getContext(), numScans));
-  BlockThreads threads(kernel, thread, sharedMemory);
+  BlockThreads threads(kernel, thread, mostTiles, sharedMemory);
   RowValues shared = emitSharedValues(b, segment, ports, threads);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value zero = i32(0);
@@ -370,7 +372,7 @@ void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   TileShape shape = getTileShape(segment);
-  BlockThreads threads(kernel, thread, sharedMemory);
+  BlockThreads threads(kernel, thread, mostTiles, sharedMemory);
   RowValues shared = emitSharedValues(b, segment, ports, threads);
   if (hasSharedRows(segment))
     return emitSharedTiles(segment, block, threads, std::move(shared));
@@ -560,6 +562,23 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
 }
 
 namespace {
+/// Whether the workgroup memory of `kernel` fits.
+LogicalResult verifySharedMemory(LaunchOp launch, gpu::GPUFuncOp kernel) {
+  int64_t bytes = 0;
+  for (BlockArgument memory : kernel.getWorkgroupAttributions()) {
+    auto type = cast<MemRefType>(memory.getType());
+    bytes += llvm::alignTo(type.getNumElements() *
+                               type.getElementTypeBitWidth() / 8,
+                           TargetModel::accessBytes);
+  }
+  if (bytes <= TargetModel::sharedBytes)
+    return success();
+  return launch.emitOpError("expected sums and reductions that fit the ")
+         << TargetModel::sharedBytes << " bytes that a block shares, but "
+         << "those of one segment take " << bytes
+         << "; write some of them in another step";
+}
+
 struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
   void runOnOperation() override {
     for (StepOp step :
@@ -571,12 +590,13 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
           gpu::GPUModuleOp::create(b, step.getLoc(), step.getSymName());
       b.setInsertionPointToStart(module.getBody());
       for (LaunchOp launch : step.getLaunches())
-        lower(b, launch);
+        if (failed(lower(b, launch)))
+          return signalPassFailure();
       step.erase();
     }
   }
 
-  void lower(OpBuilder &b, LaunchOp launch) {
+  LogicalResult lower(OpBuilder &b, LaunchOp launch) {
     OpBuilder::InsertionGuard guard(b);
     SmallVector<BlockArgument> ports = launch.getUsedPorts();
     auto kernel = gpu::GPUFuncOp::create(
@@ -592,6 +612,7 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
     KernelEmitter(b, launch, mapping, kernel).emit();
     if (cast<StepOp>(launch->getParentOp()).getGuards())
       guardAccesses(kernel);
+    return verifySharedMemory(launch, kernel);
   }
 };
 } // namespace

@@ -225,7 +225,7 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     b.setInsertionPointToStart(func.addEntryBlock());
     IRMapping mapping;
     mapPorts(b, launch, ports, func, mapping);
-    HostThread thread(func.getBody().front());
+    HostThread thread(func.getBody().front(), getMostTiles(launch));
     for (SegmentOp segment : launch.getSegments()) {
       bool isTable = segment.getSizes().size() == 2;
       switch (segment.getKind()) {

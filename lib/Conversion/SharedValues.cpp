@@ -15,6 +15,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -37,8 +38,8 @@ Value BlockThreads::take(MemRefType type) {
 
 Value BlockThreads::emitMemory(OpBuilder &b, Location, int64_t count,
                                Type type) {
-  auto space = gpu::AddressSpaceAttr::get(b.getContext(),
-                                          gpu::AddressSpace::Workgroup);
+  auto space =
+      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   return take(MemRefType::get(count, type, AffineMap(), space));
 }
 
@@ -88,6 +89,26 @@ Value HostThread::emitSumBefore(OpBuilder &b, Location loc, Value value) {
 //===----------------------------------------------------------------------===//
 // Segments
 //===----------------------------------------------------------------------===//
+
+int64_t nsa::getMostTiles(LaunchOp launch) {
+  // Segments use the same memory: of each type, what one of them needs.
+  llvm::SmallDenseMap<Type, int64_t> most;
+  for (SegmentOp segment : launch.getSegments()) {
+    llvm::SmallDenseMap<Type, int64_t> numbers;
+    for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
+      Type type = getElementTypeOrSelf(op->getResult(0).getType());
+      int64_t number = ++numbers[type];
+      most[type] = std::max(most[type], number);
+    }
+  }
+  int64_t bytes = 0;
+  for (auto [type, number] : most)
+    bytes += number * type.getIntOrFloatBitWidth() / 8;
+  int64_t tiles = 1024;
+  while (tiles > 1 && (tiles + 1) * bytes > TargetModel::tileBytes)
+    tiles /= 2;
+  return tiles;
+}
 
 RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
                                 const IRMapping &ports, Threads &threads) {

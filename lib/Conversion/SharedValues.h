@@ -22,10 +22,11 @@ public:
   /// `thread` is this thread's number. Workgroup memory is taken from `memory`,
   /// which grows: a block runs one segment, so segments use the same.
   BlockThreads(mlir::gpu::GPUFuncOp kernel, mlir::Value thread,
-               llvm::SmallVectorImpl<mlir::Value> &memory)
-      : kernel(kernel), thread(thread), memory(memory) {}
+               int64_t mostTiles, llvm::SmallVectorImpl<mlir::Value> &memory)
+      : kernel(kernel), thread(thread), mostTiles(mostTiles), memory(memory) {}
 
   int64_t getSize() const override;
+  int64_t getMostTiles() const override { return mostTiles; }
   mlir::Value emitThread(mlir::OpBuilder &, mlir::Location) override {
     return thread;
   }
@@ -43,6 +44,7 @@ private:
 
   mlir::gpu::GPUFuncOp kernel;
   mlir::Value thread;
+  int64_t mostTiles;
   llvm::SmallVectorImpl<mlir::Value> &memory;
   llvm::DenseSet<mlir::Value> taken;
 };
@@ -51,9 +53,11 @@ private:
 class HostThread : public Threads {
 public:
   /// Memory is on the stack, from the beginning of `entry` on.
-  explicit HostThread(mlir::Block &entry) : entry(entry) {}
+  HostThread(mlir::Block &entry, int64_t mostTiles)
+      : entry(entry), mostTiles(mostTiles) {}
 
   int64_t getSize() const override { return 1; }
+  int64_t getMostTiles() const override { return mostTiles; }
   mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) override;
   mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
                          mlir::Type type) override;
@@ -67,7 +71,11 @@ public:
 
 private:
   mlir::Block &entry;
+  int64_t mostTiles;
 };
+
+/// The most tiles for what the segments of `launch` share to fit a block.
+int64_t getMostTiles(LaunchOp launch);
 
 /// Emits what all elements of `segment` share, of arrays.
 RowValues emitSharedValues(mlir::OpBuilder &b, SegmentOp segment,

@@ -41,9 +41,8 @@ private:
   }
   /// The same operation on other operands.
   Value clone(ValueRange operands) {
-    Operation *copy =
-        b.create(loc, op->getName().getIdentifier(), operands,
-                 op->getResultTypes(), op->getAttrs());
+    Operation *copy = b.create(loc, op->getName().getIdentifier(), operands,
+                               op->getResultTypes(), op->getAttrs());
     return copy->getResult(0);
   }
 
@@ -108,11 +107,12 @@ Value FormulaEmitter::emitShift(bool isArithmetic) {
     return clone({lhs, arith::MinUIOp::create(b, loc, rhs, last)});
   Value isInside = compare(arith::CmpIPredicate::ule, rhs, last);
   Value zero = constant(type, APInt::getZero(width));
-  // LLVM 22 takes a guarded shift for what PTX does, which is right for 32 bits;
-  // of an amount of 64 bits it drops the high half before. Not of a minimum.
-  Value inside = width > 32 ? Value(arith::MinUIOp::create(b, loc, rhs, last))
+  // LLVM 22 takes a guarded shift for what PTX does, which is right for 32
+  // bits; of an amount of 64 bits it drops the high half before. Not of a
+  // minimum.
+  Value clamped = width > 32 ? Value(arith::MinUIOp::create(b, loc, rhs, last))
                              : select(isInside, rhs, zero);
-  return select(isInside, clone({lhs, inside}), zero);
+  return select(isInside, clone({lhs, clamped}), zero);
 }
 
 Value FormulaEmitter::emitFloatToInt(bool isSigned) {
@@ -125,18 +125,18 @@ Value FormulaEmitter::emitFloatToInt(bool isSigned) {
       isSigned ? APInt::getSignedMaxValue(width) : APInt::getAllOnes(width);
   // The first number that is too large is a power of two, and so exact; all
   // numbers between it and the lower bound have an integer.
-  APFloat bound = scalbn(APFloat::getOne(floatType.getFloatSemantics()),
-                         isSigned ? width - 1 : width,
-                         APFloat::rmNearestTiesToEven);
+  APFloat bound =
+      scalbn(APFloat::getOne(floatType.getFloatSemantics()),
+             isSigned ? width - 1 : width, APFloat::rmNearestTiesToEven);
   APFloat lowest(floatType.getFloatSemantics());
   (void)lowest.convertFromAPInt(low, isSigned, APFloat::rmNearestTiesToEven);
-  Value isTooLarge = compare(arith::CmpFPredicate::OGE, number,
-                             constant(floatType, bound));
-  Value isTooSmall = compare(arith::CmpFPredicate::OLE, number,
-                             constant(floatType, lowest));
+  Value isTooLarge =
+      compare(arith::CmpFPredicate::OGE, number, constant(floatType, bound));
+  Value isTooSmall =
+      compare(arith::CmpFPredicate::OLE, number, constant(floatType, lowest));
   Value isNumber = compare(arith::CmpFPredicate::ORD, number, number);
-  Value zero = constant(floatType, APFloat::getZero(
-                                       floatType.getFloatSemantics()));
+  Value zero =
+      constant(floatType, APFloat::getZero(floatType.getFloatSemantics()));
   Value isOut = arith::OrIOp::create(b, loc, isTooLarge, isTooSmall);
   Value inside = select(isOut, zero, select(isNumber, number, zero));
   Value result = select(isTooLarge, constant(type, high), clone(inside));
@@ -148,11 +148,10 @@ Value FormulaEmitter::emitIntToFloat() {
   Type type = op->getResult(0).getType();
   if (!type.isBF16())
     return clone(operands);
-  Value number = isa<arith::SIToFPOp>(op)
-                     ? Value(arith::SIToFPOp::create(b, loc, b.getF32Type(),
-                                                     operands[0]))
-                     : Value(arith::UIToFPOp::create(b, loc, b.getF32Type(),
-                                                     operands[0]));
+  Value number =
+      isa<arith::SIToFPOp>(op)
+          ? Value(arith::SIToFPOp::create(b, loc, b.getF32Type(), operands[0]))
+          : Value(arith::UIToFPOp::create(b, loc, b.getF32Type(), operands[0]));
   return emitRoundToBF16(number);
 }
 
@@ -167,7 +166,9 @@ Value FormulaEmitter::emitTruncF() {
 /// taken together with a conversion from integers, which then rounds once.
 Value FormulaEmitter::emitRoundToBF16(Value number) {
   Type i32 = b.getI32Type();
-  auto number32 = [&](int64_t value) { return constant(i32, APInt(32, value)); };
+  auto number32 = [&](int64_t value) {
+    return constant(i32, APInt(32, value));
+  };
   Value bits = arith::BitcastOp::create(b, loc, i32, number);
   Value shifted = arith::ShRUIOp::create(b, loc, bits, number32(16));
   Value odd = arith::AndIOp::create(b, loc, shifted, number32(1));

@@ -90,9 +90,10 @@ static LogicalResult verifySizes(Operation *op, ArrayRef<int64_t> sizes) {
     return op->emitOpError() // (C1)
            << "expected an operand for each size that is not a constant";
   for (int64_t size : sizes)
-    if (size < 0 && !ShapedType::isDynamic(size))
+    if (!ShapedType::isDynamic(size) &&
+        (size < 0 || size > std::numeric_limits<int32_t>::max()))
       return op->emitOpError() // (C1)
-             << "expected sizes of 0 or more, but got " << size;
+             << "expected sizes from 0 to 2147483647, but got " << size;
   return success();
 }
 
@@ -101,8 +102,8 @@ static LogicalResult verifyResult(Operation *op, ArrayRef<int64_t> shape) {
   if (type.getShape() != shape)
     return op->emitOpError() // (C3)
            << "expected a result of type "
-           << RankedTensorType::get(shape, type.getElementType())
-           << " but got " << type;
+           << RankedTensorType::get(shape, type.getElementType()) << " but got "
+           << type;
   return success();
 }
 
@@ -132,9 +133,9 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
            type.isSignlessInteger(16) || type.isSignlessInteger(32) ||
            type.isSignlessInteger(64);
   };
-  bool isMove = isa<arith::SelectOp, arith::ConstantOp, arith::BitcastOp,
-                    arith::ExtFOp, arith::TruncFOp, arith::SIToFPOp,
-                    arith::UIToFPOp>(op);
+  bool isMove =
+      isa<arith::SelectOp, arith::ConstantOp, arith::BitcastOp, arith::ExtFOp,
+          arith::TruncFOp, arith::SIToFPOp, arith::UIToFPOp>(op);
   for (Type type :
        llvm::concat<const Type>(op.getOperandTypes(), op.getResultTypes())) {
     if (!isScalar(type))
@@ -147,10 +148,9 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
     Attribute value = attr.getValue();
     auto overflow = dyn_cast<arith::IntegerOverflowFlagsAttr>(value);
     auto fast = dyn_cast<arith::FastMathFlagsAttr>(value);
-    bool isNone =
-        (overflow &&
-         overflow.getValue() == arith::IntegerOverflowFlags::none) ||
-        (fast && fast.getValue() == arith::FastMathFlags::none);
+    bool isNone = (overflow &&
+                   overflow.getValue() == arith::IntegerOverflowFlags::none) ||
+                  (fast && fast.getValue() == arith::FastMathFlags::none);
     if (!isNone && attr.getName() != "value" && attr.getName() != "predicate")
       return "expected no flag, because it promises what contents of a device "
              "array can break";
@@ -260,8 +260,8 @@ SmallVector<Size> IterateOp::getSizes() {
   return {getIndexBounds().front() + 1};
 }
 
-LogicalResult
-IterateOp::reifyResultShapes(OpBuilder &b, ReifiedRankedShapedTypeDims &dims) {
+LogicalResult IterateOp::reifyResultShapes(OpBuilder &b,
+                                           ReifiedRankedShapedTypeDims &dims) {
   dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
   return success();
 }
@@ -279,8 +279,7 @@ ParseResult IterateOp::parse(OpAsmParser &parser, OperationState &result) {
                       getStaticSizesAttrName(result.name)) ||
       parser.parseKeyword("from") ||
       parser.parseAttribute(first, parser.getBuilder().getI64Type(),
-                            getFirstAttrName(result.name),
-                            result.attributes) ||
+                            getFirstAttrName(result.name), result.attributes) ||
       parser.parseColonType(type) ||
       parser.parseOptionalAttrDictWithKeyword(result.attributes))
     return failure();
@@ -343,10 +342,10 @@ ParseResult ReadOp::parse(OpAsmParser &parser, OperationState &result) {
   Type element = array.getElementType();
   result.addTypes(element);
   Type index = parser.getBuilder().getIndexType();
-  llvm::copy(ArrayRef<int32_t>{1, int32_t(indices.size()),
-                               int32_t(fill.size())},
-             result.getOrAddProperties<ReadOp::Properties>()
-                 .operandSegmentSizes.begin());
+  llvm::copy(
+      ArrayRef<int32_t>{1, int32_t(indices.size()), int32_t(fill.size())},
+      result.getOrAddProperties<ReadOp::Properties>()
+          .operandSegmentSizes.begin());
   return failure(parser.resolveOperand(source, type, result.operands) ||
                  parser.resolveOperands(indices, index, result.operands) ||
                  parser.resolveOperands(fill, element, result.operands));
@@ -356,7 +355,8 @@ void ReadOp::print(OpAsmPrinter &p) {
   p << ' ' << getSource() << '[' << getIndices() << ']';
   if (getFill())
     p << " else " << getFill();
-  p.printOptionalAttrDict((*this)->getAttrs(), {getOperandSegmentSizesAttrName()});
+  p.printOptionalAttrDict((*this)->getAttrs(),
+                          {getOperandSegmentSizesAttrName()});
   p << " : " << getSource().getType();
 }
 

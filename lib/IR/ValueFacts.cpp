@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/SmallSet.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -42,6 +43,7 @@ void ValueFacts::add(Operation *op) {
     result.depth = std::max(result.depth, inner.depth);
   }
   ++result.depth;
+  result.reads = std::min(countReads(op), mostReads + 1);
   if (isa<ExpansionOp>(op))
     result.expansion = op;
   if (auto value = dyn_cast<ValueOpInterface>(op)) {
@@ -53,6 +55,29 @@ void ValueFacts::add(Operation *op) {
   }
   facts[op] = result;
 }
+
+unsigned ValueFacts::countReads(Operation *op) const {
+  unsigned reads = 0;
+  if (op->getNumRegions() == 0) {
+    for (Value operand : op->getOperands())
+      reads = std::max(reads, getReads(operand));
+    return reads;
+  }
+  // Reads of a formula that are alike are one.
+  llvm::SmallSet<SmallVector<void *, 4>, 16> seen;
+  op->walk([&](Operation *inner) {
+    if (!isa<ReadOp, SearchOp>(inner) || reads > mostReads)
+      return;
+    auto operands = llvm::map_to_vector<4>(
+        inner->getOperands(),
+        [](Value operand) { return operand.getAsOpaquePointer(); });
+    if (seen.insert(operands).second)
+      reads += 1 + getReads(inner->getOperand(0));
+  });
+  return reads;
+}
+
+unsigned ValueFacts::getReads(Value value) const { return lookup(value).reads; }
 
 bool ValueFacts::contains(Value value) const {
   return facts.contains(value.getDefiningOp());
@@ -198,6 +223,13 @@ LogicalResult nsa::verifyValues(Block &body) {
         return op.emitOpError("expected values that are computed from one "
                               "another to be at most ")
                << ValueFacts::mostDepth << " deep";
+    for (Value result : op.getResults())
+      if (facts.getReads(result) > ValueFacts::mostReads)
+        return op.emitOpError("expected elements that are computed from at "
+                              "most ")
+               << ValueFacts::mostReads
+               << " reads, those of the values that they read included; "
+                  "store what is in between, and read it in another step";
     if (auto input = dyn_cast<InputOpInterface>(op);
         input && failed(input.verifyInputs(facts)))
       return failure();

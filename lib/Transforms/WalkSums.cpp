@@ -31,14 +31,14 @@ struct WalkSums : public nsa::impl::WalkSumsBase<WalkSums> {
     OpBuilder b(&getContext());
     for (ScanOp scan : llvm::make_early_inc_range(
              getOperation().getBody().getOps<ScanOp>())) {
-      if (!canWalk(scan) || !llvm::any_of(scan->getUsers(), llvm::IsaPred<CopyOp>))
+      if (!canWalk(scan) ||
+          !llvm::any_of(scan->getUsers(), llvm::IsaPred<CopyOp>))
         continue;
       b.setInsertionPoint(scan);
       Value sums =
           CuSeqlensOp::create(b, scan.getLoc(), scan.getSource()).getResult();
-      scan.getResult().replaceUsesWithIf(sums, [](OpOperand &use) {
-        return isa<CopyOp>(use.getOwner());
-      });
+      scan.getResult().replaceUsesWithIf(
+          sums, [](OpOperand &use) { return isa<CopyOp>(use.getOwner()); });
       if (scan.use_empty())
         scan.erase();
     }

@@ -28,7 +28,7 @@ nsa.step @step(in %n : index) {
 
 // MapOp C1: a negative size
 nsa.step @step() {
-  // expected-error @+1 {{expected sizes of 0 or more, but got -4}}
+  // expected-error @+1 {{expected sizes from 0 to 2147483647, but got -4}}
   %x = nsa.map(%r) in (-4) : tensor<?xi32> {
     %zero = arith.constant 0 : i32
     nsa.yield %zero : i32
@@ -352,7 +352,7 @@ nsa.step @step() {
 
 // IterateOp C1: a negative size
 nsa.step @step() {
-  // expected-error @+1 {{expected sizes of 0 or more, but got -4}}
+  // expected-error @+1 {{expected sizes from 0 to 2147483647, but got -4}}
   %x = nsa.iterate(%i, %x) in (-4) from 0 : tensor<?xi32> {
     nsa.yield %x : i32
   }
@@ -409,5 +409,16 @@ nsa.step @step(in %n : index) {
     %past = nsa.read %x[%after] : tensor<?xi32>
     %sum = arith.addi %end, %past : i32
     nsa.yield %sum : i32
+  }
+}
+
+// -----
+
+// MapOp C1: a size that is too large
+nsa.step @step() {
+  // expected-error @+1 {{expected sizes from 0 to 2147483647, but got 2147483648}}
+  %x = nsa.map(%r) in (2147483648) : tensor<2147483648xi32> {
+    %zero = arith.constant 0 : i32
+    nsa.yield %zero : i32
   }
 }

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 
+import numpy as np
 import pytest
 
 import nsa
@@ -104,3 +106,82 @@ def test_widest_aligned_loads() -> None:
   nsa.copy %kv to %o : tensor<?x192xbf16> to memref<?x192xbf16>
 }}"""
     assert "ld.global.nc.v2.b32" in ptx(text)
+
+
+# ----------------------------------------------------------------------------
+# Formulas
+# ----------------------------------------------------------------------------
+
+L = "tensor<?xi64>"
+
+
+def sums(count: int) -> str:
+    """The sum of the sums of as many arrays, at each place."""
+    ports = ", ".join(f"in %a{n}[%n] : {L}" for n in range(count))
+    scans = "\n".join(f"  %s{n} = nsa.scan %a{n} : {L} -> {L}" for n in range(count))
+    adds = "\n".join(
+        f"    %x{n} = nsa.read %s{n}[%r] : {L}\n    %t{n + 1} = arith.addi %t{n}, %x{n} : i64"
+        for n in range(count)
+    )
+    return f"""nsa.step @sums(in %n : index, {ports}, out %x : memref<?xi64>) {{
+{scans}
+  %v = nsa.map(%r) in (%n) : {L} {{
+    %t0 = arith.constant 0 : i64
+{adds}
+    nsa.yield %t{count} : i64
+  }}
+  nsa.copy %v to %x : {L} to memref<?xi64>
+}}"""
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 6, 12, 64, 128])
+def test_sums_fit_a_block(count: int) -> None:
+    """The more of them, the larger the tiles of each."""
+    arrays = re.findall(r"\.shared \.align 16 \.b8 \w+\[(\d+)\]", ptx(sums(count)))
+    assert len(arrays) == 2 * count
+    assert sum(-(-int(size) // 16) * 16 for size in arrays) <= 48 * 1024
+
+
+def test_too_many_sums() -> None:
+    with pytest.raises(nsa.CompileError, match=r":\d+:\d+: error: .* 49152 bytes that a block"):
+        nsa.compile(sums(250))
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_sums_in_larger_tiles(target: str) -> None:
+    count = 12
+    step = nsa.compile(sums(count), target)["sums"]
+    rng = np.random.default_rng(0)
+    for n in (0, 1, 255, 256, 257, 700):
+        arrays = [rng.integers(-9, 9, n) for _ in range(count)]
+        out = np.full(n, 77)
+        step(n=n, x=out, **{f"a{i}": array for i, array in enumerate(arrays)})
+        total = np.sum(arrays, axis=0) if n else np.zeros(0, np.int64)
+        np.testing.assert_array_equal(out, np.cumsum(total) - total)
+
+
+def neighbours(depth: int) -> str:
+    """Each element from two of the map before."""
+    maps = "\n".join(
+        f"""  %v{n + 1} = nsa.map(%r) in (%n) : {V} {{
+    %one = arith.constant 1 : index
+    %none = arith.constant 0 : i32
+    %next = arith.addi %r, %one : index
+    %x = nsa.read %v{n}[%r] : {V}
+    %y = nsa.read %v{n}[%next] else %none : {V}
+    %sum = arith.addi %x, %y : i32
+    nsa.yield %sum : i32
+  }}"""
+        for n in range(depth)
+    )
+    return f"""nsa.step @neighbours(in %n : index, in %v0[%n] : {V}, out %out : memref<?xi32>) {{
+{maps}
+  nsa.copy %v{depth} to %out : {V} to memref<?xi32>
+}}"""
+
+
+def test_too_many_reads() -> None:
+    """Formulas are emitted where they are read, so their number doubles here."""
+    assert ptx(neighbours(7))
+    with pytest.raises(nsa.CompileError, match=r"error: 'nsa.map' op .* at most 512 reads"):
+        nsa.compile(neighbours(40))

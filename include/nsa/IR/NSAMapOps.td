@@ -84,7 +84,7 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement, NSA_Pick]> {
 
     Constraints:
 
-    - (C1) There are one or two sizes, none of them a negative constant.
+    - (C1) There are one or two sizes; constants are from 0 to 2^31-1.
     - (C2) The body has an index argument for each size.
     - (C3) The type of the result says the sizes that are constants, and the type
       that the body yields, one that arrays have.
@@ -133,7 +133,7 @@ def NSA_IterateOp : NSA_FormulaOp<"iterate", [
 
     Constraints:
 
-    - (C1) There is one size, no negative constant.
+    - (C1) There is one size; a constant is from 0 to 2^31-1.
     - (C2) The body has an index and an element as arguments.
     - (C3) The type of the result says the size that is a constant, plus 1, and
       the type that the body yields.
@@ -222,7 +222,7 @@ def NSA_SearchOp : NSA_Op<"search", [
     A row outside of the array has no elements: 0.
 
     If the elements do not ascend, the result is some number from 0 to that of
-    the elements, the same on every target.
+    the elements.
 
     Example:
 

@@ -17,13 +17,16 @@ namespace nsa {
 /// or the only one of a host. All of them get to each call.
 class Threads {
 public:
-  using Combine =
-      llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value, mlir::Value)>;
+  using Combine = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value,
+                                                 mlir::Value)>;
 
   virtual ~Threads() = default;
 
   /// Their number.
   virtual int64_t getSize() const = 0;
+  /// The most tiles of which each thing that is shared may keep an element, so
+  /// that all fit: a power of two.
+  virtual int64_t getMostTiles() const = 0;
   /// Emits this thread's number (index).
   virtual mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) = 0;
   /// Emits memory that all of them see: a memref of `count` elements.

@@ -40,6 +40,9 @@ public:
   /// Values computed from one another are at most this deep: code is emitted by
   /// recursion along operands.
   static constexpr unsigned mostDepth = 256;
+  /// An element is computed from at most so many reads, those of what it reads
+  /// included: each is emitted where it is read.
+  static constexpr unsigned mostReads = 512;
 
   /// Adds `op`, whose operands are added or ports.
   void add(mlir::Operation *op);
@@ -57,13 +60,18 @@ public:
   bool isPerRequest(mlir::Value value) const;
   /// How many operations `value` is computed by, one from the other.
   unsigned getDepth(mlir::Value value) const;
+  /// From how many reads an element of `value` is computed; no more than one
+  /// more than the most.
+  unsigned getReads(mlir::Value value) const;
 
 private:
   struct Facts {
     bool dependsOnScan = false;
     mlir::Operation *expansion = nullptr;
     unsigned depth = 0;
+    unsigned reads = 0;
   };
+  unsigned countReads(mlir::Operation *op) const;
   Facts lookup(mlir::Value value) const;
 
   llvm::DenseMap<mlir::Operation *, Facts> facts;

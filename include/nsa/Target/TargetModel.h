@@ -22,6 +22,10 @@ struct TargetModel {
   static constexpr int64_t blockSize = 128;
   /// Bytes of the widest memory access of a thread.
   static constexpr int64_t accessBytes = 16;
+  /// Bytes of shared memory that a block of any GPU may have.
+  static constexpr int64_t sharedBytes = 48 * 1024;
+  /// Those of them for the tiles of sums; the rest is for what threads exchange.
+  static constexpr int64_t tileBytes = 40 * 1024;
   /// Vectors that a thread of a tile moves, each a block's width apart.
   static constexpr int64_t vectorsPerThread = 1;
   /// Kernel parameters that every PTX version we emit accepts, in bytes.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from .check import Task
 from .formulas import MAP, draw_counts, draw_map
@@ -24,6 +25,8 @@ LAYOUTS = {
     2: ("", ", strided<[?, 1]>", ", strided<[?, 1]>", ", strided<[1024, 1]>"),
 }
 ALIGNED = ("", "", "", " {alignment = 16 : i64}")
+#: Reads that an element is computed from, at most: a constraint of the dialect.
+MOST_READS = 512
 #: Most columns that a stated stride has room for.
 WIDE = 1024
 
@@ -96,10 +99,24 @@ def draw_task(seed: int, ptx: bool = False, simt: bool = False) -> Task:
     return Task(f"seed {seed}", program, (seed,), tuple(sizes), ptx, simt=simt)
 
 
+def count_reads(
+    operands: dict[str, str], parameters: dict[str, Any], reads: dict[str, int]
+) -> int:
+    """Those of an element, with the reads of what it reads."""
+    sources = [
+        operands[node.data]
+        for node in parameters["formula"].walk()
+        if node.op in ("read", "search")
+    ]
+    # Sums are of a map with a read.
+    return sum(1 + reads.get(source, 1) for source in sources)
+
+
 def draw_formulas(seed: int, count: int = 40, ptx: bool = False, simt: bool = False) -> Task:
     """A step of random formulas, each over the ports and what comes before it."""
     rng = random.Random(seed)
     program = Program()
+    reads: dict[str, int] = {}
     for name in ("bs", "columns", "lens", "wide", "tokens", "bytes", "halves", "floats", "four"):
         program.need(name)
     for number in range(count):
@@ -107,7 +124,11 @@ def draw_formulas(seed: int, count: int = 40, ptx: bool = False, simt: bool = Fa
             counts = program.add(MAP.name, *draw_counts(program))
             value = program.add("scan", {"source": counts}, name=f"ascending{number}")
         else:
-            value = program.add(MAP.name, *draw_map(program, rng))
+            operands, parameters = draw_map(program, rng)
+            while count_reads(operands, parameters, reads) > MOST_READS:
+                operands, parameters = draw_map(program, rng)
+            value = program.add(MAP.name, operands, parameters)
+            reads[value] = count_reads(operands, parameters, reads)
         type = program.types[value]
         program.copies.append(Copy(value, ((f"o{number}", destination(type)),)))
     program = without_unused(program)

@@ -1,0 +1,253 @@
+//===- FormulaBody.cpp - Emits the bodies of formulas ---------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A formula is emitted operation by operation, each for all elements that a
+// thread computes before the next, so that all loads of a read are in flight
+// together. What does not depend on the innermost index is emitted once for a
+// vector. A read along the innermost dimension is one access where memory
+// allows; any other, one for each element.
+//
+//===----------------------------------------------------------------------===//
+
+#include "FormulaBody.h"
+
+#include "Formula.h"
+
+#include "nsa/IR/KernelParameters.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Matchers.h"
+
+using namespace mlir;
+using namespace nsa;
+
+Value BodyEmitter::get(Value value, size_t point, int64_t lane) {
+  auto it = values.find(value);
+  if (it == values.end()) // a size, from outside
+    return builders[point].lookup(value);
+  const Lanes &lanes = it->second[point];
+  return lanes.size() == 1 ? lanes.front() : lanes[lane];
+}
+
+SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
+                                    int64_t lane) {
+  return llvm::map_to_vector(
+      values, [&](Value value) { return get(value, point, lane); });
+}
+
+Value BodyEmitter::emitIsInside(size_t point, Value index, Value source,
+                                unsigned dim) {
+  // Unsigned, so that a negative index is too large.
+  return compare(arith::CmpIPredicate::ult, index,
+                 builders[point].size(Size::of(source, dim)));
+}
+
+Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
+                              ArrayRef<unsigned> dims, int64_t lane) {
+  ElementBuilder &builder = builders[point];
+  Value source = read.getSource();
+  Value isInside;
+  for (unsigned dim : dims)
+    isInside = both(isInside, emitIsInside(point, indices[dim], source, dim));
+  auto emitElement = [&] {
+    return as(read.getType(), builder.element(source, indices));
+  };
+  if (!isInside)
+    return emitElement();
+  auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(read.getType()), isInside,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b());
+  b().setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b(), loc(), emitElement());
+  b().setInsertionPointToStart(ifOp.elseBlock());
+  Value fill = read.getFill()
+                   ? get(read.getFill(), point, lane)
+                   : Value(arith::ConstantOp::create(
+                         b(), loc(), b().getZeroAttr(read.getType())));
+  scf::YieldOp::create(b(), loc(), fill);
+  return ifOp.getResult(0);
+}
+
+BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
+  Lanes lanes;
+  for (int64_t lane = 0; lane < numLanes; ++lane)
+    lanes.push_back(
+        as(type, vector::ExtractOp::create(b(), loc(), vector, lane)));
+  return lanes;
+}
+
+std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
+                                                       size_t point) {
+  Value last = read.getIndices().back();
+  auto outer = read.getIndices().drop_back();
+  bool isTogether =
+      llvm::none_of(outer, [&](Value index) { return isVarying(index); });
+  if (!isVector || last != op.getArguments().back() || !isTogether ||
+      read.getSource().getDefiningOp<SharedOpInterface>())
+    return std::nullopt;
+  // Sums and rows of expansions are asked for one by one, and only inside.
+  if (dependsOnScan(read.getSource()) || getExpansion(read.getSource()))
+    return std::nullopt;
+  ElementBuilder &builder = builders[point];
+  Value source = read.getSource();
+  SmallVector<Value> indices = get(read.getIndices(), point, 0);
+  Value isOuterInside;
+  for (unsigned dim = 0; dim < outer.size(); ++dim)
+    if (!read.isKnownInside(dim))
+      isOuterInside =
+          both(isOuterInside, emitIsInside(point, indices[dim], source, dim));
+  bool isInside = read.isKnownInside(outer.size());
+  if (!isOuterInside && isInside)
+    return getLanes(builder.elements(source, indices, numLanes),
+                    read.getType());
+  if (!isa<BlockArgument>(source))
+    return std::nullopt;
+  Lanes lanes = getLanes(builder.load(source, indices, numLanes, isOuterInside),
+                         read.getType());
+  // What is outside was loaded as 0.
+  if (read.getFill() && !matchPattern(read.getFill(), m_Zero())) {
+    for (auto [lane, value] : llvm::enumerate(lanes)) {
+      Value isLane = isOuterInside;
+      if (!isInside)
+        isLane = both(isLane, emitIsInside(point, get(last, point, lane),
+                                           source, outer.size()));
+      value = arith::SelectOp::create(b(), loc(), isLane, value,
+                                      get(read.getFill(), point, lane));
+    }
+  }
+  return lanes;
+}
+
+BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
+  if (Value element = bound.lookup(read))
+    return {element};
+  if (std::optional<Lanes> run = emitRun(read, point))
+    return *run;
+  bool isOfLanes = isVarying(read.getOperation());
+  SmallVector<unsigned> dims;
+  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
+    // A lane past the last element has no element to read.
+    if (!read.isKnownInside(dim) ||
+        (isVector && isVarying(read.getIndices()[dim])))
+      dims.push_back(dim);
+  Lanes lanes;
+  for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
+    lanes.push_back(emitReadAt(read, point, get(read.getIndices(), point, lane),
+                               dims, lane));
+  return lanes;
+}
+
+/// The number of elements of `source`, from `begin` to `end` (index), that are
+/// `position` or less, if they ascend; all below `begin` are.
+static Value emitBinarySearch(ElementBuilder &builder, Value source,
+                              ValueRange row, Value begin, Value end,
+                              Value position) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  SmallVector<Value> initial = {begin, end};
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(ValueRange(initial)), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
+                                             state[0], state[1]);
+        scf::ConditionOp::create(b, loc, isLeft, state);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        Value middle = arith::ShRUIOp::create(
+            b, loc, arith::AddIOp::create(b, loc, state[0], state[1]),
+            inner.constantIndex(1));
+        SmallVector<Value> indices(row);
+        indices.push_back(middle);
+        Value element = arith::IndexCastOp::create(
+            b, loc, b.getIndexType(), inner.element(source, indices));
+        Value isAtMost = arith::CmpIOp::create(
+            b, loc, arith::CmpIPredicate::sle, element, position);
+        Value next =
+            arith::AddIOp::create(b, loc, middle, inner.constantIndex(1));
+        scf::YieldOp::create(
+            b, loc,
+            ValueRange{
+                arith::SelectOp::create(b, loc, isAtMost, next, state[0]),
+                arith::SelectOp::create(b, loc, isAtMost, state[1], middle)});
+      });
+  return loop.getResult(0);
+}
+
+Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
+  ElementBuilder &builder = builders[point];
+  Value source = search.getSource();
+  Value position = get(search.getPosition(), point, lane);
+  SmallVector<Value> row;
+  if (search.getRow())
+    row.push_back(get(search.getRow(), point, lane));
+  auto emit = [&]() -> Value {
+    if (auto scan = source.getDefiningOp<ScanOp>())
+      return scan.emitSearch(builder, row, position);
+    return emitBinarySearch(builder, source, row, builder.constantIndex(0),
+                            builder.size(Size::of(source, row.size())),
+                            position);
+  };
+  if (row.empty())
+    return emit();
+  auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
+                                emitIsInside(point, row.front(), source, 0),
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b());
+  b().setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b(), loc(), emit());
+  b().setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b(), loc(), builder.constantIndex(0));
+  return ifOp.getResult(0);
+}
+
+SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+  for (auto [number, index] : llvm::enumerate(op.getArguments())) {
+    bool isInner = number + 1 == op.getArguments().size();
+    if (isInner && isVector)
+      varying.insert(index);
+    SmallVector<Lanes> &lanesOf = values[index];
+    for (auto [builder, point] : llvm::zip_equal(builders, points)) {
+      Lanes &lanes = lanesOf.emplace_back();
+      lanes.push_back(point[number]);
+      for (int64_t lane = 1; isInner && lane < numLanes; ++lane)
+        lanes.push_back(arith::AddIOp::create(b(), loc(), point[number],
+                                              builder.constantIndex(lane)));
+    }
+  }
+  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    bool isOfLanes = isVarying(&inner);
+    if (isOfLanes)
+      varying.insert(inner.getResult(0));
+    SmallVector<Lanes> results;
+    for (size_t point = 0; point < points.size(); ++point) {
+      if (auto read = dyn_cast<ReadOp>(inner)) {
+        results.push_back(emitRead(read, point));
+        continue;
+      }
+      Lanes &lanes = results.emplace_back();
+      for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane) {
+        if (auto search = dyn_cast<SearchOp>(inner))
+          lanes.push_back(emitSearch(search, point, lane));
+        else
+          lanes.push_back(emitFormulaOp(b(), &inner,
+                                        get(inner.getOperands(), point, lane)));
+      }
+    }
+    values[inner.getResult(0)] = std::move(results);
+  }
+  Type stored = getStorageType(op.getYielded().getType());
+  SmallVector<SmallVector<Value>> elements;
+  for (size_t point = 0; point < points.size(); ++point) {
+    SmallVector<Value> &lanes = elements.emplace_back();
+    for (int64_t lane = 0; lane < numLanes; ++lane)
+      lanes.push_back(as(stored, get(op.getYielded(), point, lane)));
+  }
+  return elements;
+}

@@ -1,0 +1,97 @@
+//===- FormulaBody.h - Emits the bodies of formulas -------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_IR_FORMULABODY_H
+#define NSA_LIB_IR_FORMULABODY_H
+
+#include "nsa/IR/NSADialect.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+namespace nsa {
+
+/// Emits what the body of a formula computes at some points.
+class BodyEmitter {
+public:
+  /// `width` is that of a vector, or 0 for an element.
+  BodyEmitter(FormulaOpInterface op,
+              llvm::MutableArrayRef<ElementBuilder> builders,
+              llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
+              int64_t width)
+      : op(op), builders(builders), points(points), isVector(width > 0),
+        numLanes(std::max<int64_t>(width, 1)) {}
+
+  /// The elements at each point, or one that stands for all.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> emit();
+  /// Says what `read` reads.
+  void bind(ReadOp read, mlir::Value element) {
+    bound[read] = as(read.getType(), element);
+  }
+
+private:
+  /// What a value of the body is in each lane of a point: one, if it is the
+  /// same in all.
+  using Lanes = llvm::SmallVector<mlir::Value>;
+
+  /// Whether `value` of the body depends on the innermost index.
+  bool isVarying(mlir::Value value) const { return varying.contains(value); }
+  bool isVarying(mlir::Operation *op) const {
+    return llvm::any_of(op->getOperands(), [&](mlir::Value operand) {
+      return isVarying(operand);
+    });
+  }
+  /// `value` in lane `lane` of point `point`.
+  mlir::Value get(mlir::Value value, size_t point, int64_t lane);
+  llvm::SmallVector<mlir::Value> get(mlir::ValueRange values, size_t point,
+                                     int64_t lane);
+
+  Lanes emitRead(ReadOp read, size_t point);
+  /// The element at `indices`, or the fill where it is outside in one of
+  /// `dims`.
+  mlir::Value emitReadAt(ReadOp read, size_t point, mlir::ValueRange indices,
+                         llvm::ArrayRef<unsigned> dims, int64_t lane);
+  /// A read along the innermost dimension, or nothing where it is another one.
+  std::optional<Lanes> emitRun(ReadOp read, size_t point);
+  /// Whether `index` is inside dimension `dim` of `source` (i1).
+  mlir::Value emitIsInside(size_t point, mlir::Value index, mlir::Value source,
+                           unsigned dim);
+  Lanes getLanes(mlir::Value vector, mlir::Type type);
+  /// `value` as a formula has it, or as memory does: bf16 is moved as 16 bits.
+  mlir::Value as(mlir::Type type, mlir::Value value) {
+    if (value.getType() == type)
+      return value;
+    return mlir::arith::BitcastOp::create(b(), loc(), type, value);
+  }
+  mlir::Value emitSearch(SearchOp search, size_t point, int64_t lane);
+
+  mlir::OpBuilder &b() { return builders.front().b; }
+  mlir::Location loc() { return op.getLoc(); }
+  mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value lhs,
+                      mlir::Value rhs) {
+    return mlir::arith::CmpIOp::create(b(), loc(), predicate, lhs, rhs);
+  }
+  mlir::Value both(mlir::Value lhs, mlir::Value rhs) {
+    if (!lhs || !rhs)
+      return lhs ? lhs : rhs;
+    return mlir::arith::AndIOp::create(b(), loc(), lhs, rhs);
+  }
+
+  FormulaOpInterface op;
+  llvm::MutableArrayRef<ElementBuilder> builders;
+  llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points;
+  /// Lanes of a vector may be past the last element.
+  bool isVector;
+  int64_t numLanes;
+  llvm::DenseSet<mlir::Value> varying;
+  llvm::DenseMap<mlir::Operation *, mlir::Value> bound;
+  llvm::DenseMap<mlir::Value, llvm::SmallVector<Lanes>> values;
+};
+
+} // namespace nsa
+
+#endif // NSA_LIB_IR_FORMULABODY_H
