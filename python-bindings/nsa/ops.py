@@ -20,7 +20,7 @@ from ._prefill import (
     combine_topk_swa_indices,
 )
 from ._replay import expand_seqlens, replay_metadata
-from ._schedules import paged_mqa_schedule
+from ._paged_mqa import paged_mqa_schedule
 from ._v4 import replay_v4
 
 __all__ = [

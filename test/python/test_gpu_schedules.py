@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from schedule_cases import CONVENTIONS, draw, reference, split_of
+from schedule_cases import CONVENTIONS, draw, draw_indices, in_chunks, reference
 
 import nsa
 
@@ -26,5 +26,32 @@ def test_paged_mqa(gpu: Any) -> None:
                 nsa.ops.paged_mqa_schedule(
                     gpu.asarray(lens), out, convention=convention, num_sms=slots, next_n=2
                 )
-                wanted = reference(lens, convention, slots, split_of(convention))
+                wanted = reference(lens, convention, slots)
                 np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
+
+
+def test_runs(gpu: Any) -> None:
+    rng = np.random.default_rng(1)
+    for convention in ("sm100", "vllm_sm100"):
+        for tokens in (0, 1, 60, 2000, 40_000):
+            lens, indices = draw(rng, tokens, 1, "int32"), draw_indices(rng, tokens)
+            out = gpu.asarray(np.full((149, 2), -7, np.int32))
+            nsa.ops.paged_mqa_schedule(
+                gpu.asarray(lens), out, convention=convention, num_sms=148,
+                indices=gpu.asarray(indices),
+            )  # fmt: skip
+            wanted = reference(lens, convention, 148, indices=indices)
+            np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
+
+
+def test_chunks(gpu: Any) -> None:
+    rng = np.random.default_rng(2)
+    for convention in CONVENTIONS:
+        for bs in (0, 131, 132, 133, 1500):
+            lens = draw(rng, bs, 2, "int32")
+            out = gpu.asarray(np.full((-(-bs // 132), 133, 2), -7, np.int32))
+            nsa.ops.paged_mqa_schedule(
+                gpu.asarray(lens), out, convention=convention, num_sms=132, next_n=2, chunk=132
+            )
+            wanted = in_chunks(lens, convention, 132, 132)
+            np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
