@@ -24,6 +24,7 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
+from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
@@ -50,7 +51,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
-    texts |= schedule_texts()
+    texts |= schedule_texts() | flashmla_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flashmla_cases
 import numpy as np
 from schedule_cases import CONVENTIONS, draw, draw_indices, in_chunks, reference
 
@@ -55,3 +56,23 @@ def test_chunks(gpu: Any) -> None:
             )
             wanted = in_chunks(lens, convention, 132, 132)
             np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
+
+
+def test_flashmla(gpu: Any) -> None:
+    rng = np.random.default_rng(3)
+    for options in flashmla_cases.OPTIONS.values():
+        for bs in (0, 1, 40, 132, 1500, 4096):
+            for parts in (1, 16, 132):
+                lens = flashmla_cases.draw(rng, bs)
+                extra = flashmla_cases.draw(rng, bs) if options.extra == "lengths" else None
+                rows = gpu.asarray(np.full((parts, 8), flashmla_cases.UNTOUCHED, np.int32))
+                splits = gpu.asarray(np.full(bs + 1, flashmla_cases.UNTOUCHED, np.int32))
+                given: dict[str, Any] = {"extra_topk": options.extra}
+                if extra is not None:
+                    given = {"extra_lens": gpu.asarray(extra)}
+                nsa.ops.flashmla_schedule(
+                    gpu.asarray(lens), rows, splits, **given, **options.arguments
+                )
+                wanted = flashmla_cases.reference(options, lens, parts, extra)
+                np.testing.assert_array_equal(gpu.asnumpy(rows), wanted[0])
+                np.testing.assert_array_equal(gpu.asnumpy(splits), wanted[1])
