@@ -22,6 +22,7 @@ from ._prefill import (
     combine_topk_swa_indices,
 )
 from ._replay import expand_seqlens, replay_metadata
+from ._topk_plan import plan_topk
 from ._v4 import replay_v4
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "expand_seqlens",
     "flashmla_schedule",
     "paged_mqa_schedule",
+    "plan_topk",
     "replay_metadata",
     "replay_v4",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import flashmla_cases
 import numpy as np
+import topk_plan_cases
 from schedule_cases import CONVENTIONS, draw, draw_indices, in_chunks, reference
 
 import nsa
@@ -76,3 +77,17 @@ def test_flashmla(gpu: Any) -> None:
                 wanted = flashmla_cases.reference(options, lens, parts, extra)
                 np.testing.assert_array_equal(gpu.asnumpy(rows), wanted[0])
                 np.testing.assert_array_equal(gpu.asnumpy(splits), wanted[1])
+
+
+def test_topk_plan(gpu: Any) -> None:
+    rng = np.random.default_rng(4)
+    for arch in topk_plan_cases.TABLES:
+        for rows in (0, 30, 31, 200, 512, 513):
+            for static in (-1, 50_000):
+                lens = topk_plan_cases.draw(rng, rows)
+                out = gpu.asarray(np.full((rows + 1, 2), topk_plan_cases.UNTOUCHED, np.int32))
+                nsa.ops.plan_topk(
+                    gpu.asarray(lens), out, clusters=30, arch=arch, static=static
+                )
+                wanted = topk_plan_cases.reference(lens, 30, arch, static)
+                np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
