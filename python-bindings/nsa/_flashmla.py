@@ -110,9 +110,9 @@ def write(
 
     # A reduction is kept, where a map would be computed again in each step.
     shares = s.max(
-        s.map(1, lambda _: nb.ceildiv(starts[requests], parts), dtype="int64")
+        s.map(1, lambda _: nb.ceildiv(starts[requests].otherwise(0), parts), dtype="int64")
     )
-    totals = s.max(s.map(1, lambda _: starts[requests]))
+    totals = s.max(s.map(1, lambda _: starts[requests].otherwise(0)))
 
     def after(i: nb.Element, begin: nb.Element) -> nb.Element:
         total, even = totals[0], begin + shares[0]

@@ -52,9 +52,13 @@ def is_written(rows: int, clusters: int) -> bool:
 
 
 def write(
-    s: nb.Builder, rows: Any, length: Callable[[nb.Element], nb.Element], options: Options
+    s: nb.Builder, rows: Any, lens: nb.Array, options: Options
 ) -> tuple[nb.Array, nb.Array]:
-    """The plan, and which of its rows are written."""
+    """The plan of lengths, [rows], and which of its rows are written."""
+
+    def length(b: nb.Element) -> nb.Element:
+        return lens[b].otherwise(0).astype("int64")
+
     if options.static >= 0:
         limit: Any = nb.constant(max(options.static, LEAST_THRESHOLD), "int64")
     else:
@@ -63,11 +67,11 @@ def write(
 
     def word(r: nb.Element, word: nb.Element) -> nb.Element:
         b = above.search(r - 1) - 1
-        first = nb.where(word == 0, limit, above[rows].astype("int64"))
+        first = nb.where(word == 0, limit, above[rows].otherwise(0).astype("int64"))
         return nb.where(r == 0, first, nb.where(word == 0, b, length(b)))
 
     def is_row(r: nb.Element, word: nb.Element) -> nb.Element:
-        return (r <= above[rows]).astype("int8")
+        return (r <= above[rows].otherwise(0)).astype("int8")
 
     return s.map((rows + 1, 2), word, dtype="int32"), s.map((rows + 1, 2), is_row)
 
@@ -105,7 +109,7 @@ def text(options: Options, dtype: str = "int32") -> str:
     s = nb.Builder("plan_topk")
     rows = s.size("bs")
     lens = s.input("seq_lens", dtype, (rows,))
-    plan, mask = write(s, rows, lambda b: lens[b].otherwise(0).astype("int64"), options)
+    plan, mask = write(s, rows, lens, options)
     s.output("out", plan, when=mask)
     return s.text
 
