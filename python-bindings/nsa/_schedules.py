@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Union
 
 from . import _flashmla, _paged_mqa, _topk_plan
 from . import build as nb
@@ -28,13 +28,8 @@ class Schedule(NamedTuple):
 Schedules = tuple[tuple[Schedule, ...], ...]
 
 
-class Lengths(Protocol):
-    """What lengths a step has for schedules."""
-
-    s: nb.Builder
-
-    def lengths_of(self, schedule: Schedule) -> tuple[nb.Array | None, nb.Array | None, Any]:
-        """The lengths, those of an extra cache, and how many there are."""
+#: What lengths a step has for a schedule, those of an extra cache, and how many there are.
+LengthsOf = Callable[[Schedule], tuple[Union[nb.Array, None], Union[nb.Array, None], Any]]
 
 
 def port(backend: int, schedule: Schedule, output: str) -> str:
@@ -161,7 +156,7 @@ def ports(schedules: Schedules) -> list[str]:
     ]
 
 
-def write(lengths: Lengths, schedules: Schedules) -> None:
+def write(s: nb.Builder, lengths_of: LengthsOf, schedules: Schedules) -> None:
     """Adds the schedules to a step; equal ones are computed once."""
     groups: dict[Schedule, list[int]] = {}
     for backend, each in enumerate(schedules):
@@ -169,10 +164,9 @@ def write(lengths: Lengths, schedules: Schedules) -> None:
             # How many clusters there are says only whether there is a plan.
             key = schedule._replace(count=0) if schedule.kind == "topk_plan" else schedule
             groups.setdefault(key, []).append(backend)
-    s = lengths.s
     sums: dict[Any, Any] = {}
     for schedule, backends in groups.items():
-        lens, extra, count = lengths.lengths_of(schedule)
+        lens, extra, count = lengths_of(schedule)
         mask = None
         if schedule.kind == "flashmla":
             values = _flashmla.write(s, count, schedule.count, schedule.options, lens, extra)

@@ -136,10 +136,6 @@ class _Replay:
     # What schedules take. A store under a condition reads no expansion, so these are maps.
 
     @property
-    def s(self):
-        return self.step
-
-    @property
     def num_rows(self):
         """The rows that a schedule is of, as many as the host knows."""
         if self.padded:
@@ -329,7 +325,7 @@ def _replay_text(fields, *arguments, schedules):
     for backend, destination in enumerate(fields):
         for field in destination:
             values.step.output(port(backend, field), getattr(values, FIELDS[field][0]))
-    _schedules.write(values, schedules)
+    _schedules.write(values.step, values.lengths_of, schedules)
     return values.step.text
 
 

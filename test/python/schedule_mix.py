@@ -13,7 +13,22 @@ import numpy as np
 import schedule_cases
 import topk_plan_cases
 
+from nsa import _cache
+
 FILL = -7
+
+
+def count_kernels(monkeypatch: Any, module: str) -> list[int]:
+    """How many kernels each step has that `module` asks for from now on."""
+    counts = []
+
+    def get_step(*arguments: Any) -> Any:
+        step = _cache.get_step(*arguments)
+        counts.append(len(step.kernels))
+        return step
+
+    monkeypatch.setattr(f"{module}.get_step", get_step)
+    return counts
 
 
 @dataclass
@@ -68,6 +83,15 @@ class Writer:
             **options.arguments,
         )
 
+    def v4_flashmla(
+        self, lens: np.ndarray, parts: int, extra: np.ndarray | None = None, **options: Any
+    ) -> Any:
+        """What a layer attends to beside the window follows from the schedule's name."""
+        kind = None if extra is None else "lengths"
+        made = flashmla_cases.Options(sparse=True, extra=kind, **options)
+        schedule = self.flashmla(made, lens, parts, extra)
+        return {name: value for name, value in schedule.items() if name not in ("topk", "sparse")}
+
 
 def for_replay(
     rows: np.ndarray,
@@ -113,3 +137,23 @@ def for_replay(
 
     kinds = (first, lambda: None, like_the_first, other, chunked)
     return Mix([make() for make in kinds[:backends]], w.outputs)
+
+
+def for_v4(field: Any, next_n: int | None, place: Any = lambda array: array) -> Mix:
+    """Of two backends. `field`: the wanted value of a field by name."""
+    w = Writer(place)
+    window = field("swa_topk_lengths")
+    c4, c2 = field("c4_topk_lengths_raw"), field("c2_topk_lengths_clamp1")
+    sparse, c128 = field("c4_sparse_topk_lengths"), field("c128_topk_lengths_clamp1")
+    first: dict[str, Any] = {
+        "c4_paged_mqa": w.paged_mqa(c4.reshape(-1, 1), "jit", 132, split=256),
+        "c2_paged_mqa": w.paged_mqa(c2.reshape(-1, 1), "sm90", 132, split=512),
+        "c4_topk_plan": w.topk_plan(c4, 3, "sm90"),
+        "flashmla": w.v4_flashmla(window, 132),
+        "c4_flashmla": w.v4_flashmla(window, 66, sparse),
+    }
+    second: dict[str, Any] = {"c128_flashmla": w.v4_flashmla(window, 9, c128, overhead=3)}
+    if next_n is not None:
+        lens = c4.reshape(-1, next_n)
+        second["c4_paged_mqa"] = w.paged_mqa(lens, "sm100", 148, next_n=next_n, split=256)
+    return Mix([first, second], w.outputs)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from flashmla_cases import Options
 from reference import reference_metadata
-from schedule_mix import FILL, Writer, for_replay
+from schedule_mix import FILL, Writer, count_kernels, for_replay
 
 import nsa
-from nsa import _cache, _schedules, steps
+from nsa import _schedules, steps
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -32,18 +32,7 @@ MODES = {
 
 @pytest.fixture
 def kernels(monkeypatch):
-    """How many kernels each step that is asked for has."""
-    counts = []
-
-    def get_step(*arguments):
-        step = get(*arguments)
-        counts.append(len(step.kernels))
-        return step
-
-    get = _cache.get_step
-    monkeypatch.setattr("nsa._replay.get_step", get_step)
-    monkeypatch.setattr("nsa._v4.get_step", get_step)
-    return counts
+    return count_kernels(monkeypatch, "nsa._replay")
 
 
 def draw(rng, bs, dtype):
