@@ -32,6 +32,7 @@ from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
+from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
@@ -54,6 +55,7 @@ def main(directory: str) -> None:
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
+    texts |= schedule_mix_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,26 @@ import flashmla_cases
 import numpy as np
 import schedule_cases
 import topk_plan_cases
+import v4_cases
+import v4_reference
+from reference import reference_metadata
 
+import nsa
 from nsa import _cache
 
 FILL = -7
+TOPK = 2048
+MODES = {
+    "decode": dict(mode="decode"),
+    "decode-padded": dict(mode="decode", padding=5),
+    "verify": dict(mode="target_verify", next_n=4),
+    "verify-padded": dict(mode="target_verify", next_n=2, padding=3),
+    "draft": dict(mode="draft_extend", extend=3),
+    "draft-padded": dict(mode="draft_extend", extend=2, padding=40),
+    "draft-empty": dict(mode="draft_extend", extend=0),
+    "ragged": dict(mode="draft_extend", extend="array", padding=7),
+    "ragged-cut": dict(mode="draft_extend", extend="array", padding=-4),
+}
 
 
 def count_kernels(monkeypatch: Any, module: str) -> list[int]:
@@ -157,3 +174,120 @@ def for_v4(field: Any, next_n: int | None, place: Any = lambda array: array) -> 
         lens = c4.reshape(-1, next_n)
         second["c4_paged_mqa"] = w.paged_mqa(lens, "sm100", 148, next_n=next_n, split=256)
     return Mix([first, second], w.outputs)
+
+
+def draw(rng, bs, dtype):
+    lens = np.where(rng.random(bs) < 0.4, rng.integers(0, 200_000, bs), rng.integers(-9, 600, bs))
+    return lens.astype(dtype)
+
+
+def replay(
+    mode, bs, seed, *, extend=None, next_n=1, padding=None, dtype="int64", backends=5, more=False,
+    gpu=None,
+):
+    """A replay with schedules, compared with references."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    rng = np.random.default_rng(seed)
+    lens = draw(rng, bs, dtype)
+    given = dict(next_n=next_n, topk=TOPK)
+    capacity = None
+    if mode == "draft_extend":
+        given["extend_seq_lens"] = extend
+        if extend == "array":
+            extend = rng.integers(-2, 7, bs).astype(np.int32)
+            given["extend_seq_lens"] = place(extend)
+            capacity = max(int(np.maximum(extend, 0).sum()) + padding, 0)
+    values = reference_metadata(
+        mode, lens, np.zeros(bs, np.int64), np.zeros((1, 1), np.int32), 0, TOPK, 1, next_n,
+        extend, capacity,
+    )  # fmt: skip
+    rows = values["seqlens_expanded"]
+    if padding is not None:
+        given["row_bound"] = bound = len(rows) + padding if capacity is None else capacity
+        rows = np.concatenate([rows, np.zeros(max(bound - len(rows), 0), np.int32)])[:bound]
+    wide = next_n if mode == "target_verify" else 1
+    requests = values["cache_seqlens"] if wide > 1 or mode == "decode" else None
+    if requests is None or padding is not None:
+        # There a schedule of all requests is one of rows.
+        mix = for_replay(rows, values["cache_seqlens"], TOPK, None, backends, place)
+    else:
+        mix = for_replay(rows, requests, TOPK, wide, backends, place)
+    dsts = [{} for _ in mix.schedules]
+    dsts[0]["cache_seqlens"] = place(np.full(bs + 1, FILL, np.int32))
+    for dst in dsts if more else ():
+        dst["seqlens_expanded"] = place(np.full(len(rows), FILL, np.int32))
+        dst["nsa_cu_seqlens_k"] = place(np.full(len(rows) + 1, FILL, np.int32))
+    nsa.ops.replay_metadata(dsts, mode, seq_lens=place(lens), schedules=mix.schedules, **given)
+    mix.check(fetch)
+    np.testing.assert_array_equal(fetch(dsts[0]["cache_seqlens"])[:bs], values["cache_seqlens"])
+    for dst in dsts if more else ():
+        np.testing.assert_array_equal(fetch(dst["seqlens_expanded"]), rows)
+
+
+def v4(case, seed, gpu=None):
+    """The same of a DeepSeek V4 step."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    batch = v4_cases.draw(case, seed)
+    values = {}
+
+    def field(name):
+        if name not in values:
+            values[name] = v4_reference.reference(batch, name)
+        return values[name]
+
+    mix = for_v4(field, None if case.ragged else case.next_n, place)
+    given = {}
+    if batch.extends is not None:
+        given = dict(extend_seq_lens=place(batch.extends), rows=batch.rows, num_tokens=batch.num_tokens)
+    casual = place(np.full(len(field("seq_lens_casual")), FILL, np.int32))
+    dsts = [{}, {"seq_lens_casual": casual}]
+    floors = None if batch.floors is None else place(batch.floors)
+    nsa.ops.replay_v4(
+        dsts, batch.mode, seq_lens=place(batch.lens), next_n=batch.next_n, floors=floors,
+        schedules=mix.schedules, **given,
+    )  # fmt: skip
+    mix.check(fetch)
+    np.testing.assert_array_equal(fetch(casual), field("seq_lens_casual"))
+
+
+def gpu_cases():
+    """What the GPU test runs, as functions of a library."""
+    for number, (mode, options) in enumerate(MODES.items()):
+        for bs in (0, 40, 600):
+            more = "padded" in mode
+            yield lambda gpu, o=options, b=bs, n=number, m=more: replay(
+                bs=b, seed=n, backends=2, more=m, gpu=gpu, **o
+            )
+    for mode in ("decode", "verify", "ragged"):
+        yield lambda gpu, o=MODES[mode]: replay(bs=120, seed=4, more=True, gpu=gpu, **o)
+    for case in v4_cases.CASES[:5]:
+        for seed in range(4):
+            yield lambda gpu, c=case, s=seed: v4(c, s, gpu)
+
+
+class Recorded(Exception):
+    """A text that was asked for."""
+
+
+def texts() -> set[str]:
+    """The steps that the GPU test asks for."""
+    found = set()
+
+    def get_step(name: str, text: str, target: str) -> Any:
+        found.add(text)
+        raise Recorded
+
+    modules = (nsa._replay, nsa._v4)
+    before = [module.get_step for module in modules]
+    try:
+        for module in modules:
+            module.get_step = get_step
+        for case in gpu_cases():
+            with contextlib.suppress(Recorded):
+                case(None)
+    finally:
+        for module, get in zip(modules, before):
+            module.get_step = get
+    return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import flashmla_cases
 import numpy as np
+import schedule_mix
 import topk_plan_cases
 from schedule_cases import CONVENTIONS, draw, draw_indices, in_chunks, reference
 
@@ -91,3 +92,8 @@ def test_topk_plan(gpu: Any) -> None:
                 )
                 wanted = topk_plan_cases.reference(lens, 30, arch, static)
                 np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
+
+
+def test_replays(gpu: Any) -> None:
+    for case in schedule_mix.gpu_cases():
+        case(gpu)

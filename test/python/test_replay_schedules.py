@@ -8,76 +8,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from flashmla_cases import Options
-from reference import reference_metadata
-from schedule_mix import FILL, Writer, count_kernels, for_replay
+from schedule_mix import MODES, Writer, count_kernels, replay
 
 import nsa
 from nsa import _schedules, steps
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
-TOPK = 2048
-MODES = {
-    "decode": dict(mode="decode"),
-    "decode-padded": dict(mode="decode", padding=5),
-    "verify": dict(mode="target_verify", next_n=4),
-    "verify-padded": dict(mode="target_verify", next_n=2, padding=3),
-    "draft": dict(mode="draft_extend", extend=3),
-    "draft-padded": dict(mode="draft_extend", extend=2, padding=40),
-    "draft-empty": dict(mode="draft_extend", extend=0),
-    "ragged": dict(mode="draft_extend", extend="array", padding=7),
-    "ragged-cut": dict(mode="draft_extend", extend="array", padding=-4),
-}
-
-
 @pytest.fixture
 def kernels(monkeypatch):
     return count_kernels(monkeypatch, "nsa._replay")
-
-
-def draw(rng, bs, dtype):
-    lens = np.where(rng.random(bs) < 0.4, rng.integers(0, 200_000, bs), rng.integers(-9, 600, bs))
-    return lens.astype(dtype)
-
-
-def replay(
-    mode, bs, seed, *, extend=None, next_n=1, padding=None, dtype="int64", backends=5, more=False
-):
-    rng = np.random.default_rng(seed)
-    lens = draw(rng, bs, dtype)
-    given = dict(next_n=next_n, topk=TOPK)
-    capacity = None
-    if mode == "draft_extend":
-        given["extend_seq_lens"] = extend
-        if extend == "array":
-            extend = rng.integers(-2, 7, bs).astype(np.int32)
-            given["extend_seq_lens"] = extend
-            capacity = max(int(np.maximum(extend, 0).sum()) + padding, 0)
-    values = reference_metadata(
-        mode, lens, np.zeros(bs, np.int64), np.zeros((1, 1), np.int32), 0, TOPK, 1, next_n,
-        extend, capacity,
-    )  # fmt: skip
-    rows = values["seqlens_expanded"]
-    if padding is not None:
-        given["row_bound"] = bound = len(rows) + padding if capacity is None else capacity
-        rows = np.concatenate([rows, np.zeros(max(bound - len(rows), 0), np.int32)])[:bound]
-    wide = next_n if mode == "target_verify" else 1
-    requests = values["cache_seqlens"] if wide > 1 or mode == "decode" else None
-    if requests is None or padding is not None:
-        # There a schedule of all requests is one of rows.
-        mix = for_replay(rows, values["cache_seqlens"], TOPK, None, backends)
-    else:
-        mix = for_replay(rows, requests, TOPK, wide, backends)
-    dsts = [{} for _ in mix.schedules]
-    dsts[0]["cache_seqlens"] = np.full(bs + 1, FILL, np.int32)
-    for dst in dsts if more else ():
-        dst["seqlens_expanded"] = np.full(len(rows), FILL, np.int32)
-        dst["nsa_cu_seqlens_k"] = np.full(len(rows) + 1, FILL, np.int32)
-    nsa.ops.replay_metadata(dsts, mode, seq_lens=lens, schedules=mix.schedules, **given)
-    mix.check()
-    np.testing.assert_array_equal(dsts[0]["cache_seqlens"][:bs], values["cache_seqlens"])
-    for dst in dsts if more else ():
-        np.testing.assert_array_equal(dst["seqlens_expanded"], rows)
 
 
 @pytest.mark.parametrize("name", MODES)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import v4_cases
-import v4_reference
-from schedule_mix import FILL, count_kernels, for_v4
+from schedule_mix import count_kernels, v4
 
 import nsa
 
@@ -26,28 +25,6 @@ def test_v4(case, kernels):
     for seed in (0, 1, 3):
         v4(case, seed)
     assert set(kernels) == {1}
-
-
-def v4(case, seed):
-    batch = v4_cases.draw(case, seed)
-    values = {}
-
-    def field(name):
-        if name not in values:
-            values[name] = v4_reference.reference(batch, name)
-        return values[name]
-
-    mix = for_v4(field, None if case.ragged else case.next_n)
-    given = {}
-    if batch.extends is not None:
-        given = dict(extend_seq_lens=batch.extends, rows=batch.rows, num_tokens=batch.num_tokens)
-    dsts = [{}, {"seq_lens_casual": np.full(len(field("seq_lens_casual")), FILL, np.int32)}]
-    nsa.ops.replay_v4(
-        dsts, batch.mode, seq_lens=batch.lens, next_n=batch.next_n, floors=batch.floors,
-        schedules=mix.schedules, **given,
-    )  # fmt: skip
-    mix.check()
-    np.testing.assert_array_equal(dsts[1]["seq_lens_casual"], field("seq_lens_casual"))
 
 
 def test_v4_simulator(monkeypatch):
