@@ -13,7 +13,7 @@ from . import _arguments
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
-from ._errors import constant, optional_constant, wrong
+from ._errors import constant, index_dtype, optional_constant, wrong
 from ._nsa_runtime import Caller
 
 #: Layouts of a part's row -> the words that are written.
@@ -186,7 +186,7 @@ def _schedule(options: Options) -> Caller:
         sizes, dtypes = {"parts": described[-2][2][0]}, {}
         for name, (code, bits, shape) in zip(inputs, described):
             check_rank(name, shape, 1)
-            dtypes[name] = dtype_name(code, bits)
+            dtypes[name] = index_dtype(name, dtype_name(code, bits))
             sizes.setdefault("bs", shape[0])
         written = text(
             options, dtypes.get("seq_lens", "int32"), dtypes.get("extra_lens", "int32")

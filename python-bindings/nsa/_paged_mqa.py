@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import build as nb
 from ._arguments import dtype_name
 from ._cache import get_step
-from ._errors import constant, optional_constant, wrong
+from ._errors import constant, index_dtype, optional_constant, wrong
 from ._nsa_runtime import Caller
 
 
@@ -217,8 +217,11 @@ def _schedule(options: Options, with_indices: bool) -> Caller:
                 "context_lens",
                 f"expected [bs, {options.next_n}] but got {len(shape)} dimensions",
             )
-        indices = dtype_name(other, other_bits) if with_indices else None
-        written = text(options, dtype_name(code, bits), len(shape), indices)
+        indices = None
+        if with_indices:
+            indices = index_dtype("indices", dtype_name(other, other_bits))
+        dtype = index_dtype("context_lens", dtype_name(code, bits))
+        written = text(options, dtype, len(shape), indices)
         return get_step("paged_mqa_schedule", written, target), {"bs": shape[0]}
 
     return Caller(prepare, arrays, ("bs", "num_sms"))

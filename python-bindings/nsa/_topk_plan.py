@@ -13,7 +13,7 @@ from . import _arguments
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
-from ._errors import INT32_MAX, constant, wrong
+from ._errors import INT32_MAX, constant, index_dtype, wrong
 from ._nsa_runtime import Caller
 
 #: Architecture -> (threshold, the most rows that may be longer), ascending.
@@ -119,7 +119,7 @@ def _plan(options: Options) -> Caller:
     def prepare(target: str, described: Any) -> Any:
         code, bits, shape = described[0]
         check_rank("seq_lens", shape, 1)
-        written = text(options, dtype_name(code, bits))
+        written = text(options, index_dtype("seq_lens", dtype_name(code, bits)))
         return get_step("plan_topk", written, target), {"bs": shape[0]}
 
     return Caller(prepare, ("seq_lens", "out"), ("bs",))

@@ -158,6 +158,8 @@ def test_errors():
         call(rows=rows[:, :7])
     with pytest.raises(ValueError, match="out_metadata"):
         call(parts=5)
+    with pytest.raises(TypeError, match="'seq_lens': expected dtype int32 or int64"):
+        call(lens.astype(np.float32))
     with pytest.raises(TypeError, match="'topk': expected an integer"):
         call(topk=2.0)
     assert not rows.any() and not splits.any()

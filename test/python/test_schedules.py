@@ -171,6 +171,8 @@ def test_errors():
         call(convention="sm100", indices=np.zeros(3, np.int32), chunk=2)
     with pytest.raises(ValueError, match=r"'context_lens': expected \[bs, 2\] but got 1 dim"):
         call(lens[:, 0], next_n=2)
+    with pytest.raises(TypeError, match="'context_lens': expected dtype int32 or int64"):
+        call(lens.astype(np.float32))
     with pytest.raises(ValueError, match="'chunk': expected an integer from 1"):
         call(chunk=0)
     with pytest.raises(ValueError, match="out"):

@@ -108,4 +108,6 @@ def test_errors():
         call(out=out[:40])
     with pytest.raises(ValueError, match="seq_lens"):
         call(lens=lens.reshape(4, 10))
+    with pytest.raises(TypeError, match="'seq_lens': expected dtype int32 or int64"):
+        call(lens=lens.astype(np.float32))
     assert not out.any()
