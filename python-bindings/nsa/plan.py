@@ -5,8 +5,8 @@
 
 Plain arithmetic on integers (anything with ``__index__``), in 64 bits. ``ValueError`` for
 a number that is out of range or leaves 64 bits, ``TypeError`` for what is no integer; both
-name the argument. The same functions are in C (``nsa-c/plan.h``) and C++
-(``nsa/Runtime/Plan.h``).
+name the argument. The same functions but ``schedule_refresh`` are in C (``nsa-c/plan.h``)
+and C++ (``nsa/Runtime/Plan.h``).
 """
 
 from __future__ import annotations

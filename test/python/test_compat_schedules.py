@@ -16,6 +16,7 @@ import schedule_cases
 import topk_plan_cases
 
 import nsa
+from nsa import _cache, _flashmla, _paged_mqa, _topk_plan, prebuild
 from nsa.compat import _schedules, sglang
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
@@ -115,6 +116,24 @@ def test_mla_metadata(arguments, parts, options):
     written = slice(None, 5) if options.get("layout") == "fp8" else slice(None)
     np.testing.assert_array_equal(tiles[:, written], wanted[0][:, written])
     np.testing.assert_array_equal(splits, wanted[1])
+
+
+def test_shipped(monkeypatch):
+    """What SGLang calls needs no compiler."""
+    asked = []
+
+    def get_step(name, text, target):
+        asked.append(text)
+        return _cache.get_step(name, text, target)
+
+    for module in (_paged_mqa, _flashmla, _topk_plan):
+        monkeypatch.setattr(module, "get_step", get_step)
+    lens = np.full((41, 1), 70_000, np.int32)
+    sglang.get_paged_mqa_logits_metadata(lens, 64, 131)
+    sglang.plan_topk_v2(lens[:, 0].copy(), clusters=11, arch="sm100")
+    sglang.get_mla_metadata(lens[:, 0].copy(), 16, 1, num_sms=131)
+    sglang.get_mla_metadata(lens[:, 0].copy(), 16, 1, 16, True, 2048, num_sms=131)
+    assert len(asked) == 4 and set(asked) <= set(prebuild.texts())
 
 
 def test_signatures():
