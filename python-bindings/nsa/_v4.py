@@ -295,16 +295,20 @@ SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
 
 
 def write(
-    options: Options, fields: tuple[tuple[str, ...], ...], dtypes: dict[str, str]
+    options: Options,
+    fields: tuple[tuple[str, ...], ...],
+    dtypes: dict[str, str],
+    optional: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a step with these fields in each destination, and its inputs."""
+    """The text of a step with these fields in each destination, any of which may be missing
+    if they are `optional`, and its inputs."""
     step = Step(options, dtypes)
     ports: dict[str, list[str]] = {}
     for number, names in enumerate(fields):
         for name in names:
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
-        step.s.output(destinations, step.field(name))
+        step.s.output(destinations, step.field(name), optional=optional)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
 
