@@ -33,6 +33,8 @@ from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import text as v4_benchmark_text  # noqa: E402
+from vllm_cases import texts as vllm_texts  # noqa: E402
+from vllm_chains import texts_of_chains  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -50,7 +52,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
-    texts |= schedule_texts()
+    texts |= schedule_texts() | vllm_texts() | set(texts_of_chains())
     texts |= build_texts() | formula_texts() | v4_texts()
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -1,0 +1,63 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The metadata of vLLM's engine steps: what is computed from a batch around its model's run.
+
+Each function is one launch, in place into the caller's arrays; ``one_launch`` makes several of
+them one. All of it is written in the language of ``nsa.build``.
+
+Arrays are whatever has DLPack, on one device. Inputs are int32 or int64, whichever; so are
+outputs, and what does not fit wraps. Outputs are as large as is said or larger, and what is not
+said to be written is left as it is. Numbers in arrays may be any: a read outside of an array has
+a stated value, never that of other memory. `context_parallel` is (size, rank, interleave), as
+``ContextParallel``, or None. Sizes that are left out are those of the arrays. `stream` as in
+``Step.__call__``.
+
+Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
+``CompileError`` if the step can neither be compiled nor found.
+"""
+
+from ._decode import native_decode, token_to_req_indices, uniform_decode, varlen_decode
+from ._formulas import ContextParallel
+from ._indices import (
+    c128a_indices,
+    combine_topk_swa_indices,
+    global_topk_indices,
+    req_to_global,
+)
+from ._launch import one_launch
+from ._slots import (
+    compressed_slot_mapping,
+    dcp_local_seq_lens,
+    kernel_block_table,
+    kpool_tail_slot_mapping,
+    slot_mappings,
+)
+from ._windows import (
+    image_visible,
+    prefill_gather_lens,
+    swa_indices,
+    swa_noncausal_indices,
+)
+
+__all__ = [
+    "ContextParallel",
+    "c128a_indices",
+    "combine_topk_swa_indices",
+    "compressed_slot_mapping",
+    "dcp_local_seq_lens",
+    "global_topk_indices",
+    "image_visible",
+    "kernel_block_table",
+    "kpool_tail_slot_mapping",
+    "native_decode",
+    "one_launch",
+    "prefill_gather_lens",
+    "req_to_global",
+    "slot_mappings",
+    "swa_indices",
+    "swa_noncausal_indices",
+    "token_to_req_indices",
+    "uniform_decode",
+    "varlen_decode",
+]

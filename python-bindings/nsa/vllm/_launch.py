@@ -1,0 +1,322 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""How a call becomes a launch, and several calls one.
+
+A call is a writer, which adds formulas to a step, and the arrays and sizes that they are
+about. A launch is one step with the formulas of all of its calls. The step of calls of one
+kind is written and compiled once; what a launch costs after that is finding it.
+
+Within a launch nothing is ordered: blocks of threads do not wait for one another. So what
+one call writes and a later one reads is no array between them: the later one's formulas
+read the earlier one's value, which each block computes where it needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .. import build as nb
+from .._arguments import check_rank, dtype_name
+from .._cache import get_step
+from .._errors import index_dtype, wrong
+from .._nsa_runtime import Caller
+
+#: A size that the host gives, or leaves to an array: its name, the dimension, what to add.
+Source = tuple[str, int, int]
+Writer = Callable[..., None]
+
+INTEGERS = ("int32", "int64")
+#: What a flag may be stored as; bool arrays come as views of bytes.
+FLAGS = ("int8", "uint8")
+
+
+class Call(NamedTuple):
+    """What a function of this package was called with."""
+
+    write: Writer
+    #: Of the writer; they make another step.
+    constants: tuple[Any, ...]
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    #: name -> (what the caller gave or None, where it comes from then).
+    sizes: dict[str, tuple[int | None, Source | None]]
+
+
+class Shape(NamedTuple):
+    """What a step depends on of a call."""
+
+    write: Writer
+    constants: tuple[Any, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sizes: tuple[tuple[str, Source | None], ...]
+    #: input -> (number of the call, its output) that it is the value of.
+    wired: tuple[tuple[str, tuple[int, str]], ...]
+
+
+class Formulas:
+    """What a writer has: the step, and the call's arrays in it."""
+
+    def __init__(
+        self, step: nb.Builder, prefix: str, shape: Shape, dtypes: Mapping[str, str]
+    ) -> None:
+        self.s = step
+        self._prefix, self._shape, self._dtypes = prefix, shape, dtypes
+        self._sizes: dict[str, nb.Size] = {}
+        self._inputs: dict[str, nb.Array] = {}
+        #: Of outputs; None of those that are written in part.
+        self.values: dict[str, nb.Array | None] = {}
+
+    def has(self, name: str) -> bool:
+        """Whether the caller gave this array."""
+        return name in self._shape.inputs or name in self._shape.outputs
+
+    def size(self, name: str) -> nb.Size:
+        if name not in self._sizes:
+            self._sizes[name] = self.s.size(self._prefix + name)
+        return self._sizes[name]
+
+    def wire(self, name: str, value: nb.Array) -> None:
+        self._inputs[name] = value
+
+    def input(
+        self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS
+    ) -> nb.Array:
+        """An array that is read, of these dtypes. As it may be an earlier call's value, which
+        ends where that ends, reads say ``.otherwise``."""
+        if name not in self._inputs:
+            if name not in self._dtypes:
+                raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
+            dtype = self._dtypes[name]
+            check_dtype(name, dtype, kinds)
+            dtype = "int8" if dtype == "uint8" else dtype
+            self._inputs[name] = self.s.input(self._prefix + name, dtype, tuple(shape))
+        array = self._inputs[name]
+        if len(array.extents) != len(shape):
+            raise wrong(
+                ValueError,
+                name,
+                f"expected {len(shape)} dimensions but an earlier call of this launch writes"
+                f" {len(array.extents)}",
+            )
+        return array
+
+    def output(
+        self,
+        name: str,
+        sizes: Any,
+        element: Callable[..., Any],
+        kinds: Sequence[str] = INTEGERS,
+    ) -> nb.Array:
+        """Writes an array, if the caller gave it. Returns its value."""
+        dtype = self._dtypes.get(name, kinds[0])
+        check_dtype(name, dtype, kinds)
+        dtype = "int8" if dtype == "uint8" else dtype
+        value = self.s.map(sizes, element, dtype=dtype)
+        if name in self._shape.outputs:
+            self.s.output(self._prefix + name, value)
+            self.values[name] = value
+        return value
+
+    def check_all_used(self) -> None:
+        for names, used in ((self._shape.inputs, self._inputs), (self._shape.outputs, self.values)):
+            for name in names:
+                if name not in used:
+                    raise wrong(
+                        ValueError,
+                        self._prefix + name,
+                        "expected None, as nothing of what is written here needs it",
+                    )
+
+
+def check_dtype(name: str, dtype: str, kinds: Sequence[str]) -> None:
+    if dtype in kinds:
+        return
+    if kinds == INTEGERS:
+        index_dtype(name, dtype)
+    raise wrong(TypeError, name, f"expected dtype {' or '.join(kinds)} but got {dtype}")
+
+
+class _Launcher:
+    """What runs calls of these shapes."""
+
+    def __init__(self, shapes: tuple[Shape, ...]) -> None:
+        self.shapes = shapes
+        #: (number of the call, its name of the array), in the order of the arrays.
+        self.arrays: list[tuple[int, str]] = []
+        sizes = []
+        for number, shape in enumerate(shapes):
+            wired = {name for name, _ in shape.wired}
+            for name in (*shape.inputs, *shape.outputs):
+                if name not in wired:
+                    self.arrays.append((number, name))
+            sizes += [self.prefix(number) + name for name, _ in shape.sizes]
+        names = tuple(self.prefix(number) + name for number, name in self.arrays)
+        self.run = Caller(self.prepare, names, tuple(sizes))
+
+    def prefix(self, number: int) -> str:
+        """Before the names of a call's arguments, where there are several calls."""
+        return f"call{number}_" if len(self.shapes) > 1 else ""
+
+    def prepare(self, target: str, described: Any) -> Any:
+        """The step for arrays like these, and the sizes that they say."""
+        known = {
+            place: (dtype_name(code, bits), tuple(shape))
+            for place, (code, bits, shape) in zip(self.arrays, described)
+        }
+        dtypes = tuple(known[place][0] for place in self.arrays)
+        sizes = {}
+        for number, shape in enumerate(self.shapes):
+            for name, source in shape.sizes:
+                if source is None:
+                    continue
+                array, dim, add = source
+                found = self.find(number, array)
+                if found in known:
+                    extents = known[found][1]
+                    check_rank(self.prefix(number) + array, extents, max(dim + 1, len(extents)))
+                    sizes[self.prefix(number) + name] = max(extents[dim] + add, 0)
+        return get_step(self.name, self.write(dtypes), target), sizes
+
+    def find(self, number: int, array: str) -> tuple[int, str]:
+        """The array behind what may be an earlier call's value."""
+        wired = dict(self.shapes[number].wired)
+        return wired.get(array, (number, array))
+
+    @property
+    def name(self) -> str:
+        if len(self.shapes) > 1:
+            return "vllm_step"
+        return "vllm_" + self.shapes[0].write.__name__.removeprefix("write_")
+
+    @lru_cache(maxsize=64)  # noqa: B019, launchers are kept for good
+    def write(self, dtypes: tuple[str, ...]) -> str:
+        """The text for arrays of these dtypes, in the order of ``arrays``."""
+        step = nb.Builder(self.name)
+        by_call: list[dict[str, str]] = [{} for _ in self.shapes]
+        for (number, name), dtype in zip(self.arrays, dtypes):
+            by_call[number][name] = dtype
+        made: list[Formulas] = []
+        for number, shape in enumerate(self.shapes):
+            formulas = Formulas(step, self.prefix(number), shape, by_call[number])
+            for name, (other, output) in shape.wired:
+                value = made[other].values.get(output)
+                if value is None:
+                    raise wrong(
+                        ValueError,
+                        self.prefix(number) + name,
+                        f"call {other} of this launch writes parts of it, so that no later"
+                        " call can read it",
+                    )
+                formulas.wire(name, value)
+            shape.write(formulas, *shape.constants)
+            formulas.check_all_used()
+            made.append(formulas)
+        return step.text
+
+
+_launcher = lru_cache(maxsize=None)(_Launcher)
+
+#: The calls that ``one_launch`` collects.
+_collected: ContextVar[list[Call] | None] = ContextVar("nsa_vllm_calls", default=None)
+
+
+def run(
+    write: Writer,
+    constants: tuple[Any, ...],
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    sizes: dict[str, tuple[int | None, Source | None]],
+    stream: Any = None,
+) -> None:
+    """Launches a call, or hands it to ``one_launch``. Arrays that are None are left out."""
+    call = Call(
+        write,
+        constants,
+        {name: array for name, array in inputs.items() if array is not None},
+        {name: array for name, array in outputs.items() if array is not None},
+        sizes,
+    )
+    collected = _collected.get()
+    if collected is None:
+        launch([call], stream)
+    else:
+        collected.append(call)
+
+
+def collect(functions: Sequence[Callable[[], Any]]) -> tuple[list[Call], list[Any]]:
+    """The calls that these functions make, and what they return."""
+    token = _collected.set([])
+    try:
+        returned = [function() for function in functions]
+        calls = _collected.get()
+    finally:
+        _collected.reset(token)
+    assert calls is not None
+    return calls, returned
+
+
+def describe(calls: Sequence[Call]) -> tuple[tuple[Shape, ...], list[Any], list[int | None]]:
+    """What the step of these calls depends on, its arrays, and its sizes."""
+    written: dict[int, tuple[int, str]] = {}
+    shapes, arrays, sizes = [], [], []
+    for number, call in enumerate(calls):
+        wired = []
+        for name, array in call.inputs.items():
+            origin = written.get(id(array))
+            if origin is None:
+                arrays.append(array)
+            else:
+                wired.append((name, origin))
+        arrays += call.outputs.values()
+        for name, array in call.outputs.items():
+            written[id(array)] = (number, name)
+        sizes += [value for value, _ in call.sizes.values()]
+        shapes.append(
+            Shape(
+                call.write,
+                call.constants,
+                tuple(call.inputs),
+                tuple(call.outputs),
+                tuple((name, source) for name, (_, source) in call.sizes.items()),
+                tuple(wired),
+            )
+        )
+    return tuple(shapes), arrays, sizes
+
+
+def launch(calls: Sequence[Call], stream: Any = None) -> None:
+    """Runs calls, in one launch."""
+    shapes, arrays, sizes = describe(calls)
+    if arrays:
+        _launcher(shapes).run(arrays, tuple(sizes), stream)
+
+
+def one_launch(*functions: Callable[[], Any], stream: Any = None) -> tuple[Any, ...]:
+    """Calls of functions of this package as one launch.
+
+    Each of `functions` takes nothing and calls some of them, as a ``functools.partial`` does.
+    An array (the same object) that one call writes and a later one reads is read as it was
+    written; another array with the same memory is refused, as nothing in a launch is ordered.
+    Elements that the former leaves as they are count as outside of the array for the latter.
+    The `stream` is that of the launch, whatever the functions say. Returns what they return.
+    Errors name the argument with the number of its call, as in ``call1_seq_lens``.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from nsa import vllm
+    >>> vllm.one_launch(
+    ...     partial(vllm.slot_mappings, states, starts, positions, [table], [slots],
+    ...             block_sizes=[64]),
+    ...     partial(vllm.compressed_slot_mapping, starts, lens, slots, c4_table, c4_slots,
+    ...             block_size=64, ratio=4),
+    ... )
+    """
+    calls, returned = collect(functions)
+    launch(calls, stream)
+    return tuple(returned)
