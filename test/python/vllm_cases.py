@@ -350,6 +350,63 @@ def case_combine_topk_swa_indices(d: Draw) -> Case:
     return Case("combine_topk_swa_indices", arguments, ("out_indices", "out_lens"))
 
 
+def case_prefill_chunk(d: Draw) -> Case:
+    base = d.some(0, 7) if d.R else 0
+    first = d.some(0, 0, 2)
+    rows = max(d.total - first, 0)
+    arguments = {
+        "query_start_loc": (d.q + base).astype(d.index), "seq_lens": d.S,
+        "ratio": d.some(1, 4), "out_ks": d.out(rows + 1), "out_ke": d.out(rows + 1),
+        "out_cu_seq_lens": d.out(d.R + 2), "out_local_cu_seq_lens": d.out(d.R + 2),
+        "context_parallel": d.cp(), "first_row": first, "num_rows": rows,
+    }  # fmt: skip
+    outs = ("out_ks", "out_ke", "out_cu_seq_lens", "out_local_cu_seq_lens")
+    return Case("prefill_chunk", arguments, outs)
+
+
+def case_expand_idx_mapping(d: Draw) -> Case:
+    counts = d.rng.integers(0, 5, d.R)
+    cu = np.concatenate([[0], np.cumsum(counts)]).astype(d.index)
+    rows = int(cu[-1]) + d.some(0, 2)
+    arguments = {
+        "idx_mapping": d.numbers(0, 99, d.R, np.int32), "cu_num_logits": cu,
+        "out_idx": d.out(rows), "out_local_pos": d.out(rows),
+    }  # fmt: skip
+    return Case("expand_idx_mapping", arguments, ("out_idx", "out_local_pos"))
+
+
+def case_eagle_sampling_indices(d: Draw) -> Case:
+    sums = np.cumsum(d.rng.integers(0, 4, d.R))
+    arguments = {
+        "cu_num_draft_tokens": sums.astype(d.index),
+        "valid_sampled_tokens_count": d.numbers(0, 4, d.R), "query_start_loc": d.q,
+        "out_indices": d.out(d.R + 1), "out_num_rejected": d.out(d.R + 1),
+    }  # fmt: skip
+    return Case("eagle_sampling_indices", arguments, ("out_indices", "out_num_rejected"))
+
+
+def case_eagle_next_tokens(d: Draw) -> Case:
+    sampled = d.numbers(0, 120, (d.R, d.some(1, 2, 5)), np.int32)
+    sampled[d.rng.random(sampled.shape) < 0.4] = -1
+    arguments = {
+        "sampled_token_ids": sampled, "discard_mask": d.rng.random(d.R) < 0.3,
+        "backup_token_ids": d.numbers(0, 100, d.R), "out_token_ids": d.out(d.R + 1),
+        "out_counts": d.out(d.R + 1), "vocab_size": 100,
+    }  # fmt: skip
+    return Case("eagle_next_tokens", arguments, ("out_token_ids", "out_counts"))
+
+
+def case_eagle_step(d: Draw) -> Case:
+    arguments = {
+        "positions": d.numbers(0, 513, d.R, np.int64), "seq_lens": d.S,
+        "block_table": d.table(d.R, 20), "out_positions": d.out(d.R + 1, dtype=np.int64),
+        "out_slot_mapping": d.out(d.R + 3, dtype=np.int64), "out_seq_lens": d.out(d.R),
+        "block_size": d.some(16, 64), "max_model_len": 512,
+    }  # fmt: skip
+    outs = ("out_positions", "out_slot_mapping", "out_seq_lens")
+    return Case("eagle_step", arguments, outs)
+
+
 CASES: dict[str, Callable[[Draw], Case]] = {
     name.removeprefix("case_"): make
     for name, make in list(globals().items())

@@ -406,3 +406,77 @@ def combine_topk_swa_indices(
             elif j < k + w:
                 value = M * b + N + (start - g0) + (j - k)
             put(out_indices, (r, j), value)
+
+
+# Prefill chunks.
+
+
+def prefill_chunk(
+    query_start_loc, seq_lens, ratio=1, out_ks=None, out_ke=None, out_cu_seq_lens=None,
+    out_local_cu_seq_lens=None, context_parallel=None, first_row=0, num_rows=0,
+):  # fmt: skip
+    base = int(query_start_loc[0])
+    batch = Batch([int(x) - base for x in query_start_loc], seq_lens)
+    keys = [length // ratio for length in batch.S]
+    cu, own = [0], [0]
+    for count in keys:
+        cu.append(cu[-1] + count)
+        own.append(own[-1] + dcp(count, context_parallel))
+    for b in range(batch.R + 1):
+        put(out_cu_seq_lens, b, cu[b])
+        put(out_local_cu_seq_lens, b, own[b])
+    for r in range(num_rows):
+        t = first_row + r
+        b = batch.of(t)
+        put(out_ks, r, own[b])
+        put(out_ke, r, own[b] + dcp((batch.pos(t) + 1) // ratio, context_parallel))
+
+
+# The input batch.
+
+
+def expand_idx_mapping(idx_mapping, cu_num_logits, out_idx, out_local_pos=None):
+    out_idx[:] = -1
+    out_local_pos[:] = -1
+    for b, state in enumerate(idx_mapping):
+        for j in range(cu_num_logits[b + 1] - cu_num_logits[b]):
+            put(out_idx, int(cu_num_logits[b]) + j, int(state))
+            put(out_local_pos, int(cu_num_logits[b]) + j, j)
+
+
+# Drafts.
+
+
+def eagle_sampling_indices(
+    cu_num_draft_tokens, valid_sampled_tokens_count, query_start_loc, out_indices,
+    out_num_rejected,
+):  # fmt: skip
+    before = 0
+    for r, total in enumerate(cu_num_draft_tokens.tolist()):
+        drafts, before = total - before, total
+        rejected = drafts + 1 - int(valid_sampled_tokens_count[r]) if drafts > 0 else 0
+        put(out_num_rejected, r, rejected)
+        put(out_indices, r, int(query_start_loc[r + 1]) - 1 - rejected)
+
+
+def eagle_next_tokens(
+    sampled_token_ids, discard_mask, backup_token_ids, out_token_ids, out_counts, vocab_size
+):
+    for r, row in enumerate(sampled_token_ids.tolist()):
+        valid = [x for x in row if x != -1 and x < vocab_size and not discard_mask[r]]
+        put(out_token_ids, r, valid[-1] if valid else int(backup_token_ids[r]))
+        put(out_counts, r, len(valid))
+
+
+def eagle_step(
+    positions, seq_lens, block_table, out_positions, out_slot_mapping, out_seq_lens,
+    block_size, max_model_len,
+):  # fmt: skip
+    out_slot_mapping[:] = -1
+    for r in range(len(positions)):
+        p = int(positions[r]) + 1
+        over = p >= max_model_len
+        length = min(int(seq_lens[r]) + 1, max_model_len)
+        put(out_positions, r, 0 if over else p)
+        put(out_slot_mapping, r, -1 if over else slot(block_table, r, p, block_size))
+        put(out_seq_lens, r, 1 if over else length)

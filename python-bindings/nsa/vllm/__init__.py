@@ -18,6 +18,7 @@ Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothi
 """
 
 from ._decode import native_decode, token_to_req_indices, uniform_decode, varlen_decode
+from ._drafts import eagle_next_tokens, eagle_sampling_indices, eagle_step
 from ._formulas import ContextParallel
 from ._indices import (
     c128a_indices,
@@ -25,7 +26,9 @@ from ._indices import (
     global_topk_indices,
     req_to_global,
 )
+from ._inputs import expand_idx_mapping
 from ._launch import one_launch
+from ._prefill import prefill_chunk
 from ._slots import (
     compressed_slot_mapping,
     dcp_local_seq_lens,
@@ -46,12 +49,17 @@ __all__ = [
     "combine_topk_swa_indices",
     "compressed_slot_mapping",
     "dcp_local_seq_lens",
+    "eagle_next_tokens",
+    "eagle_sampling_indices",
+    "eagle_step",
+    "expand_idx_mapping",
     "global_topk_indices",
     "image_visible",
     "kernel_block_table",
     "kpool_tail_slot_mapping",
     "native_decode",
     "one_launch",
+    "prefill_chunk",
     "prefill_gather_lens",
     "req_to_global",
     "slot_mappings",
