@@ -208,6 +208,10 @@ def windows(d: Draw, width: int) -> dict[str, Any]:
     if d.some(0, 1):
         made["slot_mapping"] = d.slots(d.total + d.some(0, 9))
         made["out_valid"] = np.full(rows, 7, np.uint8)
+    elif d.some(0, 1):
+        made["is_valid"] = d.rng.random(d.total + 1) < 0.7
+    if d.some(0, 1):
+        made["width"] = width - 1
     if d.some(0, 1):
         batch = vllm_reference.Batch(d.q, d.S)
         owners = [batch.of(t) for t in range(d.total + 20)]
@@ -360,6 +364,11 @@ def case_prefill_chunk(d: Draw) -> Case:
         "out_cu_seq_lens": d.out(d.R + 2), "out_local_cu_seq_lens": d.out(d.R + 2),
         "context_parallel": d.cp(), "first_row": first, "num_rows": rows,
     }  # fmt: skip
+    if d.some(0, 1):
+        sums = np.cumsum(d.rng.integers(0, 99, d.R + 1))
+        arguments["cu_seq_lens"] = sums.astype(d.index)
+        if d.some(0, 1):
+            arguments["local_cu_seq_lens"] = (sums // 2).astype(d.index)
     outs = ("out_ks", "out_ke", "out_cu_seq_lens", "out_local_cu_seq_lens")
     return Case("prefill_chunk", arguments, outs)
 

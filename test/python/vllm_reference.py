@@ -210,15 +210,18 @@ def kpool_tail_slot_mapping(
 
 
 def windows(
-    batch, block_table, out_indices, out_lens, block_size, slot_mapping, out_valid,
-    first_token, bounds,
+    batch, block_table, out_indices, out_lens, block_size, slot_mapping, is_valid, out_valid,
+    first_token, width, bounds,
 ):  # fmt: skip
-    rows, width = out_indices.shape
+    rows, columns = out_indices.shape
+    width = columns if width is None else width
     for r in range(rows):
         t = first_token + r
         valid = t < batch.total
         if slot_mapping is not None:
             valid = get(slot_mapping, t, outside=-1) >= 0
+        if is_valid is not None:
+            valid = bool(get(is_valid, t, outside=0))
         put(out_valid, r, valid)
         start, end = bounds(t)
         length = clamp(end - start, 0, width) if valid else 0
@@ -230,8 +233,7 @@ def windows(
 
 def swa_indices(
     query_start_loc, seq_lens, block_table, out_indices, out_lens, window, block_size,
-    slot_mapping=None, replay_start=None, left_visible=None, right_visible=None,
-    token_to_req=None, out_valid=None, first_token=0,
+    slot_mapping=None, is_valid=None, replay_start=None, left_visible=None, right_visible=None, token_to_req=None, out_valid=None, first_token=0, width=None,
 ):  # fmt: skip
     batch = Batch(query_start_loc, seq_lens)
 
@@ -245,14 +247,15 @@ def swa_indices(
         return start, p + right + 1
 
     windows(
-        batch, block_table, out_indices, out_lens, block_size, slot_mapping, out_valid,
-        first_token, bounds,
+        batch, block_table, out_indices, out_lens, block_size, slot_mapping, is_valid,
+        out_valid, first_token, width, bounds,
     )  # fmt: skip
 
 
 def swa_noncausal_indices(
     query_start_loc, seq_lens, block_table, out_indices, out_lens, window, block_size,
-    slot_mapping=None, token_to_req=None, out_valid=None, first_token=0,
+    slot_mapping=None, is_valid=None, token_to_req=None, out_valid=None, first_token=0,
+    width=None,
 ):  # fmt: skip
     batch = Batch(query_start_loc, seq_lens)
 
@@ -263,8 +266,8 @@ def swa_noncausal_indices(
         return max(batch.S[b] - batch.Q(b) - window, 0), batch.S[b]
 
     windows(
-        batch, block_table, out_indices, out_lens, block_size, slot_mapping, out_valid,
-        first_token, bounds,
+        batch, block_table, out_indices, out_lens, block_size, slot_mapping, is_valid,
+        out_valid, first_token, width, bounds,
     )  # fmt: skip
 
 
@@ -412,7 +415,7 @@ def combine_topk_swa_indices(
 
 
 def prefill_chunk(
-    query_start_loc, seq_lens, ratio=1, out_ks=None, out_ke=None, out_cu_seq_lens=None,
+    query_start_loc, seq_lens, ratio=1, cu_seq_lens=None, local_cu_seq_lens=None, out_ks=None, out_ke=None, out_cu_seq_lens=None,
     out_local_cu_seq_lens=None, context_parallel=None, first_row=0, num_rows=0,
 ):  # fmt: skip
     base = int(query_start_loc[0])
@@ -422,6 +425,11 @@ def prefill_chunk(
     for count in keys:
         cu.append(cu[-1] + count)
         own.append(own[-1] + dcp(count, context_parallel))
+    if cu_seq_lens is not None:
+        cu = cu_seq_lens
+        own = own if context_parallel else cu
+    if local_cu_seq_lens is not None:
+        own = local_cu_seq_lens
     for b in range(batch.R + 1):
         put(out_cu_seq_lens, b, cu[b])
         put(out_local_cu_seq_lens, b, own[b])

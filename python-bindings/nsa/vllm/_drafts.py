@@ -9,9 +9,8 @@ from typing import Any
 
 from .. import build as nb
 from .._errors import constant
-from ._formulas import index, slot
+from ._formulas import flags, index, slot
 from ._launch import FLAGS, INTEGERS, Formulas, run
-from ._windows import flags
 
 __all__ = ["eagle_next_tokens", "eagle_sampling_indices", "eagle_step"]
 

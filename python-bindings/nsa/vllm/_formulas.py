@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .. import build as nb
 from .._errors import constant, wrong
-from ._launch import Formulas
+from ._launch import FLAGS, INTEGERS, Formulas
 
 
 class ContextParallel(NamedTuple):
@@ -75,6 +75,25 @@ def slot(
     block = index(table[row, position // block_size].otherwise(-1))
     inside = block * (block_size if stride is None else stride) + position % block_size
     return nb.where(block >= 0, inside, -1)
+
+
+def flags(array: Any) -> Any:
+    """A bool array as bytes, which are the same."""
+    dtype = str(getattr(array, "dtype", ""))
+    if dtype == "torch.bool":
+        import torch
+
+        return array.view(torch.uint8)
+    return array.view("uint8") if dtype == "bool" else array
+
+
+def is_valid_token(f: Formulas, t: Any) -> nb.Element | None:
+    """Whether a token is one, by its flag or by its slot; None where there is neither."""
+    if f.has("is_valid"):
+        return f.input("is_valid", (None,), (*FLAGS, *INTEGERS))[t].otherwise(0) != 0
+    if f.has("slot_mapping"):
+        return f.input("slot_mapping", (None,))[t].otherwise(-1) >= 0
+    return None
 
 
 class Requests:

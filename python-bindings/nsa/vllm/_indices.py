@@ -14,13 +14,14 @@ from ._formulas import (
     Requests,
     check_context_parallel,
     clamp,
+    flags,
     index,
+    is_valid_token,
     local_place,
     owner,
     slot,
 )
-from ._launch import FLAGS, INTEGERS, Formulas, run
-from ._windows import flags
+from ._launch import Formulas, run
 
 __all__ = ["c128a_indices", "combine_topk_swa_indices", "global_topk_indices", "req_to_global"]
 
@@ -172,16 +173,7 @@ def write_global_topk_indices(f: Formulas, block_size: int) -> None:
         return nb.where(x >= 0, slot(table, b, x, block_size), -1)
 
     f.output("out_indices", (rows, columns), place)
-    count_slots(f, (rows, columns), place, lambda t: is_valid(f, t), "out_lens")
-
-
-def is_valid(f: Formulas, t: Any) -> Any:
-    """By its flag, or by its slot; every token, if there is neither."""
-    if f.has("is_valid"):
-        return f.input("is_valid", (None,), (*FLAGS, *INTEGERS))[t].otherwise(0) != 0
-    if f.has("slot_mapping"):
-        return f.input("slot_mapping", (None,))[t].otherwise(-1) >= 0
-    return None
+    count_slots(f, (rows, columns), place, lambda t: is_valid_token(f, t), "out_lens")
 
 
 def count_slots(f: Formulas, sizes: Any, place: Any, valid: Any, name: str) -> None:
@@ -249,7 +241,7 @@ def write_c128a_indices(f: Formulas, block_size: int) -> None:
             return nb.where(j < end(t), slot(table, b, j, block_size), -1)
 
         f.output("out_decode_indices", (decodes, width), place)
-        count_slots(f, (decodes, width), place, lambda t: is_valid(f, t), "out_decode_lens")
+        count_slots(f, (decodes, width), place, lambda t: is_valid_token(f, t), "out_decode_lens")
     if f.has("out_prefill_indices"):
         rows = f.size("num_tokens") - decodes
         f.output(

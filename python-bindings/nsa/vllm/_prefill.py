@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import build as nb
@@ -28,11 +29,15 @@ def write_prefill_chunk(f: Formulas, ratio: int, cp: ContextParallel | None) -> 
     def compressed(b: nb.Element) -> nb.Element:
         return requests.length(b) // ratio
 
-    sums = f.s.scan(f.s.map(count, compressed, dtype="int64"))
+    def sums_of(name: str, element: Callable[[nb.Element], nb.Element]) -> nb.Array:
+        if f.has(name):
+            return f.input(name, (count + 1,))
+        return f.s.scan(f.s.map(count, element, dtype="int64"))
+
+    sums = sums_of("cu_seq_lens", compressed)
     own = sums
-    if cp is not None:
-        local = f.s.map(count, lambda b: local_length(compressed(b), cp), dtype="int64")
-        own = f.s.scan(local)
+    if cp is not None or f.has("local_cu_seq_lens"):
+        own = sums_of("local_cu_seq_lens", lambda b: local_length(compressed(b), cp))
     first, rows = f.size("first_row"), f.size("num_rows")
 
     def bounds(r: nb.Element) -> tuple[nb.Element, nb.Element]:
@@ -47,9 +52,9 @@ def write_prefill_chunk(f: Formulas, ratio: int, cp: ContextParallel | None) -> 
     if f.has("out_ke"):
         f.output("out_ke", rows, lambda r: bounds(r)[1])
     if f.has("out_cu_seq_lens"):
-        f.output("out_cu_seq_lens", count + 1, lambda b: sums[b])
+        f.output("out_cu_seq_lens", count + 1, lambda b: sums[b].otherwise(0))
     if f.has("out_local_cu_seq_lens"):
-        f.output("out_local_cu_seq_lens", count + 1, lambda b: own[b])
+        f.output("out_local_cu_seq_lens", count + 1, lambda b: own[b].otherwise(0))
 
 
 def prefill_chunk(
@@ -57,6 +62,8 @@ def prefill_chunk(
     seq_lens: Any,
     *,
     ratio: int = 1,
+    cu_seq_lens: Any = None,
+    local_cu_seq_lens: Any = None,
     out_ks: Any = None,
     out_ke: Any = None,
     out_cu_seq_lens: Any = None,
@@ -82,13 +89,19 @@ def prefill_chunk(
     `out_local_cu_seq_lens`  [num_reqs + 1]  the sums of the rank's keys
     =======================  ==============  =================================================
 
-    `query_start_loc`: [num_reqs + 1], from any number on; `seq_lens`: [num_reqs]. Those that are
+    `query_start_loc`: [num_reqs + 1], from any number on; `seq_lens`: [num_reqs]. Sums that are
+    known already, `cu_seq_lens` and `local_cu_seq_lens`, are taken as they are. Those that are
     None are left out. `num_rows`: left out, as many as the first array has.
     """
     run(
         write_prefill_chunk,
         (constant("ratio", ratio, 1), check_context_parallel(context_parallel)),
-        {"query_start_loc": query_start_loc, "seq_lens": seq_lens},
+        {
+            "query_start_loc": query_start_loc,
+            "seq_lens": seq_lens,
+            "cu_seq_lens": cu_seq_lens,
+            "local_cu_seq_lens": local_cu_seq_lens,
+        },
         {
             "out_ks": out_ks,
             "out_ke": out_ke,

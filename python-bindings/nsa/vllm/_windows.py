@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import build as nb
 from .._errors import constant
-from ._formulas import Requests, clamp, index, slot
+from ._formulas import Requests, clamp, flags, index, is_valid_token, slot
 from ._launch import FLAGS, Formulas, run
 
 __all__ = [
@@ -27,13 +27,11 @@ class Window:
         self.f, self.window = f, window
         self.requests = Requests(f)
         self.first = f.size("first_token")
-        self.valid = f.input("slot_mapping", (None,)) if f.has("slot_mapping") else None
 
     def is_valid(self, t: Any) -> nb.Element:
         """Whether a token is stored, and so no padding."""
-        if self.valid is None:
-            return t < self.requests.num_tokens
-        return self.valid[t].otherwise(-1) >= 0
+        known = is_valid_token(self.f, t)
+        return t < self.requests.num_tokens if known is None else known
 
     def request(self, t: Any) -> nb.Element:
         if self.f.has("token_to_req"):
@@ -93,22 +91,13 @@ def write_windows(f: Formulas, window: int, block_size: int, causal: bool) -> No
         )
 
 
-def flags(array: Any) -> Any:
-    """A bool array as bytes, which are the same."""
-    dtype = str(getattr(array, "dtype", ""))
-    if dtype == "torch.bool":
-        import torch
-
-        return array.view(torch.uint8)
-    return array.view("uint8") if dtype == "bool" else array
-
-
 def run_windows(
     constants: tuple[Any, ...],
     inputs: dict[str, Any],
     outputs: dict[str, Any],
     first_token: int,
     num_tokens: int | None,
+    width: int | None,
     num_reqs: int | None,
     stream: Any,
 ) -> None:
@@ -121,7 +110,7 @@ def run_windows(
         {
             "num_tokens": (num_tokens, ("out_indices", 0, 0)),
             "first_token": (first_token, None),
-            "width": (None, ("out_indices", 1, 0)),
+            "width": (width, ("out_indices", 1, 0)),
             "num_reqs": (num_reqs, ("query_start_loc", 0, -1)),
         },
         stream,
@@ -138,6 +127,7 @@ def swa_indices(
     window: int,
     block_size: int,
     slot_mapping: Any = None,
+    is_valid: Any = None,
     replay_start: Any = None,
     left_visible: Any = None,
     right_visible: Any = None,
@@ -145,6 +135,7 @@ def swa_indices(
     out_valid: Any = None,
     first_token: int = 0,
     num_tokens: int | None = None,
+    width: int | None = None,
     num_reqs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -157,16 +148,16 @@ def swa_indices(
     ==============  =====================  ==================================================
     array           elements               value
     ==============  =====================  ==================================================
-    `out_indices`   [num_tokens, columns]  the window's slots, cut to the columns, then -1
-    `out_lens`      [num_tokens]           how many positions the window has, at most the
-                                           columns
-    `out_valid`     [num_tokens]           whether ``slot_mapping[t] >= 0``; bool or a byte
+    `out_indices`   [num_tokens, width]    the window's slots, cut to the width, then -1
+    `out_lens`      [num_tokens]           how many positions the window has, at most `width`
+    `out_valid`     [num_tokens]           whether the token is valid; bool or a byte
     ==============  =====================  ==================================================
 
-    A token that is not valid has a row of -1 and length 0; without a `slot_mapping` those
-    past all requests are not. `block_table`: [requests, columns], pages of `block_size`
+    Valid are tokens with ``slot_mapping[t] >= 0``, or for which ``is_valid[t]`` (bool or a byte)
+    is set; if neither is given, those of a request. Others have a row of -1 and length 0. `block_table`: [requests, columns], pages of `block_size`
     tokens. `token_to_req`: the request of each token, else it is searched in
-    `query_start_loc` [num_reqs + 1]. `num_tokens`: left out, the rows of `out_indices`.
+    `query_start_loc` [num_reqs + 1]. `num_tokens`, `width`: left out, the rows and
+    columns of `out_indices`.
     """
     run_windows(
         (constant("window", window, 1), constant("block_size", block_size, 1), True),
@@ -175,6 +166,7 @@ def swa_indices(
             "seq_lens": seq_lens,
             "block_table": block_table,
             "slot_mapping": slot_mapping,
+            "is_valid": flags(is_valid),
             "replay_start": replay_start,
             "left_visible": left_visible,
             "right_visible": right_visible,
@@ -183,6 +175,7 @@ def swa_indices(
         {"out_indices": out_indices, "out_lens": out_lens, "out_valid": out_valid},
         first_token,
         num_tokens,
+        width,
         num_reqs,
         stream,
     )
@@ -198,10 +191,12 @@ def swa_noncausal_indices(
     window: int,
     block_size: int,
     slot_mapping: Any = None,
+    is_valid: Any = None,
     token_to_req: Any = None,
     out_valid: Any = None,
     first_token: int = 0,
     num_tokens: int | None = None,
+    width: int | None = None,
     num_reqs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -214,11 +209,13 @@ def swa_noncausal_indices(
             "seq_lens": seq_lens,
             "block_table": block_table,
             "slot_mapping": slot_mapping,
+            "is_valid": flags(is_valid),
             "token_to_req": token_to_req,
         },
         {"out_indices": out_indices, "out_lens": out_lens, "out_valid": out_valid},
         first_token,
         num_tokens,
+        width,
         num_reqs,
         stream,
     )
