@@ -55,7 +55,8 @@ PyStep::PyStep(runtime::Step made, nb::object keep, nb::object simulator)
     if (!isArray)
       sizeNames.push_back(name);
     arguments.push_back(
-        {std::move(name), isArray, info.kind == NSA_KIND_OUT, info.ndim,
+        {std::move(name), isArray, info.kind == NSA_KIND_OUT,
+         info.is_optional != 0, info.ndim,
          "a " + std::to_string(info.ndim) + "-d " + info.dtype + " array"});
   }
 }
@@ -152,6 +153,8 @@ CallArguments::CallArguments(const PyStep &step, const nb::kwargs &kwargs) {
     if (!argument) {
       // The runtime says what is wrong with it.
       values.push_back({name, nullptr, 0});
+    } else if (argument->isOptional && value.is_none()) {
+      continue; // as if it were not given
     } else if (argument->isArray) {
       arrays.emplace_back(value, name, argument->expected);
       if (argument->isOutput)

@@ -34,7 +34,7 @@ public:
   struct Argument {
     /// For a match by identity: the names of keyword arguments are interned.
     nanobind::object name;
-    bool isArray, isOutput;
+    bool isArray, isOutput, isOptional;
     int32_t rank;
     /// "a 1-d int32 array".
     std::string expected;

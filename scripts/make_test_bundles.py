@@ -31,6 +31,7 @@ from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
+from stores_cases import build as build_stores  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import text as v4_benchmark_text  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
@@ -54,6 +55,7 @@ def main(directory: str) -> None:
     texts.add(v4_benchmark_text())
     texts |= schedule_texts() | vllm_texts() | set(texts_of_chains())
     texts |= build_texts() | formula_texts() | v4_texts()
+    texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):

@@ -21,7 +21,7 @@
 
 /* Raised with every change of this file: a file that includes headers of two
  * compilers has one set of checks. */
-#define NSA_CHECKS_VERSION 2
+#define NSA_CHECKS_VERSION 3
 
 #ifndef NSA_C_TYPES_H
 #include "nsa-c/types.h"
@@ -114,6 +114,7 @@ typedef struct nsa_port {
   int64_t alignment; /* bytes that divide the address */
   int64_t value;     /* which one is written to it, or -1 */
   const nsa_dim *dims;
+  int32_t is_optional; /* whether its address may be null: no array */
 } nsa_port;
 
 /* An instruction of a size expression. */
@@ -155,6 +156,10 @@ typedef struct nsa_segment {
   nsa_size rows;
   nsa_size columns;
   int64_t tile[2];
+  /* The arguments of which one has to be there for it to have blocks; of none
+   * it always has. */
+  const int32_t *any_of;
+  size_t num_any_of;
 } nsa_segment;
 
 typedef struct nsa_kernel {
@@ -183,6 +188,12 @@ typedef struct nsa_strided {
   const int64_t *shape;
   const int64_t *strides;
 } nsa_strided;
+
+/* Whether an optional array is not there. */
+static inline int nsa_is_missing(const nsa_port *port,
+                                 const nsa_strided *array) {
+  return port->is_optional && array->base == 0;
+}
 
 /*===-- Size expressions --------------------------------------------------===*/
 
@@ -528,6 +539,8 @@ static inline nsa_status nsa_check_array(const nsa_port *port,
   int64_t contiguous = 1, elements;
   uint64_t past;
   int32_t i;
+  if (nsa_is_missing(port, array))
+    return NSA_OK;
   for (i = array->ndim - 1; i >= 0; --i)
     if (array->shape[i] < 0) {
       status = nsa_fail_argument(message, port->name);
@@ -621,7 +634,8 @@ static inline int nsa_find_overlap(const nsa_port *ports,
                                    size_t *second) {
   size_t found = 0, i, j;
   for (i = 0; i < count; ++i)
-    if (ports[i].kind != NSA_KIND_SIZE && nsa_elements(&arrays[i]) != 0)
+    if (ports[i].kind != NSA_KIND_SIZE &&
+        !nsa_is_missing(&ports[i], &arrays[i]) && nsa_elements(&arrays[i]) != 0)
       regions[found++] = nsa_region_of(&arrays[i], i);
   nsa_sort_regions(regions, found);
 
@@ -811,9 +825,11 @@ static inline nsa_status nsa_check_requirements(const nsa_signature *step,
   size_t i;
   for (i = 0; i < step->num_requirements; ++i) {
     const nsa_requirement *required = &step->requirements[i];
-    int64_t actual = arrays[required->argument].shape[required->dim], least;
+    const nsa_strided *array = &arrays[required->argument];
+    int64_t actual = array->shape[required->dim], least;
     nsa_status status;
-    if (nsa_is_settled(required->at_least) != settled)
+    if (nsa_is_settled(required->at_least) != settled ||
+        nsa_is_missing(&step->ports[required->argument], array))
       continue;
     status =
         nsa_compute(step, required->at_least, arrays, sizes, &least, message);
@@ -840,6 +856,16 @@ static inline int64_t nsa_add_blocks(int64_t blocks, int64_t rows,
   return blocks + rows * columns;
 }
 
+/* Whether any array is there that a segment writes. */
+static inline int nsa_is_wanted(const nsa_segment *segment,
+                                const nsa_strided *arrays) {
+  size_t i;
+  for (i = 0; i < segment->num_any_of; ++i)
+    if (arrays[segment->any_of[i]].base != 0)
+      return 1;
+  return segment->num_any_of == 0;
+}
+
 /* The blocks of a kernel's grid. */
 static inline nsa_status nsa_count_blocks(const nsa_signature *step,
                                           const nsa_kernel *kernel,
@@ -852,6 +878,8 @@ static inline nsa_status nsa_count_blocks(const nsa_signature *step,
   for (i = 0; i < kernel->num_segments; ++i) {
     const nsa_segment *segment = &kernel->segments[i];
     int64_t rows, columns;
+    if (!nsa_is_wanted(segment, arrays))
+      continue;
     status = nsa_compute(step, segment->rows, arrays, sizes, &rows, message);
     if (status == NSA_OK)
       status =

@@ -187,6 +187,8 @@ typedef struct nsa_argument_info {
   /* "int32", ...; "" for a size. */
   const char *dtype;
   int32_t ndim;
+  /* Whether it may be left out: nothing is written there then. */
+  int32_t is_optional;
 } nsa_argument_info;
 
 NSA_RUNTIME_API size_t nsa_step_num_arguments(const nsa_step *step);

@@ -304,6 +304,15 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
   nsa_strided *array = &room->arrays[place];
   int64_t *strides = room->strides + place * NSA_MAX_RANK, stride = 1;
   int32_t type, id, i;
+  if (port->is_optional && given->type_index == NSA_FFI_NONE) {
+    for (i = 0; i < port->ndim; ++i)
+      strides[i] = 0;
+    array->base = 0;
+    array->item_size = port->item_size;
+    array->ndim = port->ndim;
+    array->shape = array->strides = strides;
+    return NSA_OK;
+  }
   if (given->type_index == NSA_FFI_TENSOR) {
     tensor = (const nsa_ffi_tensor *)((const char *)given->value.v_ptr +
                                       NSA_FFI_OBJECT_BYTES);

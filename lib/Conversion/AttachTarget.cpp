@@ -62,8 +62,9 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
       return signalPassFailure();
     }
     OpBuilder b(&getContext());
-    auto target =
-        NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3, triple, chip);
+    StringRef features = largeParameters ? "+ptx81" : "";
+    auto target = NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3,
+                                            triple, chip, features);
     for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
       module.setTargetsAttr(b.getArrayAttr(target));
   }

@@ -145,9 +145,10 @@ void ExpandSegment::emitStores(ElementBuilder &builder, Value row,
     for (CopyOp copy : copies) {
       Value element = builder.element(copy.getValue(), row);
       emitIfCopied(builder, copy, index, [&] {
-        for (Value destination : copy.getDestinations())
+        emitForDestinations(builder, copy, [&](Value destination) {
           memref::StoreOp::create(builder.b, builder.loc, element,
                                   builder.lookup(destination), index);
+        });
       });
     }
   };
@@ -191,9 +192,10 @@ void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
   for (CuSeqlensOp scan : scans)
     atFirst.bind(scan.getResult(), zero);
   auto store = [&](CopyOp copy, Value element) {
-    for (Value destination : copy.getDestinations())
+    emitForDestinations(builder, copy, [&](Value destination) {
       memref::StoreOp::create(builder.b, builder.loc, element,
                               builder.lookup(destination), first);
+    });
   };
   // A bound is a port.
   Value size =

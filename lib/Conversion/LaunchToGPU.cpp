@@ -76,9 +76,10 @@ private:
   Value emitTilesPerRow(SegmentOp segment);
   /// The number of tiles from a segment's first row to its last, as i32.
   Value emitRowTiles(SegmentOp segment);
-  /// The number of blocks of a segment, as i32. (The launcher sees to it that
-  /// it fits.)
+  /// The number of blocks of a segment, as i32, which is 0 where nothing is
+  /// there that it writes. (The launcher sees to it that it fits.)
   Value emitNumBlocks(SegmentOp segment);
+  Value emitNumBlocksIfWanted(SegmentOp segment);
 
   Value index(int64_t value) {
     return arith::ConstantIndexOp::create(b, loc(), value);
@@ -252,6 +253,15 @@ Value KernelEmitter::emitRowTiles(SegmentOp segment) {
 }
 
 Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
+  ElementBuilder builder(b, loc(), ports, {});
+  Value blocks = emitNumBlocksIfWanted(segment);
+  Value isWanted = emitIsWanted(builder, segment);
+  if (!isWanted)
+    return blocks;
+  return arith::SelectOp::create(b, loc(), isWanted, blocks, i32(0));
+}
+
+Value KernelEmitter::emitNumBlocksIfWanted(SegmentOp segment) {
   if (segment.getKind() == SegmentKind::Scan)
     return i32(1);
   bool isTable = segment.getSizes().size() == 2;

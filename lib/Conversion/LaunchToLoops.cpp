@@ -214,6 +214,19 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     }
   }
 
+  void lower(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+             HostThread &thread) {
+    bool isTable = segment.getSizes().size() == 2;
+    switch (segment.getKind()) {
+    case SegmentKind::Scan:
+      return lowerScan(b, segment, ports, thread);
+    case SegmentKind::Expand:
+      return (isTable ? lowerExpandTiles : lowerExpand)(b, segment, ports);
+    case SegmentKind::Tile:
+      return lowerTile(b, segment, ports, thread);
+    }
+  }
+
   void lower(OpBuilder &b, StepOp step, LaunchOp launch) {
     OpBuilder::InsertionGuard guard(b);
     SmallVector<BlockArgument> ports = launch.getUsedPorts();
@@ -227,18 +240,14 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     mapPorts(b, launch, ports, func, mapping);
     HostThread thread(func.getBody().front(), getMostTiles(launch));
     for (SegmentOp segment : launch.getSegments()) {
-      bool isTable = segment.getSizes().size() == 2;
-      switch (segment.getKind()) {
-      case SegmentKind::Scan:
-        lowerScan(b, segment, mapping, thread);
-        break;
-      case SegmentKind::Expand:
-        (isTable ? lowerExpandTiles : lowerExpand)(b, segment, mapping);
-        break;
-      case SegmentKind::Tile:
-        lowerTile(b, segment, mapping, thread);
-        break;
-      }
+      ElementBuilder builder(b, segment.getLoc(), mapping, {});
+      OpBuilder::InsertionGuard inner(b);
+      if (Value isWanted = emitIsWanted(builder, segment))
+        b.setInsertionPointToStart(
+            scf::IfOp::create(b, segment.getLoc(), isWanted,
+                              /*withElseRegion=*/false)
+                .thenBlock());
+      lower(b, segment, mapping, thread);
     }
     func::ReturnOp::create(b, launch.getLoc());
     if (cast<StepOp>(launch->getParentOp()).getGuards())

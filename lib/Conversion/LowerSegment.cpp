@@ -129,11 +129,18 @@ void nsa::emitIfNotNegative(ElementBuilder &builder, Value size,
          body);
 }
 
+static Value emitAnd(ElementBuilder &builder, Value lhs, Value rhs) {
+  return arith::AndIOp::create(builder.b, builder.loc, lhs, rhs);
+}
+
 namespace {
-/// The columns of a destination that a copy writes.
-struct Columns {
+/// The elements of a vector that a copy writes.
+struct Written {
+  /// Columns of the destination.
   int64_t from;
   Value end;
+  /// Of the same vector, 0 for those that stay as they are; null for none.
+  Value mask = {};
 
   /// Whether columns `first` to `last` are all among them.
   Value contain(ElementBuilder &builder, Value first, Value last) const {
@@ -142,7 +149,30 @@ struct Columns {
       return inside;
     Value after = compare(builder, arith::CmpIPredicate::sge, first,
                           builder.constantIndex(from));
-    return arith::AndIOp::create(builder.b, builder.loc, after, inside);
+    return emitAnd(builder, after, inside);
+  }
+  /// Whether lane `lane`, which is column `column`, is among them.
+  Value containLane(ElementBuilder &builder, Value column, int64_t lane) const {
+    Value inside = contain(builder, column, column);
+    if (!mask)
+      return inside;
+    return emitAnd(builder, inside, isSet(builder, lane));
+  }
+  /// Whether the mask has `count` lanes that are set.
+  Value isWhole(ElementBuilder &builder, int64_t count) const {
+    Value all = isSet(builder, 0);
+    for (int64_t lane = 1; lane < count; ++lane)
+      all = emitAnd(builder, all, isSet(builder, lane));
+    return all;
+  }
+
+private:
+  Value isSet(ElementBuilder &builder, int64_t lane) const {
+    Value flag =
+        vector::ExtractOp::create(builder.b, builder.loc, mask, lane);
+    Value zero = arith::ConstantOp::create(
+        builder.b, builder.loc, builder.b.getZeroAttr(flag.getType()));
+    return compare(builder, arith::CmpIPredicate::ne, flag, zero);
   }
 };
 } // namespace
@@ -155,6 +185,39 @@ void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
          compare(builder, arith::CmpIPredicate::sge, index,
                  builder.constantIndex(copy.getFrom())),
          body);
+}
+
+/// Whether the array behind `destination` is there (i1), or null for yes.
+static Value emitIsThere(ElementBuilder &builder, Value destination) {
+  auto port = cast<BlockArgument>(destination);
+  if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
+    return {};
+  Value address = memref::ExtractAlignedPointerAsIndexOp::create(
+      builder.b, builder.loc, builder.lookup(port));
+  return compare(builder, arith::CmpIPredicate::ne, address,
+                 builder.constantIndex(0));
+}
+
+void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
+                              function_ref<void(Value)> body) {
+  for (Value destination : copy.getDestinations()) {
+    if (Value isThere = emitIsThere(builder, destination))
+      emitIf(builder, isThere, [&] { body(destination); });
+    else
+      body(destination);
+  }
+}
+
+Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {
+  if (segment.getOptionalPorts().empty())
+    return {};
+  Value any;
+  for (BlockArgument port : segment.getOptionalPorts()) {
+    Value isThere = emitIsThere(builder, port);
+    any = any ? arith::OrIOp::create(builder.b, builder.loc, any, isThere)
+              : isThere;
+  }
+  return any;
 }
 
 namespace {
@@ -196,12 +259,13 @@ Parts Parts::of(ElementBuilder &builder, Value vector) {
 /// Stores the elements that are columns, one by one.
 static void storeLanes(ElementBuilder &builder, const Parts &parts,
                        Value destination, ValueRange indices,
-                       const Columns &columns) {
+                       const Written &written) {
   SmallVector<Value> lane(indices);
   for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
     for (int64_t i = 0; i < parts.getWidth(); ++i) {
-      lane.back() = add(builder, indices.back(), number * parts.distance + i);
-      emitIf(builder, columns.contain(builder, lane.back(), lane.back()), [&] {
+      int64_t offset = number * parts.distance + i;
+      lane.back() = add(builder, indices.back(), offset);
+      emitIf(builder, written.containLane(builder, lane.back(), offset), [&] {
         Value element =
             vector::ExtractOp::create(builder.b, builder.loc, vector, i);
         memref::StoreOp::create(builder.b, builder.loc, element, destination,
@@ -233,23 +297,27 @@ static Value emitCanStoreWide(ElementBuilder &builder, const Parts &parts,
   return builder.isRowAligned(port, row, parts.getWidth());
 }
 
-/// Stores the elements that are columns: by the widest accesses if all are and
+/// Stores the elements that are written: by the widest accesses if all are and
 /// the destination's row is aligned.
 static void storeParts(ElementBuilder &builder, const Parts &parts, Value port,
-                       ValueRange indices, const Columns &columns) {
+                       ValueRange indices, const Written &written) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value destination = builder.lookup(port);
   Value isAligned = emitCanStoreWide(
       builder, parts, port, indices.size() > 1 ? indices.front() : Value());
   if (!isAligned)
-    return storeLanes(builder, parts, destination, indices, columns);
+    return storeLanes(builder, parts, destination, indices, written);
   Value last = add(builder, indices.back(), parts.getSpan() - 1);
-  Value isFull = columns.contain(builder, indices.back(), last);
+  Value isFull = written.contain(builder, indices.back(), last);
+  if (written.mask)
+    isFull = emitAnd(builder, isFull,
+                     written.isWhole(builder, parts.getSpan()));
   // Where every row is made of whole aligned vectors, there is nothing else.
   int64_t multiple = parts.vectors.size() * parts.distance;
-  std::optional<int64_t> end = getConstantIntValue(columns.end);
-  bool isWhole = end && *end % multiple == 0 && columns.from % multiple == 0 &&
+  std::optional<int64_t> end = getConstantIntValue(written.end);
+  bool isWhole = end && *end % multiple == 0 && written.from % multiple == 0 &&
+                 !written.mask &&
                  getConstantIntValue(isAligned).value_or(0) != 0;
   auto ifOp = scf::IfOp::create(
       b, loc, arith::AndIOp::create(b, loc, isFull, isAligned),
@@ -260,15 +328,43 @@ static void storeParts(ElementBuilder &builder, const Parts &parts, Value port,
   if (isWhole)
     return;
   b.setInsertionPoint(ifOp.elseYield());
-  storeLanes(builder, parts, destination, indices, columns);
+  storeLanes(builder, parts, destination, indices, written);
+}
+
+/// Stores lane i of `vector` to the place in the array behind `port` that lane
+/// i of each of `places` says, if it is inside.
+static void storeScattered(ElementBuilder &builder, Value vector, Value port,
+                           ValueRange places, Value column,
+                           const Written &written) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
+  for (int64_t i = 0; i < width; ++i) {
+    Value isStored = written.containLane(builder, add(builder, column, i), i);
+    SmallVector<Value> indices;
+    for (auto [dim, place] : llvm::enumerate(places)) {
+      // A negative one is too large as well.
+      Value index = arith::IndexCastOp::create(
+          b, loc, b.getIndexType(),
+          vector::ExtractOp::create(b, loc, place, i));
+      isStored = emitAnd(builder, isStored,
+                         compare(builder, arith::CmpIPredicate::ult, index,
+                                 builder.dim(port, dim)));
+      indices.push_back(index);
+    }
+    emitIf(builder, isStored, [&] {
+      memref::StoreOp::create(b, loc,
+                              vector::ExtractOp::create(b, loc, vector, i),
+                              builder.lookup(port), indices);
+    });
+  }
 }
 
 /// Stores what `op` picks from the `width` elements of `vector` at `point`, to
 /// each row that `forEachRow` calls back with: from lane i, if its column is a
 /// multiple of the stride.
 static void storePicked(ElementBuilder &builder, PickOpInterface op,
-                        Value vector, ValueRange destinations,
-                        ArrayRef<Value> point,
+                        Value vector, CopyOp copy, ArrayRef<Value> point,
                         function_ref<void(function_ref<void(Value)>)> forEachRow,
                         Value columns, int64_t width) {
   int64_t stride = op.getPickStride();
@@ -292,10 +388,11 @@ static void storePicked(ElementBuilder &builder, PickOpInterface op,
           arith::DivUIOp::create(builder.b, builder.loc, column, strideValue);
       Value picked = op.emitPicked(builder, {point.front(), number}, element);
       forEachRow([&](Value row) {
-        for (Value destination : destinations)
+        emitForDestinations(builder, copy, [&](Value destination) {
           memref::StoreOp::create(builder.b, builder.loc, picked,
                                   builder.lookup(destination),
                                   ValueRange{row, number});
+        });
       });
     });
   }
@@ -426,6 +523,16 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
     for (auto [pointValues, vector] : llvm::zip_equal(values, vectors))
       pointValues[value] = {vector, Value()};
   }
+  // Masks and places, which are no copy's value.
+  for (CopyOp copy : copies) {
+    SmallVector<Value> others(copy.getPlaces());
+    if (copy.getMask())
+      others.push_back(copy.getMask());
+    for (Value other : others)
+      for (auto [point, pointValues] : llvm::zip_equal(points, values))
+        if (!pointValues.contains(other))
+          pointValues[other] = emitValue(other, point);
+  }
   return values;
 }
 
@@ -461,10 +568,11 @@ Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
 
 void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
                                      const Parts &parts, Value column) {
-  Columns written{int64_t(copy.getFrom()), columns};
+  Written written{int64_t(copy.getFrom()), columns};
   auto storeGeneral = [&](Value row) {
-    for (Value destination : copy.getDestinations())
+    emitForDestinations(builder, copy, [&](Value destination) {
       storeParts(builder, parts, destination, {row, column}, written);
+    });
   };
   // Mostly the same holds for all destinations and rows. It is found out once,
   // which leaves a loop with nothing but stores.
@@ -481,8 +589,9 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   rows->emitLoop(builder, [&](Value row) {
-    for (Value destination : copy.getDestinations())
+    emitForDestinations(builder, copy, [&](Value destination) {
       storeWide(builder, parts, builder.lookup(destination), {row, column});
+    });
   });
   b.setInsertionPoint(ifOp.elseYield());
   rows->emitLoop(builder, storeGeneral);
@@ -505,9 +614,19 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
                          : Parts::of(builder, value.vector);
       if (rows)
         return emitRepeatedStores(builder, copy, parts, indices.back());
-      for (Value destination : copy.getDestinations())
-        storeParts(builder, parts, destination, indices,
-                   Columns{int64_t(copy.getFrom()), columns});
+      Written written{int64_t(copy.getFrom()), columns};
+      if (copy.getMask())
+        written.mask = values.lookup(copy.getMask()).vector;
+      auto places = llvm::map_to_vector(copy.getPlaces(), [&](Value place) {
+        return values.lookup(place).vector;
+      });
+      emitForDestinations(builder, copy, [&](Value destination) {
+        if (places.empty())
+          storeParts(builder, parts, destination, indices, written);
+        else
+          storeScattered(builder, value.vector, destination, places,
+                         indices.back(), written);
+      });
     });
   }
   auto forEachRow = [&](function_ref<void(Value)> body) {
@@ -520,8 +639,8 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
         getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
     TileValue value = values.lookup(pick.getPickedFrom());
     emitIfLive(value, [&] {
-      storePicked(builder, pick, value.vector, copy.getDestinations(), point,
-                  forEachRow, columns, width);
+      storePicked(builder, pick, value.vector, copy, point, forEachRow, columns,
+                  width);
     });
   }
 }

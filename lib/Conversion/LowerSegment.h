@@ -57,6 +57,13 @@ void emitIfNotNegative(ElementBuilder &builder, mlir::Value size,
 void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
                   llvm::function_ref<void()> body);
 
+/// Emits `body` for each destination of `copy` whose array is there.
+void emitForDestinations(ElementBuilder &builder, CopyOp copy,
+                         llvm::function_ref<void(mlir::Value)> body);
+
+/// Whether any array is there that `segment` writes (i1), or null for yes.
+mlir::Value emitIsWanted(ElementBuilder &builder, SegmentOp segment);
+
 //===----------------------------------------------------------------------===//
 // Tiles
 //===----------------------------------------------------------------------===//
@@ -99,7 +106,8 @@ void emitTile(mlir::OpBuilder &b, SegmentOp segment,
 /// rows do.
 RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
                         const mlir::IRMapping &ports, mlir::Value row,
-                        std::optional<Team> team = {}, RowValues values = {});
+                        std::optional<Team> team = {},
+                        RowValues values = RowValues());
 
 } // namespace nsa
 

@@ -49,9 +49,10 @@ void ScanSegment::emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies,
   for (auto [number, value] : llvm::enumerate(values)) {
     CopyOp copy = copies[number];
     auto store = [&, value = value] {
-      for (Value destination : copy.getDestinations())
+      emitForDestinations(builder, copy, [&](Value destination) {
         memref::StoreOp::create(builder.b, builder.loc, value,
                                 builder.lookup(destination), row);
+      });
     };
     emitIfCopied(builder, copy, row, store);
   }

@@ -31,6 +31,14 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
       StridedLayoutAttr::get(port.getContext(), /*offset=*/0, strides));
 }
 
+/// Whether elements are stored to places of `port` that are computed.
+static bool isScattered(BlockArgument port) {
+  return llvm::any_of(port.getUsers(), [](Operation *op) {
+    auto copy = dyn_cast<CopyOp>(op);
+    return copy && !copy.getPlaces().empty();
+  });
+}
+
 SmallVector<KernelParameter>
 nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
   using Field = KernelParameter::Field;
@@ -54,7 +62,8 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
     bool isOut = StepOp::isOut(port.getType());
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
       if (type.isDynamicDim(dim) &&
-          (step.getGuards() || (!isOut && !step.getExtent(port, dim))))
+          (step.getGuards() || isScattered(port) ||
+           (!isOut && !step.getExtent(port, dim))))
         parameters.push_back({Field::Size, port, unsigned(dim)});
   }
   return parameters;

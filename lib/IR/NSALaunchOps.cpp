@@ -82,6 +82,19 @@ int64_t SegmentOp::getElementBits() {
       .getElementTypeBitWidth();
 }
 
+SmallVector<BlockArgument> SegmentOp::getOptionalPorts() {
+  auto step = (*this)->getParentOfType<StepOp>();
+  SmallVector<BlockArgument> ports;
+  for (CopyOp copy : getCopies())
+    for (Value destination : copy.getDestinations()) {
+      auto port = cast<BlockArgument>(destination);
+      if (!step.isOptional(port))
+        return {};
+      ports.push_back(port);
+    }
+  return ports;
+}
+
 //===----------------------------------------------------------------------===//
 // Index spaces
 //===----------------------------------------------------------------------===//
@@ -194,7 +207,7 @@ static LogicalResult verifySpace(SegmentOp segment, CopyOp copy) {
   IndexSpace space = IndexSpace::of(copy.getValue());
   bool isVector = space.sizes.size() == 1;
   bool isInScan = segment.getKind() == SegmentKind::Scan &&
-                  space.kind == SegmentKind::Tile && isVector;
+                  space.kind == SegmentKind::Tile && isVector && copy.isPlain();
   if (space.kind != segment.getKind() && !isInScan)
     return copy.emitOpError()
            << "expected a value for a '"
@@ -272,6 +285,8 @@ static Value getRequestValue(Value value) {
 }
 
 bool SegmentOp::isPicked(CopyOp copy) {
+  if (!copy.isPlain())
+    return false;
   auto pick = getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
   Value source = pick ? pick.getPickedFrom() : Value();
   return source && llvm::any_of(getCopies(), [&](CopyOp other) {

@@ -43,7 +43,7 @@ static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
 }
 
 static constexpr StringLiteral alignmentName = "alignment",
-                               layoutName = "layout";
+                               layoutName = "layout", optionalName = "optional";
 
 int64_t StepOp::getAlignment(BlockArgument port) {
   if (auto alignment =
@@ -54,6 +54,10 @@ int64_t StepOp::getAlignment(BlockArgument port) {
 
 StridedLayoutAttr StepOp::getLayout(BlockArgument port) {
   return getPortAttrDict(*this, port).getAs<StridedLayoutAttr>(layoutName);
+}
+
+bool StepOp::isOptional(BlockArgument port) {
+  return getPortAttrDict(*this, port).contains(optionalName);
 }
 
 void StepOp::getAsmBlockArgumentNames(Region &region,
@@ -72,6 +76,7 @@ struct ParsedPort {
   OpAsmParser::Argument argument;
   SmallVector<std::optional<OpAsmParser::UnresolvedOperand>> extents;
   SmallVector<int64_t> offsets;
+  bool isOptional = false;
   NamedAttrList attrs;
 };
 } // namespace
@@ -81,6 +86,8 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseOptionalKeyword(&direction, {"in", "out"}))
     return parser.emitError(loc, "expected a port: 'in' or 'out'");
+  if (succeeded(parser.parseOptionalKeyword(optionalName)))
+    port.isOptional = true;
   if (parser.parseArgument(port.argument))
     return failure();
   if (succeeded(parser.parseOptionalLSquare())) {
@@ -107,6 +114,8 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   if (parser.parseType(port.argument.type) ||
       parser.parseOptionalAttrDict(port.attrs))
     return failure();
+  if (port.isOptional)
+    port.attrs.set(optionalName, parser.getBuilder().getUnitAttr());
   bool isOut = StepOp::isOut(port.argument.type);
   bool isSet = isa<MetadataType, MetadataRefType>(port.argument.type);
   if (isOut != (direction == "out"))
@@ -182,6 +191,8 @@ void StepOp::print(OpAsmPrinter &p) {
   p << '(';
   llvm::interleaveComma(getBody().getArguments(), p, [&](BlockArgument port) {
     p << (isOut(port.getType()) ? "out " : "in ");
+    if (isOptional(port))
+      p << optionalName << ' ';
     p.printRegionArgument(port, /*argAttrs=*/{}, /*omitType=*/true);
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
     if (!extents.empty()) {
@@ -199,7 +210,8 @@ void StepOp::print(OpAsmPrinter &p) {
       p << ']';
     }
     p << " : " << port.getType();
-    p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue());
+    p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue(),
+                            optionalName);
   });
   p << ')';
   p.printOptionalAttrDictWithKeyword(
@@ -307,6 +319,14 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
   StringRef name = step.getPortName(port);
   auto type = dyn_cast<ShapedType>(port.getType());
   for (NamedAttribute attr : getPortAttrDict(step, port)) {
+    if (attr.getName() == optionalName) {
+      if (!StepOp::isOut(port.getType()) || !isa<UnitAttr>(attr.getValue()))
+        return emitPortError(port) // (C9)
+               << "expected port '" << name
+               << "' to be written, because it is optional: what is read has "
+                  "to be there";
+      continue;
+    }
     bool isAlignment = attr.getName() == alignmentName;
     if (!isAlignment && attr.getName() != layoutName)
       return emitPortError(port) // (C7)
@@ -418,9 +438,12 @@ LogicalResult StepOp::verifyRegions() {
 
   DenseMap<Value, Operation *> writers;
   WalkResult result = walk([&](Operation *copy) {
-    if (!isa<CopyOp, CopyMetadataOp>(copy))
-      return WalkResult::advance();
-    for (Value destination : copy->getOperands().drop_front()) {
+    OperandRange destinations(nullptr, 0);
+    if (auto op = dyn_cast<CopyOp>(copy))
+      destinations = op.getDestinations();
+    else if (auto op = dyn_cast<CopyMetadataOp>(copy))
+      destinations = op.getDestinations();
+    for (Value destination : destinations) {
       auto [it, inserted] = writers.try_emplace(destination, copy);
       if (inserted || it->second == copy)
         continue;

@@ -193,23 +193,31 @@ LogicalResult CopyOp::verify() {
     return failure();
   auto valueType = cast<ShapedType>(getValue().getType());
   int64_t from = getFrom();
-  if (from < 0 || (from != 0 && valueType.getRank() != 1))
+  if (from < 0 || (from != 0 && (valueType.getRank() != 1 || !isPlain())))
     return emitOpError() // (C5)
            << "expected 'from' to be 0 or more, and 0 unless the value has "
-              "rank 1, but got "
+              "rank 1 and there is neither 'when' nor 'at', but got "
            << from << " for " << valueType;
+  if (failed(verifyElements()))
+    return failure();
+  bool isScattered = !getPlaces().empty();
+  int64_t rank = isScattered ? getPlaces().size() : valueType.getRank();
   for (Value destination : getDestinations()) {
     StringRef name = step.getPortName(cast<BlockArgument>(destination));
     auto type = cast<ShapedType>(destination.getType());
-    if (type.getRank() != valueType.getRank())
+    if (type.getRank() != rank)
       return emitOpError() // (C3)
-             << "expected destination '" << name << "' to have rank "
-             << valueType.getRank() << " but got " << type;
+             << "expected destination '" << name << "' to have rank " << rank
+             << (isScattered ? ", as there are so many places, but got "
+                             : " but got ")
+             << type;
     if (type.getElementType() != valueType.getElementType())
       return emitOpError() // (C6)
              << "expected destination '" << name
              << "' to have elements of type " << valueType.getElementType()
              << " but got " << type;
+    if (isScattered)
+      continue;
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
       if (!type.isDynamicDim(dim) && !valueType.isDynamicDim(dim) &&
           type.getDimSize(dim) < valueType.getDimSize(dim))
@@ -219,6 +227,37 @@ LogicalResult CopyOp::verify() {
                << " elements, but got " << type;
   }
   return success();
+}
+
+LogicalResult CopyOp::verifyElements() {
+  if (isPlain())
+    return success();
+  auto verifyTile = [&](Value value) -> LogicalResult {
+    if (!dependsOnScan(value) && !getExpansion(value))
+      return success();
+    return emitOpError() // (C8)
+           << "expected what 'when' and 'at' store to be computed element by "
+              "element, but got one made from an 'nsa.cu_seqlens' or an "
+              "'nsa.expansion'; write it with 'nsa.map' and 'nsa.scan'";
+  };
+  SmallVector<Value> others(getPlaces());
+  if (getMask())
+    others.push_back(getMask());
+  for (Value other : others) {
+    auto type = cast<ShapedType>(other.getType());
+    bool isSame = type.getRank() ==
+                  cast<ShapedType>(getValue().getType()).getRank();
+    for (int64_t dim = 0; isSame && dim < type.getRank(); ++dim)
+      isSame = Size::of(other, dim).isSameAs(Size::of(getValue(), dim));
+    if (!isSame)
+      return emitOpError() // (C7)
+             << "expected 'when' and 'at' to have the sizes of the value, an "
+                "element for each of its, but got "
+             << type << " for " << getValue().getType();
+    if (failed(verifyTile(other)))
+      return failure();
+  }
+  return verifyTile(getValue());
 }
 
 void CopyOp::getEffects(

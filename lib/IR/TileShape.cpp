@@ -35,7 +35,8 @@ static int64_t getWidth(SegmentOp segment) {
     return 1;
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
-                  return llvm::any_of(copy.getDestinations(), isDense);
+                  return copy.getPlaces().empty() &&
+                         llvm::any_of(copy.getDestinations(), isDense);
                 });
   if (!isWide)
     return 1;
@@ -44,7 +45,7 @@ static int64_t getWidth(SegmentOp segment) {
   bool canLoad = !segment.getCopies().empty() &&
                  llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
                    auto op = copy.getValue().getDefiningOp<DequantPagedOp>();
-                   return op && op.isUniform(loaded);
+                   return op && op.isUniform(loaded) && copy.isPlain();
                  });
   return canLoad ? loaded : width;
 }

@@ -60,8 +60,12 @@ public:
   BoundArguments run(const nsa_argument *arguments, size_t numArguments) {
     match(arguments, numArguments);
     for (size_t i = 0, e = given.size(); i != e; ++i)
-      if (manifest.arguments[i].isArray())
-        checkArray(i, *given[i]->array);
+      if (manifest.arguments[i].isArray()) {
+        if (given[i])
+          checkArray(i, *given[i]->array);
+        else
+          leaveOut(i);
+      }
     nsa_signature step = manifest.signature();
     std::vector<nsa_region> regions(manifest.ports.size());
     throwIfFailed(nsa_check_overlap(&step, result.arrays.data(), regions.data(),
@@ -74,6 +78,8 @@ public:
 private:
   void match(const nsa_argument *arguments, size_t numArguments);
   void checkArray(size_t place, const nsa_array &array);
+  /// An optional array that is not given: null.
+  void leaveOut(size_t place);
   void checkDevice(const ArgumentSpec &spec, const nsa_array &array);
   void takeSizes(const nsa_signature &step);
 
@@ -101,7 +107,7 @@ void Checker::match(const nsa_argument *arguments, size_t numArguments) {
   }
   for (size_t i = 0, e = given.size(); i != e; ++i) {
     const ArgumentSpec &spec = manifest.arguments[i];
-    if (spec.isArray() && !given[i])
+    if (spec.isArray() && !given[i] && !spec.isOptional)
       failArgument(NSA_TYPE, spec.name, "expected ", describe(spec),
                    " but it is missing");
   }
@@ -153,6 +159,15 @@ void Checker::checkArray(size_t place, const nsa_array &array) {
   throwIfFailed(
       nsa_check_array(&manifest.ports[place], &result.arrays[place], &message),
       message);
+}
+
+void Checker::leaveOut(size_t place) {
+  const ArgumentSpec &spec = manifest.arguments[place];
+  size_t rank = static_cast<size_t>(spec.rank());
+  int64_t *shape = result.numbers.data() + result.numbers.size();
+  result.numbers.resize(result.numbers.size() + 2 * rank, 0);
+  result.arrays[place] = {0, spec.dtype.bytes(), spec.rank(), shape,
+                          shape + rank};
 }
 
 void Checker::takeSizes(const nsa_signature &step) {

@@ -21,6 +21,9 @@ Binding::Binding(std::shared_ptr<const Step> stepToBind, BoundArguments bound,
   };
   for (size_t i = 0, e = signature.num_requirements; i != e; ++i) {
     const nsa_requirement &requirement = signature.requirements[i];
+    if (nsa_is_missing(&signature.ports[requirement.argument],
+                       &arguments.arrays[requirement.argument]))
+      continue;
     Check check{&requirement, step->manifest.requires_[i].atLeast.fold(dim),
                 dim(requirement.argument, requirement.dim)};
     // What depends on no size is settled here, once and for all.
@@ -84,7 +87,9 @@ void Binding::addKernel(const KernelSpec &spec) {
     kernel.segments.push_back(
         {kernel.sizes[2 * i].get(),
          kernel.sizes[2 * i + 1].get(),
-         {spec.segments[i].tile[0], spec.segments[i].tile[1]}});
+         {spec.segments[i].tile[0], spec.segments[i].tile[1]},
+         spec.segments[i].anyOf.data(),
+         spec.segments[i].anyOf.size()});
   kernels.push_back(std::move(kernel));
 }
 
@@ -120,8 +125,8 @@ void Binding::computeGrid(Kernel &kernel) {
   nsa_kernel grid{kernel.spec->name.c_str(), kernel.segments.data(),
                   kernel.segments.size()};
   nsa_message message;
-  throwIfFailed(nsa_count_blocks(&signature, &grid, nullptr, current.data(),
-                                 &kernel.blocks, &message),
+  throwIfFailed(nsa_count_blocks(&signature, &grid, arguments.arrays.data(),
+                                 current.data(), &kernel.blocks, &message),
                 message);
   for (auto [place, size] : kernel.sizeValues)
     kernel.values[place] = current[size];

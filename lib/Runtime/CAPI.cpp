@@ -194,6 +194,7 @@ nsa_status nsa_step_argument(const nsa_step *step, size_t index,
     info->kind = spec.kind;
     info->dtype = spec.dtypeName.c_str();
     info->ndim = spec.rank();
+    info->is_optional = spec.isOptional;
   });
 }
 

@@ -92,6 +92,12 @@ public:
     return value;
   }
 
+  bool boolean() const {
+    if (!json.is_boolean())
+      expected("true or false");
+    return json.get<bool>();
+  }
+
 private:
   const Json &json;
   std::string path;

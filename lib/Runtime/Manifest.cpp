@@ -133,6 +133,11 @@ void Parser::parseArgument(const JsonReader &json) {
   argument.alignment = argument.dtype.bytes();
   if (auto value = json.optionalMember("value"))
     argument.value = value->integer(-1, 1 << 20, "the number of a value");
+  if (auto optional = json.optionalMember("optional")) {
+    argument.isOptional = optional->boolean();
+    if (argument.isOptional && argument.kind != NSA_KIND_OUT)
+      optional->error("expected only \"out\" arguments to be optional");
+  }
   if (auto alignment = json.optionalMember("alignment"))
     argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
   manifest.arguments.push_back(std::move(argument));
@@ -260,12 +265,16 @@ void Parser::parseKernel(const JsonReader &json) {
     JsonReader segment = segments[i];
     SegmentSpec spec{parseSize(segment.member("rows")),
                      parseSize(segment.member("columns")),
-                     {1, 1}};
+                     {1, 1},
+                     {}};
     JsonReader tile = segment.member("tile");
     if (tile.size() != 2)
       tile.expected("two sizes");
     for (int d : {0, 1})
       spec.tile[d] = tile[d].integer(1, maxInt, "a positive size");
+    if (auto ports = segment.optionalMember("any_of"))
+      for (size_t p = 0, n = ports->size(); p != n; ++p)
+        spec.anyOf.push_back(argumentOf((*ports)[p], /*array=*/true));
     kernel.segments.push_back(std::move(spec));
   }
   manifest.kernels.push_back(std::move(kernel));
@@ -276,7 +285,8 @@ void Parser::fillPorts() {
     manifest.ports.push_back(
         {argument.name.c_str(), argument.kind, argument.sizeIndex,
          argument.rank(), static_cast<int32_t>(argument.dtype.bytes()),
-         argument.alignment, argument.value, argument.dims.data()});
+         argument.alignment, argument.value, argument.dims.data(),
+         argument.isOptional});
   for (const Require &require : manifest.requires_)
     manifest.requirements.push_back(
         {require.argument, require.dim, require.atLeast.get()});

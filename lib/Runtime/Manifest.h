@@ -41,6 +41,8 @@ struct ArgumentSpec {
   int64_t alignment = 1;
   /// Which value is written to it: arrays of the same one may be one array.
   int64_t value = -1;
+  /// Whether there may be no array.
+  bool isOptional = false;
 
   bool isArray() const { return kind != NSA_KIND_SIZE; }
   int32_t rank() const { return static_cast<int32_t>(dims.size()); }
@@ -64,6 +66,8 @@ struct SegmentSpec {
   SizeExpr rows;
   SizeExpr columns;
   int64_t tile[2];
+  /// The arguments of which one has to be there, or none.
+  std::vector<int32_t> anyOf;
 };
 
 struct KernelSpec {

@@ -42,7 +42,7 @@ struct CompileAccess {
     return module.compiledSteps;
   }
   static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
-                              StringRef chip);
+                              const CompileOptions &options);
   static LogicalResult addHostKernels(CompiledModule &result,
                                       ModuleOp launches);
   static LogicalResult addHostObjects(CompiledModule &result,
@@ -51,10 +51,10 @@ struct CompileAccess {
 } // namespace nsa
 
 LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
-                                    StringRef chip) {
+                                    const CompileOptions &options) {
   OwningOpRef<ModuleOp> module = launches.clone();
   PassManager pm(module->getContext());
-  buildLaunchToPTXPipeline(pm, chip);
+  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters);
   if (failed(pm.run(*module)))
     return failure();
   for (CompiledStep &step : result.compiledSteps) {
@@ -200,7 +200,8 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   }
 
   PassManager pm(&parsed.context);
-  buildLaunchPipeline(pm, options.fuse, options.guards);
+  bool large = options.largeParameters || hasLargeParameters(options.chip);
+  buildLaunchPipeline(pm, {options.fuse, options.guards, large});
   if (failed(pm.run(*module)))
     return nullptr;
 
@@ -217,7 +218,7 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
         {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
   }
   if (options.ptx &&
-      failed(CompileAccess::addPTX(*result, *module, options.chip)))
+      failed(CompileAccess::addPTX(*result, *module, options)))
     return nullptr;
   if (options.host && failed(CompileAccess::addHostKernels(*result, *module)))
     return nullptr;

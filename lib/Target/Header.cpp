@@ -179,7 +179,7 @@ void HeaderWriter::writePorts(bool withOffsets) {
     if (kind == "size") {
       portsOS << llvm::formatv(
           "    {{\"{0}\", NSA_KIND_SIZE, {1}, 0, 0, 1, -1, "
-          "NULL},\n",
+          "NULL, 0},\n",
           port, sizePlaces.lookup(port));
       continue;
     }
@@ -190,10 +190,11 @@ void HeaderWriter::writePorts(bool withOffsets) {
     const json::Array *extents = argument.getArray("extents");
     portsOS << llvm::formatv(
         "    {{\"{0}\", NSA_KIND_{1}, -1, {2}, {3}, {4}, {5}, {6}_dims + "
-        "{7}},\n",
+        "{7}, {8}},\n",
         port, kind.upper(), shape.size(), bits / 8,
         *argument.getInteger("alignment"),
-        argument.getInteger("value").value_or(-1), name, numDims);
+        argument.getInteger("value").value_or(-1), name, numDims,
+        int(argument.getBoolean("optional").value_or(false)));
     numDims += shape.size();
     for (size_t dim = 0, rank = shape.size(); dim < rank; ++dim)
       dimsOS << "    "
@@ -216,16 +217,16 @@ void HeaderWriter::writePorts(bool withOffsets) {
 }
 
 void HeaderWriter::writeSignature() {
-  std::string requirements, segments, kernels;
+  std::string requirements, segments, kernels, anyOf;
   llvm::raw_string_ostream requirementsOS(requirements), segmentsOS(segments),
-      kernelsOS(kernels);
+      kernelsOS(kernels), anyOfOS(anyOf);
   for (const json::Value &value : list("requires")) {
     const json::Object &check = *value.getAsObject();
     requirementsOS << llvm::formatv(
         "    {{{0}, {1}, {2}},\n", places.lookup(*check.getString("argument")),
         *check.getInteger("dim"), addSize(*check.get("at_least")));
   }
-  unsigned numSegments = 0;
+  unsigned numSegments = 0, numAnyOf = 0;
   for (const json::Value &value : list("kernels")) {
     const json::Object &kernel = *value.getAsObject();
     const json::Array &list = *kernel.getArray("segments");
@@ -237,10 +238,19 @@ void HeaderWriter::writeSignature() {
       const json::Object &object = *segment.getAsObject();
       const json::Array &tile = *object.getArray("tile");
       std::string rows = addSize(*object.get("rows"));
-      segmentsOS << llvm::formatv("    {{{0}, {1}, {{{2}, {3}}},\n", rows,
+      std::string wanted = "NULL, 0";
+      if (const json::Array *ports = object.getArray("any_of")) {
+        wanted =
+            llvm::formatv("{0}_any_of + {1}, {2}", name, numAnyOf, ports->size());
+        numAnyOf += ports->size();
+        for (const json::Value &port : *ports)
+          anyOfOS << "    " << places.lookup(*port.getAsString()) << ", /* "
+                  << *port.getAsString() << " */\n";
+      }
+      segmentsOS << llvm::formatv("    {{{0}, {1}, {{{2}, {3}}, {4}},\n", rows,
                                   addSize(*object.get("columns")),
                                   *tile[0].getAsInteger(),
-                                  *tile[1].getAsInteger());
+                                  *tile[1].getAsInteger(), wanted);
     }
   }
   auto writeTable = [&](StringRef type, StringRef table, StringRef entries) {
@@ -255,6 +265,7 @@ void HeaderWriter::writeSignature() {
   };
   writeTable("nsa_instr", "code", code);
   writeTable("nsa_requirement", "requirements", requirements);
+  writeTable("int32_t", "any_of", anyOf);
   writeTable("nsa_segment", "segments", segments);
   writeTable("nsa_kernel", "kernels", kernels);
   os << llvm::formatv(

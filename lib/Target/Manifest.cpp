@@ -185,6 +185,8 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   if (!isOut)
     addDims("extents", extents);
   j.attribute("alignment", step.getAlignment(port));
+  if (step.isOptional(port))
+    j.attribute("optional", true);
   if (isOut && step.getPortValues())
     j.attribute("value", (*step.getPortValues())[port.getArgNumber()]);
   j.objectEnd();
@@ -233,6 +235,9 @@ LogicalResult ManifestBuilder::addRequirements() {
     return failure();
 
   result = step.walk([&](CopyOp copy) {
+    // What is outside is dropped.
+    if (!copy.getPlaces().empty())
+      return WalkResult::advance();
     OpBuilder b(copy);
     SmallVector<OpFoldResult> sizes =
         getSizes(b, copy.getLoc(), copy.getValue());
@@ -273,6 +278,13 @@ LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
     j.attribute("rows", rows);
     j.attribute("columns", columns);
     j.attribute("tile", std::move(tile));
+    // Without any of these there is nothing to do.
+    if (SmallVector<BlockArgument> ports = segment.getOptionalPorts();
+        !ports.empty())
+      j.attributeArray("any_of", [&] {
+        for (BlockArgument port : ports)
+          j.value(getName(port));
+      });
   });
   return success();
 }

@@ -12,6 +12,7 @@
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
+#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -29,22 +30,32 @@
 using namespace mlir;
 using namespace nsa;
 
-void nsa::buildLaunchPipeline(OpPassManager &pm, bool fuse, bool guards) {
+bool nsa::hasLargeParameters(StringRef chip) {
+  // sm_88 came with PTX 9.0, sm_100 with 8.6.
+  unsigned version = 0;
+  chip.consume_front("sm_");
+  chip.consumeInteger(10, version);
+  return version == 88 || version >= 100;
+}
+
+void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
+  int64_t bytes = options.largeParameters ? TargetModel::largeParameterBytes
+                                          : TargetModel::parameterBytes;
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createWarnUnused());
   step.addPass(createExpandMetadataSets());
   step.addPass(createWalkSums());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
-  if (!fuse) {
-    step.addPass(createFormLaunches({/*perCopy=*/false, guards}));
+  if (!options.fuse) {
+    step.addPass(createFormLaunches({/*perCopy=*/false, options.guards, bytes}));
     step.addPass(createCSEPass());
     return;
   }
   step.addPass(createMergeCopies());
-  step.addPass(createFormLaunches({/*perCopy=*/true, guards}));
+  step.addPass(createFormLaunches({/*perCopy=*/true, options.guards, bytes}));
   step.addPass(createCSEPass());
-  step.addPass(createFuseLaunches());
+  step.addPass(createFuseLaunches({bytes}));
   step.addPass(createCSEPass());
 }
 
@@ -66,11 +77,14 @@ static void addCommonLowering(OpPassManager &pm, bool expandBF16) {
   pm.addPass(createSCFToControlFlowPass());
 }
 
-void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
+void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
+                                   bool largeParameters) {
   pm.addPass(createLaunchToGPU());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  pm.addPass(createAttachTarget(AttachTargetOptions{chip.str()}));
+  // Chips whose first PTX is a later one take no older.
+  pm.addPass(createAttachTarget(
+      {chip.str(), largeParameters && !hasLargeParameters(chip)}));
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
   addCommonLowering(kernels, /*expandBF16=*/false);
   kernels.addPass(createConvertGpuOpsToNVVMOps());
@@ -85,8 +99,9 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip) {
 }
 
 void nsa::buildToPTXPipeline(OpPassManager &pm, const ToPTXOptions &options) {
-  buildLaunchPipeline(pm, options.fuse, options.guards);
-  buildLaunchToPTXPipeline(pm, options.chip);
+  bool large = options.largeParameters || hasLargeParameters(options.chip);
+  buildLaunchPipeline(pm, {options.fuse, options.guards, large});
+  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters);
 }
 
 void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
@@ -103,7 +118,8 @@ void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
 }
 
 void nsa::buildToLLVMPipeline(OpPassManager &pm, const ToLLVMOptions &options) {
-  buildLaunchPipeline(pm, options.fuse, options.guards);
+  buildLaunchPipeline(
+      pm, {options.fuse, options.guards, /*largeParameters=*/false});
   buildLaunchToLLVMPipeline(pm);
 }
 

@@ -145,7 +145,8 @@ void Expansion::expandPort(unsigned number) {
         ++at, getFieldType(step.getContext(), field, isOut), set.getLoc());
     Port port;
     port.name = ports[number].name + "_" + field.name.str();
-    port.attrs = DictionaryAttr::get(step.getContext());
+    // Whether it may be missing holds for each of them.
+    port.attrs = ports[number].attrs;
     if (!isOut)
       setExtents(port, field, cast<MetadataType>(set.getType()).getMode(),
                  ports[number].extents);
@@ -163,7 +164,8 @@ void Expansion::expandCopies() {
           destinations.push_back(destination);
       if (!destinations.empty())
         CopyOp::create(b, copy.getLoc(), fields[copy.getSource()][bit],
-                       destinations, field.from);
+                       /*mask=*/Value(), /*places=*/ValueRange(), destinations,
+                       field.from);
     }
     copy.erase();
   }

@@ -46,38 +46,48 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
                         llvm::IsaPred<TensorType, ExpansionType>);
   };
   llvm::SetVector<Operation *> slice;
-  (void)getBackwardSlice(copy.getValue(), &slice, options);
+  SmallVector<Value> stored = {copy.getValue()};
+  if (copy.getMask())
+    stored.push_back(copy.getMask());
+  llvm::append_range(stored, copy.getPlaces());
+  for (Value value : stored)
+    (void)getBackwardSlice(value, &slice, options);
   IRMapping mapping;
   for (Operation *op : slice)
     b.clone(*op, mapping);
-  CopyOp::create(b, loc, mapping.lookupOrDefault(copy.getValue()), destinations,
-                 copy.getFrom());
+  auto clone = cast<CopyOp>(b.clone(*copy, mapping));
+  clone.getDestinationsMutable().assign(destinations);
   return launch;
 }
 
 /// Creates launches that write the value of `copy` to `destinations`: one, if
-/// its parameters fit, else more.
-static void createLaunches(OpBuilder &b, CopyOp copy, ValueRange destinations) {
+/// its parameters fit `bytes`, else more.
+static void createLaunches(OpBuilder &b, CopyOp copy, ValueRange destinations,
+                           int64_t bytes) {
   auto step = cast<StepOp>(copy->getParentOp());
   auto first = cast<BlockArgument>(destinations.front());
   std::string name = (step.getSymName() + "_" + step.getPortName(first)).str();
   LaunchOp launch = createLaunch(b, copy, name, destinations);
   if (destinations.size() == 1 ||
-      getParameterBytes(launch.getUsedPorts()) <= TargetModel::parameterBytes)
+      getParameterBytes(launch.getUsedPorts()) <= bytes)
     return;
   launch.erase();
   size_t half = destinations.size() / 2;
-  createLaunches(b, copy, destinations.take_front(half));
-  createLaunches(b, copy, destinations.drop_front(half));
+  createLaunches(b, copy, destinations.take_front(half), bytes);
+  createLaunches(b, copy, destinations.drop_front(half), bytes);
 }
 
 /// Says which ports get the same value, while that can still be seen.
 static void numberValues(StepOp step) {
   SmallVector<int64_t> numbers(step.getBody().getNumArguments(), -1);
   DenseMap<Value, int64_t> values;
+  int64_t next = 0;
   for (CopyOp copy : step.getBody().getOps<CopyOp>()) {
-    int64_t number =
-        values.try_emplace(copy.getValue(), values.size()).first->second;
+    int64_t number = next;
+    // What is stored in part, or elsewhere, is no other copy's value.
+    if (copy.isPlain())
+      number = values.try_emplace(copy.getValue(), next).first->second;
+    next += number == next;
     for (Value destination : copy.getDestinations())
       numbers[cast<BlockArgument>(destination).getArgNumber()] = number;
   }
@@ -121,10 +131,10 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
         return failure();
       b.setInsertionPoint(copy);
       if (perCopy)
-        createLaunches(b, copy, copy.getDestinations());
+        createLaunches(b, copy, copy.getDestinations(), parameterBytes);
       else
         for (Value destination : copy.getDestinations())
-          createLaunches(b, copy, destination);
+          createLaunches(b, copy, destination, parameterBytes);
       copy.erase();
     }
     return success();

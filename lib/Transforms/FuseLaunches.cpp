@@ -80,9 +80,11 @@ static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
 static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
   if (hasSharedRows(lhs) != hasSharedRows(rhs))
     return false;
-  return lhs.getKind() == SegmentKind::Scan ||
-         rhs.getKind() == SegmentKind::Scan ||
-         lhs.getElementBits() == rhs.getElementBits();
+  auto isPlain = [](CopyOp copy) { return copy.isPlain(); };
+  if (lhs.getKind() == SegmentKind::Scan || rhs.getKind() == SegmentKind::Scan)
+    return llvm::all_of(lhs.getCopies(), isPlain) &&
+           llvm::all_of(rhs.getCopies(), isPlain);
+  return lhs.getElementBits() == rhs.getElementBits();
 }
 
 /// Segments over the same index space run as one. Segments are independent, so
@@ -121,7 +123,8 @@ static Operation *findCopied(SegmentOp segment, Operation *table) {
 /// where that is copied, they are picked from it as it passes.
 static void fusePicked(LaunchOp launch) {
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
-    if (!llvm::hasSingleElement(segment.getCopies()))
+    if (!llvm::hasSingleElement(segment.getCopies()) ||
+        !(*segment.getCopies().begin()).isPlain())
       continue;
     auto pick = dyn_cast_or_null<PickOpInterface>(
         getRequestTable((*segment.getCopies().begin()).getValue()));
@@ -161,6 +164,8 @@ static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
 
 namespace {
 struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
+  using Base::Base;
+
   void runOnOperation() override {
     StepOp step = getOperation();
     SmallVector<LaunchOp> launches(step.getLaunches());
@@ -180,7 +185,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
       SmallVector<BlockArgument> added = launch.getUsedPorts();
       SmallVector<BlockArgument> both = getUnion(ports, added);
       if (!fused.empty() &&
-          getParameterBytes(both) <= TargetModel::parameterBytes) {
+          getParameterBytes(both) <= parameterBytes) {
         ports = std::move(both);
         Block &body = fused.back().getBody().front();
         body.getOperations().splice(body.end(),
@@ -194,7 +199,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
             << remark::reason(
                    "one launch would have {0} bytes of parameters, and {1} is "
                    "the limit",
-                   getParameterBytes(both), TargetModel::parameterBytes);
+                   getParameterBytes(both), parameterBytes.getValue());
       ports = std::move(added);
       fused.push_back(launch);
     }

@@ -29,12 +29,22 @@ struct MergeCopies : public nsa::impl::MergeCopiesBase<MergeCopies> {
     // order is right. That of the ports makes one kernel of all texts that
     // store the same values to the same ports.
     Block &body = getOperation().getBody().front();
-    llvm::MapVector<std::pair<Value, int64_t>, SmallVector<CopyOp>> groups;
-    for (CopyOp copy : body.getOps<CopyOp>())
-      groups[{copy.getValue(), copy.getFrom()}].push_back(copy);
+    SmallVector<SmallVector<CopyOp>> groups;
+    DenseMap<Value, SmallVector<size_t>> groupsOf;
+    for (CopyOp copy : body.getOps<CopyOp>()) {
+      SmallVector<size_t> &numbers = groupsOf[copy.getValue()];
+      size_t *number = llvm::find_if(numbers, [&](size_t number) {
+        return copy.storesSame(groups[number].front());
+      });
+      if (number == numbers.end()) {
+        number = &numbers.emplace_back(groups.size());
+        groups.emplace_back();
+      }
+      groups[*number].push_back(copy);
+    }
 
     SmallVector<CopyOp> merged;
-    for (auto &[key, group] : groups) {
+    for (ArrayRef<CopyOp> group : groups) {
       CopyOp first = merged.emplace_back(group.front());
       SmallVector<Value> destinations;
       for (CopyOp copy : group)

@@ -25,6 +25,12 @@ static bool canWalk(ScanOp scan) {
          !getExpansion(source);
 }
 
+/// Whether `use` stores all sums at their own indices.
+static bool isStored(OpOperand &use) {
+  auto copy = dyn_cast<CopyOp>(use.getOwner());
+  return copy && copy.isPlain();
+}
+
 namespace {
 struct WalkSums : public nsa::impl::WalkSumsBase<WalkSums> {
   void runOnOperation() override {
@@ -32,13 +38,12 @@ struct WalkSums : public nsa::impl::WalkSumsBase<WalkSums> {
     for (ScanOp scan : llvm::make_early_inc_range(
              getOperation().getBody().getOps<ScanOp>())) {
       if (!canWalk(scan) ||
-          !llvm::any_of(scan->getUsers(), llvm::IsaPred<CopyOp>))
+          !llvm::any_of(scan->getUses(), isStored))
         continue;
       b.setInsertionPoint(scan);
       Value sums =
           CuSeqlensOp::create(b, scan.getLoc(), scan.getSource()).getResult();
-      scan.getResult().replaceUsesWithIf(
-          sums, [](OpOperand &use) { return isa<CopyOp>(use.getOwner()); });
+      scan.getResult().replaceUsesWithIf(sums, isStored);
       if (scan.use_empty())
         scan.erase();
     }

@@ -89,12 +89,15 @@ def _run(source, name, **options):
     return module, diagnostics
 
 
-def _program(source, fuse, guards):
+def _program(source, fuse, guards, large_parameters=False):
     """What the kernels of a text compute, however they were compiled."""
-    return hashlib.sha256(source + f"\0{bool(fuse)} {bool(guards)}".encode()).hexdigest()
+    options = f"\0{bool(fuse)} {bool(guards)}" + " large" * large_parameters
+    return hashlib.sha256(source + options.encode()).hexdigest()
 
 
-def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
+def compile(
+    text_or_path, target="cuda", chip=None, fuse=True, guards=False, *, large_parameters=False
+):
     """Compiles nsa text and returns a ``Module`` of its steps.
 
     `text_or_path`: the text, or the path of a file (a path object, or a string of one
@@ -104,6 +107,9 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
     `chip`: the GPU to compile for, as in ``"sm_90"``; by default ``"sm_80"``, whose PTX
     runs on every later GPU. `fuse=False` makes each destination of each copy a launch of
     its own. `guards=True` checks every array access in the kernels, for tests.
+    `large_parameters=True` lets a kernel have 32,764 bytes of parameters instead of 4,352,
+    as steps with hundreds of arrays need to be one launch: the PTX is then of version 8.1,
+    which needs a driver of CUDA 12.1 (from ``"sm_100"`` on, all PTX is).
 
     Raises ``CompileError`` with the diagnostics, ``ValueError`` for an unknown target,
     ``OSError`` for a file that cannot be read.
@@ -120,6 +126,7 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         guards=guards,
         ptx=target != "cpu",
         host=target == "cpu",
+        large_parameters=large_parameters,
     )
     if diagnostics:
         logger.warning("%s", diagnostics.rstrip())
@@ -139,8 +146,10 @@ def compile(text_or_path, target="cuda", chip=None, fuse=True, guards=False):
         steps = [simt.simulate(step) for step in steps]
     return Module(
         steps,
-        (lambda: host_libraries(text, name, fuse, guards)) if target == "cpu" else None,
-        _program(text, fuse, guards),
+        (lambda: host_libraries(text, name, fuse, guards, large_parameters))
+        if target == "cpu"
+        else None,
+        _program(text, fuse, guards, large_parameters),
     )
 
 
@@ -163,12 +172,20 @@ def host_module(text, fuse=True, guards=False):
     return Module([], libraries, _program(source, fuse, guards))
 
 
-def host_libraries(text, name, fuse, guards):
+def host_libraries(text, name, fuse, guards, large_parameters=False):
     """[(step, manifest, shared library)] of the host kernels of `text`.
 
     Raises ``RuntimeError`` if there is no linker, ``CompileError`` as ``compile`` does.
     """
-    module, _ = _run(text, name, fuse=fuse, guards=guards, ptx=False, host_object=True)
+    module, _ = _run(
+        text,
+        name,
+        fuse=fuse,
+        guards=guards,
+        ptx=False,
+        host_object=True,
+        large_parameters=large_parameters,
+    )
     with _compilations:
         return _nsa_compiler.host_libraries(module)
 

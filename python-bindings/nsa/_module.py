@@ -26,7 +26,8 @@ def _signature(step):
 
     The annotation of an array is its direction, dtype and shape, as in
     ``out int32[?, ?]``; that of a size is ``size``. A size with the default None takes
-    the size of the dimensions that name it. Arguments whose names Python has no room for,
+    the size of the dimensions that name it; an array with that default may be left out.
+    Arguments whose names Python has no room for,
     as its keywords, are given as ``**{"class": ...}``, and listed in the annotation of
     ``**others``.
     """
@@ -51,6 +52,8 @@ def _signature(step):
                 "?" if size is None else str(size) for size in argument["shape"]
             )
             annotation = f"{argument['kind']} {argument['dtype']}[{shape}]"
+            if argument.get("optional"):
+                default = None
         name = argument["name"]
         if not name.isidentifier() or iskeyword(name) or name in _TAKEN:
             others.append(f"{name}: {annotation}")

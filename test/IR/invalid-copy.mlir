@@ -24,7 +24,7 @@ nsa.step @step(in %a : tensor<?xi32>, out %x : memref<?xi32>) {
 // CopyOp C2: none
 nsa.step @step(in %a : tensor<?xi32>) {
   // expected-error @+1 {{expected at least one destination}}
-  "nsa.copy"(%a) : (tensor<?xi32>) -> ()
+  "nsa.copy"(%a) <{operandSegmentSizes = array<i32: 1, 0, 0, 0>}> : (tensor<?xi32>) -> ()
 }
 
 // -----
@@ -66,6 +66,47 @@ nsa.step @step(in %a : tensor<?x96xi32>, out %x : memref<?x96xi32>,
 nsa.step @step(in %a : tensor<?xi64>, out %x : memref<?xi32>) {
   // expected-error @+1 {{expected destination 'x' to have elements of type 'i64' but got 'memref<?xi32>'}}
   nsa.copy %a to %x : tensor<?xi64> to memref<?xi32>
+}
+
+// -----
+
+// CopyOp C3: places
+nsa.step @step(in %a : tensor<4xi32>, in %p : tensor<4xi64>, out %x : memref<?x?xi32>) {
+  // expected-error @+1 {{expected destination 'x' to have rank 1, as there are so many places, but got 'memref<?x?xi32>'}}
+  nsa.copy %a at [%p] to %x : tensor<4xi32> at tensor<4xi64> to memref<?x?xi32>
+}
+
+// -----
+
+// CopyOp C5: from with a condition
+nsa.step @step(in %a : tensor<4xi32>, in %m : tensor<4xi8>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected 'from' to be 0 or more, and 0 unless the value has rank 1 and there is neither 'when' nor 'at', but got 1}}
+  nsa.copy %a when %m from 1 to %x : tensor<4xi32> when tensor<4xi8> to memref<?xi32>
+}
+
+// -----
+
+// CopyOp C7: another size
+nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %m : tensor<?xi8>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected 'when' and 'at' to have the sizes of the value, an element for each of its, but got 'tensor<?xi8>' for 'tensor<?xi32>'}}
+  nsa.copy %a when %m to %x : tensor<?xi32> when tensor<?xi8> to memref<?xi32>
+}
+
+// -----
+
+// CopyOp C7: another rank
+nsa.step @step(in %a : tensor<4x4xi32>, in %p : tensor<4xi32>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected 'when' and 'at' to have the sizes of the value, an element for each of its, but got 'tensor<4xi32>' for 'tensor<4x4xi32>'}}
+  nsa.copy %a at [%p] to %x : tensor<4x4xi32> at tensor<4xi32> to memref<?xi32>
+}
+
+// -----
+
+// CopyOp C8: sums by walking
+nsa.step @step(in %a : tensor<4xi32>, in %m : tensor<5xi8>, out %x : memref<?xi32>) {
+  %cu = nsa.cu_seqlens %a : tensor<4xi32> -> tensor<5xi32>
+  // expected-error @+1 {{expected what 'when' and 'at' store to be computed element by element, but got one made from an 'nsa.cu_seqlens' or an 'nsa.expansion'; write it with 'nsa.map' and 'nsa.scan'}}
+  nsa.copy %cu when %m to %x : tensor<5xi32> when tensor<5xi8> to memref<?xi32>
 }
 
 // -----

@@ -74,7 +74,7 @@ nsa.step @step(in %x : tensor<?xi32> {aligned}, out %d : memref<?xi32>) {
 
 nsa.step @step(in %x : tensor<?x?xi32>, out %d : memref<?x?xi32, strided<[?, 1]>>) {
   // CopyOp C5
-  // expected-error @below {{expected 'from' to be 0 or more, and 0 unless the value has rank 1, but got 1 for 'tensor<?x?xi32>'}}
+  // expected-error @below {{expected 'from' to be 0 or more, and 0 unless the value has rank 1 and there is neither 'when' nor 'at', but got 1 for 'tensor<?x?xi32>'}}
   nsa.copy %x from 1 to %d : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
 }
 
@@ -132,4 +132,12 @@ nsa.step @step(in %n : index, in %src[%n, %n] : !nsa.metadata<decode>, out %d : 
   // StepOp C5
   // expected-error @below {{writes to port 'd', which another copy writes to}}
   nsa.copy_metadata %src to %d : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
+}
+
+// -----
+
+// StepOp C9: what is read has to be there
+// expected-error @below {{expected port 'lens' to be written, because it is optional: what is read has to be there}}
+nsa.step @step(in optional %lens : tensor<?xi32>, out %x : memref<?xi32>) {
+  nsa.copy %lens to %x : tensor<?xi32> to memref<?xi32>
 }

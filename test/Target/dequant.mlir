@@ -24,7 +24,7 @@
 // PTX: st.global.v4.b32
 
 // HEADER: nsa_view out; /* out, bfloat16, rank 2 */
-// HEADER: {"out", NSA_KIND_OUT, -1, 2, 2, 2, 0, v32_dims + {{[0-9]+}}},
+// HEADER: {"out", NSA_KIND_OUT, -1, 2, 2, 2, 0, v32_dims + {{[0-9]+}}, 0},
 
 // The host rounds by integer arithmetic: no call, no conversion to bfloat.
 // HOST-NOT: fptrunc

@@ -1,14 +1,16 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs random formulas and the V4 steps on a GPU, for compute-sanitizer.
+"""Runs random formulas, stores and the V4 steps on a GPU, for compute-sanitizer.
 
 Kernels are compiled here, or come from NSA_BUNDLE_PATH.
 """
 
+import numpy as np
 from formula_cases import run as run_formulas
 from formula_cases import tasks
 from gpu_libraries import CupyArrays
+from stores_cases import FIELDS, build, make_case
 from v4_cases import CASES, draw, run
 
 from nsa import _cache
@@ -19,6 +21,10 @@ def main() -> None:
     for task in tasks(range(4)):
         module = _cache.get_module(task.program.text(), "cuda")
         run_formulas(task, next(iter(module.values())), gpu)
+    step = _cache.get_step("stores", build().text, "cuda")
+    for seed, fields in enumerate([FIELDS, (), FIELDS[:3], FIELDS[4:]]):
+        case = make_case(np.random.default_rng(seed), hostile=True)
+        case.check(step, fields, gpu.asarray, gpu.asnumpy)
     for case in CASES:
         run(draw(case, seed=1), gpu=gpu)
 

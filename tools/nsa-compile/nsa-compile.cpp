@@ -59,6 +59,11 @@ static cl::opt<bool>
 static cl::opt<bool> guards("guards",
                             cl::desc("Check every access in the kernels"),
                             cl::cat(category));
+static cl::opt<bool> largeParameters(
+    "large-parameters",
+    cl::desc("Let kernels have 32,764 bytes of parameters, not 4,352: PTX 8.1, "
+             "which needs a driver of CUDA 12.1 (all PTX from sm_100 on does)"),
+    cl::cat(category));
 static cl::opt<bool>
     remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
             cl::cat(category));
@@ -181,6 +186,7 @@ int main(int argc, char **argv) {
   options.chip = chip;
   options.fuse = !noFuse;
   options.guards = guards;
+  options.largeParameters = largeParameters;
   options.remarks = remarks;
   options.hostObject = wants(Emit::Host) || wants(Emit::FFI);
   std::unique_ptr<nsa::CompiledModule> module =

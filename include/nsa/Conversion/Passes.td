@@ -97,7 +97,9 @@ def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
   }];
   let options = [
     Option<"chip", "chip", "std::string", /*default=*/"\"sm_80\"",
-           "The GPU, \"sm_80\" for example.">
+           "The GPU, \"sm_80\" for example.">,
+    Option<"largeParameters", "large-parameters", "bool", /*default=*/"false",
+           "Write PTX 8.1 at least, which has 32,764 bytes for parameters.">
   ];
   let dependentDialects = ["::mlir::gpu::GPUDialect",
                            "::mlir::NVVM::NVVMDialect"];

@@ -46,7 +46,7 @@ mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 /// The parameters of a kernel that uses `ports`, in the order in which they are
 /// passed: for each port a pointer, its dynamic strides, and for an `in` port
 /// the dynamic sizes that have no extent; all dynamic sizes in a step with
-/// guards.
+/// guards, and of a port that elements are stored to at computed places.
 llvm::SmallVector<KernelParameter>
 getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
 

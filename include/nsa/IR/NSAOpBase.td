@@ -31,6 +31,8 @@ def NSA_Table : 2DTensorOf<[I32]>;
 def NSA_Bytes : 2DTensorOf<[I8]>;
 def NSA_BF16Table : 2DTensorOf<[BF16]>;
 def NSA_Value : TensorRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
+def NSA_Mask : TensorRankOf<[I8, I16, I32, I64], [1, 2]>;
+def NSA_Places : TensorRankOf<[I32, I64], [1, 2]>;
 def NSA_Destination : MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
 
 def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {

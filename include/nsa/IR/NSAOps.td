@@ -29,8 +29,8 @@ def NSA_StepOp : NSA_Op<"step", [
 
     ```
     step ::= `nsa.step` @name `(` port (`,` port)* `)` attr-dict? region
-    port ::= (`in` | `out`) %name (`[` extent (`,` extent)* `]`)? `:` type
-             dictionary-attribute?
+    port ::= (`in` | `out` `optional`?) %name (`[` extent (`,` extent)* `]`)?
+             `:` type dictionary-attribute?
     extent ::= %size-port (`+` integer)? | `?`
     ```
 
@@ -42,6 +42,11 @@ def NSA_StepOp : NSA_Op<"step", [
     array. An `out` port is
     a memref; its type says which layouts it accepts, with MLIR's meaning:
     `memref<?xi32>` is contiguous, `memref<?xi32, strided<[?]>>` has any stride.
+
+    An array behind an `out optional` port may be missing: a null pointer, or an
+    argument that is not given. Nothing is written there, and where all
+    destinations of a segment are missing, its blocks are not launched; so one
+    kernel serves every subset of fields and backends.
 
     What is known of the array behind a port specialises the kernels, and the
     host checks it: `{alignment = 16}` is a number of bytes that divides the
@@ -76,9 +81,9 @@ def NSA_StepOp : NSA_Op<"step", [
       headers share), a step's in PTX and beside the headers of the system
       (`NAME.h`), a port's in calls from Python. No two ports have the same.
     - (C2) An `in` port is an `index`, a set, or a tensor of rank 1 or 2 of
-      `i8`, `i16`, `i32`, `i64` or `bf16`.
+      `i8`, `i16`, `i32`, `i64`, `bf16` or `f32`.
     - (C3) An `out` port is a set or a memref of rank 1 or 2 of `i8`, `i16`,
-      `i32` or `bf16`, in the default memory space, with a strided layout without
+      `i32`, `i64`, `bf16` or `f32`, in the default memory space, with a strided layout without
       offset, strides that are positive or dynamic, and an inner stride of 1 if
       its rank is 2.
     - (C4) Extents, one for each dimension, stand on tensors; each names an
@@ -95,6 +100,7 @@ def NSA_StepOp : NSA_Op<"step", [
       stands on an array; a `layout` stands on a tensor, has a stride for each
       dimension, positive or dynamic, an inner one of 1 if the rank is 2, and no
       offset.
+    - (C9) `optional` ports are written.
   }];
 
   // port_values[p] numbers the values that are copied to `out` ports, once
@@ -133,6 +139,8 @@ def NSA_StepOp : NSA_Op<"step", [
     int64_t getAlignment(::mlir::BlockArgument port);
     /// The layout that an `in` port states, or null.
     ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
+    /// Whether the array behind `port` may be missing.
+    bool isOptional(::mlir::BlockArgument port);
     /// Whether a port of this type is written.
     static bool isOut(::mlir::Type type) {
       return ::llvm::isa<::mlir::MemRefType, MetadataRefType>(type);
@@ -540,7 +548,10 @@ def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [
 // Copies
 //===----------------------------------------------------------------------===//
 
-def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterface>]> {
+def NSA_CopyOp : NSA_Op<"copy", [
+    AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>
+  ]> {
   let summary = "Writes a value to one or more destinations";
   let description = [{
     Writes every element of `value`, a computed value or an `in` port, to the
@@ -550,30 +561,63 @@ def NSA_CopyOp : NSA_Op<"copy", [DeclareOpInterfaceMethods<MemoryEffectsOpInterf
     enough is checked by the host before the launch, where the types leave it
     open.
 
+    With `when %mask`, only the elements where the mask is not 0 are written;
+    the others are left as they are.
+
+    With `at [%places]`, an array for each dimension of the destinations, each
+    element goes to the index that they have there, counted from 0. An element
+    whose place is outside of a destination is dropped. Which element a place
+    keeps that several go to is unspecified.
+
     Example:
 
     ```mlir
     nsa.copy %len to %b0_cache_seqlens, %b1_cache_seqlens
         : tensor<?xi32> to memref<?xi32>, memref<?xi32, strided<[?]>>
     nsa.copy %cu from 1 to %b0_cu_seqlens_k : tensor<?xi32> to memref<?xi32>
+    // Draft tokens to the end of each request's row, where there are any.
+    nsa.copy %drafts when %is_draft at [%ends] to %input_ids
+        : tensor<?x4xi32> when tensor<?x4xi8> at tensor<?x4xi64> to memref<?xi32>
     ```
 
     Constraints:
 
     - (C1) Every destination is an `out` port of the enclosing step.
     - (C2) There is at least one destination, and none stands twice.
-    - (C3) Every destination has the rank of `value`.
-    - (C4) No static size of a destination is smaller than that of `value`.
-    - (C5) `from` is 0 or more, and 0 unless `value` has rank 1.
+    - (C3) Every destination has the rank of `value`; with `at`, that of the
+      number of places.
+    - (C4) No static size of a destination is smaller than that of `value`,
+      unless there is `at`.
+    - (C5) `from` is 0 or more, and 0 unless `value` has rank 1 and there is
+      neither `when` nor `at`.
     - (C6) Every destination has the element type of `value`.
+    - (C7) The mask and the places have the sizes of `value`.
+    - (C8) With `when` or `at`, value, mask and places are computed element by
+      element: they are made neither from an `nsa.cu_seqlens` nor from an
+      `nsa.expansion`. (`nsa.scan` is fine.)
   }];
-  let arguments = (ins NSA_Value:$value, Variadic<NSA_Destination>:$destinations,
+  let arguments = (ins NSA_Value:$value, Optional<NSA_Mask>:$mask,
+                       Variadic<NSA_Places>:$places,
+                       Variadic<NSA_Destination>:$destinations,
                        DefaultValuedAttr<I64Attr, "0">:$from);
   let assemblyFormat = [{
-    $value (`from` $from^)? `to` $destinations attr-dict `:`
-    type($value) `to` type($destinations)
+    $value (`when` $mask^)? (`at` ` ` `[` $places^ `]`)? (`from` $from^)? `to`
+    $destinations attr-dict `:` type($value) (`when` type($mask)^)?
+    (`at` type($places)^)? `to` type($destinations)
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether elements go to their own indices, all of them.
+    bool isPlain() { return !getMask() && getPlaces().empty(); }
+    /// Whether `other` stores the same, of the same elements, to the same
+    /// places.
+    bool storesSame(CopyOp other) {
+      return getValue() == other.getValue() && getMask() == other.getMask() &&
+             getPlaces() == other.getPlaces() && getFrom() == other.getFrom();
+    }
+    /// Checks what `when` and `at` ask for.
+    ::llvm::LogicalResult verifyElements();
+  }];
 }
 
 def NSA_CopyMetadataOp : NSA_Op<"copy_metadata", [
@@ -703,7 +747,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       arrays are ports or values of the body.
     - (C3) The copies of a `tile` segment have elements of one size.
     - (C4) A copy belongs to the segment: its value is of the segment's kind (a
-      `scan` segment also takes vectors without sums) and has the segment's
+      `scan` segment also takes vectors without sums, stored without `when` and
+      `at`) and has the segment's
       sizes. The pages that are picked from a table that is copied, too, have
       that table's.
     - (C5) All values of an `expand` segment are made from one expansion.
@@ -731,6 +776,9 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     int64_t getNumExtraRows();
     /// The bits of an element that is copied.
     int64_t getElementBits();
+    /// The ports that it writes, if all of them are optional: where all of
+    /// their arrays are missing there is nothing to do. Else none.
+    ::llvm::SmallVector<::mlir::BlockArgument> getOptionalPorts();
   }];
 }
 

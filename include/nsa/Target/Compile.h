@@ -31,6 +31,9 @@ struct CompileOptions {
   bool fuse = true;
   /// Check every array access in the kernels (trap on a bad one). For tests.
   bool guards = false;
+  /// Let a kernel have 32,764 bytes of parameters instead of 4,352, which takes
+  /// PTX 8.1, that is a driver of CUDA 12.1. From sm_100 on all PTX does.
+  bool largeParameters = false;
   /// Have the passes say what they merged and fused, and what not and why:
   /// remarks, among the diagnostics.
   bool remarks = false;

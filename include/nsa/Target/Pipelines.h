@@ -15,9 +15,20 @@
 
 namespace nsa {
 
-/// From values and copies to launches: fused, or one for each destination.
-/// With `guards`, kernels check every access.
-void buildLaunchPipeline(mlir::OpPassManager &pm, bool fuse, bool guards);
+struct LaunchOptions {
+  /// Share values and fuse launches; else one for each destination.
+  bool fuse = true;
+  /// Kernels check every access.
+  bool guards = false;
+  /// Kernels may have as many parameters as PTX 8.1 allows.
+  bool largeParameters = false;
+};
+
+/// From values and copies to launches.
+void buildLaunchPipeline(mlir::OpPassManager &pm, const LaunchOptions &options);
+
+/// Whether every PTX for `chip` allows large parameters.
+bool hasLargeParameters(llvm::StringRef chip);
 
 struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<std::string> chip{*this, "chip", llvm::cl::init("sm_80"),
@@ -26,10 +37,14 @@ struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
                     llvm::cl::desc("Share values and fuse launches.")};
   Option<bool> guards{*this, "guards", llvm::cl::init(false),
                       llvm::cl::desc("Check every access in the kernels.")};
+  Option<bool> largeParameters{
+      *this, "large-parameters", llvm::cl::init(false),
+      llvm::cl::desc("Kernels may have 32,764 bytes of parameters (PTX 8.1).")};
 };
 
 /// From launches to a `gpu.binary` that holds PTX, for each step.
-void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, llvm::StringRef chip);
+void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, llvm::StringRef chip,
+                              bool largeParameters);
 /// From nsa operations to PTX (`--nsa-to-ptx`).
 void buildToPTXPipeline(mlir::OpPassManager &pm, const ToPTXOptions &options);
 

@@ -30,6 +30,8 @@ struct TargetModel {
   static constexpr int64_t vectorsPerThread = 1;
   /// Kernel parameters that every PTX version we emit accepts, in bytes.
   static constexpr int64_t parameterBytes = 4352;
+  /// The same from PTX 8.1 on.
+  static constexpr int64_t largeParameterBytes = 32764;
 
   /// What a kernel has to keep in flight so that memory does not wait for it:
   /// bandwidth times latency, over the threads that load. The PTX for one chip

@@ -68,7 +68,9 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
     Option<"perCopy", "per-copy", "bool", /*default=*/"false",
            "One launch a copy instead of one a destination.">,
     Option<"guards", "guards", "bool", /*default=*/"false",
-           "Mark the step so that its kernels check every access.">
+           "Mark the step so that its kernels check every access.">,
+    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"4352",
+           "The most that a kernel's parameters take.">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
@@ -80,7 +82,7 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
   let description = [{
     Makes one launch, named after the step, of as many launches as fit, in
     order. A launch's parameters must fit the space that PTX has for them
-    (4,352 bytes); past that a new launch begins.
+    (4,352 bytes, 32,764 from PTX 8.1 on); past that a new launch begins.
 
     Inside of the launch, segments join:
 
@@ -92,6 +94,10 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
 
     Remarks (category `nsa`) say what was fused, and what was not, and why.
   }];
+  let options = [
+    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"4352",
+           "The most that a kernel's parameters take.">
+  ];
 }
 
 #endif // NSA_TRANSFORMS_PASSES_TD

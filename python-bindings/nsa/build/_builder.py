@@ -313,10 +313,15 @@ class Builder(NamedOps):
         chip: str | None = None,
         fuse: bool = True,
         guards: bool = False,
+        *,
+        large_parameters: bool = False,
     ) -> Step:
         """The step, to be called. Arguments, and errors, as in ``nsa.compile``;
         diagnostics name the line of Python."""
-        return compile(self.print(locations=True), target, chip, fuse, guards)[self.name]
+        text = self.print(locations=True)
+        return compile(
+            text, target, chip, fuse, guards, large_parameters=large_parameters
+        )[self.name]
 
     def __repr__(self) -> str:
         return f"<nsa.build.Builder {self.name!r}>"

@@ -130,6 +130,9 @@ class Ports(Writer):
         strides: str | Sequence[int | None] | None = None,
         alignment: int | None = None,
         start: int = 0,
+        optional: bool = False,
+        when: Array | None = None,
+        at: Array | Sequence[Array] | None = None,
     ) -> None:
         """An array that the step writes: element for element what `value` has there.
 
@@ -151,6 +154,14 @@ class Ports(Writer):
             Bytes that divide the address; the host checks it.
         start : int
             Of a vector, elements before this one are left as they are.
+        optional : bool
+            The caller may leave it out, or give None: nothing is written then.
+        when : Array of integers, optional
+            Elements for which this is 0 are left as they are. As large as `value`.
+        at : Array of int32 or int64, or sequence of them, optional
+            Where each element goes instead of its own place: an index for each dimension
+            of the destination, as large as `value`. One that is outside is dropped; which
+            of several that go to one place stays is unspecified.
         """
         place = here()
         names = (name,) if isinstance(name, str) else tuple(name)
@@ -162,19 +173,39 @@ class Ports(Writer):
                 " s.map((n,), lambda i: ...)"
             )
         self._check_array(value, "a value to write")
-        type = self._destination(value, shape, strides)
+        words, word_types, rank = self._placement(value, when, at)
+        type = self._destination(value, rank, shape, strides)
         attributes = write_attributes(alignment, "")
         ports = self._claim(*names, place=place)
-        self._ports += [(OUT, f"out {port}", place, f" : {type}{attributes}") for port in ports]
+        kind = "out optional" if optional else "out"
+        self._ports += [(OUT, f"{kind} {port}", place, f" : {type}{attributes}") for port in ports]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
         self._add(
-            f"nsa.copy {value.name}{first} to {', '.join(ports)} : {value.text} to {types}",
+            f"nsa.copy {value.name}{words}{first} to {', '.join(ports)} :"
+            f" {value.text}{word_types} to {types}",
             place,
         )
 
-    def _destination(self, value: Array, shape: Any, strides: Any) -> str:
+    def _placement(self, value: Array, when: Any, at: Any) -> tuple[str, str, int]:
+        """What `when` and `at` are in the text and in its types, and the destination's rank."""
+        words = types = ""
         rank = len(value.extents)
+        if when is not None:
+            self._check_array(when, "a condition")
+            words, types = f" when {when.name}", f" when {when.text}"
+        if at is not None:
+            places = (at,) if isinstance(at, Array) else tuple(at)
+            for each in places:
+                self._check_array(each, "places")
+            if len(places) not in (1, 2):
+                raise BuildError(f"expected places in one or two dimensions but got {len(places)}")
+            words += f" at [{', '.join(each.name for each in places)}]"
+            types += f" at {', '.join(each.text for each in places)}"
+            rank = len(places)
+        return words, types, rank
+
+    def _destination(self, value: Array, rank: int, shape: Any, strides: Any) -> str:
         if shape is None and strides is None:
             return ANY_LAYOUT[rank].format(value.type.text)
         extents = (None,) * rank if shape is None else self._check_shape(shape)

@@ -94,7 +94,8 @@ class Simulator:
             if not blocks:
                 continue
             values = [
-                regions[p["argument"]].pointer if p["field"] == "pointer" else value
+                # Null is no array, as it is to the kernel.
+                regions[p["argument"]].pointer if p["field"] == "pointer" and value else value
                 for p, value in zip(self.kernels[name]["parameters"], values)
             ]
             machine = run_kernel(

@@ -1,0 +1,69 @@
+// Where elements go: conditions, places, arrays that may be missing.
+
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-launch-to-gpu | FileCheck %s --check-prefix=GPU
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-launch-to-loops | FileCheck %s --check-prefix=HOST
+
+// A place is compared, unsigned, with the size that the kernel is given.
+// GPU-LABEL: gpu.func @scatter
+// GPU-SAME: memref<?xi32, strided<[?]>> {nsa.sizes = array<i64: 0>}
+// GPU: %[[PLACE:.*]] = memref.load
+// GPU: %[[INDEX:.*]] = arith.index_cast %{{.*}} : i64 to index
+// GPU: %[[SIZE:.*]] = memref.dim
+// GPU: arith.cmpi ult, %[[INDEX]], %[[SIZE]]
+// GPU: scf.if
+// GPU: memref.store
+// HOST-LABEL: func.func @scatter.scatter
+// HOST: arith.cmpi ult
+// HOST: memref.store
+nsa.step @scatter(in %n : index, in %v[%n] : tensor<?xi32>, in %p[%n] : tensor<?xi64>,
+                  out %a : memref<?xi32, strided<[?]>>) {
+  nsa.copy %v at [%p] to %a : tensor<?xi32> at tensor<?xi64> to memref<?xi32, strided<[?]>>
+}
+
+// -----
+
+// Where a whole vector is wanted it is stored as one, else lane by lane.
+// GPU-LABEL: gpu.func @masked
+// GPU-COUNT-4: arith.cmpi ne, %{{.*}}, %{{.*}} : i8
+// GPU: vector.store
+// GPU: } else {
+// GPU: arith.cmpi ne, %{{.*}}, %{{.*}} : i8
+// GPU: memref.store
+nsa.step @masked(in %n : index, in %v[%n, ?] : tensor<?x?xi32>, in %m[%n, ?] : tensor<?x?xi8>,
+                 in %c : index, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %value = nsa.map(%r, %j) in (%n, %c) : tensor<?x?xi32> {
+    %zero = arith.constant 0 : i32
+    %x = nsa.read %v[%r, %j] else %zero : tensor<?x?xi32>
+    nsa.yield %x : i32
+  }
+  %mask = nsa.map(%r, %j) in (%n, %c) : tensor<?x?xi8> {
+    %zero = arith.constant 0 : i8
+    %x = nsa.read %m[%r, %j] else %zero : tensor<?x?xi8>
+    nsa.yield %x : i8
+  }
+  nsa.copy %value when %mask to %a : tensor<?x?xi32> when tensor<?x?xi8> to memref<?x?xi32, strided<[?, 1]>>
+}
+
+// -----
+
+// An address is compared with null before its store. Where all that a segment
+// writes may be missing, it has no blocks, and the host skips its loop.
+// GPU-LABEL: gpu.func @optional
+// GPU: %[[SUMS:.*]] = memref.extract_aligned_pointer_as_index
+// GPU: %[[WANTED:.*]] = arith.cmpi ne, %[[SUMS]]
+// GPU: arith.select %[[WANTED]], %{{.*}}, %{{.*}} : i32
+// GPU: memref.extract_aligned_pointer_as_index
+// GPU: scf.if
+// GPU: memref.store
+// HOST-LABEL: func.func @optional.optional
+// HOST: memref.extract_aligned_pointer_as_index
+// HOST: %[[WANTED:.*]] = arith.cmpi ne
+// HOST: scf.if %[[WANTED]]
+// HOST: scf.for
+nsa.step @optional(in %n : index, in %c : index, in %v[%n] : tensor<?xi32>, in %t[%n, %c] : tensor<?x?xi32>,
+                   out optional %cu : memref<?xi32>,
+                   out optional %a : memref<?x?xi32, strided<[?, 1]>>, out %b : memref<?x?xi32, strided<[?, 1]>>) {
+  %sums = nsa.cu_seqlens %v : tensor<?xi32> -> tensor<?xi32>
+  nsa.copy %sums to %cu : tensor<?xi32> to memref<?xi32>
+  nsa.copy %t to %a, %b : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>, memref<?x?xi32, strided<[?, 1]>>
+}
