@@ -142,6 +142,36 @@ def case_varlen_decode(d: Draw) -> Case:
     return Case("varlen_decode", arguments, outs)
 
 
+def case_ragged_decode(d: Draw) -> Case:
+    n = d.total + d.some(0, 4)
+    columns = d.some(1, 6)
+    arguments = {
+        "query_start_loc": d.q, "seq_lens": d.S, "num_tokens": n,
+        "out_seq_lens": d.out(n + 3), "block_table": d.table(d.R, columns),
+        "out_block_table": d.out(n + 1, columns), "out_decode_lens": d.out(n),
+        "context_parallel": d.cp(), "ratio": d.some(1, 4),
+    }  # fmt: skip
+    outs = tuple(name for name in arguments if name.startswith("out_"))
+    return Case("ragged_decode", arguments, outs)
+
+
+def case_gather_block_tables(d: Draw) -> Case:
+    groups, states = d.some(1, 2, 4), 9
+    columns = [d.some(1, 8, 130) for _ in range(groups)]
+    rows = d.R + d.some(0, 3)
+    idx = d.numbers(0, states, d.R, np.int32)
+    arguments = {
+        "idx_mapping": idx, "block_tables": [d.table(states, c) for c in columns],
+        "num_blocks": d.numbers(0, 132, (groups, states), np.int32), "num_rows": rows,
+        "outs": [d.out(rows + 1, c) for c in columns],
+        "block_sizes": [d.some(16, 64) for _ in columns],
+    }  # fmt: skip
+    if d.some(0, 1):
+        arguments["num_computed_tokens"] = d.numbers(0, 5000, states, np.int32)
+        arguments["reach"] = [d.some(0, 128) for _ in columns]
+    return Case("gather_block_tables", arguments, ("outs",))
+
+
 def case_compressed_slot_mapping(d: Draw) -> Case:
     arguments = {
         "query_start_loc": d.q, "seq_lens": d.S, "slot_mapping": d.slots(d.total + 2),
@@ -361,6 +391,7 @@ def case_prefill_chunk(d: Draw) -> Case:
     arguments = {
         "query_start_loc": (d.q + base).astype(d.index), "seq_lens": d.S,
         "ratio": d.some(1, 4), "out_ks": d.out(rows + 1), "out_ke": d.out(rows + 1),
+        "out_token_to_seq": d.out(d.some(0, 9, 300)),
         "out_cu_seq_lens": d.out(d.R + 2), "out_local_cu_seq_lens": d.out(d.R + 2),
         "context_parallel": d.cp(), "first_row": first, "num_rows": rows,
     }  # fmt: skip
@@ -369,7 +400,7 @@ def case_prefill_chunk(d: Draw) -> Case:
         arguments["cu_seq_lens"] = sums.astype(d.index)
         if d.some(0, 1):
             arguments["local_cu_seq_lens"] = (sums // 2).astype(d.index)
-    outs = ("out_ks", "out_ke", "out_cu_seq_lens", "out_local_cu_seq_lens")
+    outs = tuple(name for name in arguments if name.startswith("out_"))
     return Case("prefill_chunk", arguments, outs)
 
 
@@ -382,6 +413,83 @@ def case_expand_idx_mapping(d: Draw) -> Case:
         "out_idx": d.out(rows), "out_local_pos": d.out(rows),
     }  # fmt: skip
     return Case("expand_idx_mapping", arguments, ("out_idx", "out_local_pos"))
+
+
+def states_of(d: Draw, states: int) -> np.ndarray:
+    """Each request's own, and hostile ones."""
+    idx = d.rng.permutation(states)[: d.R].astype(np.int32)
+    if d.hostile and d.R:
+        idx[d.rng.integers(0, d.R)] = d.some(-1, states, -(2**31))
+    return idx
+
+
+def case_pos_seq_lens(d: Draw) -> Case:
+    states = d.R + 4
+    arguments = {
+        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
+        "num_computed_tokens": d.numbers(0, 4000, states),
+        "out_positions": d.out(d.total + 3, dtype=np.int64), "out_seq_lens": d.out(d.R + 2),
+    }  # fmt: skip
+    return Case("pos_seq_lens", arguments, ("out_positions", "out_seq_lens"))
+
+
+def case_prefill_inputs(d: Draw) -> Case:
+    states = d.R + 4
+    arguments = {
+        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
+        "all_token_ids": d.rng.integers(0, 10**5, (states, 60)).astype(np.int32),
+        "prefill_len": d.numbers(0, 50, states, np.int32),
+        "num_computed_tokens": d.numbers(0, 50, states, np.int32),
+        "out_input_ids": d.out(d.total + 3),
+        "out_next_prefill_tokens": d.out(d.some(1, 3), states),
+    }  # fmt: skip
+    outs = ("out_input_ids", "out_next_prefill_tokens")
+    return Case("prefill_inputs", arguments, outs)
+
+
+def case_sampled_and_draft_inputs(d: Draw) -> Case:
+    states, sampled, columns = d.R + 4, d.some(0, 1), d.some(1, 3)
+    queries = (d.q[1:] - d.q[:-1]).astype(np.int64)
+    numbers = np.minimum(queries, d.rng.integers(0, columns + sampled + 1, d.R))
+    cu = np.concatenate([[0], np.cumsum(numbers)]).astype(d.index)
+    arguments = {
+        "idx_mapping": states_of(d, states), "query_start_loc": d.q, "seq_lens": d.S,
+        "cu_num_logits": cu, "prefill_len": d.numbers(0, 500, states, np.int32),
+        "last_sampled_tokens": d.numbers(0, 10**5, states),
+        "draft_tokens": d.numbers(0, 10**5, (states, columns)),
+        "out_input_ids": d.out(d.total + 2), "num_sampled": sampled,
+        "out_logits_indices": d.out(int(cu[-1]) + d.some(0, 2), dtype=np.int64),
+    }  # fmt: skip
+    outs = ("out_input_ids", "out_logits_indices")
+    return Case("sampled_and_draft_inputs", arguments, outs)
+
+
+def case_input_ids(d: Draw) -> Case:
+    arguments = case_sampled_and_draft_inputs(d).arguments
+    prefill = case_prefill_inputs(d).arguments
+    del arguments["out_logits_indices"]
+    arguments["out"] = arguments.pop("out_input_ids")
+    for name in ("all_token_ids", "num_computed_tokens"):
+        arguments[name] = prefill[name]
+    return Case("input_ids", arguments, ("out",))
+
+
+def case_draft_prefill_inputs(d: Draw) -> Case:
+    states = d.R + 4
+    arguments = {
+        "idx_mapping": states_of(d, states), "query_start_loc": d.q, "seq_lens": d.S,
+        "num_rejected": d.numbers(0, 4, d.R, np.int32),
+        "input_ids": d.numbers(0, 10**5, d.total + 2, np.int32), "positions": d.positions(),
+        "num_sampled": d.numbers(0, 3, d.R, np.int32),
+        "last_sampled": d.numbers(0, 10**5, states),
+        "next_prefill_tokens": d.numbers(0, 10**5, states, np.int32),
+        "out_input_ids": d.out(d.total + 2),
+        "out_positions": d.out(d.total + 1, dtype=np.int64),
+        "out_query_start_loc": d.out(d.R + 4), "out_seq_lens": d.out(d.R + 3),
+        "out_last_token_indices": d.out(d.R + 2), "out_current_step": d.out(1),
+    }  # fmt: skip
+    outs = tuple(name for name in arguments if name.startswith("out_"))
+    return Case("draft_prefill_inputs", arguments, outs)
 
 
 def case_eagle_sampling_indices(d: Draw) -> Case:
@@ -469,7 +577,8 @@ def text_of(calls: list[Callable[[], Any]]) -> str:
     """The step of these calls together."""
     collected, _ = _launch.collect(calls)
     shapes, arrays, _ = _launch.describe(collected)
-    return _launch._launcher(shapes).write(tuple(str(array.dtype) for array in arrays))
+    text, _ = _launch._launcher(shapes).write(tuple(str(array.dtype) for array in arrays))
+    return text
 
 
 def call_of(case: Case) -> Callable[[], Any]:

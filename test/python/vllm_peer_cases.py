@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import vllm_reference as reference
-from vllm_cases import FILL, Draw
+from vllm_cases import FILL, Draw, text_of
 
 BLOCK = 64
 
@@ -493,3 +493,16 @@ def results(case: PeerCase, function: Callable[..., Any], change: Any = np.copy)
     arguments = {name: place(value, change) for name, value in case.arguments.items()}
     returned = arrays_of(function(**arguments))
     return returned + [arguments[name] for name in case.outs]
+
+
+def texts() -> set[str]:
+    """The steps that the GPU test asks for."""
+    from nsa.compat import vllm
+
+    found = set()
+    for make in PEER_CASES.values():
+        for seed in range(4):
+            case = make(valid_draw(seed))
+            function = getattr(vllm, case.name)
+            found.add(text_of([lambda: function(**case.arguments)]))
+    return found

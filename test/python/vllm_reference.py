@@ -139,7 +139,44 @@ def varlen_decode(
         put(out_per_req_lens, b, batch.Q(b))
 
 
+def ragged_decode(
+    query_start_loc, seq_lens, num_tokens, out_seq_lens, block_table=None,
+    out_block_table=None, out_decode_lens=None, context_parallel=None, ratio=1,
+):  # fmt: skip
+    batch = Batch(query_start_loc, seq_lens)
+    out_seq_lens[:] = 0
+    for t in range(num_tokens):
+        put(out_decode_lens, t, 1)
+        if t >= batch.total:
+            put(out_block_table, (t, 0), 0)
+            continue
+        put(out_seq_lens, t, dcp(batch.pos(t) + 1, context_parallel) // ratio)
+        for c in range(block_table.shape[1]):
+            put(out_block_table, (t, c), get(block_table, batch.of(t), c, outside=0))
+
+
 # Slots.
+
+
+def gather_block_tables(
+    idx_mapping, block_tables, num_blocks, outs, block_sizes, num_rows,
+    num_computed_tokens=None, reach=None,
+):  # fmt: skip
+    for g, out in enumerate(outs):
+        for r in range(num_rows):
+            if r >= len(idx_mapping):
+                out[r] = 0
+                continue
+            state = int(idx_mapping[r])
+            if not 0 <= state < num_blocks.shape[1]:
+                continue
+            null = 0
+            if num_computed_tokens is not None and reach is not None and reach[g] > 0:
+                computed = get(num_computed_tokens, state, outside=0)
+                null = max(computed - reach[g], 0) // block_sizes[g]
+            for c in range(min(int(num_blocks[g, state]), out.shape[1])):
+                block = get(block_tables[g], state, c, outside=0)
+                put(out, (r, c), 0 if c < null else block)
 
 
 def compressed_slot_mapping(
@@ -415,8 +452,8 @@ def combine_topk_swa_indices(
 
 
 def prefill_chunk(
-    query_start_loc, seq_lens, ratio=1, cu_seq_lens=None, local_cu_seq_lens=None, out_ks=None, out_ke=None, out_cu_seq_lens=None,
-    out_local_cu_seq_lens=None, context_parallel=None, first_row=0, num_rows=0,
+    query_start_loc, seq_lens, ratio=1, cu_seq_lens=None, local_cu_seq_lens=None, out_ks=None,
+    out_ke=None, out_token_to_seq=None, out_cu_seq_lens=None, out_local_cu_seq_lens=None, context_parallel=None, first_row=0, num_rows=0,
 ):  # fmt: skip
     base = int(query_start_loc[0])
     batch = Batch([int(x) - base for x in query_start_loc], seq_lens)
@@ -433,6 +470,8 @@ def prefill_chunk(
     for b in range(batch.R + 1):
         put(out_cu_seq_lens, b, cu[b])
         put(out_local_cu_seq_lens, b, own[b])
+    for m in range(min(int(cu[batch.R]), len(out_token_to_seq))):
+        put(out_token_to_seq, m, clamp(upper_bound(cu, m) - 1, 0, batch.R - 1))
     for r in range(num_rows):
         t = first_row + r
         b = batch.of(t)
@@ -452,7 +491,98 @@ def expand_idx_mapping(idx_mapping, cu_num_logits, out_idx, out_local_pos=None):
             put(out_local_pos, int(cu_num_logits[b]) + j, j)
 
 
+def pos_seq_lens(
+    idx_mapping, query_start_loc, num_computed_tokens, out_positions, out_seq_lens
+):
+    batch = Batch(query_start_loc)
+    out_seq_lens[:] = 0
+    for r, state in enumerate(idx_mapping):
+        computed = get(num_computed_tokens, int(state), outside=0)
+        put(out_seq_lens, r, computed + batch.Q(r))
+        for i in range(batch.Q(r)):
+            put(out_positions, batch.q[r] + i, computed + i)
+
+
+def prefill_inputs(
+    idx_mapping, query_start_loc, all_token_ids, prefill_len, num_computed_tokens,
+    out_input_ids, out_next_prefill_tokens,
+):  # fmt: skip
+    batch = Batch(query_start_loc)
+    for r, state in enumerate(idx_mapping.tolist()):
+        computed = get(num_computed_tokens, state, outside=0)
+        prompt = get(prefill_len, state, outside=0)
+        if computed >= prompt or state < 0:
+            continue
+        for i in range(batch.Q(r)):
+            token = get(all_token_ids, state, computed + i, outside=0)
+            put(out_input_ids, batch.q[r] + i, token)
+        for n in range(out_next_prefill_tokens.shape[0]):
+            p = computed + batch.Q(r) + n
+            token = get(all_token_ids, state, p, outside=0) if p < prompt else 0
+            put(out_next_prefill_tokens, (n, state), token)
+
+
+def sampled_and_draft_inputs(
+    idx_mapping, query_start_loc, seq_lens, cu_num_logits, prefill_len, last_sampled_tokens,
+    draft_tokens, out_input_ids, out_logits_indices, num_sampled=1,
+):  # fmt: skip
+    batch = Batch(query_start_loc, seq_lens)
+    out_logits_indices[:] = -1
+    for r, state in enumerate(idx_mapping.tolist()):
+        start, n = int(cu_num_logits[r]), int(cu_num_logits[r + 1] - cu_num_logits[r])
+        end = batch.q[r + 1]
+        for j in range(n):
+            put(out_logits_indices, start + j, end - n + j)
+        prompt = get(prefill_len, state, outside=0)
+        if batch.S[r] <= prompt or state < 0:
+            continue
+        if num_sampled == 1 and batch.S[r] - n >= prompt and n > 0:
+            put(out_input_ids, end - n, get(last_sampled_tokens, state, outside=0))
+        for j in range(n - num_sampled):
+            token = get(draft_tokens, state, j, outside=0)
+            put(out_input_ids, end - (n - num_sampled) + j, token)
+
+
+def input_ids(
+    idx_mapping, query_start_loc, seq_lens, cu_num_logits, all_token_ids, prefill_len,
+    num_computed_tokens, last_sampled_tokens, draft_tokens, out, num_sampled=1,
+):  # fmt: skip
+    """One after the other, as vLLM has them."""
+    prefill_inputs(
+        idx_mapping, query_start_loc, all_token_ids, prefill_len, num_computed_tokens, out,
+        np.zeros((0, 0)),
+    )  # fmt: skip
+    sampled_and_draft_inputs(
+        idx_mapping, query_start_loc, seq_lens, cu_num_logits, prefill_len,
+        last_sampled_tokens, draft_tokens, out, np.zeros(0), num_sampled,
+    )  # fmt: skip
+
+
 # Drafts.
+
+
+def draft_prefill_inputs(
+    idx_mapping, query_start_loc, seq_lens, num_rejected, input_ids, positions, num_sampled,
+    last_sampled, next_prefill_tokens, out_input_ids, out_positions, out_query_start_loc,
+    out_seq_lens, out_last_token_indices, out_current_step,
+):  # fmt: skip
+    batch = Batch(query_start_loc, seq_lens)
+    out_query_start_loc[:] = batch.total
+    out_seq_lens[:] = 0
+    out_last_token_indices[batch.R :] = 0
+    out_current_step[0] = 0
+    for r, state in enumerate(idx_mapping.tolist()):
+        kept = max(batch.Q(r) - int(num_rejected[r]), 0)
+        put(out_query_start_loc, r, batch.q[r])
+        put(out_seq_lens, r, batch.S[r])
+        for i in range(min(kept, batch.Q(r))):
+            t = batch.q[r] + i
+            put(out_positions, t, get(positions, t, outside=0))
+            follows = last_sampled if num_sampled[r] > 0 else next_prefill_tokens
+            token = get(input_ids, t + 1, outside=0)
+            put(out_input_ids, t, get(follows, state, outside=0) if i == kept - 1 else token)
+        if kept > 0:
+            put(out_last_token_indices, r, batch.q[r] + kept - 1)
 
 
 def eagle_sampling_indices(

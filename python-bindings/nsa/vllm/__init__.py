@@ -17,8 +17,19 @@ Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothi
 ``CompileError`` if the step can neither be compiled nor found.
 """
 
-from ._decode import native_decode, token_to_req_indices, uniform_decode, varlen_decode
-from ._drafts import eagle_next_tokens, eagle_sampling_indices, eagle_step
+from ._decode import (
+    native_decode,
+    ragged_decode,
+    token_to_req_indices,
+    uniform_decode,
+    varlen_decode,
+)
+from ._drafts import (
+    draft_prefill_inputs,
+    eagle_next_tokens,
+    eagle_sampling_indices,
+    eagle_step,
+)
 from ._formulas import ContextParallel
 from ._indices import (
     c128a_indices,
@@ -26,12 +37,19 @@ from ._indices import (
     global_topk_indices,
     req_to_global,
 )
-from ._inputs import expand_idx_mapping
+from ._inputs import (
+    expand_idx_mapping,
+    input_ids,
+    pos_seq_lens,
+    prefill_inputs,
+    sampled_and_draft_inputs,
+)
 from ._launch import one_launch
 from ._prefill import prefill_chunk
 from ._slots import (
     compressed_slot_mapping,
     dcp_local_seq_lens,
+    gather_block_tables,
     kernel_block_table,
     kpool_tail_slot_mapping,
     slot_mappings,
@@ -49,19 +67,26 @@ __all__ = [
     "combine_topk_swa_indices",
     "compressed_slot_mapping",
     "dcp_local_seq_lens",
+    "draft_prefill_inputs",
     "eagle_next_tokens",
     "eagle_sampling_indices",
     "eagle_step",
     "expand_idx_mapping",
+    "gather_block_tables",
     "global_topk_indices",
     "image_visible",
+    "input_ids",
     "kernel_block_table",
     "kpool_tail_slot_mapping",
     "native_decode",
     "one_launch",
+    "pos_seq_lens",
     "prefill_chunk",
     "prefill_gather_lens",
+    "prefill_inputs",
+    "ragged_decode",
     "req_to_global",
+    "sampled_and_draft_inputs",
     "slot_mappings",
     "swa_indices",
     "swa_noncausal_indices",

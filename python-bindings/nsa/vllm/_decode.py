@@ -21,6 +21,7 @@ from ._launch import Formulas, run
 
 __all__ = [
     "native_decode",
+    "ragged_decode",
     "token_to_req_indices",
     "uniform_decode",
     "varlen_decode",
@@ -34,7 +35,7 @@ def write_token_to_req_indices(f: Formulas) -> None:
     def request(t: nb.Element) -> nb.Element:
         return nb.where(t < mapped, requests.of(t), 0)
 
-    f.output("out", f.size("num_tokens"), request)
+    f.output("out", "num_tokens", request)
 
 
 def token_to_req_indices(
@@ -100,7 +101,7 @@ def write_uniform_decode(
         length = nb.maximum(index(lens[b].otherwise(0)) - next_n + j + 1, 0)
         return nb.where(b < bs, shorten(length, context_parallel, ratio), 0)
 
-    f.output("out_seq_lens", f.size("capacity"), length)
+    f.output("out_seq_lens", "capacity", length)
     write_rows(f, bs * next_n, lambda t: t // next_n)
 
 
@@ -205,7 +206,7 @@ def write_varlen_decode(
         length = shorten(length, context_parallel, ratio)
         return nb.where(is_live(t) & (t < rows), length, 0)
 
-    f.output("out_seq_lens", f.size("capacity"), length)
+    f.output("out_seq_lens", "capacity", length)
     write_rows(f, rows, requests.of, is_live)
     if f.has("out_indices"):
 
@@ -268,6 +269,74 @@ def varlen_decode(
             "out_decode_lens": out_decode_lens,
             "out_indices": out_indices,
             "out_per_req_lens": out_per_req_lens,
+        },
+        {
+            "num_tokens": (num_tokens, None),
+            "num_reqs": (num_reqs, ("query_start_loc", 0, -1)),
+            "capacity": (None, ("out_seq_lens", 0, 0)),
+        },
+        stream,
+    )
+
+
+def write_ragged_decode(
+    f: Formulas, context_parallel: ContextParallel | None, ratio: int
+) -> None:
+    requests = Requests(f)
+    rows = f.size("num_tokens")
+
+    def is_live(t: nb.Element) -> nb.Element:
+        return (t < requests.num_tokens) & (t < rows)
+
+    def length(t: nb.Element) -> nb.Element:
+        length = requests.position(t, requests.of(t)) + 1
+        return nb.where(is_live(t), shorten(length, context_parallel, ratio), 0)
+
+    f.output("out_seq_lens", "capacity", length)
+    if f.has("out_block_table"):
+        table = f.input("block_table", (None, None))
+
+        def block(t: nb.Element, c: nb.Element) -> nb.Element:
+            return nb.where(is_live(t), table[requests.of(t), c].otherwise(0), 0)
+
+        f.output(
+            "out_block_table",
+            (rows, table.shape[1]),
+            block,
+            when=lambda t, c: is_live(t) | (c == 0),
+        )
+    f.output("out_decode_lens", rows, lambda t: nb.constant(1, "int32"))
+
+
+def ragged_decode(
+    query_start_loc: Any,
+    seq_lens: Any,
+    *,
+    num_tokens: int,
+    out_seq_lens: Any,
+    block_table: Any = None,
+    out_block_table: Any = None,
+    out_decode_lens: Any = None,
+    context_parallel: Any = None,
+    ratio: int = 1,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """The same as ``varlen_decode``, for kernels that need no more of a row that is not live
+    than its first block: of `out_block_table` such a row's other columns are left as they
+    are."""
+    run(
+        write_ragged_decode,
+        check_decode(context_parallel, ratio),
+        {
+            "query_start_loc": query_start_loc,
+            "seq_lens": seq_lens,
+            "block_table": block_table,
+        },
+        {
+            "out_seq_lens": out_seq_lens,
+            "out_block_table": out_block_table,
+            "out_decode_lens": out_decode_lens,
         },
         {
             "num_tokens": (num_tokens, None),

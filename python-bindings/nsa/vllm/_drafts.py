@@ -10,9 +10,15 @@ from typing import Any
 from .. import build as nb
 from .._errors import constant
 from ._formulas import flags, index, slot
+from ._inputs import Batch
 from ._launch import FLAGS, INTEGERS, Formulas, run
 
-__all__ = ["eagle_next_tokens", "eagle_sampling_indices", "eagle_step"]
+__all__ = [
+    "draft_prefill_inputs",
+    "eagle_next_tokens",
+    "eagle_sampling_indices",
+    "eagle_step",
+]
 
 
 def write_eagle_sampling_indices(f: Formulas) -> None:
@@ -141,7 +147,7 @@ def write_eagle_step(f: Formulas, block_size: int) -> None:
     f.output(
         "out_positions", bs, lambda r: nb.where(position(r) >= most, 0, position(r))
     )
-    f.output("out_slot_mapping", f.size("num_slots"), place)
+    f.output("out_slot_mapping", "num_slots", place)
     f.output("out_seq_lens", bs, length)
 
 
@@ -179,6 +185,137 @@ def eagle_step(
             "max_model_len": (max_model_len, None),
             "num_reqs": (num_reqs, ("positions", 0, 0)),
             "num_slots": (num_slots, ("out_slot_mapping", 0, 0)),
+        },
+        stream,
+    )
+
+
+def write_draft_prefill_inputs(f: Formulas) -> None:
+    batch = Batch(f, lens=f.has("out_seq_lens"))
+    rejected = f.input("num_rejected", (batch.count,))
+
+    def kept(b: Any) -> nb.Element:
+        """The request's tokens that were not rejected."""
+        return nb.maximum(batch.query_length(b) - index(rejected[b].otherwise(0)), 0)
+
+    def is_kept(t: nb.Element) -> nb.Element:
+        b = batch.of(t)
+        return (t < batch.num_tokens) & (t - batch.start(b) < kept(b))
+
+    if f.has("out_input_ids"):
+        ids = f.input("input_ids", (None,))
+        sampled = f.input("num_sampled", (batch.count,))
+
+        def token(t: nb.Element) -> nb.Element:
+            b = batch.of(t)
+            follows = nb.where(
+                index(sampled[b].otherwise(0)) > 0,
+                batch.kept("last_sampled", b),
+                batch.kept("next_prefill_tokens", b),
+            )
+            is_last = t - batch.start(b) == kept(b) - 1
+            return nb.where(is_last, follows, index(ids[t + 1].otherwise(0)))
+
+        f.output("out_input_ids", "num_ids", token, when=is_kept)
+    if f.has("out_positions"):
+        positions = f.input("positions", (None,))
+        f.output(
+            "out_positions",
+            "num_positions",
+            lambda t: positions[t].otherwise(0),
+            when=is_kept,
+        )
+    f.output(
+        "out_query_start_loc",
+        "num_starts",
+        lambda b: batch.start(nb.minimum(b, batch.count)),
+    )
+    f.output(
+        "out_seq_lens",
+        "num_lens",
+        lambda b: nb.where(b < batch.count, batch.length(b), 0),
+    )
+    f.output(
+        "out_last_token_indices",
+        "num_last",
+        lambda b: nb.where(b < batch.count, batch.start(b) + kept(b) - 1, 0),
+        when=lambda b: (b >= batch.count) | (kept(b) > 0),
+    )
+    f.output("out_current_step", 1, lambda i: nb.constant(0, "int32"))
+
+
+def draft_prefill_inputs(
+    idx_mapping: Any,
+    query_start_loc: Any,
+    seq_lens: Any,
+    num_rejected: Any,
+    *,
+    input_ids: Any = None,
+    positions: Any = None,
+    num_sampled: Any = None,
+    last_sampled: Any = None,
+    next_prefill_tokens: Any = None,
+    out_input_ids: Any = None,
+    out_positions: Any = None,
+    out_query_start_loc: Any = None,
+    out_seq_lens: Any = None,
+    out_last_token_indices: Any = None,
+    out_current_step: Any = None,
+    num_tokens: int | None = None,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """A draft model's first step: the target's batch, shifted by one token.
+
+    Request b keeps its first k = max(its tokens - ``num_rejected[b]``, 0). With s =
+    ``idx_mapping[b]``:
+
+    ========================  ============================================================
+    array                     elements
+    ========================  ============================================================
+    `out_input_ids`           of its first k - 1 tokens the next one in `input_ids`, then
+                              ``last_sampled[s]`` if ``num_sampled[b]`` is more than 0, else
+                              ``next_prefill_tokens[s]``
+    `out_positions`           `positions` of its k tokens
+    `out_last_token_indices`  ``query_start_loc[b] + k - 1``, if k > 0; 0 from `num_reqs` on
+    `out_query_start_loc`     `query_start_loc`, and its last element from there on
+    `out_seq_lens`            `seq_lens`, 0 from `num_reqs` on
+    `out_current_step`        [1], 0
+    ========================  ============================================================
+
+    Nothing else is written. Those that are None are left out. `num_tokens`: a bound of the
+    tokens, left out: the elements of the arrays.
+    """
+    ids, places = out_input_ids is not None, out_positions is not None
+    run(
+        write_draft_prefill_inputs,
+        (),
+        {
+            "idx_mapping": idx_mapping,
+            "query_start_loc": query_start_loc,
+            "seq_lens": seq_lens if out_seq_lens is not None else None,
+            "num_rejected": num_rejected,
+            "input_ids": input_ids if ids else None,
+            "positions": positions if places else None,
+            "num_sampled": num_sampled if ids else None,
+            "last_sampled": last_sampled if ids else None,
+            "next_prefill_tokens": next_prefill_tokens if ids else None,
+        },
+        {
+            "out_input_ids": out_input_ids,
+            "out_positions": out_positions,
+            "out_query_start_loc": out_query_start_loc,
+            "out_seq_lens": out_seq_lens,
+            "out_last_token_indices": out_last_token_indices,
+            "out_current_step": out_current_step,
+        },
+        {
+            "num_ids": (num_tokens, ("out_input_ids", 0, 0)),
+            "num_positions": (num_tokens, ("out_positions", 0, 0)),
+            "num_starts": (None, ("out_query_start_loc", 0, 0)),
+            "num_lens": (None, ("out_seq_lens", 0, 0)),
+            "num_last": (None, ("out_last_token_indices", 0, 0)),
+            "num_reqs": (num_reqs, ("idx_mapping", 0, 0)),
         },
         stream,
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from .. import build as nb
 from .._arguments import check_rank, dtype_name
@@ -58,6 +58,29 @@ class Shape(NamedTuple):
     wired: tuple[tuple[str, tuple[int, str]], ...]
 
 
+class Partial:
+    """A value of which some elements are written: a read of another one is a read outside."""
+
+    def __init__(self, value: nb.Array, mask: nb.Array) -> None:
+        self.value, self.mask = value, mask
+        self.extents, self.shape = value.extents, value.shape
+
+    def __getitem__(self, indices: Any) -> PartialRead:
+        return PartialRead(self, indices)
+
+    def search(self, *_: Any, **__: Any) -> NoReturn:
+        raise ValueError("a later call of one launch cannot search what is written in part")
+
+
+class PartialRead(NamedTuple):
+    array: Partial
+    indices: Any
+
+    def otherwise(self, fill: Any) -> nb.Element:
+        value = self.array.value[self.indices].otherwise(fill)
+        return nb.where(self.array.mask[self.indices].otherwise(0) != 0, value, fill)
+
+
 class Formulas:
     """What a writer has: the step, and the call's arrays in it."""
 
@@ -67,9 +90,9 @@ class Formulas:
         self.s = step
         self._prefix, self._shape, self._dtypes = prefix, shape, dtypes
         self._sizes: dict[str, nb.Size] = {}
-        self._inputs: dict[str, nb.Array] = {}
-        #: Of outputs; None of those that are written in part.
-        self.values: dict[str, nb.Array | None] = {}
+        self._inputs: dict[str, Any] = {}
+        #: Of outputs; None of those whose elements go to computed places.
+        self.values: dict[str, nb.Array | Partial | None] = {}
 
     def has(self, name: str) -> bool:
         """Whether the caller gave this array."""
@@ -80,14 +103,19 @@ class Formulas:
             self._sizes[name] = self.s.size(self._prefix + name)
         return self._sizes[name]
 
-    def wire(self, name: str, value: nb.Array) -> None:
+    def sizes(self) -> set[str]:
+        """The names of the sizes that the step has."""
+        return {self._prefix + name for name in self._sizes}
+
+    def wire(self, name: str, value: nb.Array | Partial) -> None:
         self._inputs[name] = value
 
     def input(
         self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS
-    ) -> nb.Array:
+    ) -> Any:
         """An array that is read, of these dtypes. As it may be an earlier call's value, which
-        ends where that ends, reads say ``.otherwise``."""
+        ends where that ends, reads say ``.otherwise``. Only what is written whole can be
+        searched."""
         if name not in self._inputs:
             if name not in self._dtypes:
                 raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
@@ -111,16 +139,29 @@ class Formulas:
         sizes: Any,
         element: Callable[..., Any],
         kinds: Sequence[str] = INTEGERS,
-    ) -> nb.Array:
-        """Writes an array, if the caller gave it. Returns its value."""
-        dtype = self._dtypes.get(name, kinds[0])
+        *,
+        when: Callable[..., Any] | None = None,
+        at: Sequence[Callable[..., Any]] = (),
+    ) -> None:
+        """Writes an array, if the caller gave it: those elements for which `when` holds, each
+        at its own place or at the indices that `at` gives. `sizes` may be names of sizes."""
+        if name not in self._shape.outputs:
+            return
+        sizes = tuple(
+            self.size(size) if isinstance(size, str) else size
+            for size in (sizes if isinstance(sizes, tuple) else (sizes,))
+        )
+        dtype = self._dtypes[name]
         check_dtype(name, dtype, kinds)
         dtype = "int8" if dtype == "uint8" else dtype
         value = self.s.map(sizes, element, dtype=dtype)
-        if name in self._shape.outputs:
-            self.s.output(self._prefix + name, value)
-            self.values[name] = value
-        return value
+        mask = None if when is None else self.s.map(sizes, when, dtype="int8")
+        places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
+        self.s.output(self._prefix + name, value, when=mask, at=places)
+        if places is None:
+            self.values[name] = value if mask is None else Partial(value, mask)
+        else:
+            self.values[name] = None
 
     def check_all_used(self) -> None:
         for names, used in ((self._shape.inputs, self._inputs), (self._shape.outputs, self.values)):
@@ -168,11 +209,11 @@ class _Launcher:
             place: (dtype_name(code, bits), tuple(shape))
             for place, (code, bits, shape) in zip(self.arrays, described)
         }
-        dtypes = tuple(known[place][0] for place in self.arrays)
+        text, wanted = self.write(tuple(known[place][0] for place in self.arrays))
         sizes = {}
         for number, shape in enumerate(self.shapes):
             for name, source in shape.sizes:
-                if source is None:
+                if source is None or self.prefix(number) + name not in wanted:
                     continue
                 array, dim, add = source
                 found = self.find(number, array)
@@ -180,7 +221,7 @@ class _Launcher:
                     extents = known[found][1]
                     check_rank(self.prefix(number) + array, extents, max(dim + 1, len(extents)))
                     sizes[self.prefix(number) + name] = max(extents[dim] + add, 0)
-        return get_step(self.name, self.write(dtypes), target), sizes
+        return get_step(self.name, text, target), sizes
 
     def find(self, number: int, array: str) -> tuple[int, str]:
         """The array behind what may be an earlier call's value."""
@@ -194,8 +235,8 @@ class _Launcher:
         return "vllm_" + self.shapes[0].write.__name__.removeprefix("write_")
 
     @lru_cache(maxsize=64)  # noqa: B019, launchers are kept for good
-    def write(self, dtypes: tuple[str, ...]) -> str:
-        """The text for arrays of these dtypes, in the order of ``arrays``."""
+    def write(self, dtypes: tuple[str, ...]) -> tuple[str, frozenset[str]]:
+        """The text for arrays of these dtypes, in the order of ``arrays``, and its sizes."""
         step = nb.Builder(self.name)
         by_call: list[dict[str, str]] = [{} for _ in self.shapes]
         for (number, name), dtype in zip(self.arrays, dtypes):
@@ -209,14 +250,14 @@ class _Launcher:
                     raise wrong(
                         ValueError,
                         self.prefix(number) + name,
-                        f"call {other} of this launch writes parts of it, so that no later"
-                        " call can read it",
+                        f"call {other} of this launch writes it at places that only the device"
+                        " knows, so no later call can read it",
                     )
                 formulas.wire(name, value)
             shape.write(formulas, *shape.constants)
             formulas.check_all_used()
             made.append(formulas)
-        return step.text
+        return step.text, frozenset().union(*(each.sizes() for each in made))
 
 
 _launcher = lru_cache(maxsize=None)(_Launcher)

@@ -14,6 +14,7 @@ from ._formulas import (
     ContextParallel,
     Requests,
     check_context_parallel,
+    clamp,
     index,
     local_length,
 )
@@ -51,6 +52,17 @@ def write_prefill_chunk(f: Formulas, ratio: int, cp: ContextParallel | None) -> 
         f.output("out_ks", rows, lambda r: bounds(r)[0])
     if f.has("out_ke"):
         f.output("out_ke", rows, lambda r: bounds(r)[1])
+    if f.has("out_token_to_seq"):
+
+        def request(m: nb.Element) -> nb.Element:
+            return clamp(sums.search(m) - 1, 0, nb.maximum(count - 1, 0))
+
+        f.output(
+            "out_token_to_seq",
+            "capacity",
+            request,
+            when=lambda m: m < index(sums[count].otherwise(0)),
+        )
     if f.has("out_cu_seq_lens"):
         f.output("out_cu_seq_lens", count + 1, lambda b: sums[b].otherwise(0))
     if f.has("out_local_cu_seq_lens"):
@@ -66,6 +78,7 @@ def prefill_chunk(
     local_cu_seq_lens: Any = None,
     out_ks: Any = None,
     out_ke: Any = None,
+    out_token_to_seq: Any = None,
     out_cu_seq_lens: Any = None,
     out_local_cu_seq_lens: Any = None,
     context_parallel: Any = None,
@@ -85,6 +98,7 @@ def prefill_chunk(
     =======================  ==============  =================================================
     `out_ks`                 [num_rows]      where the rank's keys of b begin
     `out_ke`                 [num_rows]      that, and the rank's own of (p + 1) // ratio keys
+    `out_token_to_seq`       [keys]          the request of each key, as far as there is room
     `out_cu_seq_lens`        [num_reqs + 1]  the sums of the requests' keys
     `out_local_cu_seq_lens`  [num_reqs + 1]  the sums of the rank's keys
     =======================  ==============  =================================================
@@ -105,12 +119,14 @@ def prefill_chunk(
         {
             "out_ks": out_ks,
             "out_ke": out_ke,
+            "out_token_to_seq": out_token_to_seq,
             "out_cu_seq_lens": out_cu_seq_lens,
             "out_local_cu_seq_lens": out_local_cu_seq_lens,
         },
         {
             "first_row": (first_row, None),
             "num_rows": (num_rows, ("out_ke" if out_ks is None else "out_ks", 0, 0)),
+            "capacity": (None, ("out_token_to_seq", 0, 0)),
             "num_reqs": (num_reqs, ("query_start_loc", 0, -1)),
         },
         stream,

@@ -25,6 +25,7 @@ from ._launch import Formulas, run
 __all__ = [
     "compressed_slot_mapping",
     "dcp_local_seq_lens",
+    "gather_block_tables",
     "kernel_block_table",
     "kpool_tail_slot_mapping",
     "slot_mappings",
@@ -46,7 +47,7 @@ def write_compressed_slot_mapping(
         state = local_place(position, cp) // ratio
         return nb.where(is_last & is_stored, slot(table, b, state, block_size), -1)
 
-    f.output("out", f.size("capacity"), place)
+    f.output("out", "capacity", place)
 
 
 def compressed_slot_mapping(
@@ -95,6 +96,98 @@ def compressed_slot_mapping(
     )
 
 
+def write_gather_block_tables(f: Formulas, groups: tuple[tuple[int, int], ...]) -> None:
+    count, rows = f.size("num_reqs"), f.size("num_rows")
+    states = f.input("idx_mapping", (count,))
+    blocks = f.input("num_blocks", (None, None))
+
+    def state(r: Any) -> nb.Element:
+        return index(states[r].otherwise(-1))
+
+    for number, (block_size, reach) in enumerate(groups):
+        table = f.input(f"block_table{number}", (None, None))
+
+        def first(r: Any, block_size: int = block_size, reach: int = reach) -> Any:
+            """The first block that is still kept."""
+            if reach == 0 or not f.has("num_computed_tokens"):
+                return 0
+            computed = f.input("num_computed_tokens", (None,))
+            before = nb.maximum(index(computed[state(r)].otherwise(0)) - reach, 0)
+            return before // block_size
+
+        def block(
+            r: nb.Element, c: nb.Element, table: nb.Array = table, first: Any = first
+        ) -> nb.Element:
+            kept = (r < count) & (c >= first(r))
+            return nb.where(kept, table[state(r), c].otherwise(0), 0)
+
+        def is_written(r: nb.Element, c: nb.Element, number: int = number) -> nb.Element:
+            return (r >= count) | (c < index(blocks[number, state(r)].otherwise(-1)))
+
+        f.output(f"out{number}", (rows, f"columns{number}"), block, when=is_written)
+
+
+def gather_block_tables(
+    idx_mapping: Any,
+    block_tables: Sequence[Any],
+    num_blocks: Any,
+    outs: Sequence[Any],
+    *,
+    block_sizes: Sequence[int],
+    num_rows: int,
+    num_computed_tokens: Any = None,
+    reach: Sequence[int] | None = None,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """The block tables of a batch's requests in each KV cache group.
+
+    Row r of ``outs[g]`` is row ``idx_mapping[r]`` of ``block_tables[g]`` [requests, columns], its
+    first ``num_blocks[g, idx_mapping[r]]`` columns; what is right of them is left as it is, and
+    so is the row of a request that is not in `num_blocks`. Rows from `num_reqs` to `num_rows` are
+    0 in all columns.
+
+    With `num_computed_tokens`, by request, groups of a window have 0 in place of the blocks
+    that lie wholly before it: those of the first ``max(num_computed_tokens - reach[g], 0) //
+    block_sizes[g]`` columns, if ``reach[g]`` is more than 0.
+    """
+    count = len(outs)
+    reach = [0] * count if reach is None else reach
+    check_groups(count, block_tables=block_tables, block_sizes=block_sizes, reach=reach)
+    groups = tuple(
+        (constant("block_sizes", size, 1), constant("reach", kept, 0))
+        for size, kept in zip(block_sizes, reach)
+    )
+    if not any(kept for _, kept in groups):
+        num_computed_tokens = None
+    run(
+        write_gather_block_tables,
+        (groups,),
+        {
+            "idx_mapping": idx_mapping,
+            "num_blocks": num_blocks,
+            "num_computed_tokens": num_computed_tokens,
+            **{f"block_table{g}": table for g, table in enumerate(block_tables)},
+        },
+        {f"out{g}": out for g, out in enumerate(outs)},
+        {
+            "num_rows": (num_rows, None),
+            "num_reqs": (num_reqs, ("idx_mapping", 0, 0)),
+            **{f"columns{g}": (None, (f"out{g}", 1, 0)) for g in range(count)},
+        },
+        stream,
+    )
+
+
+def check_groups(count: int, **given: Sequence[Any]) -> None:
+    """Raises ``ValueError`` where there is not one of each for every group."""
+    for name, each in given.items():
+        if len(each) != count:
+            raise wrong(
+                ValueError, name, f"expected {count}, one for each of outs, but got {len(each)}"
+            )
+
+
 def write_slot_mappings(
     f: Formulas, groups: tuple[tuple[int, bool, bool], ...], cp: ContextParallel | None
 ) -> None:
@@ -130,7 +223,7 @@ def write_slot_mappings(
                 return nb.constant(-1, "int64")
             return mapping(table, block_size, enabled, sharded, t)
 
-        f.output(f"out{number}", f.size(f"capacity{number}"), element)
+        f.output(f"out{number}", f"capacity{number}", element)
 
 
 def slot_mappings(
@@ -161,14 +254,13 @@ def slot_mappings(
     count = len(outs)
     enabled = [True] * count if enabled is None else enabled
     sharded = [True] * count if sharded is None else sharded
-    for name, given in (
-        ("block_tables", block_tables),
-        ("block_sizes", block_sizes),
-        ("enabled", enabled),
-        ("sharded", sharded),
-    ):
-        if len(given) != count:
-            raise wrong(ValueError, name, f"expected {count}, one for each of outs, but got {len(given)}")
+    check_groups(
+        count,
+        block_tables=block_tables,
+        block_sizes=block_sizes,
+        enabled=enabled,
+        sharded=sharded,
+    )
     groups = tuple(
         (constant("block_sizes", size, 1), bool(is_on), bool(is_shared))
         for size, is_on, is_shared in zip(block_sizes, enabled, sharded)
@@ -238,7 +330,7 @@ def write_dcp_local_seq_lens(f: Formulas, cp: ContextParallel | None) -> None:
     def length(b: nb.Element) -> nb.Element:
         return nb.where(b < bs, local_length(index(lens[b].otherwise(0)), cp), 0)
 
-    f.output("out", f.size("capacity"), length)
+    f.output("out", "capacity", length)
 
 
 def dcp_local_seq_lens(
@@ -276,7 +368,7 @@ def write_kpool_tail_slot_mapping(f: Formulas, kpool: int) -> None:
         actual = nb.where(requests.count > 0, f.size("num_actual_tokens"), 0)
         return nb.where(t < actual, tail, index(slots[t].otherwise(-1)))
 
-    f.output("out", f.size("num_tokens"), place)
+    f.output("out", "num_tokens", place)
 
 
 def kpool_tail_slot_mapping(
