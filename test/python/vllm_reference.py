@@ -12,6 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from dequant_reference import reference_dequant
+
+from nsa.layouts import parse
 
 
 def get(array: np.ndarray, *place: int, outside: int) -> int:
@@ -477,6 +480,19 @@ def prefill_chunk(
         b = batch.of(t)
         put(out_ks, r, own[b])
         put(out_ke, r, own[b] + dcp((batch.pos(t) + 1) // ratio, context_parallel))
+
+
+def dequantize_and_gather(
+    cache, seq_lens, block_table, out, layout, block_size, workspace_stride,
+    gather_lens=None, offset=0,
+):  # fmt: skip
+    parsed = parse(layout)
+    for b, length in enumerate(seq_lens.tolist()):
+        number = length if gather_lens is None else int(gather_lens[b])
+        for i in range(max(min(number, workspace_stride - offset), 0)):
+            there = slot(block_table, b, length - number + i, block_size)
+            row = reference_dequant(cache, np.array([there]), parsed, block_size)[0]
+            out[b * workspace_stride + offset + i, : parsed.row] = row
 
 
 # The input batch.

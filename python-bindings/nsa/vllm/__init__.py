@@ -31,6 +31,7 @@ from ._drafts import (
     eagle_step,
 )
 from ._formulas import ContextParallel
+from ._gather import dequantize_and_gather
 from ._indices import (
     c128a_indices,
     combine_topk_swa_indices,
@@ -67,6 +68,7 @@ __all__ = [
     "combine_topk_swa_indices",
     "compressed_slot_mapping",
     "dcp_local_seq_lens",
+    "dequantize_and_gather",
     "draft_prefill_inputs",
     "eagle_next_tokens",
     "eagle_sampling_indices",

@@ -133,6 +133,17 @@ class Formulas:
             )
         return array
 
+    def cache(self, name: str) -> nb.Array:
+        """The pages of a cache, elements of one byte of any kind."""
+        self._inputs[name] = self.s.input(self._prefix + name, "int8", (None, None))
+        return self._inputs[name]
+
+    def rows(self, name: str, value: nb.Array, when: Callable[..., Any]) -> None:
+        """Writes those elements of a value of bfloat16 for which `when` holds."""
+        mask = self.s.map(value.extents, when, dtype="int8")
+        self.s.output(self._prefix + name, value, when=mask)
+        self.values[name] = None
+
     def output(
         self,
         name: str,
