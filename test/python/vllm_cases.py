@@ -493,6 +493,66 @@ def case_draft_prefill_inputs(d: Draw) -> Case:
     return Case("draft_prefill_inputs", arguments, outs)
 
 
+def case_safe_lengths(d: Draw) -> Case:
+    counts = d.numbers(0, 3, d.total)
+    arguments = {
+        "counts": counts, "indices": d.out(d.total, 7), "out": d.out(d.total + 1),
+    }  # fmt: skip
+    return Case("safe_lengths", arguments, ("indices", "out"))
+
+
+def case_sampled_and_rejected(d: Draw) -> Case:
+    states = d.R + 4
+    cu = np.concatenate([[0], np.cumsum(d.rng.integers(0, 5, d.R))]).astype(d.index)
+    arguments = {
+        "num_sampled": d.numbers(0, 4, d.R, np.int32), "seq_lens": d.S, "cu_num_logits": cu,
+        "idx_mapping": states_of(d, states), "prefill_len": d.numbers(0, 500, states, np.int32),
+        "out_num_sampled": d.out(d.R + 1), "out_num_rejected": d.out(d.R),
+    }  # fmt: skip
+    return Case("sampled_and_rejected", arguments, ("out_num_sampled", "out_num_rejected"))
+
+
+def case_computed_tokens(d: Draw) -> Case:
+    states = d.R + 4
+    arguments = {
+        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
+        "num_computed_tokens": d.numbers(0, 999, states), "out": d.out(states + 1),
+    }  # fmt: skip
+    if d.some(0, 1):
+        arguments["num_rejected"] = d.numbers(0, 4, d.R, np.int32)
+    return Case("computed_tokens", arguments, ("out",))
+
+
+def drafts(d: Draw) -> dict[str, Any]:
+    return {
+        "positions": d.numbers(0, 513, d.R, np.int64),
+        "sample_positions": d.numbers(0, 513, d.R, np.int64), "max_model_len": 512,
+        "seq_lens": d.S, "advance": bool(d.some(0, 1)), "out_input_ids": d.out(d.R + 1),
+        "out_positions": d.out(d.R + 1, dtype=np.int64),
+        "out_sample_positions": d.out(d.R, dtype=np.int64), "out_seq_lens": d.out(d.R),
+    }  # fmt: skip
+
+
+def case_draft_decode_inputs(d: Draw) -> Case:
+    arguments = drafts(d)
+    arguments["out_seq_lens"] = d.out(d.R + 3)
+    arguments["out_query_start_loc"] = d.out(d.R + d.some(1, 4))
+    arguments["num_rejected"] = d.numbers(0, 4, d.R, np.int32)
+    arguments["draft_tokens"] = d.numbers(0, 10**5, (d.R, 3))
+    outs = tuple(name for name in arguments if name.startswith("out_"))
+    return Case("draft_decode_inputs", arguments, outs)
+
+
+def case_draft_step_inputs(d: Draw) -> Case:
+    arguments = drafts(d)
+    arguments["current_step"] = np.array([d.some(0, 1, 2, 3)], np.int32)
+    arguments["num_steps"] = 3
+    arguments["draft_tokens"] = d.numbers(0, 10**5, d.R)
+    arguments["out_draft_tokens"] = d.out(d.R + 1, 3)
+    outs = tuple(name for name in arguments if name.startswith("out_"))
+    return Case("draft_step_inputs", arguments, outs)
+
+
 def case_dequantize_and_gather(d: Draw) -> Case:
     block_size, stride = d.some(2, 64), d.some(3, 20)
     layout = d.some(0, 1, 2)

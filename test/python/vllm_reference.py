@@ -381,6 +381,13 @@ def req_to_global(
             put(out, (t, j), value)
 
 
+def safe_lengths(counts, indices, out):
+    for t, count in enumerate(counts.tolist()):
+        put(out, t, max(count, 1))
+        if count == 0:
+            put(indices, (t, 0), 0)
+
+
 def global_topk_indices(
     topk_indices, token_to_req, block_table, out_indices, out_lens=None, *, block_size,
     is_valid=None, slot_mapping=None,
@@ -574,7 +581,60 @@ def input_ids(
     )  # fmt: skip
 
 
+def sampled_and_rejected(
+    num_sampled, seq_lens, cu_num_logits, idx_mapping, prefill_len, out_num_sampled,
+    out_num_rejected,
+):  # fmt: skip
+    for r, state in enumerate(idx_mapping.tolist()):
+        n = int(cu_num_logits[r + 1] - cu_num_logits[r])
+        sampled = int(num_sampled[r])
+        is_chunk = seq_lens[r] < get(prefill_len, state, outside=0)
+        put(out_num_sampled, r, 0 if is_chunk else sampled)
+        put(out_num_rejected, r, 0 if is_chunk else n - sampled)
+
+
+def computed_tokens(idx_mapping, query_start_loc, num_computed_tokens, out, num_rejected=None):
+    batch = Batch(query_start_loc)
+    for r, state in enumerate(idx_mapping.tolist()):
+        rejected = 0 if num_rejected is None else int(num_rejected[r])
+        computed = get(num_computed_tokens, state, outside=0)
+        put(out, state, computed + batch.Q(r) - rejected)
+
+
 # Drafts.
+
+
+def draft_decode_inputs(
+    seq_lens, num_rejected, max_model_len, draft_tokens, positions, sample_positions,
+    out_input_ids, out_positions, out_sample_positions, out_query_start_loc, out_seq_lens,
+    advance=True,
+):  # fmt: skip
+    out_seq_lens[:] = 0
+    for r in range(len(out_query_start_loc)):
+        put(out_query_start_loc, r, min(r, len(seq_lens)))
+    for r in range(len(seq_lens)):
+        put(out_input_ids, r, int(draft_tokens[r, 0]))
+        put(out_sample_positions, r, int(sample_positions[r]) + 1)
+        length, p = int(seq_lens[r]) - int(num_rejected[r]), int(positions[r])
+        put(out_seq_lens, r, min(length + 1, max_model_len) if advance else length)
+        put(out_positions, r, min(p + 1, max_model_len - 1) if advance else p)
+
+
+def draft_step_inputs(
+    draft_tokens, current_step, max_model_len, num_steps, positions, sample_positions,
+    seq_lens, out_draft_tokens, out_input_ids, out_positions, out_sample_positions,
+    out_seq_lens, advance=True,
+):  # fmt: skip
+    step = int(current_step[0])
+    for r, token in enumerate(draft_tokens.tolist()):
+        put(out_draft_tokens, (r, step), token)
+        if step >= num_steps - 1:
+            continue
+        put(out_input_ids, r, token)
+        put(out_sample_positions, r, int(sample_positions[r]) + 1)
+        length, p = int(seq_lens[r]), int(positions[r])
+        put(out_seq_lens, r, min(length + 1, max_model_len) if advance else length)
+        put(out_positions, r, min(p + 1, max_model_len - 1) if advance else p)
 
 
 def draft_prefill_inputs(

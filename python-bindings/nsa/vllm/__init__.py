@@ -25,7 +25,9 @@ from ._decode import (
     varlen_decode,
 )
 from ._drafts import (
+    draft_decode_inputs,
     draft_prefill_inputs,
+    draft_step_inputs,
     eagle_next_tokens,
     eagle_sampling_indices,
     eagle_step,
@@ -37,13 +39,16 @@ from ._indices import (
     combine_topk_swa_indices,
     global_topk_indices,
     req_to_global,
+    safe_lengths,
 )
 from ._inputs import (
+    computed_tokens,
     expand_idx_mapping,
     input_ids,
     pos_seq_lens,
     prefill_inputs,
     sampled_and_draft_inputs,
+    sampled_and_rejected,
 )
 from ._launch import one_launch
 from ._prefill import prefill_chunk
@@ -67,9 +72,12 @@ __all__ = [
     "c128a_indices",
     "combine_topk_swa_indices",
     "compressed_slot_mapping",
+    "computed_tokens",
     "dcp_local_seq_lens",
     "dequantize_and_gather",
+    "draft_decode_inputs",
     "draft_prefill_inputs",
+    "draft_step_inputs",
     "eagle_next_tokens",
     "eagle_sampling_indices",
     "eagle_step",
@@ -88,7 +96,9 @@ __all__ = [
     "prefill_inputs",
     "ragged_decode",
     "req_to_global",
+    "safe_lengths",
     "sampled_and_draft_inputs",
+    "sampled_and_rejected",
     "slot_mappings",
     "swa_indices",
     "swa_noncausal_indices",

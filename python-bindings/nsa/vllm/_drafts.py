@@ -14,7 +14,9 @@ from ._inputs import Batch
 from ._launch import FLAGS, INTEGERS, Formulas, run
 
 __all__ = [
+    "draft_decode_inputs",
     "draft_prefill_inputs",
+    "draft_step_inputs",
     "eagle_next_tokens",
     "eagle_sampling_indices",
     "eagle_step",
@@ -316,6 +318,193 @@ def draft_prefill_inputs(
             "num_lens": (None, ("out_seq_lens", 0, 0)),
             "num_last": (None, ("out_last_token_indices", 0, 0)),
             "num_reqs": (num_reqs, ("idx_mapping", 0, 0)),
+        },
+        stream,
+    )
+
+
+class Draft:
+    """What becomes of positions and lengths from one draft step to the next."""
+
+    def __init__(self, f: Formulas, advance: bool) -> None:
+        self.f, self.advance = f, advance
+        self.count, self.most = f.size("num_reqs"), f.size("max_model_len")
+
+    def read(self, name: str, r: Any) -> nb.Element:
+        return index(self.f.input(name, (self.count,))[r].otherwise(0))
+
+    def position(self, r: Any) -> nb.Element:
+        position = self.read("positions", r)
+        return nb.minimum(position + 1, self.most - 1) if self.advance else position
+
+    def length(self, length: nb.Element) -> nb.Element:
+        return nb.minimum(length + 1, self.most) if self.advance else length
+
+
+def write_draft_decode_inputs(f: Formulas, advance: bool) -> None:
+    draft = Draft(f, advance)
+    bs = draft.count
+
+    def length(r: nb.Element) -> nb.Element:
+        kept = draft.read("seq_lens", r) - draft.read("num_rejected", r)
+        return nb.where(r < bs, draft.length(kept), 0)
+
+    f.output("out_seq_lens", "num_lens", length)
+    f.output("out_query_start_loc", "num_starts", lambda r: nb.minimum(r, bs))
+    if f.has("out_positions"):
+        f.output("out_positions", bs, draft.position)
+    if f.has("out_sample_positions"):
+        f.output("out_sample_positions", bs, lambda r: draft.read("sample_positions", r) + 1)
+    if f.has("out_input_ids"):
+        drafts = f.input("draft_tokens", (bs, None))
+        f.output("out_input_ids", bs, lambda r: drafts[r, 0].otherwise(0))
+
+
+def draft_decode_inputs(
+    seq_lens: Any,
+    num_rejected: Any,
+    *,
+    max_model_len: int,
+    draft_tokens: Any = None,
+    positions: Any = None,
+    sample_positions: Any = None,
+    out_input_ids: Any = None,
+    out_positions: Any = None,
+    out_sample_positions: Any = None,
+    out_query_start_loc: Any = None,
+    out_seq_lens: Any = None,
+    advance: bool = True,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """A draft model's second step: one token a request.
+
+    ========================  ============================================================
+    array                     elements
+    ========================  ============================================================
+    `out_input_ids`           [num_reqs], ``draft_tokens[r, 0]``
+    `out_positions`           [num_reqs], min(positions[r] + 1, max_model_len - 1)
+    `out_sample_positions`    [num_reqs], sample_positions[r] + 1
+    `out_query_start_loc`     all, min(r, num_reqs)
+    `out_seq_lens`            all, min(seq_lens[r] - num_rejected[r] + 1, max_model_len), 0
+                              from `num_reqs` on
+    ========================  ============================================================
+
+    If `advance` is False, positions stay, and lengths are without the 1 and its bound. Those
+    that are None are left out.
+    """
+    run(
+        write_draft_decode_inputs,
+        (bool(advance),),
+        {
+            "seq_lens": seq_lens if out_seq_lens is not None else None,
+            "num_rejected": num_rejected if out_seq_lens is not None else None,
+            "draft_tokens": draft_tokens if out_input_ids is not None else None,
+            "positions": positions if out_positions is not None else None,
+            "sample_positions": (
+                sample_positions if out_sample_positions is not None else None
+            ),
+        },
+        {
+            "out_input_ids": out_input_ids,
+            "out_positions": out_positions,
+            "out_sample_positions": out_sample_positions,
+            "out_query_start_loc": out_query_start_loc,
+            "out_seq_lens": out_seq_lens,
+        },
+        {
+            "max_model_len": (max_model_len, None),
+            "num_starts": (None, ("out_query_start_loc", 0, 0)),
+            "num_lens": (None, ("out_seq_lens", 0, 0)),
+            "num_reqs": (num_reqs, ("num_rejected", 0, 0)),
+        },
+        stream,
+    )
+
+
+def write_draft_step_inputs(f: Formulas, advance: bool) -> None:
+    draft = Draft(f, advance)
+    bs = draft.count
+    step = f.input("current_step", (1,))
+
+    def goes_on(r: nb.Element) -> nb.Element:
+        return index(step[0].otherwise(0)) < f.size("num_steps") - 1
+
+    f.output(
+        "out_draft_tokens",
+        bs,
+        lambda r: draft.read("draft_tokens", r),
+        at=[lambda r: r, lambda r: index(step[0].otherwise(0))],
+    )
+    if f.has("out_input_ids"):
+        f.output("out_input_ids", bs, lambda r: draft.read("draft_tokens", r), when=goes_on)
+    if f.has("out_sample_positions"):
+        f.output(
+            "out_sample_positions",
+            bs,
+            lambda r: draft.read("sample_positions", r) + 1,
+            when=goes_on,
+        )
+    if f.has("out_positions"):
+        f.output("out_positions", bs, draft.position, when=goes_on)
+    if f.has("out_seq_lens"):
+        f.output(
+            "out_seq_lens",
+            bs,
+            lambda r: draft.length(draft.read("seq_lens", r)),
+            when=goes_on,
+        )
+
+
+def draft_step_inputs(
+    draft_tokens: Any,
+    current_step: Any,
+    *,
+    max_model_len: int,
+    num_steps: int,
+    positions: Any = None,
+    sample_positions: Any = None,
+    seq_lens: Any = None,
+    out_draft_tokens: Any = None,
+    out_input_ids: Any = None,
+    out_positions: Any = None,
+    out_sample_positions: Any = None,
+    out_seq_lens: Any = None,
+    advance: bool = True,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """From one draft step to the next one.
+
+    With s = ``current_step[0]``, ``draft_tokens[r]`` goes to ``out_draft_tokens[r, s]``. Unless s is the
+    last of `num_steps`, it also goes to ``out_input_ids[r]``, and positions, sample positions and
+    lengths go on by one, bounded as in ``draft_decode_inputs``, into `out_positions`,
+    `out_sample_positions` and `out_seq_lens` [num_reqs]; positions and lengths do so if `advance` is set,
+    and are copied otherwise. Those that are None are left out.
+    """
+    run(
+        write_draft_step_inputs,
+        (bool(advance),),
+        {
+            "draft_tokens": draft_tokens,
+            "current_step": current_step,
+            "positions": positions if out_positions is not None else None,
+            "sample_positions": (
+                sample_positions if out_sample_positions is not None else None
+            ),
+            "seq_lens": seq_lens if out_seq_lens is not None else None,
+        },
+        {
+            "out_draft_tokens": out_draft_tokens,
+            "out_input_ids": out_input_ids,
+            "out_positions": out_positions,
+            "out_sample_positions": out_sample_positions,
+            "out_seq_lens": out_seq_lens,
+        },
+        {
+            "max_model_len": (max_model_len, None),
+            "num_steps": (num_steps, None),
+            "num_reqs": (num_reqs, ("draft_tokens", 0, 0)),
         },
         stream,
     )

@@ -23,7 +23,13 @@ from ._formulas import (
 )
 from ._launch import Formulas, run
 
-__all__ = ["c128a_indices", "combine_topk_swa_indices", "global_topk_indices", "req_to_global"]
+__all__ = [
+    "c128a_indices",
+    "combine_topk_swa_indices",
+    "global_topk_indices",
+    "req_to_global",
+    "safe_lengths",
+]
 
 #: Combined lists are padded to a multiple of it.
 COMBINED_MULTIPLE = 128
@@ -156,6 +162,38 @@ def req_to_global(
             "num_tokens": (num_tokens, ("token_indices", 0, 0)),
             "workspace_rank_stride": (workspace_rank_stride, None),
         },
+        stream,
+    )
+
+
+def write_safe_lengths(f: Formulas) -> None:
+    rows = f.size("num_tokens")
+    counts = f.input("counts", (rows,))
+
+    def count(t: Any) -> nb.Element:
+        return index(counts[t].otherwise(1))
+
+    f.output("out", rows, lambda t: nb.maximum(count(t), 1))
+    f.output(
+        "indices",
+        (rows, 1),
+        lambda t, j: nb.constant(0, "int32"),
+        when=lambda t, j: count(t) == 0,
+    )
+
+
+def safe_lengths(
+    counts: Any, indices: Any, out: Any, *, num_tokens: int | None = None, stream: Any = None
+) -> None:
+    """For kernels that need one index at least: ``out[t] = max(counts[t], 1)``, and
+    ``indices[t, 0]`` becomes 0 where ``counts[t]`` is 0. Nothing else of `indices` is written, nor
+    read. ``req_to_global`` writes the same with its lists."""
+    run(
+        write_safe_lengths,
+        (),
+        {"counts": counts},
+        {"out": out, "indices": indices},
+        {"num_tokens": (num_tokens, ("counts", 0, 0))},
         stream,
     )
 

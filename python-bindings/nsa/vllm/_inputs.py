@@ -13,11 +13,13 @@ from ._formulas import Requests, index
 from ._launch import Formulas, run
 
 __all__ = [
+    "computed_tokens",
     "expand_idx_mapping",
     "input_ids",
     "pos_seq_lens",
     "prefill_inputs",
     "sampled_and_draft_inputs",
+    "sampled_and_rejected",
 ]
 
 
@@ -395,5 +397,96 @@ def input_ids(
             "num_tokens": (num_tokens, ("out", 0, 0)),
             "num_reqs": (num_reqs, ("idx_mapping", 0, 0)),
         },
+        stream,
+    )
+
+
+def write_sampled_and_rejected(f: Formulas) -> None:
+    count, logits = f.size("num_reqs"), Logits(f)
+    states, lens = f.input("idx_mapping", (count,)), f.input("seq_lens", (count,))
+    prompts, given = f.input("prefill_len", (None,)), f.input("num_sampled", (count,))
+
+    def is_chunk(b: Any) -> nb.Element:
+        prompt = index(prompts[states[b].otherwise(-1)].otherwise(0))
+        return index(lens[b].otherwise(0)) < prompt
+
+    def sampled(b: Any) -> nb.Element:
+        return nb.where(is_chunk(b), 0, index(given[b].otherwise(0)))
+
+    def rejected(b: nb.Element) -> nb.Element:
+        return nb.where(is_chunk(b), 0, logits.number(b) - sampled(b))
+
+    f.output("out_num_sampled", count, sampled)
+    f.output("out_num_rejected", count, rejected)
+
+
+def sampled_and_rejected(
+    num_sampled: Any,
+    seq_lens: Any,
+    cu_num_logits: Any,
+    idx_mapping: Any,
+    prefill_len: Any,
+    out_num_sampled: Any,
+    out_num_rejected: Any,
+    *,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """How many of a request's tokens were sampled and how many rejected: ``num_sampled[b]``, and
+    what is left of ``cu_num_logits[b + 1] - cu_num_logits[b]``; both 0 while ``seq_lens[b]`` is less
+    than ``prefill_len[idx_mapping[b]]``, in the middle of a prompt."""
+    run(
+        write_sampled_and_rejected,
+        (),
+        {
+            "num_sampled": num_sampled,
+            "seq_lens": seq_lens,
+            "cu_num_logits": cu_num_logits,
+            "idx_mapping": idx_mapping,
+            "prefill_len": prefill_len,
+        },
+        {"out_num_sampled": out_num_sampled, "out_num_rejected": out_num_rejected},
+        {"num_reqs": (num_reqs, ("idx_mapping", 0, 0))},
+        stream,
+    )
+
+
+def write_computed_tokens(f: Formulas) -> None:
+    batch = Batch(f, lens=False)
+
+    def computed(b: nb.Element) -> nb.Element:
+        there = batch.kept("num_computed_tokens", b) + batch.query_length(b)
+        if f.has("num_rejected"):
+            rejected = f.input("num_rejected", (batch.count,))
+            there = there - index(rejected[b].otherwise(0))
+        return there
+
+    f.output("out", batch.count, computed, at=[batch.state])
+
+
+def computed_tokens(
+    idx_mapping: Any,
+    query_start_loc: Any,
+    num_computed_tokens: Any,
+    out: Any,
+    *,
+    num_rejected: Any = None,
+    num_reqs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """How many tokens of each request are computed after a step: with s = ``idx_mapping[b]``,
+    ``out[s] = num_computed_tokens[s]`` and the tokens of the request in the step, less
+    ``num_rejected[b]``. Nothing else is written."""
+    run(
+        write_computed_tokens,
+        (),
+        {
+            "idx_mapping": idx_mapping,
+            "query_start_loc": query_start_loc,
+            "num_computed_tokens": num_computed_tokens,
+            "num_rejected": num_rejected,
+        },
+        {"out": out},
+        {"num_reqs": (num_reqs, ("idx_mapping", 0, 0))},
         stream,
     )
