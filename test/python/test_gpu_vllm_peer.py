@@ -70,23 +70,37 @@ def functions(v: SimpleNamespace) -> dict[str, Callable[..., Any]]:
             num_warps=4,
         )
 
-    def compute_slot_mappings(tables: Any, **a: Any) -> Any:
+    def on_device(tables: Any) -> Any:
+        """With what vLLM's object has made of it for its kernels."""
         import torch
 
         gpu = [table.gpu for table in tables.block_tables]
-        device = gpu[0].device
+
+        def numbers(values: Any, dtype: Any) -> Any:
+            return torch.tensor(list(values), dtype=dtype, device=gpu[0].device)
+
         given = SimpleNamespace(
             **vars(tables),
-            block_table_ptrs=torch.tensor(
-                [t.data_ptr() for t in gpu], dtype=torch.uint64, device=device
-            ),
-            block_table_strides=torch.tensor([t.stride(0) for t in gpu], device=device),
-            block_sizes_tensor=torch.tensor(
-                tables.block_sizes, dtype=torch.int32, device=device
-            ),
-            slot_mapping_enabled=torch.tensor(tables._slot_mapping_enabled, device=device),
+            block_table_ptrs=numbers((t.data_ptr() for t in gpu), torch.uint64),
+            block_table_strides=numbers((t.stride(0) for t in gpu), torch.int64),
+            block_sizes_tensor=numbers(tables.block_sizes, torch.int32),
         )
-        return v.block_table.BlockTables.compute_slot_mappings(given, **a)
+        if hasattr(tables, "_slot_mapping_enabled"):
+            given.slot_mapping_enabled = numbers(tables._slot_mapping_enabled, torch.bool)
+        if hasattr(tables, "_sliding_window_reach"):
+            inputs = tables.input_block_tables
+            given.sliding_window_reach = numbers(tables._sliding_window_reach, torch.int32)
+            given.input_block_table_ptrs = numbers(
+                (t.data_ptr() for t in inputs), torch.uint64
+            )
+        return given
+
+    blocks = v.block_table.BlockTables
+
+    def dequantize_and_gather_k_cache(out: Any, **a: Any) -> None:
+        import torch
+
+        v.cache_utils_v4.dequantize_and_gather_k_cache(out.view(torch.bfloat16), **a)
 
     def compute_image_visibility(**a: Any) -> None:
         rows = a["left_visible"].numel() - a["token_offset"]
@@ -98,7 +112,25 @@ def functions(v: SimpleNamespace) -> dict[str, Callable[..., Any]]:
     return {
         "prepare_uniform_decode": prepare_uniform_decode,
         "indexer_decode_metadata": indexer_decode_metadata,
-        "compute_slot_mappings": compute_slot_mappings,
+        "build_prefill_chunk": v.indexer._BUILD_PREFILL_CHUNK_METADATA_KERNEL,
+        "combine_sampled_and_draft_tokens": v.input_batch.combine_sampled_and_draft_tokens,
+        "compute_slot_mappings": lambda tables, **a: blocks.compute_slot_mappings(
+            on_device(tables), **a
+        ),
+        "dequantize_and_gather_k_cache": dequantize_and_gather_k_cache,
+        "eagle_step_update_slot_mapping_and_metadata": (
+            v.spec_decode_utils.eagle_step_update_slot_mapping_and_metadata
+        ),
+        "gather_block_tables": lambda tables, **a: blocks.gather_block_tables(
+            on_device(tables), **a
+        ),
+        "get_num_sampled_and_rejected": v.input_batch.get_num_sampled_and_rejected,
+        "post_update_num_computed_tokens": v.input_batch.post_update_num_computed_tokens,
+        "prepare_draft_decode_inputs": v.speculator.prepare_decode_inputs,
+        "prepare_draft_prefill_inputs": v.speculator.prepare_prefill_inputs,
+        "prepare_pos_seq_lens": v.input_batch.prepare_pos_seq_lens,
+        "prepare_prefill_inputs": v.input_batch.prepare_prefill_inputs,
+        "prepare_sparse_mla_safe_lengths": v.sparse_utils.prepare_sparse_mla_safe_lengths,
         "compute_image_visibility": compute_image_visibility,
         "compute_token_to_req_indices": v.metadata.compute_token_to_req_indices,
         "compute_kpool_tail_slot_mapping": v.indexer.compute_kpool_tail_slot_mapping,

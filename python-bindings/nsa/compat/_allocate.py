@@ -22,3 +22,28 @@ def empty(shape: Any, like: Any, dtype: str = "int32") -> Any:
 def rows(array: Any) -> Any:
     """A table, of an array with dimensions of one between its rows and its columns."""
     return array if array.ndim == 2 else array.reshape(array.shape[0], array.shape[-1])
+
+
+def copy(array: Any) -> Any:
+    """For what is updated in place: what it was, to be read while it is written."""
+    return array.clone() if hasattr(array, "clone") else array.copy()
+
+
+def apart(array: Any, written: Any) -> Any:
+    """`array`, or a copy of it where `written` begins at the same memory."""
+    return copy(array) if _address(array) == _address(written) else array
+
+
+def _address(array: Any) -> int:
+    if hasattr(array, "data_ptr"):
+        return int(array.data_ptr())
+    return int(array.__array_interface__["data"][0])
+
+
+def flat(array: Any) -> Any:
+    """The rows of an array of three dimensions, which has to be contiguous."""
+    if hasattr(array, "data_ptr"):
+        return array.view(-1, array.shape[-1])
+    array = array.view()
+    array.shape = (-1, array.shape[-1])
+    return array

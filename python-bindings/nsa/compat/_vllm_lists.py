@@ -8,9 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from .. import vllm
-from ._allocate import empty, rows
+from ._allocate import empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
+#: By the bytes of a token: V4's layout, and V4.1's with its scales beside the numbers.
+_LAYOUTS = {
+    584: "v4",
+    528: "data_bytes = 528, fields = [e4m3[512] at 0], "
+    "scales = ue8m0[16] at 512 per 32 inline, page_multiple = 1",
+}
 
 
 def triton_convert_req_index_to_global_index(
@@ -224,3 +230,90 @@ def build_c128a_topk_metadata(
         decode_lens_buffer[:num_decode_tokens],
         prefill_buffer[: num_tokens - num_decode_tokens, :max_compressed_tokens],
     )
+
+
+def prepare_sparse_mla_safe_lengths(physical_indices: Any, valid_counts: Any) -> Any:
+    """Lengths of 1 at least, and an index 0 where there is none; returns the lengths. See
+    ``nsa.vllm.safe_lengths``."""
+    out = empty(valid_counts.shape, valid_counts)
+    vllm.safe_lengths(valid_counts, rows(physical_indices), out)
+    return out
+
+
+def build_prefill_chunk(
+    query_start_loc: Any,
+    uncompressed_seq_lens: Any,
+    cu_compressed_seq_lens: Any,
+    row_start_cu_compressed_seq_lens: Any,
+    token_to_seq: Any,
+    cu_compressed_seq_len_ks: Any,
+    cu_compressed_seq_len_ke: Any,
+    query_slice_start: int,
+    query_slice_stop: int,
+    DCP_RANK: int,
+    DCP_WORLD: int,
+    DCP_INTERLEAVE: int,
+    *,
+    num_reqs: int,
+    COMPRESS_RATIO: int,
+) -> None:
+    """Which of a chunk's keys each query sees, by sums of keys that are known:
+    ``_BUILD_PREFILL_CHUNK_METADATA_KERNEL`` of vLLM. ``nsa.vllm.prefill_chunk``, which it runs,
+    makes the sums as well."""
+    vllm.prefill_chunk(
+        query_start_loc,
+        uncompressed_seq_lens,
+        ratio=COMPRESS_RATIO,
+        cu_seq_lens=cu_compressed_seq_lens,
+        local_cu_seq_lens=row_start_cu_compressed_seq_lens,
+        out_ks=cu_compressed_seq_len_ks,
+        out_ke=cu_compressed_seq_len_ke,
+        out_token_to_seq=token_to_seq,
+        context_parallel=(DCP_WORLD, DCP_RANK, DCP_INTERLEAVE),
+        first_row=query_slice_start,
+        num_rows=query_slice_stop - query_slice_start,
+        num_reqs=num_reqs,
+    )
+
+
+def dequantize_and_gather_k_cache(
+    out: Any,
+    k_cache: Any,
+    seq_lens: Any,
+    gather_lens: Any,
+    block_table: Any,
+    block_size: int,
+    offset: int,
+    use_fnuz: bool = False,
+    max_gather_len: int | None = None,
+) -> None:
+    """The last tokens of requests as rows of a workspace [requests, rows, 512], of V4 and V4.1.
+    `max_gather_len` is not needed. See ``nsa.vllm.dequantize_and_gather``."""
+    layout = _LAYOUTS.get(k_cache.shape[-1])
+    if layout is None or use_fnuz:
+        what = "use_fnuz" if use_fnuz else "k_cache"
+        raise NotImplementedError(
+            f"argument {what!r}: expected a cache of V4 (584 bytes a token) or of V4.1 in fp8"
+            f" (528), and OCP's numbers, but got {k_cache.shape[-1]} bytes, {use_fnuz=}"
+        )
+    requests, stride, _ = out.shape
+    vllm.dequantize_and_gather(
+        _pages(k_cache),
+        seq_lens,
+        block_table,
+        flat(out),
+        layout=layout,
+        block_size=block_size,
+        workspace_stride=stride,
+        gather_lens=gather_lens,
+        offset=offset,
+        num_reqs=requests,
+    )
+
+
+def _pages(k_cache: Any) -> Any:
+    """A cache [pages, tokens, bytes] as pages of bytes, with what is between them."""
+    if hasattr(k_cache, "as_strided"):
+        stride = k_cache.stride(0)
+        return k_cache.as_strided((k_cache.shape[0], stride), (stride, 1))
+    return k_cache.reshape(k_cache.shape[0], -1)

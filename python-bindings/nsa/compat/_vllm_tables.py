@@ -102,6 +102,38 @@ def get_compressed_slot_mapping(
     return out[:num_tokens]
 
 
+def gather_block_tables(
+    tables: Any,
+    idx_mapping: Any,
+    num_reqs_padded: int,
+    out: Any = None,
+    out_ptrs: Any = None,
+    num_computed_tokens: Any = None,
+) -> tuple[Any, ...]:
+    """A batch's rows of the block tables of all KV cache groups: vLLM's method of its
+    ``BlockTables``, here `tables`. `out_ptrs` is not needed. Returns the first `num_reqs_padded`
+    rows. See ``nsa.vllm.gather_block_tables``."""
+    if not tables.num_kv_cache_groups:
+        return ()
+    rows = num_reqs_padded
+    if out is None:
+        out = tables.input_block_tables
+        # Also what a larger batch left.
+        rows = max(rows, tables._num_dirty_rows)
+        tables._num_dirty_rows = idx_mapping.shape[0]
+    vllm.gather_block_tables(
+        idx_mapping,
+        [table.gpu for table in tables.block_tables],
+        tables.num_blocks.gpu,
+        list(out),
+        block_sizes=tables.block_sizes,
+        num_rows=rows,
+        num_computed_tokens=num_computed_tokens,
+        reach=tables._sliding_window_reach,
+    )
+    return tuple(table[:num_reqs_padded] for table in out)
+
+
 def compute_slot_mappings(
     tables: Any,
     idx_mapping: Any,
