@@ -161,14 +161,6 @@ def calls(a: dict[str, Any], batch: Batch) -> list[Callable[[], None]]:
 
 def texts() -> set[str]:
     """The steps that the benchmark launches."""
-    from nsa.vllm import _launch
-
     batch = Batch(2, 4096)
     made = calls(place(arrays(batch), lambda array: array), batch)
-    found = set()
-    for some in [made, *([call] for call in made)]:
-        collected, _ = _launch.collect(some)
-        shapes, given, _ = _launch.describe(collected)
-        text, _ = _launch._launcher(shapes).write(tuple(str(x.dtype) for x in given))
-        found.add(text)
-    return found
+    return {vllm.step_text(*made), *map(vllm.step_text, made)}

@@ -16,7 +16,6 @@ import vllm_reference
 from dequant_reference import canonical
 
 from nsa import vllm
-from nsa.vllm import _launch
 
 #: What nobody writes.
 FILL = -77
@@ -652,14 +651,6 @@ GPU_DRAWS: tuple[dict[str, Any], ...] = (
 )
 
 
-def text_of(calls: list[Callable[[], Any]]) -> str:
-    """The step of these calls together."""
-    collected, _ = _launch.collect(calls)
-    shapes, arrays, _ = _launch.describe(collected)
-    text, _ = _launch._launcher(shapes).write(tuple(str(array.dtype) for array in arrays))
-    return text
-
-
 def call_of(case: Case) -> Callable[[], Any]:
     return partial(getattr(vllm, case.name), **case.arguments)
 
@@ -667,5 +658,5 @@ def call_of(case: Case) -> Callable[[], Any]:
 def texts() -> set[str]:
     """The steps that the GPU test asks for."""
     return {
-        text_of([call_of(make(Draw(**draw)))]) for make in CASES.values() for draw in GPU_DRAWS
+        vllm.step_text(call_of(make(Draw(**draw)))) for make in CASES.values() for draw in GPU_DRAWS
     }

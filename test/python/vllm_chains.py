@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import vllm_reference
 from dequant_reference import canonical
-from vllm_cases import Case, Draw, call_of, each, text_of
+from vllm_cases import Case, Draw, call_of, each
 
 from nsa import vllm
 
@@ -98,4 +98,4 @@ def run_chain(d: Draw, gpu: Any = None) -> None:
 
 def texts_of_chains() -> list[str]:
     """The steps of chains, for int32 and int64 lengths."""
-    return [text_of([call_of(case) for case in chain(Draw(seed))]) for seed in (0, 2)]
+    return [vllm.step_text(*map(call_of, chain(Draw(seed)))) for seed in (0, 2)]

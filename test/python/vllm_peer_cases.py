@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import vllm_reference as reference
-from vllm_cases import FILL, Draw, text_of
+from vllm_cases import FILL, Draw
 
 BLOCK = 64
 
@@ -799,11 +800,12 @@ def results(case: PeerCase, function: Callable[..., Any], change: Any = np.copy)
 def texts() -> set[str]:
     """The steps that the GPU test asks for."""
     from nsa.compat import vllm
+    from nsa.vllm import step_text
 
     found = set()
     for make in PEER_CASES.values():
         for seed in range(4):
             case = make(valid_draw(seed))
             function = getattr(vllm, case.name)
-            found.add(text_of([lambda: function(**case.arguments)]))
+            found.add(step_text(partial(function, **case.arguments)))
     return found

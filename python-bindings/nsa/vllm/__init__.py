@@ -50,7 +50,7 @@ from ._inputs import (
     sampled_and_draft_inputs,
     sampled_and_rejected,
 )
-from ._launch import one_launch
+from ._launch import one_launch, step_text
 from ._prefill import prefill_chunk
 from ._slots import (
     compressed_slot_mapping,
@@ -100,6 +100,7 @@ __all__ = [
     "sampled_and_draft_inputs",
     "sampled_and_rejected",
     "slot_mappings",
+    "step_text",
     "swa_indices",
     "swa_noncausal_indices",
     "token_to_req_indices",

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from .. import build as nb
 from .._arguments import check_rank, dtype_name
+from .._arguments import describe as describe_array
 from .._cache import get_step
 from .._errors import index_dtype, wrong
 from .._nsa_runtime import Caller
@@ -346,6 +347,18 @@ def launch(calls: Sequence[Call], stream: Any = None) -> None:
     shapes, arrays, sizes = describe(calls)
     if arrays:
         _launcher(shapes).run(arrays, tuple(sizes), stream)
+
+
+def step_text(*functions: Callable[[], Any]) -> str:
+    """The nsa text of the step that ``one_launch`` runs for these calls, or that the call runs, if
+    it is one: for ``nsa.warmup``, bundles, and ``nsa.integrations.vllm.prebuilt``. Nothing is
+    launched. It depends on the constants of the calls, on which arrays they have and are the same,
+    and on the dtypes of these: on no size and no address.
+    """
+    calls, _ = collect(functions)
+    shapes, arrays, _ = describe(calls)
+    dtypes = [describe_array("an array", array)[0] for array in arrays]
+    return _launcher(shapes).write(tuple(dtypes))[0]
 
 
 def one_launch(*functions: Callable[[], Any], stream: Any = None) -> tuple[Any, ...]:
