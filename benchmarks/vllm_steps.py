@@ -162,6 +162,8 @@ def main() -> None:
             def together(functions: Any = functions) -> None:
                 vllm.one_launch(*functions)
 
+            prepared = vllm.prepare(*functions)
+
             def each(functions: Any = functions) -> None:
                 for function in functions:
                     function()
@@ -169,7 +171,12 @@ def main() -> None:
             together()
             peer()
             compare(ours, theirs)
-            operations = {v.name: peer, "nsa, each": each, "nsa, one launch": together}
+            operations = {
+                v.name: peer,
+                "nsa, each": each,
+                "nsa, one launch": together,
+                "nsa, prepared": prepared,
+            }
             times = harness.gpu_times(
                 {name: lambda _, call=call: call() for name, call in operations.items()}
                 | {"empty": harness.empty_operation()},

@@ -66,6 +66,22 @@ def test_nothing_to_launch():
     assert vllm.one_launch() == ()
 
 
+def test_prepared():
+    """Launches with what is in the arrays then."""
+    lens, local, out = np.array([8, 3], np.int32), np.zeros(2, np.int32), np.zeros(2, np.int32)
+    step = vllm.prepare(
+        partial(vllm.dcp_local_seq_lens, lens, local, context_parallel=(2, 0)),
+        partial(vllm.dcp_local_seq_lens, local, out, context_parallel=(2, 0)),
+    )
+    assert not local.any()
+    step()
+    np.testing.assert_array_equal([local, out], [[4, 2], [2, 1]])
+    lens[:] = [100, 0]
+    step()
+    np.testing.assert_array_equal([local, out], [[50, 0], [25, 0]])
+    vllm.prepare()()
+
+
 def test_parts_are_not_read():
     """Another array of the same memory is refused, rather than read while it is written."""
     lens, out = np.ones(3, np.int32), np.zeros(8, np.int32)

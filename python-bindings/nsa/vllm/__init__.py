@@ -50,7 +50,7 @@ from ._inputs import (
     sampled_and_draft_inputs,
     sampled_and_rejected,
 )
-from ._launch import one_launch, step_text
+from ._launch import Prepared, one_launch, prepare, step_text
 from ._prefill import prefill_chunk
 from ._slots import (
     compressed_slot_mapping,
@@ -69,6 +69,7 @@ from ._windows import (
 
 __all__ = [
     "ContextParallel",
+    "Prepared",
     "c128a_indices",
     "combine_topk_swa_indices",
     "compressed_slot_mapping",
@@ -94,6 +95,7 @@ __all__ = [
     "prefill_chunk",
     "prefill_gather_lens",
     "prefill_inputs",
+    "prepare",
     "ragged_decode",
     "req_to_global",
     "safe_lengths",

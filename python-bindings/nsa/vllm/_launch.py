@@ -342,11 +342,32 @@ def describe(calls: Sequence[Call]) -> tuple[tuple[Shape, ...], list[Any], list[
     return tuple(shapes), arrays, sizes
 
 
+class Prepared:
+    """Calls that are known, to be launched again and again; ``prepare`` makes it."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        shapes, self._arrays, sizes = describe(calls)
+        self._sizes = tuple(sizes)
+        self._run = _launcher(shapes).run
+
+    def __call__(self, *, stream: Any = None) -> None:
+        """Launches the calls, with what is in their arrays now."""
+        if self._arrays:
+            self._run(self._arrays, self._sizes, stream)
+
+
 def launch(calls: Sequence[Call], stream: Any = None) -> None:
     """Runs calls, in one launch."""
-    shapes, arrays, sizes = describe(calls)
-    if arrays:
-        _launcher(shapes).run(arrays, tuple(sizes), stream)
+    Prepared(calls)(stream=stream)
+
+
+def prepare(*functions: Callable[[], Any]) -> Prepared:
+    """What ``one_launch`` does for these calls, as a function of the stream, to be called for
+    every step: it spends no time on finding out what the calls are. Their arrays and sizes are
+    those of now, and are kept; nothing is launched yet. For engines whose buffers and sizes stay,
+    as for each batch size of a graph.
+    """
+    return Prepared(collect(functions)[0])
 
 
 def step_text(*functions: Callable[[], Any]) -> str:

@@ -245,7 +245,6 @@ def write_image_visible(f: Formulas, most: int) -> None:
         start = index(starts[span].otherwise(0))
         end = index(ends[span].otherwise(-1))
         is_own = (span >= index(bounds[b].otherwise(0))) & (position >= 0)
-        is_own = is_own & (span < index(bounds[b + 1].otherwise(0)))
         inside = is_own & (start <= position) & (position <= end)
         left = nb.where(inside, nb.minimum(position - start, most - 1), 0)
         return left, nb.where(inside, nb.minimum(end - position, most), 0)
