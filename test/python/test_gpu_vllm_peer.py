@@ -1,7 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""nsa.compat.vllm beside vLLM's own kernels, element for element, on a GPU.
+"""nsa.compat.vllm beside vLLM's own kernels, element for element, on a GPU; with
+TRITON_INTERPRET=1 on the host, where Triton interprets vLLM's kernels.
 
 Skipped, with the reason, where there is no CUDA device, no torch with Triton, or no files of
 vLLM's wheel in .peers/vllm (scripts/fetch_peers.sh).
@@ -9,6 +10,7 @@ vLLM's wheel in .peers/vllm (scripts/fetch_peers.sh).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,11 +28,33 @@ from nsa.compat import vllm
 ROOT = Path(__file__).resolve().parents[2]
 
 
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+class HostArrays:
+    """Tensors on the host."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch = torch
+
+    def asarray(self, array: np.ndarray) -> Any:
+        return self.torch.from_numpy(np.array(array))
+
+    def asnumpy(self, array: Any) -> np.ndarray:
+        return array.numpy()
+
+    def free_memory(self) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def torch_arrays() -> Any:
-    device_or_skip()
+    if not INTERPRETED:
+        device_or_skip()
     try:
-        library = LIBRARIES["torch"]()
+        library = HostArrays() if INTERPRETED else LIBRARIES["torch"]()
     except Exception as error:
         pytest.skip(f"torch: {error}")
     yield library
@@ -39,7 +63,8 @@ def torch_arrays() -> Any:
 
 @pytest.fixture(scope="module")
 def peers() -> dict[str, Callable[..., Any]]:
-    device_or_skip()
+    if not INTERPRETED:
+        device_or_skip()
     sys.path.insert(0, str(ROOT / "benchmarks"))
     from vllm_peer import load_vllm
 
