@@ -104,7 +104,8 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
   "$python" benchmarks/v4.py --out "$out" || return
   if [[ -d .peers/vllm ]]; then
-    "$python" benchmarks/vllm_steps.py --out "$out" || return
+    "$python" benchmarks/vllm_steps.py --out "$out" &&
+      "$python" benchmarks/vllm_layers.py --out "$out" || return
   fi
   "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
     --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return

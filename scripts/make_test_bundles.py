@@ -36,6 +36,7 @@ from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import text as v4_benchmark_text  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
 from vllm_chains import texts_of_chains  # noqa: E402
+from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
 from vllm_peer_cases import texts as vllm_peer_texts  # noqa: E402
 from vllm_workload import texts as vllm_benchmark_texts  # noqa: E402
 
@@ -56,7 +57,7 @@ def main(directory: str) -> None:
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
     texts |= schedule_texts() | vllm_texts() | set(texts_of_chains())
-    texts |= vllm_peer_texts() | vllm_benchmark_texts()
+    texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

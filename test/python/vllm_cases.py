@@ -452,9 +452,13 @@ def case_sampled_and_draft_inputs(d: Draw) -> Case:
     queries = (d.q[1:] - d.q[:-1]).astype(np.int64)
     numbers = np.minimum(queries, d.rng.integers(0, columns + sampled + 1, d.R))
     cu = np.concatenate([[0], np.cumsum(numbers)]).astype(d.index)
+    idx, prompts = states_of(d, states), d.numbers(0, 500, states, np.int32)
+    # Prompts that end among the last tokens.
+    there = (idx >= 0) & (idx < states) & (d.rng.random(d.R) < 0.6)
+    prompts[idx[there]] = d.S[there] - d.rng.integers(0, numbers[there] + 1)
     arguments = {
-        "idx_mapping": states_of(d, states), "query_start_loc": d.q, "seq_lens": d.S,
-        "cu_num_logits": cu, "prefill_len": d.numbers(0, 500, states, np.int32),
+        "idx_mapping": idx, "query_start_loc": d.q, "seq_lens": d.S, "cu_num_logits": cu,
+        "prefill_len": prompts,
         "last_sampled_tokens": d.numbers(0, 10**5, states),
         "draft_tokens": d.numbers(0, 10**5, (states, columns)),
         "out_input_ids": d.out(d.total + 2), "num_sampled": sampled,
