@@ -9,7 +9,7 @@ Kernels are compiled here, or come from NSA_BUNDLE_PATH.
 
 from gpu_libraries import CupyArrays
 from vllm_cases import CASES, GPU_DRAWS, Draw, run
-from vllm_chains import run_chain
+from vllm_chains import run_chains
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
         for draw in GPU_DRAWS:
             run(make(Draw(**draw)), gpu=gpu)
     for seed in (0, 2):
-        run_chain(Draw(seed), gpu=gpu)
+        run_chains(seed, gpu)
 
 
 if __name__ == "__main__":

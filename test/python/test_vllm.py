@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 from vllm_cases import CASES, Draw, run
-from vllm_chains import run_chain, run_together, texts_of_chains
+from vllm_chains import run_chains, run_together, texts_of_chains
 
 import nsa
 from nsa import vllm
@@ -47,12 +47,12 @@ def test_all_in_one_launch(seed):
 def test_values_between_calls():
     """A later call reads what an earlier one of the same launch writes."""
     for seed in range(12):
-        run_chain(Draw(seed, hostile=seed % 2 == 1))
+        run_chains(seed, hostile=seed % 2 == 1)
 
 
 def test_simulator_chain(monkeypatch):
     monkeypatch.setenv("NSA_TARGET", "simt")
-    run_chain(Draw(5, small=True))
+    run_chains(5, small=True)
 
 
 def test_one_launch():

@@ -62,6 +62,64 @@ def chain(d: Draw) -> list[Case]:
     ]  # fmt: skip
 
 
+def draft_chain(d: Draw) -> list[Case]:
+    """A draft step: lengths, positions and starts are made in the launch that needs them."""
+    R, states = d.R, 9
+    idx = d.numbers(0, states, R, np.int32)
+    starts, lens = d.out(R + 3), d.out(R + 2)
+    positions, slots = d.out(R, dtype=np.int64), d.out(R + 4, dtype=np.int64)
+    table = d.table(R, 33)
+    return [
+        Case(
+            "draft_decode_inputs",
+            {
+                "seq_lens": d.S, "num_rejected": d.numbers(0, 3, R, np.int32),
+                "max_model_len": 512, "draft_tokens": d.numbers(0, 99, (R, 3)),
+                "positions": d.numbers(0, 512, R, np.int64),
+                "sample_positions": d.numbers(0, 512, R, np.int64),
+                "out_input_ids": d.out(R), "out_positions": positions,
+                "out_sample_positions": d.out(R, dtype=np.int64),
+                "out_query_start_loc": starts, "out_seq_lens": lens,
+            },
+            ("out_input_ids", "out_positions", "out_query_start_loc", "out_seq_lens"),
+        ),
+        Case(
+            "slot_mappings",
+            {
+                "idx_mapping": idx, "query_start_loc": starts, "positions": positions,
+                "block_tables": [d.table(states, 33)], "outs": [slots], "block_sizes": [64],
+            },
+            ("outs",),
+        ),
+        Case(
+            "compressed_slot_mapping",
+            {
+                "query_start_loc": starts, "seq_lens": lens, "slot_mapping": slots,
+                "block_table": table, "out": d.out(R + 4, dtype=np.int64),
+                "block_size": 64, "ratio": 4,
+            },
+            ("out",),
+        ),
+        Case(
+            "swa_indices",
+            {
+                "query_start_loc": starts, "seq_lens": lens, "block_table": table,
+                "out_indices": d.out(R, 128), "out_lens": d.out(R), "window": 128,
+                "block_size": 64, "slot_mapping": slots,
+            },
+            ("out_indices", "out_lens"),
+        ),
+        Case(
+            "native_decode",
+            {"seq_lens": lens, "next_n": 1, "out_seq_lens": d.out(R + 2, 1), "ratio": 4},
+            ("out_seq_lens",),
+        ),
+    ]  # fmt: skip
+
+
+CHAINS = (chain, draft_chain)
+
+
 def run_together(cases: list[Case], gpu: Any = None) -> None:
     """Runs the cases as one launch, and compares all that they write with what they write
     one after the other."""
@@ -92,10 +150,13 @@ def run_together(cases: list[Case], gpu: Any = None) -> None:
         np.testing.assert_array_equal(got, wanted)
 
 
-def run_chain(d: Draw, gpu: Any = None) -> None:
-    run_together(chain(d), gpu)
+def run_chains(seed: int, gpu: Any = None, **draw: Any) -> None:
+    for make in CHAINS:
+        run_together(make(Draw(seed, **draw)), gpu)
 
 
 def texts_of_chains() -> list[str]:
     """The steps of chains, for int32 and int64 lengths."""
-    return [vllm.step_text(*map(call_of, chain(Draw(seed)))) for seed in (0, 2)]
+    return [
+        vllm.step_text(*map(call_of, make(Draw(seed)))) for make in CHAINS for seed in (0, 2)
+    ]
