@@ -62,6 +62,15 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsa/metadata.py' \
   'sglang/kernels/ops/attention/dsa/fused_metadata_copy.py' \
   'sglang/kernels/ops/attention/dsa/dequant_k_cache.py' \
+  'sglang/kernels/jit/csrc/occupancy/cluster_probe.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/paged_mqa_metadata.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/topk_v2.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/flashmla_sched_meta.cuh' \
+  'sglang/kernels/ops/attention/dsv4/attn.py' \
+  'sglang/kernels/ops/attention/dsv4/topk.py' \
+  'sglang/kernels/ops/attention/dsv4/candidate_table.py' \
+  'sglang/kernels/ops/attention/dsv4/flashmla_sched_meta.py' \
+  'sglang/kernels/ops/attention/dsv4/utils.py' \
   'sglang/kernels/ops/attention/dsv4/kv_layout.py' \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py'

@@ -103,6 +103,7 @@ stage_bench() {
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
   "$python" benchmarks/v4.py --out "$out" || return
+  "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then
     "$python" benchmarks/vllm_steps.py --out "$out" &&
       "$python" benchmarks/vllm_layers.py --out "$out" || return

@@ -24,6 +24,7 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
+from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
@@ -31,7 +32,10 @@ from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
+from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
+from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
+from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import text as v4_benchmark_text  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
@@ -56,8 +60,11 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts.add(v4_benchmark_text())
-    texts |= schedule_texts() | vllm_texts() | set(texts_of_chains())
+    texts |= vllm_texts() | set(texts_of_chains())
     texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
+    texts |= schedule_benchmark_texts()
+    texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
+    texts |= schedule_mix_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

@@ -5,7 +5,7 @@
 
 from functools import cache
 
-from . import steps
+from . import _schedules, steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import check_mode, constant, optional_constant, wrong
@@ -42,7 +42,9 @@ class _Replay:
     """A replay of these fields and constants: which arrays it takes, and what runs it.
     `extend` is None, a number or ``"array"``."""
 
-    def __init__(self, mode, extend, topk, page_size, next_n, live_only, padded, fields):
+    def __init__(
+        self, mode, extend, topk, page_size, next_n, live_only, padded, fields, schedules
+    ):
         _check(mode, extend, next_n)
         used = {field for destination in fields for field in destination}
         self.has_tables = not used.isdisjoint(_TABLES)
@@ -52,7 +54,8 @@ class _Replay:
             "page_size": page_size,
             "next_n": next_n,
             "live_only": live_only,
-            "padded": padded and not used.isdisjoint(_ROW_FIELDS),
+            "padded": padded and (any(schedules) or not used.isdisjoint(_ROW_FIELDS)),
+            "schedules": schedules,
         }
         # Its ports depend on no dtype.
         ports = steps.port_names(self.text({}))
@@ -68,6 +71,7 @@ class _Replay:
         self.arrays = [_INPUTS[i] for i in self.inputs]
         for backend, destination in enumerate(fields):
             self.arrays += [steps.port(backend, field) for field in destination]
+        self.arrays += _schedules.ports(schedules)
         sizes = ("bs", "max_len", "row_bound")
         self.call = Caller(self.prepare, tuple(self.arrays), sizes)
 
@@ -101,8 +105,9 @@ _replay = cache(_Replay)
 
 
 def replay(
-    dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream
-):
+    dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream,
+    schedules=None,
+):  # fmt: skip
     """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
     rows that are written."""
     check_mode(mode, steps.MODES)
@@ -113,7 +118,17 @@ def replay(
     if extend is not None:
         extend = "array" if _is_array(extend) else constant("extend_seq_lens", extend, 0)
     fields = tuple(map(tuple, dsts))
-    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields)
+
+    def rows():
+        if row_bound is not None:
+            return row_bound
+        requests = length("seq_lens", inputs[0])[1] if bs is None else bs
+        return requests * (extend if mode == "draft_extend" else next_n)
+
+    if schedules is not None and extend == "array" and not padded:
+        raise wrong(TypeError, "row_bound", "missing, schedules of ragged rows need it")
+    found, written = _schedules.parse(schedules, len(dsts), rows)
+    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields, found)
     if known.has_tables:
         for name, value in (
             ("req_pool_indices", inputs[2]),
@@ -127,6 +142,7 @@ def replay(
     arrays = [inputs[i] for i in known.inputs]
     for destination in dsts:
         arrays += destination.values()
+    arrays += written
     known.call(arrays, (bs, max_len, row_bound), stream)
 
 
@@ -144,6 +160,7 @@ def replay_metadata(
     next_n=1,
     live_only=False,
     row_bound=None,
+    schedules=None,
     bs=None,
     stream=None,
 ):
@@ -181,6 +198,25 @@ def replay_metadata(
     arrays may have any stride, 2-D arrays any row stride. `stream` as in
     ``Step.__call__``.
 
+    `schedules`: one dict, or None, for each destination: what its attention kernels need
+    beside these fields, with the parameters of the operations of these names:
+
+    =============  =============================================================  ============
+    key            value                                                          lengths
+    =============  =============================================================  ============
+    ``paged_mqa``  dict(out=, convention=, num_sms=, split=None, next_n=1,        of rows, or
+                   chunk=None), see ``paged_mqa_schedule``                        of requests
+    ``topk_plan``  dict(out=, clusters=, arch=, static=-1), see ``plan_topk``     of rows
+    ``flashmla``   dict(out_metadata=, out_num_splits=, parts=, topk=None,        of requests,
+                   sparse=False, block=64, overhead=5, layout="new"), see         or of rows
+                   ``flashmla_schedule``
+    =============  =============================================================  ============
+
+    Lengths of rows are seqlens_expanded; a `paged_mqa` with the `next_n` of target_verify
+    takes paged_mqa_ctx_lens. A `flashmla` takes cache_seqlens, with `sparse`
+    nsa_cache_seqlens, and with `topk` the number of rows. Rows are up to `row_bound`,
+    padding counts as 0, and ragged rows need that bound.
+
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
@@ -198,6 +234,7 @@ def replay_metadata(
         bool(live_only),
         row_bound is not None,
         stream,
+        schedules,
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from . import _arguments, _schedules, _v4_schedules
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
@@ -295,9 +296,13 @@ SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
 
 
 def write(
-    options: Options, fields: tuple[tuple[str, ...], ...], dtypes: dict[str, str]
+    options: Options,
+    fields: tuple[tuple[str, ...], ...],
+    dtypes: dict[str, str],
+    schedules: _schedules.Schedules = (),
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a step with these fields in each destination, and its inputs."""
+    """The text of a step with these fields and schedules in each destination, and its
+    inputs."""
     step = Step(options, dtypes)
     ports: dict[str, list[str]] = {}
     for number, names in enumerate(fields):
@@ -305,19 +310,26 @@ def write(
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
         step.s.output(destinations, step.field(name))
+    _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
 
 class _Replay:
     """A step of these fields and constants: which arrays it takes, and what runs it."""
 
-    def __init__(self, options: Options, fields: tuple[tuple[str, ...], ...]) -> None:
-        self.options, self.fields = options, fields
+    def __init__(
+        self,
+        options: Options,
+        fields: tuple[tuple[str, ...], ...],
+        schedules: _schedules.Schedules,
+    ) -> None:
+        self.options, self.fields, self.schedules = options, fields, schedules
         # Which ports there are depends on no dtype.
-        _, self.inputs = write(options, fields, {})
+        _, self.inputs = write(options, fields, {}, schedules)
         self.arrays = list(self.inputs)
         for number, names in enumerate(fields):
             self.arrays += [f"b{number}_{name}" for name in names]
+        self.arrays += _schedules.ports(schedules)
         self.call = Caller(self.prepare, tuple(self.arrays), SIZES)
 
     def prepare(self, target: str, described: Any) -> Any:
@@ -328,7 +340,7 @@ class _Replay:
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
-        text, _ = write(self.options, self.fields, dtypes)
+        text, _ = write(self.options, self.fields, dtypes, self.schedules)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
 
@@ -354,6 +366,7 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Any = None,
+    schedules: Any = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -410,6 +423,13 @@ def replay_v4(
     `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
     in tables and locations, -1 in windows.
 
+    `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
+    ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
+    cQ_topk_lengths_clamp1 of Q = 1 and 2), and ``flashmla`` and ``cQ_flashmla`` of
+    swa_topk_lengths, with the extra cache of layers of ratio Q (cQ_sparse_topk_lengths, or
+    c128_topk_lengths_clamp1). Rows are all n; a `paged_mqa` with the `next_n` of the step
+    takes the rows of a request as its tokens.
+
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
     ``CompileError`` if the step can neither be compiled nor found.
     """
@@ -429,7 +449,14 @@ def replay_v4(
         constant("topk", topk, 1), constant("page_size", page_size, 1),
         constant("window", window, 1), constant("index_page_size", index_page_size, 1),
     )  # fmt: skip
-    known = _replay(options, tuple(map(tuple, dsts)))
+
+    def count() -> int:
+        if ragged:
+            return rows or 0
+        return next_n * (_arguments.length("seq_lens", seq_lens)[1] if bs is None else bs)
+
+    found, written = _v4_schedules.parse(schedules, len(dsts), count, options)
+    known = _replay(options, tuple(map(tuple, dsts)), found)
     given = dict(
         zip(
             INPUTS,
@@ -444,6 +471,7 @@ def replay_v4(
         arrays.append(given[name])
     for destination in dsts:
         arrays += destination.values()
+    arrays += written
     if num_tokens is None:
         num_tokens = rows
     known.call(arrays, (bs, rows, num_tokens, max_len, None), stream)

@@ -14,13 +14,15 @@ from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
 from ._errors import constant, renamed
+from ._flashmla import flashmla_schedule
+from ._paged_mqa import paged_mqa_schedule
 from ._prefill import (
     build_compressed_token_ids,
     build_swa_token_ids,
     combine_topk_swa_indices,
 )
 from ._replay import expand_seqlens, replay_metadata
-from ._schedules import paged_mqa_schedule
+from ._topk_plan import plan_topk
 from ._v4 import replay_v4
 
 __all__ = [
@@ -30,7 +32,9 @@ __all__ = [
     "copy_metadata",
     "dequantize_k_cache_paged",
     "expand_seqlens",
+    "flashmla_schedule",
     "paged_mqa_schedule",
+    "plan_topk",
     "replay_metadata",
     "replay_v4",
 ]

@@ -10,7 +10,8 @@ as a key.
 
 from functools import cached_property, lru_cache
 
-from . import _metadata
+from . import _metadata, _schedules
+from . import build as nb
 from ._errors import check_mode, constant, index_dtype, optional_constant, wrong
 from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
 from .build import Builder
@@ -88,10 +89,14 @@ class _Replay:
         self.next_n, self.extend = next_n, extend
         self.live_only, self.padded = live_only, padded
         self.lens_dtype, self.pool_dtype = lens, pool
+        self.arrays = {}
         self.bs = self.step.size("bs")
 
     def array(self, name, dtype):
-        return self.step.input(name, index_dtype(name, dtype), (self.bs,))
+        if name not in self.arrays:
+            dtype = index_dtype(name, dtype)
+            self.arrays[name] = self.step.input(name, dtype, (self.bs,))
+        return self.arrays[name]
 
     @cached_property
     def row_bound(self):
@@ -127,6 +132,80 @@ class _Replay:
             by = self.array("extend_seq_lens", self.extend) if ragged else self.extend
         bound = self.row_bound if ragged or self.padded else None
         return self.step.expansion(by, bound, padded=self.padded, name="expansion")
+
+    # What schedules take. A store under a condition reads no expansion, so these are maps.
+
+    @property
+    def num_rows(self):
+        """The rows that a schedule is of, as many as the host knows."""
+        if self.padded:
+            return self.row_bound
+        if self.mode == "draft_extend":
+            if isinstance(self.extend, str):
+                raise wrong(
+                    TypeError, "row_bound", "missing, schedules of ragged rows need it"
+                )
+            return self.bs * self.extend
+        return self.bs * self.next_n
+
+    @cached_property
+    def offsets(self):
+        """The rows before each request, where each has its own number."""
+        extends, bound = self.array("extend_seq_lens", self.extend), self.row_bound
+
+        def clamp(b):
+            return nb.maximum(nb.minimum(extends[b].astype("int64"), bound), 0)
+
+        return self.step.scan(self.step.map(self.bs, clamp, dtype="int64"))
+
+    @cached_property
+    def row_lengths(self):
+        """The length of each row, and of padding 0."""
+        lens, is_ragged = self.seq_lens, isinstance(self.extend, str)
+        by = self.extend if self.mode == "draft_extend" else self.next_n
+
+        def length(r):
+            if is_ragged:
+                b = self.offsets.search(r) - 1
+                i = (r - self.offsets[b].otherwise(0)).astype("int32")
+                extends = self.array("extend_seq_lens", self.extend)
+                following = i + 1 - extends[b].otherwise(0).astype("int32")
+            elif by == 0:
+                return nb.constant(0, "int32")
+            else:
+                b = r // by if by > 1 else r
+                following = (r - b * by + (1 - by)).astype("int32")
+            length = lens[b].otherwise(0).astype("int32")
+            if self.mode == "draft_extend":
+                length = nb.maximum(length + following, 0)
+            elif self.mode == "target_verify":
+                length = length + following + by
+            return nb.where(b < self.bs, length, 0)
+
+        return self.step.map(self.num_rows, length, dtype="int32")
+
+    def lengths_of(self, schedule):
+        if schedule.kind == "flashmla":
+            options = schedule.options
+            if options.topk is not None:
+                return None, None, self.num_rows
+            if not options.sparse:
+                return self.len, None, self.bs
+            if self.topk is None:
+                raise wrong(ValueError, "topk", "expected an integer for a sparse schedule")
+            rows = self.row_lengths
+            clipped = self.step.map(self.num_rows, lambda r: nb.minimum(rows[r], self.topk))
+            return clipped, None, self.num_rows
+        if schedule.kind == "paged_mqa" and schedule.options.next_n != 1:
+            if self.mode != "target_verify" or schedule.options.next_n != self.next_n:
+                raise wrong(
+                    ValueError,
+                    "schedules",
+                    f"expected 'paged_mqa' with next_n 1, or that of target_verify, but got"
+                    f" {schedule.options.next_n}",
+                )
+            return self.len, None, self.bs
+        return self.row_lengths, None, self.num_rows
 
     @property
     def expands(self):
@@ -188,6 +267,7 @@ def replay(
     live_only=False,
     padded=False,
     name=None,
+    schedules=(),
 ):
     """The text of a step that computes metadata and writes it to its destinations.
 
@@ -196,7 +276,8 @@ def replay(
     real_page_table. `next_n`: rows of a request in target_verify. `extend`, in
     draft_extend: rows of a request, an integer for all or the dtype of a device array.
     `live_only`: columns past a request's length may keep what they hold. `padded`: rows
-    up to the size row_bound are defined.
+    up to the size row_bound are defined. `schedules`: for each destination, what
+    ``_schedules.parse`` makes of the argument of ``nsa.ops.replay_metadata``.
 
     Ports, each only if a field needs it: sizes bs, max_len and row_bound; in seq_lens,
     extend_seq_lens, req_pool_indices [bs] and req_to_token [any, any] (int32); out
@@ -216,7 +297,7 @@ def replay(
                 raise ValueError(f"field {field!r}: draft_extend has none")
     # In the table's order, so that equal sets give equal texts.
     fields = tuple(tuple(f for f in FIELDS if f in destination) for destination in fields)
-    if not any(fields):
+    if not any(fields) and not any(schedules):
         raise ValueError("fields: expected at least one field")
     return _replay_text(
         fields,
@@ -230,11 +311,12 @@ def replay(
         extend,
         bool(live_only),
         bool(padded),
+        schedules=schedules,
     )
 
 
 @lru_cache(maxsize=64)
-def _replay_text(fields, *arguments):
+def _replay_text(fields, *arguments, schedules):
     """``replay``; a caller asks for the same text more than once."""
     values = _Replay(*arguments)
     for destination in fields:
@@ -243,6 +325,7 @@ def _replay_text(fields, *arguments):
     for backend, destination in enumerate(fields):
         for field in destination:
             values.step.output(port(backend, field), getattr(values, FIELDS[field][0]))
+    _schedules.write(values.step, values.lengths_of, schedules)
     return values.step.text
 
 

@@ -24,6 +24,7 @@ from ._replay import (
     fused_dsa_draft_extend_metadata,
     fused_dsa_target_verify_metadata,
 )
+from ._schedules import get_mla_metadata, get_paged_mqa_logits_metadata, plan_topk_v2
 
 #: Also the names that later releases gave up.
 fill_draft_extend_metadata_cuda_adaptive = fill_draft_extend_metadata_cuda
@@ -48,6 +49,9 @@ __all__ = [
     "fused_nsa_decode_metadata",
     "fused_nsa_draft_extend_metadata",
     "fused_nsa_target_verify_metadata",
+    "get_mla_metadata",
+    "get_paged_mqa_logits_metadata",
+    "plan_topk_v2",
 ]
 
 #: SGLang's numbers of forward modes.
