@@ -19,20 +19,20 @@ python=build/venv/bin/python
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 
-# fetch FOLDER VERSION PATTERN...: the files of that release whose names match.
+# fetch PACKAGE FOLDER VERSION PATTERN...: the files of that release whose names match.
 fetch() {
-  local folder=$1 version=$2
-  shift 2
+  local package=$1 folder=$2 version=$3
+  shift 3
   if [[ -f $folder/FILES && $(<"$folder/FILES") == "$version $*" ]]; then
     return 0
   fi
-  echo "fetch_peers: fetching sglang $version with pip"
+  echo "fetch_peers: fetching $package $version with pip"
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
     --only-binary=:all: --implementation cp --python-version 3.11 \
-    --platform manylinux_2_34_x86_64 --dest "$wheels" "sglang==$version"
+    --platform manylinux_2_34_x86_64 --dest "$wheels" "$package==$version"
   rm -rf "$folder"
   mkdir -p "$folder"
-  "$python" - "$wheels/sglang-$version"-*.whl "$folder" "$@" <<'PYTHON'
+  "$python" - "$wheels/$package-$version"-*.whl "$folder" "$@" <<'PYTHON'
 import sys
 import zipfile
 from fnmatch import fnmatch
@@ -54,7 +54,7 @@ sparse_prefill=(
   sglang/srt/layers/attention/dsv4/sparse_prefill_utils.py
 )
 
-fetch .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
+fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/jit/__init__.py' \
   'sglang/kernels/jit/utils/*' \
   'sglang/kernels/jit/include/*' \
@@ -75,8 +75,22 @@ fetch .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py'
 
-fetch .peers/sglang-0.5.20 0.5.20 "${about[@]}" "${sparse_prefill[@]}"
+fetch sglang .peers/sglang-0.5.20 0.5.20 "${about[@]}" "${sparse_prefill[@]}"
 
 copies=sglang/jit_kernel/tests/test_fused_metadata_copy.py
-fetch .peers/tests/sglang-0.5.9 0.5.9 "$copies"
+fetch sglang .peers/tests/sglang-0.5.9 0.5.9 "$copies"
 cp ".peers/tests/sglang-0.5.9/$copies" .peers/tests/
+
+# vLLM's metadata kernels, and what makes kernels of them.
+fetch vllm .peers/vllm 0.33.0 \
+  'vllm-*.dist-info/METADATA' 'vllm-*.dist-info/licenses/*' \
+  'vllm/model_executor/warmup/jit_warmup*.py' \
+  'vllm/models/deepseek_v4/common/ops/cache_utils.py' \
+  'vllm/models/deepseek_v4/sparse_mla.py' \
+  'vllm/models/deepseek_v41/common/ops/cache_utils.py' \
+  'vllm/utils/math_utils.py' \
+  'vllm/v1/attention/backends/mla/*.py' \
+  'vllm/v1/attention/ops/metadata.py' \
+  'vllm/v1/spec_decode/utils.py' \
+  'vllm/v1/worker/gpu/*.py' \
+  'vllm/v1/worker/gpu/spec_decode/target_dependent_ar/speculator.py'

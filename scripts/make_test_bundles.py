@@ -38,6 +38,11 @@ from stores_cases import build as build_stores  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
+from vllm_cases import texts as vllm_texts  # noqa: E402
+from vllm_chains import texts_of_chains  # noqa: E402
+from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
+from vllm_peer_cases import texts as vllm_peer_texts  # noqa: E402
+from vllm_workload import texts as vllm_benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -55,6 +60,8 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
+    texts |= vllm_texts() | set(texts_of_chains())
+    texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
     texts |= schedule_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()

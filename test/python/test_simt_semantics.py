@@ -167,11 +167,20 @@ def test_logic_selects_and_bits() -> None:
     assert compute("clz.b32", [a], 32).tolist() == [32 - int(v).bit_length() for v in a]
     table = np.full(LANES, 0xCA, np.uint32)
     assert (compute("lop3.b32", [a, b, c, table], 32) == (a & b | ~a & c)).all()
-    place, length = (numbers(32, n) % np.uint32(40) for n in (15, 16))
-    want = [
-        int(v) >> int(p) & (2 ** min(int(n), 32) - 1) for v, p, n in zip(a, place, length)
-    ]
-    assert compute("bfe.u32", [a, place, length], 32).tolist() == want
+    for bits in (32, 64):
+        a = numbers(bits, 10)
+        place, length = (numbers(32, n) % np.uint32(bits + 8) for n in (15, 16))
+        for kind in "us":
+            want = []
+            for v, p, n in zip(a.tolist(), place.tolist(), length.tolist()):
+                if kind == "s" and v >> bits - 1:
+                    v -= 2**bits
+                field = v >> p & 2 ** min(n, bits) - 1
+                if kind == "s" and 0 < n < bits and field >> n - 1:
+                    field += 2**bits - 2**n
+                want.append(field)
+            assert compute(f"bfe.{kind}{bits}", [a, place, length], bits).tolist() == want
+    a, b = numbers(32, 12), numbers(32, 13)
     both = [int(x) | int(y) << 32 for x, y in zip(a, b)]
     want = [v >> (int(n) & 31) & 0xFFFFFFFF for v, n in zip(both, c)]
     assert compute("shf.r.wrap.b32", [a, b, c], 32).tolist() == want

@@ -563,19 +563,22 @@ def _count(match):
     )
 
 
-@_family(r"bfe\.(u32|s32)")
+@_family(r"bfe\.([us])(32|64)")
 def _extract(match):
+    type_name, bits = match[1] + match[2], int(match[2])
+
     def extract(a, position, length):
         position, length = position & np.uint32(255), length & np.uint32(255)
-        wide = interpret(a, match[1]).astype(np.int64)
-        wide = wide >> np.minimum(position, 63).astype(np.int64)
-        keep = np.minimum(length, 32).astype(np.int64)
-        if match[1] == "u32":
-            return (wide & ((np.int64(1) << keep) - 1)).astype(np.uint32)
-        result = (wide << (63 - keep) << 1) >> (63 - keep) >> 1
-        return np.where(length == 0, 0, result).astype(np.uint32)
+        wide = interpret(a, type_name)
+        wide = wide >> np.minimum(position, bits - 1).astype(wide.dtype)
+        # Past the most significant bit there are zeros, or copies of the sign.
+        if match[1] == "u":
+            wide = np.where(position < bits, wide, 0)
+        unused = bits - np.clip(length, 1, bits).astype(wide.dtype)
+        result = wide << unused >> unused
+        return np.where(length == 0, 0, result).astype(U[bits])
 
-    return Operation(extract, (match[1], "u32", "u32"), (match[1],))
+    return Operation(extract, (type_name, "u32", "u32"), (type_name,))
 
 
 @_family(r"prmt\.b32")
