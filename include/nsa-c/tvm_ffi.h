@@ -243,9 +243,9 @@ static nsa_status nsa_ffi_enter(const nsa_ffi_step *step, int32_t device,
     status = nsa_ffi_check_driver(nsa_ffi_cuda.device_get(&ordinal, device),
                                   "cannot find the device", message);
     if (status == NSA_OK && !contexts[device])
-      status = nsa_ffi_check_driver(
-          nsa_ffi_cuda.retain(&contexts[device], ordinal),
-          "cannot use the device", message);
+      status =
+          nsa_ffi_check_driver(nsa_ffi_cuda.retain(&contexts[device], ordinal),
+                               "cannot use the device", message);
     if (status == NSA_OK && !step->is_loaded[device]) {
       nsa_ffi_cuda.push(contexts[device]);
       nsa_ffi_cuda.exchange(&mode);
@@ -356,7 +356,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
   array->ndim = port->ndim;
   array->shape = tensor->shape;
   array->strides = strides;
-  return nsa_check_array(port, array, message);
+  return nsa_check_array(port, array, &room->regions[place], message);
 }
 
 static nsa_status nsa_ffi_take_size(const nsa_port *port,
