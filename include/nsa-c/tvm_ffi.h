@@ -124,7 +124,7 @@ typedef struct nsa_ffi_step {
 typedef struct nsa_ffi_room {
   nsa_strided *arrays;
   nsa_region *regions;
-  int64_t *strides; /* NSA_MAX_RANK for each argument */
+  int64_t *strides; /* NSA_MAX_RANK for each argument, for tensors without */
   int64_t *sizes;
   int64_t *blocks;
   void **parameters;
@@ -347,15 +347,15 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
             nsa_ffi_device_name(type), (int)id);
     return NSA_INVALID_ARGUMENT;
   }
-  for (i = port->ndim - 1; i >= 0; --i) {
-    strides[i] = tensor->strides ? tensor->strides[i] : stride;
+  for (i = port->ndim - 1; i >= 0 && !tensor->strides; --i) {
+    strides[i] = stride;
     stride = (int64_t)((uint64_t)stride * (uint64_t)tensor->shape[i]);
   }
   array->base = (uint64_t)(uintptr_t)tensor->data + tensor->byte_offset;
   array->item_size = port->item_size;
   array->ndim = port->ndim;
   array->shape = tensor->shape;
-  array->strides = strides;
+  array->strides = tensor->strides ? tensor->strides : strides;
   return nsa_check_array(port, array, &room->regions[place], message);
 }
 
