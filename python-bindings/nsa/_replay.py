@@ -9,7 +9,7 @@ from . import steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import check_mode, constant, optional_constant, wrong
-from ._nsa_runtime import Caller
+from ._nsa_runtime import Caller, SetCaller
 
 _INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
 _VECTORS = ("seq_lens", "extend_seq_lens")
@@ -100,34 +100,49 @@ class _Replay:
 _replay = cache(_Replay)
 
 
+def _make(constants, fields):
+    """What runs a replay, and which arrays it takes; see ``replay``."""
+    mode, extend, topk, page_size, next_n, live_only, padded, counts, *missing = constants
+    check_mode(mode, steps.MODES)
+    topk = optional_constant("topk", topk, 0)
+    page_size = optional_constant("page_size", page_size, 1)
+    next_n = constant("next_n", next_n, 1)
+    if extend not in (None, "array"):
+        extend = constant("extend_seq_lens", extend, 0)
+    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields)
+    if known.has_tables:
+        for name, is_missing in zip(("req_pool_indices", "req_to_token", "max_len"), missing):
+            if is_missing:
+                raise wrong(TypeError, name, "missing, the page tables need it")
+    count = sum(map(len, fields))
+    taken = [*known.inputs, *range(len(_INPUTS), len(_INPUTS) + count)]
+    if known.has_lens or not counts:
+        return known.call, taken
+
+    def call(arrays, sizes, stream):
+        bs = length("seq_lens", arrays[0])[1]
+        known.call(arrays[1:], (bs, *sizes[1:]), stream)
+
+    return call, [0, *taken]
+
+
+_sets = SetCaller(_make)
+_call = _sets.call
+
+
 def replay(
     dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream
 ):
     """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
     rows that are written."""
-    check_mode(mode, steps.MODES)
-    topk = optional_constant("topk", topk, 0)
-    page_size = optional_constant("page_size", page_size, 1)
-    next_n = constant("next_n", next_n, 1)
     extend = inputs[1]
-    if extend is not None:
-        extend = "array" if _is_array(extend) else constant("extend_seq_lens", extend, 0)
-    fields = tuple(map(tuple, dsts))
-    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields)
-    if known.has_tables:
-        for name, value in (
-            ("req_pool_indices", inputs[2]),
-            ("req_to_token", inputs[3]),
-            ("max_len", max_len),
-        ):
-            if value is None:
-                raise wrong(TypeError, name, "missing, the page tables need it")
-    if bs is None and not known.has_lens:
-        bs = length("seq_lens", inputs[0])[1]
-    arrays = [inputs[i] for i in known.inputs]
-    for destination in dsts:
-        arrays += destination.values()
-    known.call(arrays, (bs, max_len, row_bound), stream)
+    if extend is not None and _is_array(extend):
+        extend = "array"
+    constants = (
+        mode, extend, topk, page_size, next_n, live_only, padded, bs is None,
+        inputs[2] is None, inputs[3] is None, max_len is None,
+    )  # fmt: skip
+    _call(constants, inputs, dsts, (bs, max_len, row_bound), stream)
 
 
 def replay_metadata(

@@ -9,11 +9,12 @@ for installations without the compiler.
 """
 
 import json
+from functools import cache
 
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
-from ._errors import constant, renamed
+from ._errors import check_mode, constant, renamed
 from ._prefill import (
     build_compressed_token_ids,
     build_swa_token_ids,
@@ -37,8 +38,6 @@ __all__ = [
 
 # (layout, page size, dtype of the ids, target) -> step
 _dequants = {}
-# (mode, the source's fields, those of each destination) -> _Copy
-_copies = {}
 
 
 class _Copy:
@@ -89,6 +88,23 @@ def _unused_sizes(step):
     return sizes
 
 
+_copy = cache(_Copy)
+
+
+def _make_copy(constants, fields):
+    """What runs a copy, and which arrays it takes."""
+    (mode,) = constants
+    source, *destinations = fields
+    check_mode(mode, _metadata.MODES)
+    known = _copy(mode, source, tuple(destinations))
+    count = sum(map(len, fields))
+    return known.call, [*map(source.index, known.source), *range(len(source), count)]
+
+
+_copy_sets = _nsa_runtime.SetCaller(_make_copy)
+_call_copy = _copy_sets.call
+
+
 def copy_metadata(
     src,
     dsts,
@@ -131,18 +147,11 @@ def copy_metadata(
     (``src_<field>``, ``b<i>_<field>``), what was expected and what came, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    key = (mode, tuple(src), *map(tuple, dsts))
-    copy = _copies.get(key)
-    if copy is None:
-        copy = _copies[key] = _Copy(mode, key[1], key[2:])
-    arrays = [src[field] for field in copy.source]
-    for destination in dsts:
-        arrays += destination.values()
     if mode == "decode":
         sizes = (bs, max_len)
     else:
         sizes = (bs, max_seqlen_k, seqlens_expanded_size)
-    copy.call(arrays, sizes, stream)
+    _call_copy((mode,), (), (src, *dsts), sizes, stream)
 
 
 def dequantize_k_cache_paged(
