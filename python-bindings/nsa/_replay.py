@@ -9,6 +9,7 @@ from . import steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import check_mode, constant, optional_constant, wrong
+from ._metadata import parse_fields
 from ._nsa_runtime import Caller, SetCaller
 
 _INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
@@ -126,8 +127,26 @@ def _make(constants, fields):
     return call, [0, *taken]
 
 
+def _make_flat(constants, _):
+    """The same with the names in a text, before the other constants."""
+    fields, *others = constants
+    return _make(others, parse_fields(fields))
+
+
 _sets = SetCaller(_make)
-_call = _sets.call
+_flat = SetCaller(_make_flat)
+_call, _call_flat = _sets.call, _flat.call
+
+
+def _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded):
+    """All that a step depends on, beside its fields and dtypes."""
+    extend = inputs[1]
+    if extend is not None and _is_array(extend):
+        extend = "array"
+    return (
+        mode, extend, topk, page_size, next_n, live_only, padded, bs is None,
+        inputs[2] is None, inputs[3] is None, max_len is None,
+    )  # fmt: skip
 
 
 def replay(
@@ -135,14 +154,18 @@ def replay(
 ):
     """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
     rows that are written."""
-    extend = inputs[1]
-    if extend is not None and _is_array(extend):
-        extend = "array"
-    constants = (
-        mode, extend, topk, page_size, next_n, live_only, padded, bs is None,
-        inputs[2] is None, inputs[3] is None, max_len is None,
-    )  # fmt: skip
-    _call(constants, inputs, dsts, (bs, max_len, row_bound), stream)
+    key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+    _call(key, inputs, dsts, (bs, max_len, row_bound), stream)
+
+
+def replay_flat(
+    outputs, fields, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only
+):
+    """``replay_metadata`` with the arrays of all destinations in a list, and their names in a
+    text."""
+    padded = row_bound is not None
+    key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+    _call_flat((fields, *key), (*inputs, *outputs), (), (bs, max_len, row_bound), None)
 
 
 def replay_metadata(

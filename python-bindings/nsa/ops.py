@@ -101,8 +101,28 @@ def _make_copy(constants, fields):
     return known.call, [*map(source.index, known.source), *range(len(source), count)]
 
 
+def _make_flat_copy(constants, _):
+    """The same with the names in texts: the source's, and those of all destinations."""
+    mode, source, destinations = constants
+    fields = map(_metadata.parse_fields, (source, destinations))
+    return _make_copy((mode,), sum(fields, ()))
+
+
 _copy_sets = _nsa_runtime.SetCaller(_make_copy)
-_call_copy = _copy_sets.call
+_flat_copies = _nsa_runtime.SetCaller(_make_flat_copy)
+
+
+def _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size):
+    """Those that a copy takes."""
+    if mode == "decode":
+        return (bs, max_len)
+    return (bs, max_seqlen_k, seqlens_expanded_size)
+
+
+def _copy_flat(outputs, fields, sources, source_fields, mode, *sizes):
+    """``copy_metadata`` with arrays in lists, and their names in texts."""
+    constants = (mode, source_fields, fields)
+    _flat_copies.call(constants, (*sources, *outputs), (), _copy_sizes(mode, *sizes), None)
 
 
 def copy_metadata(
@@ -147,11 +167,8 @@ def copy_metadata(
     (``src_<field>``, ``b<i>_<field>``), what was expected and what came, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    if mode == "decode":
-        sizes = (bs, max_len)
-    else:
-        sizes = (bs, max_seqlen_k, seqlens_expanded_size)
-    _call_copy((mode,), (), (src, *dsts), sizes, stream)
+    sizes = _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size)
+    _copy_sets.call((mode,), (), (src, *dsts), sizes, stream)
 
 
 def dequantize_k_cache_paged(
