@@ -188,6 +188,13 @@ def _float_arithmetic(match):
     return Operation(function, (match[2],) * 2, (match[2],))
 
 
+@_family(r"rcp\.rn\.(f32|f64)")
+def _reciprocal(match):
+    bits = width(match[1])
+    one = F[bits](1)
+    return Operation(_float(lambda a: np.divide(one, a), bits), (match[1],), (match[1],))
+
+
 def _wide(a: Any, b: Any, type_name: str) -> Any:
     """The whole product, in an unsigned integer of twice the width."""
     bits = width(type_name)
