@@ -305,6 +305,11 @@ def test_fma_rounds_once() -> None:
     assert (got >> np.uint32(16) == got & np.uint32(0xFFFF)).all()
     found = ((got >> np.uint32(16)) << np.uint32(16)).view(np.float32)
     assert found.tolist() == [round_exact(v, 8, -133) for v in exact]
+    single = compute("fma.rn.bf16", [h.astype(np.uint16) for h in halves], 16)
+    assert single.tolist() == (got & np.uint32(0xFFFF)).tolist()
+    signs = compute("neg.bf16x2", [packed[0]], 32) ^ packed[0]
+    assert (signs == 0x80008000).all()
+    assert (compute("abs.bf16", [halves[0].astype(np.uint16)], 16) == halves[0] & 0x7FFF).all()
 
 
 def test_float_arithmetic() -> None:
@@ -323,6 +328,8 @@ def test_float_arithmetic() -> None:
         got = compute(f"{name}.f32", raw, 32)
         assert np.array_equal(got.view(np.float32), want, equal_nan=True), name
         assert (got[np.isnan(want)] == 0x7FFFFFFF).all()
+    signs = np.copysign(b, a).view(np.uint32)
+    assert (compute("copysign.f32", raw, 32) == signs).all()
     assert (compute("neg.f32", raw[:1], 32) == raw[0] ^ np.uint32(0x80000000)).all()
 
 
