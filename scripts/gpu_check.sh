@@ -102,6 +102,7 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay.json" &&
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
+  "$python" benchmarks/incremental.py --out "$out" || return
   "$python" benchmarks/v4.py --out "$out" || return
   "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
     --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return

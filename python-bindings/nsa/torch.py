@@ -76,7 +76,7 @@ def _run_replay(
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
-    row_bound: int | None, bs: int | None,
+    row_bound: int | None, bs: int | None, since: Tensor | None, new_columns: int | None,
 ) -> None:  # fmt: skip
     ops.replay_metadata(
         _unflatten(outputs, fields, counts),
@@ -92,6 +92,8 @@ def _run_replay(
         live_only=live_only,
         row_bound=row_bound,
         bs=bs,
+        since=since,
+        new_columns=new_columns,
     )
 
 
@@ -99,7 +101,7 @@ _replay = _register(
     "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
-    " bool live_only, SymInt? row_bound, SymInt? bs)",
+    " bool live_only, SymInt? row_bound, SymInt? bs, Tensor? since, SymInt? new_columns)",
     _run_replay,
 )
 
@@ -119,13 +121,15 @@ def replay_metadata(
     live_only: bool = False,
     row_bound: int | None = None,
     bs: int | None = None,
+    since: Tensor | None = None,
+    new_columns: int | None = None,
 ) -> None:
     """``nsa.ops.replay_metadata``."""
     is_array = isinstance(extend_seq_lens, Tensor)
     _replay(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token,
         extend_seq_lens if is_array else None, None if is_array else extend_seq_lens,
-        max_len, topk, page_size, next_n, live_only, row_bound, bs,
+        max_len, topk, page_size, next_n, live_only, row_bound, bs, since, new_columns,
     )  # fmt: skip
 
 

@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 
 import nsa
+from nsa import steps
+from nsa._incremental import grid
 from nsa.plan import ReplayTracker
 
 COLUMNS, POOL_ROWS, MOST, PAGE_SIZE, NEXT_N = 96, 12, 8, 16, 3
 BOUND = 8
-MOST_EXTEND = 4
+BACKENDS, TABLES = 2, ("page_table_1", "real_page_table")
+#: Rows of a request in draft_extend: of all, or the most.
+UNIFORM, MOST_EXTEND = 2, 4
 
 
 @dataclass
@@ -64,13 +68,13 @@ class Engine:
         self.steps = self.incremental = 0
 
     def make_tables(self) -> None:
-        shapes = {"page_table_1": COLUMNS, "real_page_table": COLUMNS // PAGE_SIZE}
+        columns = (COLUMNS, COLUMNS // PAGE_SIZE)
         self.dsts = [
             {
-                name: self.place(np.full((self.rows, columns), -1 - backend, np.int32))
-                for name, columns in shapes.items()
+                name: self.place(np.full((self.rows, count), -1 - backend, np.int32))
+                for name, count in zip(TABLES, columns)
             }
-            for backend in range(2)
+            for backend in range(BACKENDS)
         ]
 
     def slots(self, shape: Any) -> np.ndarray:
@@ -168,13 +172,13 @@ class Engine:
         options: dict[str, Any] = {}
         counts = [self.next_n] * len(names)
         if self.mode == "draft_extend":
-            counts = [2] * len(names)
+            counts = [UNIFORM] * len(names)
             if self.is_ragged:
-                wanted = [1, 2, 2, 2, 2, 2, 2, 0, 4] if self.chance(0.3) else [2]
+                wanted = [0, 1, 2, 2, 2, 2, 2, 2, MOST_EXTEND] if self.chance(0.3) else [2]
                 counts = [int(self.rng.choice(wanted)) for _ in names]
             # The last ones may still be rejected.
             lens = [n + count for n, count in zip(lens, counts)]
-            options["extend_seq_lens"] = counts if self.is_ragged else 2
+            options["extend_seq_lens"] = counts if self.is_ragged else UNIFORM
         changes = self.tracker.step(names, lens, **options)
         if self.is_ragged:
             options["extend_seq_lens"] = self.place(np.array(counts, np.int64))
@@ -210,6 +214,23 @@ class Engine:
 
 
 MODES = ("decode", "target_verify", "draft_extend", "draft_extend_ragged")
+
+
+def texts() -> set[str]:
+    """The steps that histories ask for: whole tables, those that live, and incremental."""
+    ways: list[dict[str, Any]] = [{}, {"live_only": True}, {"grid": grid(BOUND)}]
+    return {
+        steps.replay(
+            mode.removesuffix("_ragged"),
+            (TABLES,) * BACKENDS,
+            page_size=PAGE_SIZE,
+            next_n=NEXT_N if mode == "target_verify" else 1,
+            extend={"draft_extend": UNIFORM, "draft_extend_ragged": "int64"}.get(mode),
+            **way,
+        )
+        for mode in MODES
+        for way in ways
+    }
 
 
 def run(mode: str, seeds: range, steps: int, **options: Any) -> tuple[int, int]:

@@ -13,7 +13,18 @@ import numpy as np
 import replay_cases
 from replay_cases import POISON, TABLES, Case, Variant, requests_of_rows, spoil
 
+from nsa import steps
+
 GRIDS = (8, 8, 16, 64, 0)
+#: Of a decode step that is captured once, whose tables are written whole at first.
+GRAPH_FIELDS = ("cu_seqlens_k", "nsa_cache_seqlens", *TABLES)
+
+
+def graph_texts() -> set[str]:
+    return {
+        steps.replay("decode", (GRAPH_FIELDS,), topk=2048, page_size=64, grid=grid)
+        for grid in (None, 8)
+    }
 
 
 def variants(count: int, seed: int = 0) -> list[Variant]:

@@ -11,6 +11,7 @@ import pytest
 from engine_histories import MODES, run
 
 import nsa
+from nsa import _replay
 from nsa.plan import ReplayTracker
 
 needs_compiler = pytest.mark.skipif(
@@ -24,6 +25,17 @@ needs_compiler = pytest.mark.skipif(
 def test_random_histories(mode: str, named_by_pool: bool) -> None:
     total, incremental = run(mode, range(12), 60, named_by_pool=named_by_pool)
     assert 0.15 * total < incremental < 0.9 * total
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", MODES)
+def test_histories_in_the_simulator(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setenv("NSA_TARGET", "simt")
+    # What runs a replay is remembered.
+    _replay._replay.cache_clear()
+    total, incremental = run(mode, range(2), 8)
+    _replay._replay.cache_clear()
+    assert incremental
 
 
 class ForgetsRejected(ReplayTracker):
