@@ -8,7 +8,7 @@ from functools import cache
 from . import steps
 from ._arguments import check_rank, describe, dtype_name, length
 from ._cache import get_step
-from ._errors import check_mode, constant, optional_constant, wrong
+from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._incremental import grid
 from ._nsa_runtime import Caller
 
@@ -238,21 +238,23 @@ def replay_metadata(
 
     `since`, int32 [bs], makes the tables incremental: where a request's rows are right up
     to column since[b], only what is not is written, at most `new_columns` (an integer) of
-    a row, however long it is. Of page_table_1 these are the columns from max(since[b], 0)
-    to min(cache_seqlens[b], max_len, max(since[b], 0) + new_columns), that one excluded,
-    and of real_page_table the pages that these columns are in. So nothing is written where
-    since[b] is cache_seqlens[b] or more; and more columns than `new_columns` that are not
-    right stay so: ``nsa.plan.ReplayTracker`` says which bound suffices. Pad rows of the
-    tables, whose length is 0, are left as they are. All other fields are written as ever,
-    in the same launch; `live_only` changes nothing.
+    a row, and that many columns are what a launch takes time for; left out, any number. Of
+    page_table_1 these are the columns from max(since[b], 0) to min(cache_seqlens[b],
+    max_len, max(since[b], 0) + new_columns), that one excluded, and of real_page_table the
+    pages that these columns are in. So nothing is written where since[b] is
+    cache_seqlens[b] or more; and more columns than `new_columns` that are not right stay
+    so: ``nsa.plan.ReplayTracker`` says whether a bound suffices. Pad rows of the tables,
+    whose length is 0, are left as they are. All other fields are written as ever, in the
+    same launch; `live_only` changes nothing.
 
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    if (since is None) != (new_columns is None):
-        name, other = ("since", "new_columns") if since is None else ("new_columns", "since")
-        raise wrong(TypeError, name, f"missing, {other!r} needs it")
+    if since is not None and new_columns is None:
+        new_columns = INT32_MAX
+    elif since is None and new_columns is not None:
+        raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
     replay(
         dsts,
         mode,

@@ -225,15 +225,15 @@ class _Replay:
         bounded = self.is_ragged or (self.padded and self.rows_of_request > 0)
         return Changes(
             self.step,
-            self.row_bound if bounded else self.bs * self.rows_of_request,
-            self.request,
-            self.grid,
-            self.step.size("new_columns"),
-            self.max_len,
-            self.array("since", "int32"),
-            self.len,
-            self.pool,
-            self.tokens,
+            rows=self.row_bound if bounded else self.bs * self.rows_of_request,
+            request=self.request,
+            grid=self.grid,
+            new_columns=self.step.size("new_columns"),
+            max_len=self.max_len,
+            since=self.array("since", "int32"),
+            lens=self.len,
+            pool=self.pool,
+            tokens=self.tokens,
         )
 
 

@@ -100,11 +100,12 @@ def test_what_is_written() -> None:
         ]
 
 
-@pytest.mark.parametrize("new_columns", [0, 1, 63, 64, 511, 512, 513, 4000, 2**31 - 1])
-def test_bounds(new_columns: int) -> None:
+@pytest.mark.parametrize("new_columns", [0, 1, 63, 64, 511, 512, 513, 2**31 - 1, None])
+def test_bounds(new_columns: int | None) -> None:
     """Whatever the bound, and the text that serves it, exactly so many are written."""
     (dst,) = dsts = [tables()]
     replay(dsts, [-(2**31), 2, 2**31 - 1], new_columns=new_columns)
+    new_columns = 2**31 if new_columns is None else new_columns
     ends = [min(70, new_columns), min(130, 2 + new_columns)]
     expected = tables()["page_table_1"]
     expected[0, : ends[0]] = TABLE[3, : ends[0]]
@@ -114,6 +115,32 @@ def test_bounds(new_columns: int) -> None:
     pages[1] = pages[1] if new_columns else []
     written = [np.flatnonzero(row != -1).tolist() for row in dst["real_page_table"]]
     assert written == [*pages, []]
+
+
+def test_tables_wider_than_constant_grids() -> None:
+    tokens = np.arange(2 * 5000, dtype=np.int32).reshape(2, 5000)
+    dst = {
+        "page_table_1": np.full((2, 5000), -1, np.int32),
+        "real_page_table": np.full((2, 72), -1, np.int32),
+    }
+    nsa.ops.replay_metadata(
+        [dst],
+        seq_lens=np.array([4990, 4000]),
+        req_pool_indices=np.array([1, 0]),
+        req_to_token=tokens,
+        max_len=5000,
+        page_size=70,
+        since=np.array([71, 100], np.int32),
+        new_columns=3999,
+    )
+    for row, (pool, first, end) in enumerate([(1, 71, 71 + 3999), (0, 100, 4000)]):
+        expected = np.full(5000, -1, np.int32)
+        expected[first:end] = tokens[pool, first:end]
+        assert (dst["page_table_1"][row] == expected).all()
+        pages = np.full(72, -1, np.int32)
+        some = np.arange(first // 70, -(-end // 70))
+        pages[some] = tokens[pool, some * 70] // 70
+        assert (dst["real_page_table"][row] == pages).all()
 
 
 def test_few_texts_serve_all_bounds() -> None:
@@ -141,6 +168,24 @@ def test_pad_rows_of_tables_are_left_alone() -> None:
     assert [int((row != -1).sum()) for row in dst["page_table_1"]] == [8, 1, 5, 0, 0]
 
 
+def test_more_rows_than_int32_counts() -> None:
+    """Each of many requests claims all rows there are; the first one has them."""
+    requests, rows = 4096, 1_100_000
+    dst = {"page_table_1": np.full((rows, 1), -1, np.int32)}
+    nsa.ops.replay_metadata(
+        [dst],
+        "draft_extend",
+        seq_lens=np.ones(requests, np.int64),
+        extend_seq_lens=np.full(requests, 2**31 - 1, np.int32),
+        req_pool_indices=np.arange(requests),
+        req_to_token=np.arange(7, requests + 7, dtype=np.int32)[:, None],
+        max_len=1,
+        since=np.zeros(requests, np.int32),
+        new_columns=1,
+    )
+    assert (dst["page_table_1"] == 7).all()
+
+
 def test_sets_without_tables() -> None:
     dst = {"cache_seqlens": np.zeros(3, np.int32)}
     replay([dst], [0, 0, 0])
@@ -151,7 +196,6 @@ def test_sets_without_tables() -> None:
     ("kind", "changed", "message"),
     [
         (TypeError, {"since": None}, "argument 'since': missing, 'new_columns' needs it"),
-        (TypeError, {"new_columns": None}, "argument 'new_columns': missing, 'since' needs it"),
         (TypeError, {"new_columns": 1.5}, "argument 'new_columns': expected an integer"),
         (ValueError, {"new_columns": -1}, "argument 'new_columns': expected an integer"),
         (TypeError, {"since": np.zeros(3, np.int64)}, "'since': expected dtype int32"),
