@@ -103,6 +103,7 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay.json" &&
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
+  "$python" benchmarks/incremental.py --out "$out" || return
   "$python" benchmarks/v4.py --out "$out" || return
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then

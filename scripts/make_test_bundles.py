@@ -23,9 +23,12 @@ from composed_cases import texts as composed_texts  # noqa: E402
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
+from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
+from incremental_cases import graph_texts  # noqa: E402
+from incremental_cases import variants as incremental_variants  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
@@ -56,7 +59,8 @@ def peer_texts() -> set[str]:
 
 
 def main(directory: str) -> None:
-    texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
+    replays = [*gpu_variants(), *replay_variants(36), *incremental_variants(36)]
+    texts = {variant.text for variant in replays} | history_texts() | graph_texts()
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()

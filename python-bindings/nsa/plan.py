@@ -6,7 +6,8 @@
 Plain arithmetic on integers (anything with ``__index__``), in 64 bits. ``ValueError`` for
 a number that is out of range or leaves 64 bits, ``TypeError`` for what is no integer; both
 name the argument. The same functions but ``schedule_refresh`` are in C (``nsa-c/plan.h``)
-and C++ (``nsa/Runtime/Plan.h``).
+and C++ (``nsa/Runtime/Plan.h``). ``ReplayTracker``, which is in Python alone as well,
+keeps account of page tables from step to step.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any, NamedTuple
 from . import _nsa_runtime
 from ._errors import optional_constant, wrong
 from ._topk_plan import is_written
+from ._tracker import ReplayChanges, ReplayTracker
 
 __all__ = [
+    "ReplayChanges",
+    "ReplayTracker",
     "Workspace",
     "capture_batch_sizes",
     "implementation",

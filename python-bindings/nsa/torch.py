@@ -79,9 +79,27 @@ def _run_replay(
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
-    row_bound: int | None, bs: int | None,
+    row_bound: int | None, bs: int | None, since: Tensor | None, new_columns: int | None,
 ) -> None:  # fmt: skip
     extend = extend_seq_len if extend_seq_lens is None else extend_seq_lens
+    if since is not None:
+        return ops.replay_metadata(
+            _unflatten(outputs, fields),
+            forward_mode,
+            seq_lens=seq_lens,
+            req_pool_indices=req_pool_indices,
+            req_to_token=req_to_token,
+            extend_seq_lens=extend,
+            max_len=max_len,
+            topk=topk,
+            page_size=page_size,
+            next_n=next_n,
+            live_only=live_only,
+            row_bound=row_bound,
+            bs=bs,
+            since=since,
+            new_columns=new_columns,
+        )
     replay_flat(
         outputs, fields, forward_mode, (seq_lens, extend, req_pool_indices, req_to_token), bs,
         max_len, row_bound, topk, page_size, next_n, live_only,
@@ -92,7 +110,7 @@ _replay = _register(
     "replay_metadata(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
-    " bool live_only, SymInt? row_bound, SymInt? bs)",
+    " bool live_only, SymInt? row_bound, SymInt? bs, Tensor? since, SymInt? new_columns)",
     _run_replay,
 )
 
@@ -112,13 +130,15 @@ def replay_metadata(
     live_only: bool = False,
     row_bound: int | None = None,
     bs: int | None = None,
+    since: Tensor | None = None,
+    new_columns: int | None = None,
 ) -> None:
     """``nsa.ops.replay_metadata``."""
     is_array = isinstance(extend_seq_lens, Tensor)
     _replay(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token,
         extend_seq_lens if is_array else None, None if is_array else extend_seq_lens,
-        max_len, topk, page_size, next_n, live_only, row_bound, bs,
+        max_len, topk, page_size, next_n, live_only, row_bound, bs, since, new_columns,
     )  # fmt: skip
 
 

@@ -73,6 +73,17 @@ def test_replay(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_incremental_replay(device: str) -> None:
+    arguments = replay_arguments(device)
+    expected, out = destinations(device), destinations(device)
+    since = (arguments["seq_lens"] - 3).to(torch.int32)
+    nsa.ops.replay_metadata(expected, "decode", **arguments, since=since, new_columns=8)
+    ours.replay_metadata(out, "decode", **arguments, since=since, new_columns=8)
+    assert_equal(out, expected)
+    assert 0 < (out[0]["page_table_1"] != -1).sum() <= 3 * 5
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("as_array", [False, True])
 def test_draft_extend(device: str, as_array: bool) -> None:
     """Extends of all, and of each."""

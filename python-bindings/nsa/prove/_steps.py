@@ -23,7 +23,7 @@ __all__ = ["Result", "find_nsa_opt", "prove", "prove_ir", "structured"]
 #: buildLaunchToPTXPipeline begins with.
 PASSES = (
     "builtin.module(nsa.step(nsa-expand-metadata-sets,nsa-walk-sums,canonicalize,cse,"
-    "nsa-merge-copies,nsa-form-launches{per-copy=true},cse,nsa-fuse-launches,cse),"
+    "nsa-merge-copies,nsa-form-launches{per-copy=true},cse,nsa-fuse-launches,cse,nsa-assign-tiles),"
     "nsa-launch-to-gpu,canonicalize,cse)"
 )
 
