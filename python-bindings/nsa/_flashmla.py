@@ -78,6 +78,15 @@ def _length(
     return length
 
 
+def _places(options: Options) -> int:
+    """Of each request, where all have as many entries."""
+    entries = max(options.topk or 0, 1)
+    if isinstance(options.extra, int):
+        entries = -(-entries // options.block) * options.block + options.extra
+    least = 0 if options.layout == "fp8" else 1
+    return max(-(-entries // options.block), least) + options.overhead
+
+
 def _pick(word: nb.Element, values: list[Any]) -> Any:
     *first, picked = values
     for number, value in reversed(list(enumerate(first))):
@@ -106,27 +115,38 @@ def write(
     def blocks(b: nb.Element) -> nb.Element:
         return nb.maximum(nb.ceildiv(length(b), options.block), 0 if is_fp8 else 1)
 
-    starts = s.scan(s.map(requests, lambda b: blocks(b) + overhead, dtype="int64"))
+    if options.topk is not None and options.extra != "lengths":
+        # All are alike.
+        size = _places(options)
+
+        def start(b: Any) -> nb.Element:
+            return b * size
+
+        def owner(place: nb.Element) -> nb.Element:
+            return nb.minimum(place // size, requests)
+
+    else:
+        starts = s.scan(s.map(requests, lambda b: blocks(b) + overhead, dtype="int64"))
+
+        def start(b: Any) -> nb.Element:
+            return starts[b].otherwise(0)
+
+        def owner(place: nb.Element) -> nb.Element:
+            return nb.minimum(starts.search(place) - 1, requests)
 
     # A reduction is kept, where a map would be computed again in each step.
-    shares = s.max(
-        s.map(1, lambda _: nb.ceildiv(starts[requests].otherwise(0), parts), dtype="int64")
-    )
-    totals = s.max(s.map(1, lambda _: starts[requests].otherwise(0)))
+    totals = s.max(s.map(1, lambda _: start(requests), dtype="int64"))
+    shares = s.max(s.map(1, lambda _: nb.ceildiv(start(requests), parts), dtype="int64"))
 
     def after(i: nb.Element, begin: nb.Element) -> nb.Element:
         total, even = totals[0], begin + shares[0]
         reach = even + overhead
-        whole = starts[starts.search(reach) - 1].otherwise(0)
-        return nb.where(reach >= total, total, nb.maximum(even, whole))
+        return nb.where(reach >= total, total, nb.maximum(even, start(owner(reach))))
 
     begins = s.iterate(parts, after, dtype="int64")
 
     def request(i: nb.Element) -> nb.Element:
-        return nb.minimum(starts.search(begins[i].otherwise(0)) - 1, requests)
-
-    def start(b: nb.Element) -> nb.Element:
-        return starts[b].otherwise(0)
+        return owner(begins[i].otherwise(0))
 
     def block(i: nb.Element) -> nb.Element:
         return begins[i].otherwise(0) - start(request(i))

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
 from . import _flashmla, _paged_mqa, _topk_plan
@@ -42,59 +43,63 @@ def port(backend: int, schedule: Schedule, output: str) -> str:
 # ----------------------------------------------------------------------------
 
 
-def _parse_paged_mqa(
-    prefix: str,
-    *,
-    out: Any,
-    convention: Any,
-    num_sms: Any,
-    split: Any = None,
-    next_n: Any = 1,
-    chunk: Any = None,
-) -> tuple[Schedule, dict[str, Any]]:
+def _paged_mqa_of(
+    *, convention: Any, num_sms: Any, split: Any = None, next_n: Any = 1, chunk: Any = None
+) -> tuple[Any, int]:
     options = _paged_mqa.options_of(convention, split, next_n, chunk)
-    count = constant("num_sms", num_sms, 1)
-    return Schedule(prefix, "paged_mqa", options, count), {"out": out}
+    return options, constant("num_sms", num_sms, 1)
 
 
-def _parse_topk_plan(
-    prefix: str, *, out: Any, clusters: Any, arch: Any, static: Any = -1
-) -> tuple[Schedule, dict[str, Any]]:
-    options = _topk_plan.options_of(arch, static)
-    count = constant("clusters", clusters, 0)
-    return Schedule(prefix, "topk_plan", options, count), {"out": out}
+def _topk_plan_of(*, clusters: Any, arch: Any, static: Any = -1) -> tuple[Any, int]:
+    return _topk_plan.options_of(arch, static), constant("clusters", clusters, 0)
 
 
-def _parse_flashmla(
-    prefix: str,
+def _flashmla_of(
     *,
-    out_metadata: Any,
-    out_num_splits: Any,
     parts: Any,
     topk: Any = None,
     sparse: Any = False,
     block: Any = 64,
     overhead: Any = 5,
     layout: Any = "new",
-) -> tuple[Schedule, dict[str, Any]]:
+) -> tuple[Any, int]:
     options = _flashmla.options_of(topk, sparse, None, block, overhead, layout)
-    count = constant("parts", parts, 1)
-    outputs = {"out_metadata": out_metadata, "out_num_splits": out_num_splits}
-    return Schedule(prefix, "flashmla", options, count), outputs
+    return options, constant("parts", parts, 1)
 
 
-_PARSERS: dict[str, Callable[..., tuple[Schedule, dict[str, Any]]]] = {
-    "paged_mqa": _parse_paged_mqa,
-    "topk_plan": _parse_topk_plan,
-    "flashmla": _parse_flashmla,
+#: Kind -> what its parameters say, and the parameters that are arrays.
+_KINDS: dict[str, tuple[Callable[..., tuple[Any, int]], tuple[str, ...]]] = {
+    "paged_mqa": (_paged_mqa_of, ("out",)),
+    "topk_plan": (_topk_plan_of, ("out",)),
+    "flashmla": (_flashmla_of, ("out_metadata", "out_num_splits")),
 }
+
+
+def outputs_of(schedule: Schedule) -> tuple[str, ...]:
+    return _KINDS[schedule.kind][1]
+
+
+# Typed, as 2.0 and True are no 2 and 1.
+@lru_cache(maxsize=256, typed=True)
+def _known(name: str, prefixes: tuple[str, ...], keys: tuple[str, ...], *values: Any) -> Schedule:
+    kind = next((kind for kind in _KINDS if name.endswith(kind)), "")
+    prefix = name[: len(name) - len(kind)]
+    if not kind or prefix not in prefixes:
+        known = ", ".join(p + k for k in _KINDS for p in prefixes)
+        raise wrong(ValueError, "schedules", f"{name!r} is none of {known}")
+    make, outputs = _KINDS[kind]
+    given = dict(zip(keys, values))
+    missing = [output for output in outputs if not given.pop(output, False)]
+    if missing:
+        raise wrong(TypeError, "schedules", f"{name!r} has no {missing[0]!r}")
+    return Schedule(prefix, kind, *make(**given))
 
 
 def parse(
     given: Sequence[Mapping[str, Any] | None] | None,
     destinations: int,
     rows: Callable[[], int],
-    prefixes: Iterable[str] = ("",),
+    prefixes: tuple[str, ...] = ("",),
 ) -> tuple[Schedules, list[Any]]:
     """What the argument `schedules` asks for, and the arrays that are written.
 
@@ -115,22 +120,21 @@ def parse(
     for each in given:
         schedules = []
         for name, parameters in (each or {}).items():
-            kind = next((k for k in _PARSERS if name.endswith(k)), "")
-            prefix = name[: len(name) - len(kind)]
-            if not kind or prefix not in prefixes:
-                known = ", ".join(p + k for k in _PARSERS for p in prefixes)
-                raise wrong(ValueError, "schedules", f"{name!r} is none of {known}")
+            # Of an array, that it is there.
+            values = [key.startswith("out") or value for key, value in parameters.items()]
             try:
-                schedule, outputs = _PARSERS[kind](prefix, **parameters)
+                schedule = _known(name, prefixes, tuple(parameters), *values)
             except TypeError as error:
                 if hasattr(error, "argument"):
                     raise
-                what = str(error).partition("() ")[2]
+                what = str(error).partition("() ")[2] or error
                 raise wrong(TypeError, "schedules", f"{name!r} {what}") from None
-            if kind == "topk_plan" and not _topk_plan.is_written(rows(), schedule.count):
+            if schedule.kind == "topk_plan" and not _topk_plan.is_written(
+                rows(), schedule.count
+            ):
                 continue
             schedules.append(schedule)
-            arrays += outputs.values()
+            arrays += [parameters[output] for output in outputs_of(schedule)]
         found.append(tuple(schedules))
     return tuple(found), arrays
 
@@ -138,12 +142,6 @@ def parse(
 # ----------------------------------------------------------------------------
 # What a step writes
 # ----------------------------------------------------------------------------
-
-
-def outputs_of(schedule: Schedule) -> tuple[str, ...]:
-    if schedule.kind == "flashmla":
-        return ("out_metadata", "out_num_splits")
-    return ("out",)
 
 
 def ports(schedules: Schedules) -> list[str]:

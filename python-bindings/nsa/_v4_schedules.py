@@ -31,12 +31,14 @@ ATTENDED = {
     "c128_": "c128_topk_lengths_clamp1",
 }
 
+PREFIXES = tuple({**INDEXED, **ATTENDED})
+
 
 def parse(
     given: Any, destinations: int, rows: Callable[[], int], options: Options
 ) -> tuple[Schedules, list[Any]]:
     """As ``_schedules.parse``."""
-    found, arrays = _schedules.parse(given, destinations, rows, {**INDEXED, **ATTENDED})
+    found, arrays = _schedules.parse(given, destinations, rows, PREFIXES)
     return tuple(tuple(_complete(s, options) for s in each) for each in found), arrays
 
 

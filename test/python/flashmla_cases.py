@@ -43,6 +43,8 @@ OPTIONS = {
     "sparse-extra-constant": Options(sparse=True, extra=300, overhead=3),
     "topk": Options(topk=2048),
     "topk-0": Options(topk=0, layout="old"),
+    "topk-extra-constant": Options(topk=100, extra=70, overhead=3),
+    "topk-fp8": Options(topk=300, layout="fp8"),
     "topk-extra": Options(topk=100, extra="lengths"),
     "blocks-of-48": Options(block=48, overhead=1),
 }

@@ -107,7 +107,8 @@ class Writer:
         kind = None if extra is None else "lengths"
         made = flashmla_cases.Options(sparse=True, extra=kind, **options)
         schedule = self.flashmla(made, lens, parts, extra)
-        return {name: value for name, value in schedule.items() if name not in ("topk", "sparse")}
+        del schedule["topk"], schedule["sparse"]
+        return schedule
 
 
 def for_replay(

@@ -89,6 +89,12 @@ def test_errors():
         call({"paged_mqa": dict(out=out, convention="sm90")})
     with pytest.raises(TypeError, match="'schedules': 'paged_mqa' got an unexpected.*'sms'"):
         call({"paged_mqa": dict(good, sms=3)})
+    with pytest.raises(TypeError, match="'schedules': 'paged_mqa' has no 'out'"):
+        call({"paged_mqa": dict(convention="sm90", num_sms=132)})
+    with pytest.raises(TypeError, match="'num_sms': expected an integer"):
+        call({"paged_mqa": dict(good, num_sms=132.0)})
+    with pytest.raises(TypeError, match="'schedules': 'paged_mqa' .*unhashable"):
+        call({"paged_mqa": dict(good, split=[256])})
     with pytest.raises(ValueError, match="'convention': expected one of"):
         call({"paged_mqa": dict(good, convention="sm80")})
     with pytest.raises(ValueError, match="b0_paged_mqa_out"):

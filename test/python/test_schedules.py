@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -116,7 +117,9 @@ def test_fewer_splits_than_slots(convention):
     np.testing.assert_array_equal(out[20], [4, 0] if convention in FORWARD else [1, 0])
 
 
-@pytest.mark.parametrize("convention, bs", [*((c, 4096) for c in CONVENTIONS), ("jit", 131072), ("sm100", 131072)])
+@pytest.mark.parametrize(
+    "convention, bs", [*product(CONVENTIONS, [4096]), *product(["jit", "sm100"], [131072])]
+)
 def test_many_requests(convention, bs):
     rng = np.random.default_rng(3)
     lens = rng.integers(-5, 1500, (bs, 1)).astype(np.int32)
