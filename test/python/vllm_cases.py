@@ -604,6 +604,35 @@ def case_eagle_step(d: Draw) -> Case:
     return Case("eagle_step", arguments, outs)
 
 
+def case_paged_mqa_schedule(d: Draw) -> Case:
+    convention = ("vllm_sm90", "vllm_sm100", "jit", "sm90")[d.some(0, 1, 2, 3)]
+    next_n, slots = d.some(1, 2), d.some(1, 7, 132)
+    lens = np.minimum(d.numbers(0, 9000, d.R * next_n), 10**5)
+    arguments = {
+        "context_lens": lens.reshape(d.R, next_n) if d.some(0, 1) else lens,
+        "out": d.out(slots + 2, 2), "convention": convention, "num_sms": slots,
+        "next_n": next_n,
+    }  # fmt: skip
+    if convention == "vllm_sm100" and next_n == 1:
+        arguments["indices"] = np.repeat(np.arange(d.R), 3)[: d.R].astype(d.index)
+    if d.R > 1 and d.some(0, 1):
+        arguments["num_reqs"] = d.R - 1
+    return Case("paged_mqa_schedule", arguments, ("out",))
+
+
+def case_flashmla_schedule(d: Draw) -> Case:
+    R = max(d.R, 1)
+    arguments = {
+        "seq_lens": np.minimum(d.numbers(0, 3000, R), 10**5), "out_metadata": d.out(d.some(1, 5, 66), 8),
+        "out_num_splits": d.out(R + 1),
+    }  # fmt: skip
+    if d.some(0, 1):
+        arguments["sparse"] = True
+        if d.some(0, 1):
+            arguments["extra_lens"] = np.minimum(d.numbers(0, 500, R), 10**4)
+    return Case("flashmla_schedule", arguments, ("out_metadata", "out_num_splits"))
+
+
 CASES: dict[str, Callable[[Draw], Case]] = {
     name.removeprefix("case_"): make
     for name, make in list(globals().items())

@@ -69,6 +69,7 @@ def draft_chain(d: Draw) -> list[Case]:
     starts, lens = d.out(R + 3), d.out(R + 2)
     positions, slots = d.out(R, dtype=np.int64), d.out(R + 4, dtype=np.int64)
     table = d.table(R, 33)
+    compressed, windows = d.out(R + 2, 1), d.out(R)
     return [
         Case(
             "draft_decode_inputs",
@@ -104,15 +105,31 @@ def draft_chain(d: Draw) -> list[Case]:
             "swa_indices",
             {
                 "query_start_loc": starts, "seq_lens": lens, "block_table": table,
-                "out_indices": d.out(R, 128), "out_lens": d.out(R), "window": 128,
+                "out_indices": d.out(R, 128), "out_lens": windows, "window": 128,
                 "block_size": 64, "slot_mapping": slots,
             },
             ("out_indices", "out_lens"),
         ),
         Case(
             "native_decode",
-            {"seq_lens": lens, "next_n": 1, "out_seq_lens": d.out(R + 2, 1), "ratio": 4},
+            {"seq_lens": lens, "next_n": 1, "out_seq_lens": compressed, "ratio": 4},
             ("out_seq_lens",),
+        ),
+        Case(
+            "paged_mqa_schedule",
+            {
+                "context_lens": compressed, "out": d.out(8, 2), "convention": "vllm_sm90",
+                "num_sms": 7, "num_reqs": R,
+            },
+            ("out",),
+        ),
+        Case(
+            "flashmla_schedule",
+            {
+                "seq_lens": windows, "out_metadata": d.out(5, 8), "num_reqs": R,
+                "out_num_splits": d.out(R + 1), "sparse": True,
+            },
+            ("out_metadata", "out_num_splits"),
         ),
     ]  # fmt: skip
 

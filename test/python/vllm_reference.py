@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 from dequant_reference import reference_dequant
+from flashmla_cases import reference as reference_flashmla
+from schedule_cases import reference as reference_schedule
 
+from nsa._flashmla import options_of
 from nsa.layouts import parse
 
 
@@ -694,3 +697,27 @@ def eagle_step(
         put(out_positions, r, 0 if over else p)
         put(out_slot_mapping, r, -1 if over else slot(block_table, r, p, block_size))
         put(out_seq_lens, r, 1 if over else length)
+
+
+# Schedules.
+
+
+def paged_mqa_schedule(
+    context_lens, out, convention, num_sms, next_n=1, indices=None, num_reqs=None
+):
+    rows = len(context_lens) if context_lens.ndim == 2 else len(context_lens) // next_n
+    rows = rows if num_reqs is None else num_reqs
+    lens = context_lens.ravel()[: rows * next_n].reshape(rows, next_n)
+    runs = None if indices is None else indices[:rows]
+    out[: num_sms + 1] = reference_schedule(lens, convention, num_sms, indices=runs)
+
+
+def flashmla_schedule(
+    seq_lens, out_metadata, out_num_splits, num_reqs=None, sparse=False, extra_lens=None
+):
+    options = options_of(sparse=sparse, extra=None if extra_lens is None else "lengths")
+    rows = len(out_num_splits) - 1 if num_reqs is None else num_reqs
+    extra = None if extra_lens is None else extra_lens[:rows]
+    parts, splits = reference_flashmla(options, seq_lens[:rows], len(out_metadata), extra)
+    out_metadata[:, : parts.shape[1]] = parts
+    out_num_splits[: rows + 1] = splits

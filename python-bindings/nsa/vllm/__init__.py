@@ -52,6 +52,7 @@ from ._inputs import (
 )
 from ._launch import Prepared, one_launch, prepare, step_text
 from ._prefill import prefill_chunk
+from ._schedules import flashmla_schedule, paged_mqa_schedule
 from ._slots import (
     compressed_slot_mapping,
     dcp_local_seq_lens,
@@ -83,6 +84,7 @@ __all__ = [
     "eagle_sampling_indices",
     "eagle_step",
     "expand_idx_mapping",
+    "flashmla_schedule",
     "gather_block_tables",
     "global_topk_indices",
     "image_visible",
@@ -91,6 +93,7 @@ __all__ = [
     "kpool_tail_slot_mapping",
     "native_decode",
     "one_launch",
+    "paged_mqa_schedule",
     "pos_seq_lens",
     "prefill_chunk",
     "prefill_gather_lens",

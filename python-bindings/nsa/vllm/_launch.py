@@ -121,7 +121,7 @@ class Formulas:
             if name not in self._dtypes:
                 raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
             dtype = self._dtypes[name]
-            check_dtype(name, dtype, kinds)
+            check_dtype(self._prefix + name, dtype, kinds)
             dtype = "int8" if dtype == "uint8" else dtype
             self._inputs[name] = self.s.input(self._prefix + name, dtype, tuple(shape))
         array = self._inputs[name]
@@ -145,6 +145,12 @@ class Formulas:
         self.s.output(self._prefix + name, value, when=mask)
         self.values[name] = None
 
+    def whole(self, name: str, value: nb.Array) -> None:
+        """Writes a value of int32, all of it."""
+        check_dtype(self._prefix + name, self._dtypes[name], ("int32",))
+        self.s.output(self._prefix + name, value)
+        self.values[name] = value
+
     def output(
         self,
         name: str,
@@ -164,7 +170,7 @@ class Formulas:
             for size in (sizes if isinstance(sizes, tuple) else (sizes,))
         )
         dtype = self._dtypes[name]
-        check_dtype(name, dtype, kinds)
+        check_dtype(self._prefix + name, dtype, kinds)
         dtype = "int8" if dtype == "uint8" else dtype
         value = self.s.map(sizes, element, dtype=dtype)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
