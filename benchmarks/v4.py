@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 
 import harness  # noqa: E402
 import reporting  # noqa: E402
-from v4_steps import FIELDS, text  # noqa: E402
+from v4_steps import FIELDS, optional_text, text  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
@@ -62,27 +62,36 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     step = _cache.get_step("v4_decode", text(), "cuda")
+    for_all = _cache.get_step("v4_decode", optional_text(), "cuda")
     rows = []
     for context in CONTEXTS:
         for bs in BATCHES:
             sizes = {"bs": bs, "max_len": context, "num_locs": bs}
             made = arrays(bs, context)
-            bound = step.bind(**made, **sizes)
+            ways = {}
+            for name, each in (("nsa", step), ("for all", for_all)):
+                bound = each.bind(**made, **sizes)
+
+                def launch(_: int, bound: Any = bound, sizes: Any = sizes) -> None:
+                    bound.launch(stream=torch.cuda.current_stream().cuda_stream, **sizes)
+
+                ways[name] = launch
             written = sum(a.nbytes for name, a in made.items() if name.startswith("b0_"))
-
-            def launch(_: int, bound: Any = bound, sizes: Any = sizes) -> None:
-                bound.launch(stream=torch.cuda.current_stream().cuda_stream, **sizes)
-
             times = harness.gpu_times(
                 {
-                    "nsa": launch,
+                    **ways,
                     "copy": harness.copy_operation(2 * written),
                     "empty": harness.empty_operation(),
                 },
                 options.rounds,
             )
-            rows.append([f"{bs} x {context}", written / 1e6, *(t.median for t in times.values())])
-    header = ["bs x context", "MB written", "nsa (1 launch)", "copy kernel", "empty kernel"]
+            medians = {name: t.median for name, t in times.items()}
+            ratio = medians["for all"] / medians["nsa"]
+            rows.append([f"{bs} x {context}", written / 1e6, *medians.values(), ratio])
+    header = [
+        "bs x context", "MB written", "nsa (1 launch)", "nsa, one bundle for all", "copy kernel",
+        "empty kernel", "for all / nsa",
+    ]  # fmt: skip
     report = reporting.markdown(f"V4 decode, {len(FIELDS)} fields, us", header, rows)
     print(report)
     if options.out:

@@ -13,6 +13,26 @@ FIELDS = (
 )  # fmt: skip
 
 
+#: With what other models and layers have: what one bundle for all has to know.
+MORE_FIELDS = (
+    *FIELDS, "req_indices", "pos_i64", "c128_topk_lengths_raw", "c128_sparse_topk_lengths",
+    "c4_all_page_indices", "c4_all_raw_indices", "c4_page_indices",
+)  # fmt: skip
+#: Destinations that the step for all has.
+BACKENDS = 4
+
+OPTIONS = _v4.Options("decode", 1, False, False, 512, 256, 128, 64)
+
+
 def text() -> str:
-    options = _v4.Options("decode", 1, False, False, 512, 256, 128, 64)
-    return _v4.write(options, (FIELDS,), {})[0]
+    """Made to measure: one destination, these fields."""
+    return _v4.write(OPTIONS, (FIELDS,), {})[0]
+
+
+def optional_text() -> str:
+    """One for all: any of more fields, in any of several destinations."""
+    return _v4.write(OPTIONS, (MORE_FIELDS,) * BACKENDS, {}, optional=True)[0]
+
+
+def texts() -> set[str]:
+    return {text(), optional_text()}

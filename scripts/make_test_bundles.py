@@ -33,11 +33,11 @@ from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
-from stores_cases import build as build_stores  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
+from stores_cases import build as build_stores  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
-from v4_steps import text as v4_benchmark_text  # noqa: E402
+from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
 from vllm_chains import texts_of_chains  # noqa: E402
 from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
@@ -59,7 +59,7 @@ def main(directory: str) -> None:
     texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
-    texts.add(v4_benchmark_text())
+    texts |= v4_benchmark_texts()
     texts |= vllm_texts() | set(texts_of_chains())
     texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
     texts |= schedule_benchmark_texts()

@@ -1,4 +1,4 @@
-// nsa-opt --nsa-launch-to-gpu --canonicalize --cse
+// nsa-opt --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize --cse
 nsa.step @lengths(in %bs : index, in %seq_lens[%bs] : tensor<?xi32>,
                   out %lens : memref<?xi32, strided<[?]>>) {
   nsa.launch @lengths {

@@ -1,4 +1,4 @@
-// nsa-opt --nsa-launch-to-loops --canonicalize --cse
+// nsa-opt --nsa-assign-tiles --nsa-launch-to-loops --canonicalize --cse
 nsa.step @sums(in %bs : index, in %seq_lens[%bs] : tensor<?xi32>,
                out %lens : memref<?xi32>, out %cu : memref<?xi32>) {
   nsa.launch @sums {

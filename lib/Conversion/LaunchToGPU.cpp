@@ -15,7 +15,6 @@
 #include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
-#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -67,11 +66,14 @@ private:
                                              ArrayRef<Value> row, Value column);
   /// The thread's points in the tile of several rows with number `block`.
   SmallVector<SmallVector<Value>>
-  emitPointsOfRows(SegmentOp segment, const TileShape &shape, Value block);
+  emitPointsOfRows(SegmentOp segment, TilingAttr tiling, Value block);
 
   /// `value`, which is made from size `size` of a segment, or 0 where it may be
   /// negative: launchers count no blocks for it then.
   Value emitSize(Value size, Value value);
+  /// The number of tiles that `count` elements take, as i32. `size` is that of
+  /// the segment that `count` is made from.
+  Value emitNumTiles(Value size, const Size &count, int64_t tile);
   /// The number of tiles in a row of a segment, as i32.
   Value emitTilesPerRow(SegmentOp segment);
   /// The number of tiles from a segment's first row to its last, as i32.
@@ -108,11 +110,7 @@ private:
 
 void KernelEmitter::emit() {
   thread = gpu::ThreadIdOp::create(b, loc(), gpu::Dimension::x);
-  // Scans first: theirs is the longest chain of dependent steps.
   SmallVector<SegmentOp> segments(launch.getSegments());
-  llvm::stable_sort(segments, [](SegmentOp lhs, SegmentOp rhs) {
-    return lhs.getKind() < rhs.getKind();
-  });
   Value block = toI32(gpu::BlockIdOp::create(b, loc(), gpu::Dimension::x));
   if (!segments.empty())
     emitSegments(segments, block);
@@ -227,29 +225,23 @@ Value KernelEmitter::emitSize(Value size, Value value) {
   return arith::MaxSIOp::create(b, loc(), value, index(0));
 }
 
-Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
-  Value size = segment.getSizes().back();
-  Value columns = emitSize(size, ports.lookupOrDefault(size));
-  AffineExpr tiles =
-      b.getAffineSymbolExpr(0).ceilDiv(getTileShape(segment).columns);
+Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
+  ElementBuilder builder(b, loc(), ports, {});
+  AffineExpr tiles = b.getAffineSymbolExpr(0).ceilDiv(tile);
   return toI32(affine::makeComposedAffineApply(
-      b, loc(), AffineMap::get(0, 1, tiles), {columns}));
+      b, loc(), AffineMap::get(0, 1, tiles),
+      {emitSize(size, builder.size(count))}));
+}
+
+Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
+  Grid grid = segment.getGrid();
+  return emitNumTiles(segment.getSizes().back(), grid.columns,
+                      grid.tileColumns);
 }
 
 Value KernelEmitter::emitRowTiles(SegmentOp segment) {
-  bool isTable = segment.getSizes().size() == 2;
-  int64_t tileRows = getTileShape(segment).rows;
-  Value size = segment.getSizes().front();
-  Value numRows = ports.lookupOrDefault(size);
-  if (segment.getKind() == SegmentKind::Expand && !isTable) {
-    ElementBuilder outer(b, loc(), ports, {});
-    numRows = ExpandSegment(segment, ports).emitBound(outer);
-  }
-  if (int64_t extra = segment.getNumExtraRows())
-    numRows = arith::AddIOp::create(b, loc(), numRows, index(extra * tileRows));
-  AffineExpr rowTiles = b.getAffineSymbolExpr(0).ceilDiv(tileRows);
-  return toI32(affine::makeComposedAffineApply(
-      b, loc(), AffineMap::get(0, 1, rowTiles), {emitSize(size, numRows)}));
+  Grid grid = segment.getGrid();
+  return emitNumTiles(segment.getSizes().front(), grid.rows, grid.tileRows);
 }
 
 Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
@@ -262,22 +254,16 @@ Value KernelEmitter::emitNumBlocks(SegmentOp segment) {
 }
 
 Value KernelEmitter::emitNumBlocksIfWanted(SegmentOp segment) {
-  if (segment.getKind() == SegmentKind::Scan)
+  Grid grid = segment.getGrid();
+  auto isOne = [](const Size &size) { return size.getConstant() == 1; };
+  if (isOne(grid.rows) && isOne(grid.columns))
     return i32(1);
-  bool isTable = segment.getSizes().size() == 2;
-  if (segment.getKind() == SegmentKind::Tile && !isTable)
+  if (isOne(grid.rows))
     return emitTilesPerRow(segment);
+  if (isOne(grid.columns))
+    return emitRowTiles(segment);
   Value rows = emitRowTiles(segment);
-  if (!isTable || getTileShape(segment).isWalked())
-    return rows;
   return arith::MulIOp::create(b, loc(), rows, emitTilesPerRow(segment));
-}
-
-/// Whether only some elements of a segment's values are read.
-static bool hasDeadElements(SegmentOp segment) {
-  return llvm::any_of(
-      segment.getBody().getOps<LivenessOpInterface>(),
-      [](LivenessOpInterface op) { return op.hasDeadElements(); });
 }
 
 std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
@@ -286,7 +272,7 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
   if (segment.getSizes().size() == 2) {
     // One after the other along a row, as memory has them; but where rows end
     // early, across them, so that blocks without work come last.
-    bool isAcross = hasDeadElements(segment);
+    bool isAcross = segment.getTiling()->getAcross();
     Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
     Value line = arith::DivUIOp::create(b, loc(), block, perLine);
     Value inLine = arith::SubIOp::create(
@@ -297,19 +283,19 @@ std::pair<Value, Value> KernelEmitter::emitRowAndColumn(SegmentOp segment,
   Value column = arith::AddIOp::create(
       b, loc(),
       arith::MulIOp::create(b, loc(), toIndex(tile),
-                            index(getTileShape(segment).columns)),
+                            index(segment.getTiling()->getColumns())),
       arith::MulIOp::create(b, loc(), thread,
-                            index(getTileShape(segment).width)));
+                            index(segment.getTiling()->getWidth())));
   return {row, column};
 }
 
 SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
                                                           ArrayRef<Value> row,
                                                           Value column) {
-  TileShape shape = getTileShape(segment);
-  int64_t step = TargetModel::blockSize * shape.width;
+  TilingAttr tiling = *segment.getTiling();
+  int64_t step = TargetModel::blockSize * tiling.getWidth();
   SmallVector<SmallVector<Value>> points;
-  for (int64_t i = 0; i < shape.vectors; ++i) {
+  for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
     point.push_back(arith::AddIOp::create(b, loc(), column, index(i * step)));
   }
@@ -319,32 +305,32 @@ SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
 void KernelEmitter::emitColumns(OpBuilder &b, SegmentOp segment, Value row,
                                 Value number, int64_t numThreads,
                                 const RowValues &values) {
-  TileShape shape = getTileShape(segment);
+  TilingAttr tiling = *segment.getTiling();
   Value columns = ports.lookupOrDefault(segment.getSizes().back());
-  int64_t step = numThreads * shape.width;
+  int64_t step = numThreads * tiling.getWidth();
   Value first =
-      arith::MulIOp::create(b, loc(), number, index(shape.width));
+      arith::MulIOp::create(b, loc(), number, index(tiling.getWidth()));
   scf::ForOp::create(
-      b, loc(), first, columns, index(step * shape.vectors), {},
+      b, loc(), first, columns, index(step * tiling.getVectors()), {},
       [&](OpBuilder &b, Location loc, Value column, ValueRange) {
         SmallVector<SmallVector<Value>> points;
-        for (int64_t i = 0; i < shape.vectors; ++i)
+        for (int64_t i = 0; i < tiling.getVectors(); ++i)
           points.push_back(
               {row, arith::AddIOp::create(b, loc, column, index(i * step))});
-        emitTile(b, segment, ports, points, shape.width, /*rows=*/{}, &values);
+        emitTile(b, segment, ports, points, tiling.getWidth(), /*rows=*/{}, &values);
         scf::YieldOp::create(b, loc);
       });
 }
 
 void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
                                     RowValues shared) {
-  TileShape shape = getTileShape(segment);
+  TilingAttr tiling = *segment.getTiling();
   Value warpSize = index(TargetModel::warpSize);
   Value warp = arith::DivUIOp::create(b, loc(), thread, warpSize);
   Value lane = arith::RemUIOp::create(b, loc(), thread, warpSize);
   Value row = arith::AddIOp::create(
       b, loc(),
-      arith::MulIOp::create(b, loc(), toIndex(block), index(shape.rows)), warp);
+      arith::MulIOp::create(b, loc(), toIndex(block), index(tiling.getRows())), warp);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value isRow =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
@@ -376,24 +362,24 @@ void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   SmallVector<Value> point = {row};
-  emitTile(b, segment, ports, point, getTileShape(segment).width, /*rows=*/{},
+  emitTile(b, segment, ports, point, segment.getTiling()->getWidth(), /*rows=*/{},
            &shared);
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
-  TileShape shape = getTileShape(segment);
+  TilingAttr tiling = *segment.getTiling();
   BlockThreads threads(kernel, thread, mostTiles, sharedMemory);
   RowValues shared = emitSharedValues(b, segment, ports, threads);
-  if (hasSharedRows(segment))
+  if (segment.hasSharedRows())
     return emitSharedTiles(segment, block, threads, std::move(shared));
-  if (shape.isWalked())
+  if (tiling.isWalked())
     return emitWalkedTiles(segment, block, std::move(shared));
   std::optional<ThreadPair> pair;
-  if (shape.isPaired)
+  if (tiling.getPaired())
     pair = emitPair();
   SmallVector<SmallVector<Value>> points;
-  if (shape.hasRows()) {
-    points = emitPointsOfRows(segment, shape, block);
+  if (tiling.hasRows()) {
+    points = emitPointsOfRows(segment, tiling, block);
   } else {
     auto [row, column] = emitRowAndColumn(segment, block);
     SmallVector<Value> outer;
@@ -401,7 +387,7 @@ void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
       outer.push_back(row);
     points = emitPoints(segment, outer, column);
   }
-  emitTile(b, segment, ports, points, shape.width, /*rows=*/{}, &shared,
+  emitTile(b, segment, ports, points, tiling.getWidth(), /*rows=*/{}, &shared,
            pair ? &*pair : nullptr);
 }
 
@@ -457,7 +443,7 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc(), ports, {});
   Value bound = expand.emitBound(outer);
-  int64_t rows = getTileShape(segment).rows;
+  int64_t rows = segment.getTiling()->getRows();
   Value begin = arith::MulIOp::create(b, loc(), toIndex(block), index(rows));
   Value end = arith::AddIOp::create(b, loc(), begin, index(rows));
   Value row = arith::AddIOp::create(b, loc(), begin, thread);
@@ -511,7 +497,7 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
   auto [request, column] = emitRowAndColumn(segment, block);
   auto emitTileOf = [&, request = request, column = column](RowRange rows) {
     emitTile(b, segment, ports, emitPoints(segment, request, column),
-             getTileShape(segment).width, rows);
+             segment.getTiling()->getWidth(), rows);
   };
   Value first = emitFirstRow(expand, request);
   // All of a request's rows, and no others: their number is a constant.
@@ -539,14 +525,14 @@ void KernelEmitter::emitExpandTiles(SegmentOp segment, Value block) {
 }
 
 SmallVector<SmallVector<Value>>
-KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
+KernelEmitter::emitPointsOfRows(SegmentOp segment, TilingAttr tiling,
                                 Value block) {
-  int64_t perRow = shape.getVectorsPerRow();
+  int64_t perRow = tiling.getVectorsPerRow();
   Value first =
-      arith::MulIOp::create(b, loc(), toIndex(block), index(shape.rows));
+      arith::MulIOp::create(b, loc(), toIndex(block), index(tiling.getRows()));
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   SmallVector<SmallVector<Value>> points;
-  for (int64_t i = 0; i < shape.vectors; ++i) {
+  for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     // 32 bits are enough for the place in the tile.
     Value number = arith::AddIOp::create(b, loc(), toI32(thread),
                                          i32(i * TargetModel::blockSize));
@@ -556,15 +542,15 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, const TileShape &shape,
     Value row = arith::AddIOp::create(b, loc(), first, toIndex(inTile));
     Value isRow =
         arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, row, rows);
-    if ((i + 1) * TargetModel::blockSize > shape.rows * perRow)
+    if ((i + 1) * TargetModel::blockSize > tiling.getRows() * perRow)
       isRow = arith::AndIOp::create(
           b, loc(), isRow,
           arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
-                                i32(shape.rows)));
+                                i32(tiling.getRows())));
     Value column =
-        arith::MulIOp::create(b, loc(), toIndex(inRow), index(shape.width));
+        arith::MulIOp::create(b, loc(), toIndex(inRow), index(tiling.getWidth()));
     // A place past the rows is one past the columns of a row that there is.
-    Value past = arith::AddIOp::create(b, loc(), column, index(shape.columns));
+    Value past = arith::AddIOp::create(b, loc(), column, index(tiling.getColumns()));
     points.push_back({arith::SelectOp::create(b, loc(), isRow, row, first),
                       arith::SelectOp::create(b, loc(), isRow, column, past)});
   }

@@ -13,7 +13,6 @@
 #include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
-#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 namespace nsa {
@@ -111,7 +110,7 @@ static void lowerExpand(OpBuilder &b, SegmentOp segment,
 static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
                              const IRMapping &ports) {
   Location loc = segment.getLoc();
-  int64_t width = getTileShape(segment).width;
+  int64_t width = segment.getTiling()->getWidth();
   ExpandSegment expand(segment, ports);
   ElementBuilder outer(b, loc, ports, {});
   Value zero = constantIndex(b, loc, 0), one = constantIndex(b, loc, 1);
@@ -148,7 +147,7 @@ static void lowerExpandTiles(OpBuilder &b, SegmentOp segment,
 static void lowerRows(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                       function_ref<RowValues(OpBuilder &, Value)> emitShared) {
   Location loc = segment.getLoc();
-  int64_t width = getTileShape(segment).width;
+  int64_t width = segment.getTiling()->getWidth();
   Value zero = constantIndex(b, loc, 0);
   SmallVector<Value> sizes =
       llvm::map_to_vector(segment.getSizes(), [&](Value size) {
@@ -174,18 +173,18 @@ static void lowerRows(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
 static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                       HostThread &thread) {
   RowValues shared = emitSharedValues(b, segment, ports, thread);
-  if (hasSharedRows(segment))
+  if (segment.hasSharedRows())
     return lowerRows(b, segment, ports, [&](OpBuilder &b, Value row) {
       RowValues values = shared;
       emitSharedRow(b, segment, ports, thread, row, values);
       return values;
     });
-  if (getTileShape(segment).isWalked())
+  if (segment.getTiling()->isWalked())
     return lowerRows(b, segment, ports, [&](OpBuilder &b, Value row) {
       return emitRowValues(b, segment, ports, row, /*team=*/{}, shared);
     });
   Location loc = segment.getLoc();
-  int64_t width = getTileShape(segment).width;
+  int64_t width = segment.getTiling()->getWidth();
   SmallVector<Value> sizes =
       llvm::map_to_vector(segment.getSizes(), [&](Value size) {
         return ports.lookupOrDefault(size);

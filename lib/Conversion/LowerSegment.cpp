@@ -33,6 +33,11 @@ LogicalResult nsa::verifyFormed(StepOp step) {
       return op.emitOpError("expected copies to be in launches; run "
                             "'nsa-form-launches' before");
   }
+  for (LaunchOp launch : step.getLaunches())
+    for (SegmentOp segment : launch.getSegments())
+      if (segment.getKind() != SegmentKind::Scan && !segment.getTiling())
+        return segment.emitOpError("expected a tiling; run 'nsa-assign-tiles' "
+                                   "before");
   return success();
 }
 

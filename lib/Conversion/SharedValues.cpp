@@ -10,7 +10,6 @@
 
 #include "BlockScan.h"
 
-#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -126,7 +125,7 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
 void nsa::emitSharedRow(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                         Threads &threads, Value row, RowValues &values) {
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
-    if (!isSharedByRow(op, segment))
+    if (!segment.isSharedByRow(op))
       continue;
     ElementBuilder builder(b, segment.getLoc(), ports, row);
     builder.setRow(&values);

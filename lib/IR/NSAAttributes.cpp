@@ -244,3 +244,26 @@ LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
              << rhs.offset << " belongs to two of them";
   return success();
 }
+
+//===----------------------------------------------------------------------===//
+// Tilings
+//===----------------------------------------------------------------------===//
+
+LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 TilingUnit unit, int64_t rows, int64_t columns,
+                                 int64_t width, int64_t vectors, bool, bool) {
+  bool isTile = unit == TilingUnit::Tile;
+  if (rows < 1 || width < 1 || vectors < 1 ||
+      (isTile ? columns < 1 : columns != 0))
+    return emitError() // (C1)
+           << "expected 'rows', 'width' and 'vectors' to be 1 or more, and "
+              "'columns' to be "
+           << (isTile ? "1 or more" : "0") << " for '"
+           << stringifyTilingUnit(unit) << "', but got " << rows << ", "
+           << width << ", " << vectors << " and " << columns;
+  if (width > 16 || !llvm::isPowerOf2_64(width))
+    return emitError() // (C2)
+           << "expected 'width' to be a power of 2, at most 16, but got "
+           << width;
+  return success();
+}

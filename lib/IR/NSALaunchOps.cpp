@@ -295,15 +295,44 @@ bool SegmentOp::isPicked(CopyOp copy) {
          });
 }
 
-OpFoldResult SegmentOp::getNumRows(OpBuilder &b) {
-  Size size = Size::of(getSizes().front());
-  if (getKind() == SegmentKind::Expand && getSizes().size() == 1)
-    size = getExpansion().getNumRows(size);
-  return size.materialize(b, getLoc());
+bool SegmentOp::isSharedByRow(SharedOpInterface op) {
+  std::optional<Size> rows = op.getSharedRows();
+  return rows && rows->isSameAs(Size::of(getSizes().front()));
 }
 
-int64_t SegmentOp::getNumExtraRows() {
-  if (getKind() != SegmentKind::Expand)
-    return 0;
-  return getSizes().size() == 1 || getExpansion().getPadded();
+bool SegmentOp::hasSharedRows() {
+  return getKind() == SegmentKind::Tile &&
+         llvm::any_of(
+             getBody().getOps<SharedOpInterface>(),
+             [&](SharedOpInterface op) { return isSharedByRow(op); });
+}
+
+Grid SegmentOp::getGrid() {
+  Size one = Size::constant(getContext(), 1);
+  Grid grid = {one, one};
+  // All rows are one block's.
+  if (getKind() == SegmentKind::Scan)
+    return grid;
+  TilingAttr tiling = *getTiling();
+  bool isTable = getSizes().size() == 2;
+  if (isTable || getKind() == SegmentKind::Expand) {
+    grid.rows = Size::of(getSizes().front());
+    grid.tileRows = tiling.getRows();
+  }
+  if (getKind() == SegmentKind::Expand) {
+    if (!isTable)
+      grid.rows = getExpansion().getNumRows(grid.rows);
+    // A block past the last row for what belongs to none: the totals, or the
+    // padding of a table.
+    if (!isTable || getExpansion().getPadded())
+      grid.rows = grid.rows + grid.tileRows;
+  }
+  // Whoever walks a row takes all of its columns, and elements of an array have
+  // a block each then.
+  bool isWhole = isTable && tiling.isWalked();
+  if ((isTable || getKind() == SegmentKind::Tile) && !isWhole) {
+    grid.columns = Size::of(getSizes().back());
+    grid.tileColumns = std::max<int64_t>(tiling.getColumns(), 1);
+  }
+  return grid;
 }

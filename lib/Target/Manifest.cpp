@@ -9,7 +9,6 @@
 #include "Manifest.h"
 
 #include "nsa/IR/KernelParameters.h"
-#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -251,33 +250,18 @@ LogicalResult ManifestBuilder::addRequirements() {
 }
 
 LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
-  bool isTable = segment.getSizes().size() == 2;
-  TileShape shape = getTileShape(segment);
-  json::Value rows(1), columns(1);
-  json::Array tile{1, 1};
-  if (segment.getKind() == SegmentKind::Expand || isTable) {
-    OpBuilder b(segment->getParentOp());
-    FailureOr<json::Value> size = getSize(segment.getNumRows(b));
-    if (failed(size))
-      return failure();
-    rows = *size;
-    if (int64_t extra = segment.getNumExtraRows())
-      rows = json::Array{"add", *size, extra * shape.rows};
-    tile[0] = shape.rows;
-  }
-  if (segment.getKind() == SegmentKind::Tile || isTable) {
-    FailureOr<json::Value> size = getSize(segment.getSizes().back());
-    if (failed(size))
-      return failure();
-    if (!shape.isWalked()) {
-      columns = *size;
-      tile[1] = shape.columns;
-    }
-  }
+  Grid grid = segment.getGrid();
+  OpBuilder b(segment->getParentOp());
+  FailureOr<json::Value> rows =
+      getSize(grid.rows.materialize(b, segment.getLoc()));
+  FailureOr<json::Value> columns =
+      getSize(grid.columns.materialize(b, segment.getLoc()));
+  if (failed(rows) || failed(columns))
+    return failure();
   j.object([&] {
-    j.attribute("rows", rows);
-    j.attribute("columns", columns);
-    j.attribute("tile", std::move(tile));
+    j.attribute("rows", *rows);
+    j.attribute("columns", *columns);
+    j.attribute("tile", json::Array{grid.tileRows, grid.tileColumns});
     // Without any of these there is nothing to do.
     if (SmallVector<BlockArgument> ports = segment.getOptionalPorts();
         !ports.empty())

@@ -50,6 +50,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   if (!options.fuse) {
     step.addPass(createFormLaunches({/*perCopy=*/false, options.guards, bytes}));
     step.addPass(createCSEPass());
+    step.addPass(createAssignTiles());
     return;
   }
   step.addPass(createMergeCopies());
@@ -57,6 +58,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createCSEPass());
   step.addPass(createFuseLaunches({bytes}));
   step.addPass(createCSEPass());
+  step.addPass(createAssignTiles());
 }
 
 /// What both targets do to kernels before their own conversion. Rounding to

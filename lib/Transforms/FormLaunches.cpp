@@ -33,7 +33,8 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   OpBuilder::InsertionGuard guard(b);
   auto launch = LaunchOp::create(b, loc, name);
   b.setInsertionPointToStart(&launch.getBody().emplaceBlock());
-  auto segment = SegmentOp::create(b, loc, space.kind, sizes);
+  auto segment =
+      SegmentOp::create(b, loc, space.kind, sizes, /*tiling=*/TilingAttr());
   b.setInsertionPointToStart(&segment.getBody().emplaceBlock());
 
   // Values move inside; sizes (scalars) stay outside, where the host can

@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/IR/KernelParameters.h"
-#include "nsa/IR/TileShape.h"
 #include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
@@ -78,7 +77,7 @@ static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
 /// elements of one size, and a block takes a row where there is something to
 /// share in it.
 static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
-  if (hasSharedRows(lhs) != hasSharedRows(rhs))
+  if (lhs.hasSharedRows() != rhs.hasSharedRows())
     return false;
   auto isPlain = [](CopyOp copy) { return copy.isPlain(); };
   if (lhs.getKind() == SegmentKind::Scan || rhs.getKind() == SegmentKind::Scan)

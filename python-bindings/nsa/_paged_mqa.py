@@ -147,7 +147,9 @@ def write(
     `sums`: what schedules of one step share."""
     how, split = CONVENTIONS[options.convention], options.split
     known: dict[Any, Any] = {} if sums is None else sums
-    key = (lens.name, split, options.next_n, how.items, how.cost)
+    # Conventions differ in little where there is one token a request.
+    kind = "" if options.next_n == 1 else how.items
+    key = (lens.name, split, options.next_n, kind, how.cost(options.next_n))
     if key not in known:
         items = _Items(s, lens, options, indices)
 

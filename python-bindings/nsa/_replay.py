@@ -9,7 +9,8 @@ from . import _schedules, steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import check_mode, constant, optional_constant, wrong
-from ._nsa_runtime import Caller
+from ._metadata import parse_fields
+from ._nsa_runtime import Caller, SetCaller
 
 _INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
 _VECTORS = ("seq_lens", "extend_seq_lens")
@@ -104,12 +105,63 @@ class _Replay:
 _replay = cache(_Replay)
 
 
+def _make(constants, fields):
+    """What runs a replay, and which arrays it takes; see ``replay``."""
+    mode, extend, topk, page_size, next_n, live_only, padded, counts, *missing = constants
+    check_mode(mode, steps.MODES)
+    topk = optional_constant("topk", topk, 0)
+    page_size = optional_constant("page_size", page_size, 1)
+    next_n = constant("next_n", next_n, 1)
+    if extend not in (None, "array"):
+        extend = constant("extend_seq_lens", extend, 0)
+    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields, ())
+    if known.has_tables:
+        for name, is_missing in zip(("req_pool_indices", "req_to_token", "max_len"), missing):
+            if is_missing:
+                raise wrong(TypeError, name, "missing, the page tables need it")
+    count = sum(map(len, fields))
+    taken = [*known.inputs, *range(len(_INPUTS), len(_INPUTS) + count)]
+    if known.has_lens or not counts:
+        return known.call, taken
+
+    def call(arrays, sizes, stream):
+        bs = length("seq_lens", arrays[0])[1]
+        known.call(arrays[1:], (bs, *sizes[1:]), stream)
+
+    return call, [0, *taken]
+
+
+def _make_flat(constants, _):
+    """The same with the names in a text, before the other constants."""
+    fields, *others = constants
+    return _make(others, parse_fields(fields))
+
+
+_sets = SetCaller(_make)
+_flat = SetCaller(_make_flat)
+_call, _call_flat = _sets.call, _flat.call
+
+
+def _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded):
+    """All that a step depends on, beside its fields and dtypes."""
+    extend = inputs[1]
+    if extend is not None and _is_array(extend):
+        extend = "array"
+    return (
+        mode, extend, topk, page_size, next_n, live_only, padded, bs is None,
+        inputs[2] is None, inputs[3] is None, max_len is None,
+    )  # fmt: skip
+
+
 def replay(
     dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream,
     schedules=None,
 ):  # fmt: skip
     """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
     rows that are written."""
+    if schedules is None:
+        key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+        return _call(key, inputs, dsts, (bs, max_len, row_bound), stream)
     check_mode(mode, steps.MODES)
     topk = optional_constant("topk", topk, 0)
     page_size = optional_constant("page_size", page_size, 1)
@@ -144,6 +196,16 @@ def replay(
         arrays += destination.values()
     arrays += written
     known.call(arrays, (bs, max_len, row_bound), stream)
+
+
+def replay_flat(
+    outputs, fields, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only
+):
+    """``replay_metadata`` with the arrays of all destinations in a list, and their names in a
+    text."""
+    padded = row_bound is not None
+    key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+    _call_flat((fields, *key), (*inputs, *outputs), (), (bs, max_len, row_bound), None)
 
 
 def replay_metadata(

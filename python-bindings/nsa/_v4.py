@@ -300,16 +300,17 @@ def write(
     fields: tuple[tuple[str, ...], ...],
     dtypes: dict[str, str],
     schedules: _schedules.Schedules = (),
+    optional: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a step with these fields and schedules in each destination, and its
-    inputs."""
+    """The text of a step with these fields, any of which may be missing if they are
+    `optional`, and schedules in each destination, and its inputs."""
     step = Step(options, dtypes)
     ports: dict[str, list[str]] = {}
     for number, names in enumerate(fields):
         for name in names:
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
-        step.s.output(destinations, step.field(name))
+        step.s.output(destinations, step.field(name), optional=optional)
     _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 

@@ -10,7 +10,8 @@ What an operator writes is declared, and it has a fake kernel, so that ``torch.c
 it in a graph and in its place; it launches on torch's current stream, allocates nothing and
 waits for nothing, so that a CUDA graph captures it. The functions here have the arguments of
 those in ``nsa.ops``, but for ``stream``, and make the flat argument lists that an operator
-needs: a set of fields is its arrays and their names. Errors are those of ``nsa.ops``.
+needs: sets of fields are their arrays, and their names as ``a,b;c``. Errors are those of
+``nsa.ops``, all of whose operations are here.
 
 Importing this module needs torch (2.4 or later); nothing else of the package does.
 """
@@ -24,6 +25,8 @@ import torch
 from torch import Tensor
 
 from . import ops
+from ._metadata import parse_fields
+from ._replay import replay_flat
 
 __all__ = [
     "build_compressed_token_ids",
@@ -32,7 +35,9 @@ __all__ = [
     "copy_metadata",
     "dequantize_k_cache_paged",
     "expand_seqlens",
+    "paged_mqa_schedule",
     "replay_metadata",
+    "replay_v4",
 ]
 
 # Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
@@ -54,49 +59,37 @@ def _fake(*args: Any, **kwargs: Any) -> None:
 
 
 # ----------------------------------------------------------------------------
-# Sets of fields
+# Sets of fields: their arrays, and their names in one text, as torch passes one faster than many
 # ----------------------------------------------------------------------------
 
 
-def _flatten(dsts: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], list[str], list[int]]:
-    """(arrays, their fields, how many each set has)."""
-    arrays = [array for fields in dsts for array in fields.values()]
-    return arrays, [name for fields in dsts for name in fields], [len(f) for f in dsts]
+def _flatten(sets: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], str]:
+    """(arrays, names): ``a,b;c`` of two sets."""
+    arrays = [array for fields in sets for array in fields.values()]
+    return arrays, ";".join([",".join(list(fields)) for fields in sets])
 
 
-def _unflatten(
-    arrays: list[Tensor], fields: list[str], counts: list[int]
-) -> list[dict[str, Tensor]]:
-    pairs = iter(zip(fields, arrays))
-    return [dict(next(pairs) for _ in range(count)) for count in counts]
+def _unflatten(arrays: list[Tensor], fields: str) -> list[dict[str, Tensor]]:
+    rest = iter(arrays)
+    return [dict(zip(names, rest)) for names in parse_fields(fields)]
 
 
 def _run_replay(
-    outputs: list[Tensor], fields: list[str], counts: list[int], forward_mode: str, seq_lens: Tensor,
+    outputs: list[Tensor], fields: str, forward_mode: str, seq_lens: Tensor,
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
     row_bound: int | None, bs: int | None,
 ) -> None:  # fmt: skip
-    ops.replay_metadata(
-        _unflatten(outputs, fields, counts),
-        forward_mode,
-        seq_lens=seq_lens,
-        req_pool_indices=req_pool_indices,
-        req_to_token=req_to_token,
-        extend_seq_lens=extend_seq_len if extend_seq_lens is None else extend_seq_lens,
-        max_len=max_len,
-        topk=topk,
-        page_size=page_size,
-        next_n=next_n,
-        live_only=live_only,
-        row_bound=row_bound,
-        bs=bs,
-    )
+    extend = extend_seq_len if extend_seq_lens is None else extend_seq_lens
+    replay_flat(
+        outputs, fields, forward_mode, (seq_lens, extend, req_pool_indices, req_to_token), bs,
+        max_len, row_bound, topk, page_size, next_n, live_only,
+    )  # fmt: skip
 
 
 _replay = _register(
-    "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str forward_mode, Tensor seq_lens,"
+    "replay_metadata(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
     " bool live_only, SymInt? row_bound, SymInt? bs)",
@@ -129,27 +122,66 @@ def replay_metadata(
     )  # fmt: skip
 
 
-def _run_copy(
-    outputs: list[Tensor], fields: list[str], counts: list[int], sources: list[Tensor],
-    source_fields: list[str], forward_mode: str, bs: int | None, max_len: int | None,
-    max_seqlen_k: int | None, seqlens_expanded_size: int | None,
+def _run_replay_v4(
+    outputs: list[Tensor], fields: str, forward_mode: str, seq_lens: Tensor,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None, full_to_swa: Tensor | None,
+    out_cache_loc: Tensor | None, extend_seq_lens: Tensor | None, next_n: int, rows: int | None,
+    num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
+    index_page_size: int, floors: Tensor | None, bs: int | None,
 ) -> None:  # fmt: skip
-    ops.copy_metadata(
-        dict(zip(source_fields, sources)),
-        _unflatten(outputs, fields, counts),
-        forward_mode,
-        bs=bs,
-        max_len=max_len,
-        max_seqlen_k=max_seqlen_k,
-        seqlens_expanded_size=seqlens_expanded_size,
-    )
+    ops.replay_v4(
+        _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
+        req_pool_indices=req_pool_indices, req_to_token=req_to_token, full_to_swa=full_to_swa,
+        out_cache_loc=out_cache_loc, extend_seq_lens=extend_seq_lens, next_n=next_n, rows=rows,
+        num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
+        index_page_size=index_page_size, floors=floors, bs=bs,
+    )  # fmt: skip
+
+
+_replay_v4 = _register(
+    "replay_v4(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? full_to_swa,"
+    " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
+    " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
+    " int index_page_size, Tensor? floors, SymInt? bs)",
+    _run_replay_v4,
+)
+
+
+def replay_v4(
+    dsts: Sequence[Mapping[str, Tensor]],
+    mode: str = "decode",
+    *,
+    seq_lens: Tensor,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    full_to_swa: Tensor | None = None,
+    out_cache_loc: Tensor | None = None,
+    extend_seq_lens: Tensor | None = None,
+    next_n: int = 1,
+    rows: int | None = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 512,
+    page_size: int = 256,
+    window: int = 128,
+    index_page_size: int = 64,
+    floors: Tensor | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.replay_v4``."""
+    _replay_v4(
+        *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
+        out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
+        window, index_page_size, floors, bs,
+    )  # fmt: skip
 
 
 _copy = _register(
-    "copy_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, Tensor[] sources,"
-    " str[] source_fields, str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
+    "copy_metadata(Tensor(a!)[] outputs, str fields, Tensor[] sources, str source_fields,"
+    " str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
     " SymInt? seqlens_expanded_size)",
-    _run_copy,
+    ops._copy_flat,
 )
 
 
@@ -165,7 +197,7 @@ def copy_metadata(
 ) -> None:
     """``nsa.ops.copy_metadata``."""
     _copy(
-        *_flatten(dsts), list(src.values()), list(src), mode, bs, max_len, max_seqlen_k,
+        *_flatten(dsts), *_flatten([src]), mode, bs, max_len, max_seqlen_k,
         seqlens_expanded_size,
     )  # fmt: skip
 
@@ -305,3 +337,34 @@ def combine_topk_swa_indices(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
         compress_ratio, topk, out_indices, out_lens, query_pos,
     )  # fmt: skip
+
+
+def _run_schedule(
+    context_lens: Tensor, out: Tensor, convention: str, num_sms: int, split: int | None,
+    next_n: int, bs: int | None,
+) -> None:  # fmt: skip
+    ops.paged_mqa_schedule(
+        context_lens, out, convention=convention, num_sms=num_sms, split=split, next_n=next_n,
+        bs=bs,
+    )  # fmt: skip
+
+
+_schedule = _register(
+    "paged_mqa_schedule(Tensor context_lens, Tensor(a!) out, str convention, int num_sms,"
+    " int? split, int next_n, SymInt? bs)",
+    _run_schedule,
+)
+
+
+def paged_mqa_schedule(
+    context_lens: Tensor,
+    out: Tensor,
+    *,
+    convention: str,
+    num_sms: int,
+    split: int | None = None,
+    next_n: int = 1,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.paged_mqa_schedule``."""
+    _schedule(context_lens, out, convention, num_sms, split, next_n, bs)

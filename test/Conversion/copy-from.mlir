@@ -1,6 +1,6 @@
 // Elements before `from` are not written, in tiles and in scans.
 //
-// RUN: nsa-opt %s --nsa-form-launches --nsa-launch-to-gpu --canonicalize | FileCheck %s
+// RUN: nsa-opt %s --nsa-form-launches --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize | FileCheck %s
 
 // CHECK-LABEL: gpu.func @step_d
 // CHECK-DAG: %[[ONE:.*]] = arith.constant 1 : index

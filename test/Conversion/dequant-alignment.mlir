@@ -2,7 +2,7 @@
 // that it is not more.
 
 // RUN: nsa-opt %s --remarks-filter=nsa -o %t 2> %t.remarks \
-// RUN:   --pass-pipeline='builtin.module(nsa.step(nsa-form-launches),nsa-launch-to-gpu)'
+// RUN:   --pass-pipeline='builtin.module(nsa.step(nsa-form-launches,nsa-assign-tiles),nsa-launch-to-gpu)'
 // RUN: FileCheck %s --input-file %t
 // RUN: FileCheck %s --input-file %t.remarks --check-prefix=REMARK
 

@@ -1,4 +1,4 @@
-// RUN: nsa-opt %s --pass-pipeline="builtin.module(nsa.step(nsa-form-launches),nsa-launch-to-gpu,canonicalize,cse)" | FileCheck %s
+// RUN: nsa-opt %s --pass-pipeline="builtin.module(nsa.step(nsa-form-launches,nsa-assign-tiles),nsa-launch-to-gpu,canonicalize,cse)" | FileCheck %s
 
 // A tile is 4 rows of 32 vectors, one a thread, each as wide as a load of cache.
 // CHECK-LABEL: gpu.func @v4_out

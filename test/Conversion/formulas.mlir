@@ -1,6 +1,6 @@
 // The arithmetic of formulas has a result for everything.
 
-// RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize | FileCheck %s
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-loops --canonicalize | FileCheck %s
 
 // By 0: 0. The smallest number by -1: by 1.
 // CHECK-LABEL: func.func @divide

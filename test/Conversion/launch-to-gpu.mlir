@@ -1,4 +1,4 @@
-// RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s
 
 // A tile is a block of 128 threads, four columns each. The arrays' rows are
 // checked for alignment, the columns against the size.

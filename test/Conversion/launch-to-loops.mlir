@@ -1,4 +1,4 @@
-// RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize --cse | FileCheck %s
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-loops --canonicalize --cse | FileCheck %s
 
 // A scan is a loop that carries its sums: each row stores the sum before it,
 // and the last one follows the loop.

@@ -1,12 +1,14 @@
-// RUN: nsa-opt %s --pass-pipeline='builtin.module(nsa.step(nsa-form-launches{per-copy=true},nsa-fuse-launches),nsa-launch-to-gpu)' \
+// RUN: nsa-opt %s --pass-pipeline='builtin.module(nsa.step(nsa-form-launches{per-copy=true},nsa-fuse-launches,nsa-assign-tiles),nsa-launch-to-gpu)' \
 // RUN:   | FileCheck %s
 
 // A computed size may be negative. A launcher counts no blocks for it then, and so
 // does the kernel: the blocks of the next segment are not taken for its own.
 
 // CHECK-LABEL: gpu.func @rest
-// CHECK:         %[[REST:.*]] = affine.apply
-// CHECK:         arith.maxsi %[[REST]], %{{.*}} : index
+// CHECK:         gpu.block_id
+// CHECK:         %[[REST:.*]] = affine.apply #{{.*}}[%arg0, %arg1]
+// CHECK-NEXT:    %{{.*}} = arith.constant 0 : index
+// CHECK-NEXT:    arith.maxsi %[[REST]], %{{.*}} : index
 // CHECK:         arith.cmpi ult
 nsa.step @rest(in %max_len : index, in %skipped : index, in %pool : tensor<?xi32>,
                in %table : tensor<?x?xi32>, in %a : tensor<?x?xi32>,
@@ -37,8 +39,7 @@ nsa.step @sums(in %n : index, out %x : memref<?xi32>) {
 // together, as launchers do.
 // CHECK-LABEL: gpu.func @rows
 // CHECK:         %[[LESS:.*]] = affine.apply
-// CHECK:         %[[ROWS:.*]] = arith.muli %[[LESS]], %{{.*}} : index
-// CHECK:         %[[MORE:.*]] = arith.addi %[[ROWS]], %{{.*}} : index
+// CHECK:         %[[MORE:.*]] = affine.apply
 // CHECK:         arith.maxsi %[[MORE]], %{{.*}} : index
 // CHECK:         %[[IS_SIZE:.*]] = arith.cmpi sge, %[[LESS]], %{{.*}} : index
 // CHECK-NEXT:    scf.if %[[IS_SIZE]] {

@@ -1,4 +1,4 @@
-// RUN: nsa-opt %s --pass-pipeline='builtin.module(nsa.step(nsa-form-launches{per-copy=true}),nsa-launch-to-gpu,canonicalize,cse)' \
+// RUN: nsa-opt %s --pass-pipeline='builtin.module(nsa.step(nsa-form-launches{per-copy=true},nsa-assign-tiles),nsa-launch-to-gpu,canonicalize,cse)' \
 // RUN:   | FileCheck %s
 
 // Rows that a request has four of: whether they can be stored by wide accesses

@@ -1,7 +1,7 @@
 // Rows of one-dimensional values look for their requests.
 
-// RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
-// RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
 
 // A block has 128 rows, and goes through the requests, 128 at a time, until it
 // has seen all of them or the first past its rows.

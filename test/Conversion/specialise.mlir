@@ -1,6 +1,6 @@
 // What the text states is not checked when the kernel runs.
 //
-// RUN: nsa-opt %s --split-input-file --nsa-form-launches --nsa-launch-to-gpu --canonicalize | FileCheck %s
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize | FileCheck %s
 
 // Base and stride are known to be aligned: no address is looked at.
 // CHECK-LABEL: gpu.func @known

@@ -1,7 +1,7 @@
 // Where elements go: conditions, places, arrays that may be missing.
 
-// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-launch-to-gpu | FileCheck %s --check-prefix=GPU
-// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-launch-to-loops | FileCheck %s --check-prefix=HOST
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-assign-tiles --nsa-launch-to-gpu | FileCheck %s --check-prefix=GPU
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-assign-tiles --nsa-launch-to-loops | FileCheck %s --check-prefix=HOST
 
 // A place is compared, unsigned, with the size that the kernel is given.
 // GPU-LABEL: gpu.func @scatter

@@ -1,7 +1,7 @@
 // Rows whose elements share what is worth computing once are walked.
 
-// RUN: nsa-opt %s --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
-// RUN: nsa-opt %s --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s --check-prefix=GPU
+// RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-loops --canonicalize --cse | FileCheck %s --check-prefix=LOOPS
 
 // A warp has a row, so a block has four.
 // GPU-LABEL: gpu.module @combine {

@@ -16,3 +16,14 @@ nsa.step @sets(in %bs : index, in %max_len : index,
   // expected-error @+1 {{expected sets to be expanded; run 'nsa-expand-metadata-sets' before}}
   nsa.copy_metadata %src to %b0 : !nsa.metadata<decode> to !nsa.metadata_ref<decode>
 }
+
+// -----
+
+nsa.step @tilings(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  nsa.launch @tilings {
+    // expected-error @+1 {{expected a tiling; run 'nsa-assign-tiles' before}}
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}

@@ -105,4 +105,75 @@ def NSA_KVLayoutAttr : AttrDef<NSA_Dialect, "KVLayout"> {
   }];
 }
 
+def NSA_TileUnit : I32EnumAttrCase<"Tile", 0, "tile">;
+def NSA_WarpUnit : I32EnumAttrCase<"Warp", 1, "warp">;
+def NSA_BlockUnit : I32EnumAttrCase<"Block", 2, "block">;
+def NSA_TilingUnit : I32EnumAttr<"TilingUnit", "who takes what of a segment",
+                                 [NSA_TileUnit, NSA_WarpUnit, NSA_BlockUnit]> {
+  let cppNamespace = "::nsa";
+  let genSpecializedAttr = 0;
+}
+
+def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
+  let mnemonic = "tiling";
+  let summary = "How a segment is cut into blocks of threads";
+  let description = [{
+    What `nsa-assign-tiles` decides for a target; kernels, manifests and headers
+    read it.
+
+    - `tile`: a block takes `rows` rows by `columns` columns. Its vectors of
+      `width` elements are dealt to the threads row after row: thread t takes
+      the vectors t, t + threads, ..., `vectors` of them.
+    - `warp`: a block takes `rows` rows, a warp each, which walks all columns,
+      `vectors` vectors a thread at a time.
+    - `block`: a block takes a row, and all its threads walk it.
+
+    ```
+    columns 576, vectors of 16: 36 a row, 7 rows in the 256 of two a thread
+
+      thread       0 ... 35   36 ... 71   72 ... 107   108 ... 127
+      vector 0     row 0      row 1       row 2        row 3, first 20
+      vector 1     row 3, other 16, then row 4, ...
+    ```
+
+    With `paired`, pairs of threads exchange halves of vectors that two stores
+    take, so that each store of a warp fills whole sectors of memory. With
+    `across`, blocks follow one another from row to row, not along a row: where
+    rows end early, blocks without work come last.
+
+    Example:
+
+    ```mlir
+    #nsa.tiling<tile, rows = 1, columns = 512, width = 4, vectors = 1>
+    ```
+
+    Constraints:
+
+    - (C1) `rows`, `width` and `vectors` are 1 or more; `columns` is 1 or more
+      for `tile` and 0, which is all, for the others.
+    - (C2) `width` is a power of 2, at most 16.
+  }];
+  let parameters = (ins
+    EnumParameter<NSA_TilingUnit>:$unit,
+    "int64_t":$rows,
+    "int64_t":$columns,
+    "int64_t":$width,
+    "int64_t":$vectors,
+    DefaultValuedParameter<"bool", "false">:$paired,
+    DefaultValuedParameter<"bool", "false">:$across
+  );
+  let assemblyFormat = [{
+    `<` $unit `,` struct($rows, $columns, $width, $vectors, $paired, $across) `>`
+  }];
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// Whether a warp or a block walks a row.
+    bool isWalked() { return getUnit() != TilingUnit::Tile; }
+    /// Whether short rows share a tile.
+    bool hasRows() { return getUnit() == TilingUnit::Tile && getRows() > 1; }
+    /// Of a tile with rows.
+    int64_t getVectorsPerRow() { return getColumns() / getWidth(); }
+  }];
+}
+
 #endif // NSA_IR_NSAATTRIBUTES_TD

@@ -63,6 +63,14 @@ class SegmentOp;
 class CopyOp;
 class ExpansionOp;
 
+/// The rows and columns that a segment has, and those of a block of threads:
+/// there are ceil(rows / tileRows) * ceil(columns / tileColumns) blocks, none
+/// where either is 0 or less.
+struct Grid {
+  Size rows, columns;
+  int64_t tileRows = 1, tileColumns = 1;
+};
+
 /// The size of dimension `dim` of a value in a step, in terms of the step's
 /// ports: a constant, an `index` port, a `tensor.dim` of a port, or an
 /// `affine.apply` of those, created at the insertion point where needed.

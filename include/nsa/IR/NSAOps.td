@@ -728,6 +728,9 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       into tiles; short rows of a known size share a tile. Every tile is a block
       of threads, and tiles do not communicate.
 
+    How `expand` and `tile` segments are cut is the `tiling`, which
+    `nsa-assign-tiles` decides where the text does not say it.
+
     Example:
 
     ```mlir
@@ -753,9 +756,12 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       that table's.
     - (C5) All values of an `expand` segment are made from one expansion.
   }];
-  let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes);
+  let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes,
+                       OptionalAttr<NSA_TilingAttr>:$tiling);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$kind `(` $sizes `)` $body attr-dict";
+  let assemblyFormat = [{
+    $kind `(` $sizes `)` (`tiling` $tiling^)? $body attr-dict
+  }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
@@ -768,12 +774,13 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     /// Whether `copy` copies pages that are picked from a table as it passes,
     /// because the segment copies that as well.
     bool isPicked(CopyOp copy);
-    /// The rows that are cut into blocks; for an expansion of one dimension as
-    /// many as there may be.
-    ::mlir::OpFoldResult getNumRows(::mlir::OpBuilder &b);
-    /// Rows of blocks past the last: one for what belongs to no row of an
-    /// expansion, the totals or the padding of a table.
-    int64_t getNumExtraRows();
+    /// Whether `op` shares something in each row: its table has these rows.
+    bool isSharedByRow(SharedOpInterface op);
+    /// Whether the elements of a row share what the threads of a block compute
+    /// together: a block then takes one row.
+    bool hasSharedRows();
+    /// What is cut into blocks. Kernels, manifests and headers count from it.
+    ::nsa::Grid getGrid();
     /// The bits of an element that is copied.
     int64_t getElementBits();
     /// The ports that it writes, if all of them are optional: where all of

@@ -100,4 +100,15 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
   ];
 }
 
+def AssignTiles : Pass<"nsa-assign-tiles", "nsa::StepOp"> {
+  let summary = "Decides how segments are cut into blocks";
+  let description = [{
+    Gives every `expand` and `tile` segment the `#nsa.tiling` that is best on
+    the target, and puts segments in the order in which their blocks start.
+    Kernels, manifests and headers follow what stands there, so a tiling that
+    the text states is kept; one that would leave elements out, or that there is
+    no code for, is an error.
+  }];
+}
+
 #endif // NSA_TRANSFORMS_PASSES_TD

@@ -1,0 +1,77 @@
+// How segments are cut, and in which order their blocks start.
+
+// RUN: nsa-opt %s --split-input-file --nsa-form-launches=per-copy --cse --nsa-fuse-launches --nsa-assign-tiles | FileCheck %s
+
+// Sums first; a contiguous vector moves 16 bytes a thread; rows of unknown
+// length are cut.
+// CHECK-LABEL: nsa.launch @order
+// CHECK: nsa.segment scan(%n) {
+// CHECK: nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1> {
+nsa.step @order(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>,
+                in %lens[%n] : tensor<?xi32>,
+                out %a : memref<?x?xi32, strided<[?, 1]>>, out %cu : memref<?xi32>) {
+  nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+  %sums = nsa.cu_seqlens %lens : tensor<?xi32> -> tensor<?xi32>
+  nsa.copy %sums to %cu : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// Vectors: wide where one is contiguous, an element a thread where none is.
+// CHECK-LABEL: nsa.launch @vectors
+// CHECK: nsa.segment tile(%n) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1> {
+// CHECK-LABEL: nsa.launch @strided
+// CHECK: nsa.segment tile(%n) tiling <tile, rows = 1, columns = 128, width = 1, vectors = 1> {
+nsa.step @vectors(in %n : index, in %v[%n] : tensor<?xi32>, out %a : memref<?xi32>,
+                  out %b : memref<?xi32, strided<[?]>>) {
+  nsa.copy %v to %a, %b : tensor<?xi32> to memref<?xi32>, memref<?xi32, strided<[?]>>
+}
+nsa.step @strided(in %n : index, in %v[%n] : tensor<?xi32>, out %b : memref<?xi32, strided<[?]>>) {
+  nsa.copy %v to %b : tensor<?xi32> to memref<?xi32, strided<[?]>>
+}
+
+// -----
+
+// Short rows share a tile; rows that end early have blocks across.
+// CHECK-LABEL: nsa.launch @brief
+// CHECK: tiling <tile, rows = 21, columns = 24, width = 4, vectors = 1> {
+// CHECK-LABEL: nsa.launch @live
+// CHECK: tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, across = true> {
+nsa.step @brief(in %n : index, in %t[%n, ?] : tensor<?x24xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.copy %t to %a : tensor<?x24xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+nsa.step @live(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>, in %tokens : tensor<?x?xi32>,
+               in %lens[%n] : tensor<?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %t = nsa.page_table %tokens[%pool] columns %m live %lens : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
+  nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+
+// -----
+
+// What the threads of a block compute together has a block for each row.
+// CHECK-LABEL: nsa.launch @shared
+// CHECK: nsa.segment tile(%n, %m) tiling <block, rows = 1, columns = 0, width = 4, vectors = 1> {
+// CHECK-LABEL: nsa.launch @reduced
+// CHECK: nsa.segment tile(%n) tiling <block, rows = 1, columns = 0, width = 1, vectors = 1> {
+nsa.step @shared(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>,
+                 out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %sums = nsa.scan inclusive %t : tensor<?x?xi32> -> tensor<?x?xi32>
+  nsa.copy %sums to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+nsa.step @reduced(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?xi32>) {
+  %sum = nsa.reduce add %t : tensor<?x?xi32> -> tensor<?xi32>
+  nsa.copy %sum to %a : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// A tiling that the text states is kept: eight vectors a thread here.
+// CHECK-LABEL: nsa.launch @stated
+// CHECK: nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 4096, width = 4, vectors = 8> {
+nsa.step @stated(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @stated {
+    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 4096, width = 4, vectors = 8> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}

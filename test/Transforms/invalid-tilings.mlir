@@ -1,0 +1,123 @@
+// Tilings that are refused: attributes under the number of their constraint,
+// then what there is no code for.
+
+// RUN: nsa-opt %s --split-input-file --verify-diagnostics --nsa-assign-tiles
+
+// TilingAttr C1: no rows
+// expected-error @+1 {{expected 'rows', 'width' and 'vectors' to be 1 or more, and 'columns' to be 1 or more for 'tile', but got 0, 4, 1 and 512}}
+#t = #nsa.tiling<tile, rows = 0, columns = 512, width = 4, vectors = 1>
+
+// -----
+
+// TilingAttr C1: columns of whole rows
+// expected-error @+1 {{'columns' to be 0 for 'warp', but got 4, 4, 1 and 512}}
+#t = #nsa.tiling<warp, rows = 4, columns = 512, width = 4, vectors = 1>
+
+// -----
+
+// TilingAttr C2: width
+// expected-error @+1 {{expected 'width' to be a power of 2, at most 16, but got 3}}
+#t = #nsa.tiling<tile, rows = 1, columns = 384, width = 3, vectors = 1>
+
+// -----
+
+nsa.step @unit(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @unit {
+    // expected-error @+1 {{expected the tiling of a segment like this to be by 'tile' but got 'warp'}}
+    nsa.segment tile(%n, %m) tiling <warp, rows = 4, columns = 0, width = 4, vectors = 1> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @columns(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @columns {
+    // expected-error @+1 {{expected tiles of 512 columns, as 128 threads take 1 vectors of 4, but got 500}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 500, width = 4, vectors = 1> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @width(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @width {
+    // expected-error @+1 {{expected vectors of at most 4 elements here but got 8}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 1024, width = 8, vectors = 1> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @rows(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @rows {
+    // expected-error @+1 {{expected tiles of several rows to have all columns, whose number is a constant, in whole vectors, but got 512 columns}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 2, columns = 512, width = 4, vectors = 2> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @large(in %n : index, in %c24 : index, in %t[%n, ?] : tensor<?x24xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %columns = arith.constant 24 : index
+  nsa.launch @large {
+    // expected-error @+1 {{expected a tile of at most 512 elements, as 128 threads take 1 vectors of 4, but got 528}}
+    nsa.segment tile(%n, %columns) tiling <tile, rows = 22, columns = 24, width = 4, vectors = 1> {
+      nsa.copy %t to %a : tensor<?x24xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @pairs(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @pairs {
+    // expected-error @+1 {{expected pairs only of vectors that take two accesses, an even number of them in a row}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, paired = true> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
+nsa.step @across(in %n : index, in %v[%n] : tensor<?xi32>, out %a : memref<?xi32>) {
+  nsa.launch @across {
+    // expected-error @+1 {{expected 'across' only for tiles of one row of a table}}
+    nsa.segment tile(%n) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, across = true> {
+      nsa.copy %v to %a : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
+
+// -----
+
+nsa.step @scan(in %n : index, in %v[%n] : tensor<?xi32>, out %a : memref<?xi32>) {
+  nsa.launch @scan {
+    // expected-error @+1 {{expected no tiling: one block walks all rows}}
+    nsa.segment scan(%n) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1> {
+      %sums = nsa.cu_seqlens %v : tensor<?xi32> -> tensor<?xi32>
+      nsa.copy %sums to %a : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
+
+// -----
+
+nsa.step @expand(in %n : index, in %v[%n] : tensor<?xi32>, in %e[%n] : tensor<?xi32>, in %bound : index, out %a : memref<?xi32>) {
+  nsa.launch @expand {
+    // expected-error @+1 {{expected tiles of 128 rows but got 64}}
+    nsa.segment expand(%n) tiling <tile, rows = 64, columns = 1, width = 1, vectors = 1> {
+      %rows = nsa.expansion by %e within %bound : tensor<?xi32>
+      %lens = nsa.expand_seqlens causal %v over %rows : tensor<?xi32> -> tensor<?xi32>
+      nsa.copy %lens to %a : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
