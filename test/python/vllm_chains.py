@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import vllm_reference
 from dequant_reference import canonical
-from vllm_cases import Case, Draw, call_of, each
+from vllm_cases import call_of, each, reference_of
+from vllm_draw import Case, Draw
 
 from nsa import vllm
 
@@ -159,7 +159,7 @@ def run_together(cases: list[Case], gpu: Any = None) -> None:
     vllm.one_launch(*calls)
     for case in cases:
         arguments = {name: each(value, kept) for name, value in case.arguments.items()}
-        getattr(vllm_reference, case.name)(**arguments)
+        reference_of(case)(**arguments)
     for key, wanted in here.items():
         got = gpu.asnumpy(there[key]) if gpu else there[key]
         if got.dtype == np.uint16:

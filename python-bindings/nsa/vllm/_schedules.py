@@ -44,11 +44,12 @@ def paged_mqa_schedule(
     num_reqs: int | None = None,
     stream: Any = None,
 ) -> None:
-    """``nsa.ops.paged_mqa_schedule`` as one of the calls of a launch: of the lengths of the first
-    `num_reqs` requests, ``context_lens`` [num_reqs, next_n], or the same one after the other.
+    """``nsa.ops.paged_mqa_schedule`` as one of the calls of a launch: of the lengths of the
+    first `num_reqs` requests, ``context_lens`` [num_reqs, next_n], or the same one after the
+    other.
 
-    `num_reqs`: left out, as many as `context_lens` has. `indices`, `convention`, `split` and `out`
-    as there.
+    `num_reqs`: left out, as many as `context_lens` has. `indices`, `convention`, `split` and
+    `out` as there.
     """
     options = _paged_mqa.options_of(convention, split, next_n)
     if indices is not None and (
@@ -102,8 +103,8 @@ def flashmla_schedule(
     layout: str = "new",
     stream: Any = None,
 ) -> None:
-    """``nsa.ops.flashmla_schedule`` as one of the calls of a launch. Arguments as there; `num_reqs`
-    is its `bs`, left out: one less than `out_num_splits` has."""
+    """``nsa.ops.flashmla_schedule`` as one of the calls of a launch. Arguments as there;
+    `num_reqs` is its `bs`, left out: one less than `out_num_splits` has."""
     if extra_lens is not None and extra_topk is not None:
         raise wrong(ValueError, "extra_topk", "expected no more than one of both extras")
     extra = extra_topk if extra_lens is None else "lengths"
