@@ -151,7 +151,11 @@ class Draft:
 
     def __init__(self, f: Formulas, advance: bool) -> None:
         self.f, self.advance = f, advance
-        self.count, self.most = f.size("num_reqs"), f.size("max_model_len")
+        self.count = f.size("num_reqs")
+
+    @property
+    def most(self) -> nb.Size:
+        return self.f.size("max_model_len")
 
     def read(self, name: str, r: Any) -> nb.Element:
         return index(self.f.input(name, (self.count,))[r].otherwise(0))
