@@ -38,6 +38,22 @@ def test_simulator(name, monkeypatch):
         run(CASES[name](Draw(seed, hostile=True, small=True)))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_starts_that_do_not_ascend(name, monkeypatch):
+    """Whose a token is then is anybody's, but no access leaves its array: the simulator
+    checks each."""
+    monkeypatch.setenv("NSA_TARGET", "simt")
+    case = CASES[name](Draw(7, hostile=True, small=True))
+    arguments = case.arguments
+    rng = np.random.default_rng(0)
+    for starts in ("query_start_loc", "cu_num_logits", "span_indptr", "cu_seq_lens"):
+        if starts in arguments:
+            size = arguments[starts].shape
+            garbage = rng.choice([-(2**31), -1, 0, 3, 2**31 - 1], size)
+            arguments[starts] = garbage.astype(np.int32)
+    getattr(vllm, case.name)(**arguments)
+
+
 @pytest.mark.parametrize("seed", [3, 104])
 def test_all_in_one_launch(seed):
     """Each call writes what it would write alone."""
