@@ -907,8 +907,11 @@ static inline int nsa_is_met(const nsa_signature *step,
       return 0;
   for (i = 0; i < step->num_requirements; ++i) {
     const nsa_requirement *required = &step->requirements[i];
+    const nsa_strided *array = &arrays[required->argument];
+    if (nsa_is_missing(&step->ports[required->argument], array))
+      continue;
     if (!nsa_evaluate(required->at_least, arrays, sizes, &least) ||
-        arrays[required->argument].shape[required->dim] < least)
+        array->shape[required->dim] < least)
       return 0;
   }
   return 1;

@@ -314,6 +314,11 @@ def test_fma_rounds_once() -> None:
     assert (got >> np.uint32(16) == got & np.uint32(0xFFFF)).all()
     found = ((got >> np.uint32(16)) << np.uint32(16)).view(np.float32)
     assert found.tolist() == [round_exact(v, 8, -133) for v in exact]
+    single = compute("fma.rn.bf16", [h.astype(np.uint16) for h in halves], 16)
+    assert single.tolist() == (got & np.uint32(0xFFFF)).tolist()
+    signs = compute("neg.bf16x2", [packed[0]], 32) ^ packed[0]
+    assert (signs == 0x80008000).all()
+    assert (compute("abs.bf16", [halves[0].astype(np.uint16)], 16) == halves[0] & 0x7FFF).all()
 
 
 def test_float_arithmetic() -> None:
@@ -324,11 +329,16 @@ def test_float_arithmetic() -> None:
     raw[0][:3] = [0x7F800000, 0x00000001, 0x80000000]
     a, b = (v.view(np.float32) for v in raw)
     with np.errstate(all="ignore"):
+        assert np.array_equal(
+            compute("rcp.rn.f32", raw[:1], 32).view(np.float32), np.float32(1) / a, equal_nan=True
+        )
         results = {"add": a + b, "sub": a - b, "mul.rn": a * b, "min": np.fmin(a, b)}
     for name, want in results.items():
         got = compute(f"{name}.f32", raw, 32)
         assert np.array_equal(got.view(np.float32), want, equal_nan=True), name
         assert (got[np.isnan(want)] == 0x7FFFFFFF).all()
+    signs = np.copysign(b, a).view(np.uint32)
+    assert (compute("copysign.f32", raw, 32) == signs).all()
     assert (compute("neg.f32", raw[:1], 32) == raw[0] ^ np.uint32(0x80000000)).all()
 
 
@@ -470,6 +480,24 @@ def test_divergence_and_loops() -> None:
     assert (out == counts * (counts + 1) // 2).all()
 
 
+TABLE = """mul.wide.u32 %rd1, %r90, 4; add.s64 %rd2, %rd90, %rd1; and.b32 %r1, %r90, 3;
+    $t: .branchtargets $a, $b,
+      $a;
+    brx.idx %r1, $t;
+    $a: mov.b32 %r2, 10; bra.uni $end;
+    $b: mov.b32 %r2, 20;
+    $end: add.s32 %r2, %r2, %r1; st.global.b32 [%rd2], %r2; ret;"""
+
+
+def test_branch_tables() -> None:
+    """Threads part by an index, and meet again; past the table there is nothing."""
+    out = np.zeros(32, np.uint32)
+    run(TABLE.replace("$a;", "$a, $b;"), {"out": ("out", out)})
+    assert out.tolist() == [10, 21, 12, 23] * 8
+    with pytest.raises(SimtError, match="branch past its table: target 3 of 3"):
+        run(TABLE, {"out": ("out", out)})
+
+
 def test_guarded_instructions() -> None:
     """A guard on any instruction; registers keep what they have where it is false."""
     out = np.full(32, 7, np.uint32)
@@ -505,6 +533,8 @@ def test_moves_do_not_alias() -> None:
         ("add.s32 %r1, %r2, %r300; ret;", "line 2: unknown operand '%r300'"),
         ("add.s64 %rd1, %r2, %rd3; ret;", "line 2: operand '%r2' has 32 bits where 64"),
         ("bra $nowhere;", "line 2: no label '\\$nowhere'"),
+        ("brx.idx %r1, $t; ret;", "line 2: no table '\\$t'"),
+        ("$t: .branchtargets $nowhere; brx.idx %r1, $t;", "line 2: no label '\\$nowhere'"),
         ("bar.sync 1; ret;", "line 2: a barrier other than 0"),
         ("mov.b32 %r1, 0;", "line 2: the code ends without 'ret'"),
         (".local .align 4 .b8 x[4]; ret;", "line 2: unknown directive '.local"),
