@@ -88,7 +88,9 @@ def main() -> None:
             },
             options.rounds,
         )
-        rows.append([layer.name, bytes_of(results[0]) / 1e6, *(t.median for t in times.values())])
+        rows.append(
+            [layer.name, bytes_of(results[0]) / 1e6, *(t.median for t in times.values())]
+        )
     report = reporting.markdown(
         "In each layer's graph, us", ["what", "MB written", v.name, "nsa", "copy kernel"], rows
     )

@@ -29,7 +29,16 @@ import harness  # noqa: E402
 import reporting  # noqa: E402
 import torch  # noqa: E402
 from vllm_peer import load_vllm  # noqa: E402
-from vllm_workload import BLOCKS, MAX_TOKENS, RATIO, WINDOW, Batch, arrays, calls, place  # noqa: E402
+from vllm_workload import (  # noqa: E402
+    BLOCKS,
+    MAX_TOKENS,
+    RATIO,
+    WINDOW,
+    Batch,
+    arrays,
+    calls,
+    place,
+)
 
 from nsa import vllm  # noqa: E402
 
@@ -189,7 +198,7 @@ def main() -> None:
             host.append([name, *launches, *waits])
     names = list(operations)
     report = reporting.markdown(
-        f"Before the graph of a V4 decode, GPU time in a replayed graph, us ({MAX_TOKENS} tokens at most)",
+        f"Before the graph of a V4 decode, in a replayed graph, us (buffers of {MAX_TOKENS})",
         ["requests x context", *names, "empty kernel"],
         gpu,
     ) + "\n" + reporting.markdown(

@@ -57,9 +57,7 @@ def arrays(batch: Batch, seed: int = 0) -> dict[str, Any]:
         "draft_tokens": zeros(states, 1, dtype=np.int64),
         "cu_num_logits": np.arange(R + 1, dtype=int32),
         "num_blocks": np.stack([-(-(lens + 1) // size) for size in BLOCKS]).astype(int32),
-        "block_tables": [
-            rng.integers(1, 1 << 20, (states, c)).astype(int32) for c in columns
-        ],
+        "block_tables": [rng.integers(1, 1 << 20, (states, c)).astype(int32) for c in columns],
         "replay_start": zeros(R),
         "out_next_prefill_tokens": zeros(1, states),
         "out_input_ids": zeros(MAX_TOKENS),

@@ -7,7 +7,8 @@
 # file from SGLang's wheels: of the pinned release, what its metadata,
 # dequantisation and sparse-prefill kernels are made of; of an older one that is in
 # use, its sparse prefill; and the tests of the metadata copies, from the last
-# release whose wheel has them.
+# release whose wheel has them. From vLLM's wheel (340 MB, of which 3 are kept) its
+# metadata kernels.
 # SGLang's repository has more tests (test/registered/kernels): those that are put
 # into .peers/tests are run as well.
 
@@ -29,7 +30,8 @@ fetch() {
   echo "fetch_peers: fetching $package $version with pip"
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
     --only-binary=:all: --implementation cp --python-version 3.11 \
-    --platform manylinux_2_34_x86_64 --dest "$wheels" "$package==$version"
+    --platform manylinux_2_34_x86_64 --platform manylinux_2_28_x86_64 \
+    --dest "$wheels" "$package==$version"
   rm -rf "$folder"
   mkdir -p "$folder"
   "$python" - "$wheels/$package-$version"-*.whl "$folder" "$@" <<'PYTHON'

@@ -8,8 +8,9 @@ Kernels are compiled here, or come from NSA_BUNDLE_PATH.
 """
 
 from gpu_libraries import CupyArrays
-from vllm_cases import CASES, GPU_DRAWS, Draw, run
+from vllm_cases import CASES, GPU_DRAWS, run
 from vllm_chains import run_chains
+from vllm_draw import Draw
 
 
 def main() -> None:

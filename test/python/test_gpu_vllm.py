@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from vllm_cases import CASES, GPU_DRAWS, Draw, run
+from vllm_cases import CASES, GPU_DRAWS, run
 from vllm_chains import run_chains
+from vllm_draw import Draw
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -115,9 +115,7 @@ def functions(v: SimpleNamespace) -> dict[str, Callable[..., Any]]:
         if hasattr(tables, "_sliding_window_reach"):
             inputs = tables.input_block_tables
             given.sliding_window_reach = numbers(tables._sliding_window_reach, torch.int32)
-            given.input_block_table_ptrs = numbers(
-                (t.data_ptr() for t in inputs), torch.uint64
-            )
+            given.input_block_table_ptrs = numbers((t.data_ptr() for t in inputs), torch.uint64)
         return given
 
     blocks = v.block_table.BlockTables

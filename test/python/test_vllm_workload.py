@@ -29,7 +29,9 @@ def test_one_launch(requests):
     for call in calls(each, batch):
         call()
     for name, array in one.items():
-        for a, b in zip(array, each[name]) if isinstance(array, list) else [(array, each[name])]:
+        for a, b in (
+            zip(array, each[name]) if isinstance(array, list) else [(array, each[name])]
+        ):
             np.testing.assert_array_equal(a, b, err_msg=name)
     assert one["out_swa_indices"].any() and one["out_c4_slots"].any()
 

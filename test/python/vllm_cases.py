@@ -1,101 +1,22 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Batches of vLLM steps for each function of ``nsa.vllm``, with lengths around what they are
-divided by, and with hostile contents."""
+"""Cases of each function of ``nsa.vllm``, and what runs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+import vllm_batch_cases
+import vllm_batch_reference
 import vllm_reference
 from dequant_reference import canonical
+from vllm_draw import Case, Draw
 
 from nsa import vllm
-
-#: What nobody writes.
-FILL = -77
-EDGES = (0, 1, 2, 3, 4, 5, 63, 64, 65, 127, 128, 129, 255, 256, 257, 384, 500)
-
-
-@dataclass
-class Case:
-    """A call: arguments by name; those in `outs` are written."""
-
-    name: str
-    arguments: dict[str, Any]
-    outs: tuple[str, ...]
-
-
-class Draw:
-    """Where cases get what they are made of."""
-
-    def __init__(
-        self, seed: int, hostile: bool = False, small: bool = False, large: bool = False
-    ) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.hostile, self.small = hostile, small
-        self.index = ("int32", "int64")[seed // 2 % 2]
-        self.R = int(self.rng.choice([1, 2, 3] if small else [0, 1, 2, 5, 33]))
-        self.R = 150 if large else self.R
-        most = 4 if small else 9
-        queries = self.rng.integers(0, most, self.R)
-        self.q = np.concatenate([[0], np.cumsum(queries)]).astype(self.index)
-        self.total = int(self.q[-1])
-        lens = np.where(
-            self.rng.random(self.R) < 0.6,
-            self.rng.choice(EDGES, self.R) + self.rng.integers(-1, 2, self.R),
-            self.rng.integers(0, 500, self.R),
-        )
-        lens = np.maximum(lens, queries)
-        if hostile:
-            bad = self.rng.choice([-5, 2**31 - 9, 10**6, 0], self.R)
-            lens = np.where(self.rng.random(self.R) < 0.3, bad, lens)
-        self.S = lens.astype(self.index)
-
-    def some(self, *numbers: int) -> int:
-        return int(self.rng.choice(numbers))
-
-    def table(self, rows: int, columns: int, blocks: int = 900) -> np.ndarray:
-        made = self.rng.integers(0, blocks, (rows, columns))
-        if self.hostile:
-            bad = self.rng.choice([-1, -(2**31), 2**31 - 1], made.shape)
-            made = np.where(self.rng.random(made.shape) < 0.1, bad, made)
-        return made.astype(np.int32)
-
-    def slots(self, count: int) -> np.ndarray:
-        made = self.rng.integers(0, 10**6, count)
-        made[self.rng.random(count) < 0.3] = -1
-        if self.hostile:
-            made[self.rng.random(count) < 0.1] = -9
-        return made.astype(np.int64)
-
-    def numbers(self, low: int, high: int, shape: Any, dtype: Any = "") -> np.ndarray:
-        """From low to high, hostile ones anywhere."""
-        made = self.rng.integers(low, high, shape)
-        if self.hostile:
-            bad = self.rng.choice([-1, -(2**31), 2**31 - 1, high], made.shape)
-            made = np.where(self.rng.random(made.shape) < 0.1, bad, made)
-        return made.astype(dtype or self.index)
-
-    def positions(self) -> np.ndarray:
-        """Of the tokens, and of some that are none."""
-        batch = vllm_reference.Batch(self.q, self.S)
-        made = [batch.pos(t) for t in range(self.total)] + [3] * self.some(0, 2, 9)
-        return np.array(made, np.int64)
-
-    def cp(self) -> Any:
-        size = self.some(1, 2, 3, 8)
-        if size == 1:
-            return None
-        return (size, int(self.rng.integers(0, size)), self.some(1, 4))
-
-    def out(self, *shape: int, dtype: Any = np.int32) -> np.ndarray:
-        return np.full(shape, FILL, dtype)
 
 
 def case_token_to_req_indices(d: Draw) -> Case:
@@ -384,229 +305,9 @@ def case_combine_topk_swa_indices(d: Draw) -> Case:
     return Case("combine_topk_swa_indices", arguments, ("out_indices", "out_lens"))
 
 
-def case_prefill_chunk(d: Draw) -> Case:
-    base = d.some(0, 7) if d.R else 0
-    first = d.some(0, 0, 2)
-    rows = max(d.total - first, 0)
-    arguments = {
-        "query_start_loc": (d.q + base).astype(d.index), "seq_lens": d.S,
-        "ratio": d.some(1, 4), "out_ks": d.out(rows + 1), "out_ke": d.out(rows + 1),
-        "out_token_to_seq": d.out(d.some(0, 9, 300)),
-        "out_cu_seq_lens": d.out(d.R + 2), "out_local_cu_seq_lens": d.out(d.R + 2),
-        "context_parallel": d.cp(), "first_row": first, "num_rows": rows,
-    }  # fmt: skip
-    if d.some(0, 1):
-        sums = np.cumsum(d.rng.integers(0, 99, d.R + 1))
-        arguments["cu_seq_lens"] = sums.astype(d.index)
-        if d.some(0, 1):
-            arguments["local_cu_seq_lens"] = (sums // 2).astype(d.index)
-    outs = tuple(name for name in arguments if name.startswith("out_"))
-    return Case("prefill_chunk", arguments, outs)
-
-
-def case_expand_idx_mapping(d: Draw) -> Case:
-    counts = d.rng.integers(0, 5, d.R)
-    cu = np.concatenate([[0], np.cumsum(counts)]).astype(d.index)
-    rows = int(cu[-1]) + d.some(0, 2)
-    arguments = {
-        "idx_mapping": d.numbers(0, 99, d.R, np.int32), "cu_num_logits": cu,
-        "out_idx": d.out(rows), "out_local_pos": d.out(rows),
-    }  # fmt: skip
-    return Case("expand_idx_mapping", arguments, ("out_idx", "out_local_pos"))
-
-
-def states_of(d: Draw, states: int) -> np.ndarray:
-    """Each request's own, and hostile ones."""
-    idx = d.rng.permutation(states)[: d.R].astype(np.int32)
-    if d.hostile and d.R:
-        idx[d.rng.integers(0, d.R)] = d.some(-1, states, -(2**31))
-    return idx
-
-
-def case_pos_seq_lens(d: Draw) -> Case:
-    states = d.R + 4
-    arguments = {
-        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
-        "num_computed_tokens": d.numbers(0, 4000, states),
-        "out_positions": d.out(d.total + 3, dtype=np.int64), "out_seq_lens": d.out(d.R + 2),
-    }  # fmt: skip
-    return Case("pos_seq_lens", arguments, ("out_positions", "out_seq_lens"))
-
-
-def case_prefill_inputs(d: Draw) -> Case:
-    states = d.R + 4
-    arguments = {
-        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
-        "all_token_ids": d.rng.integers(0, 10**5, (states, 60)).astype(np.int32),
-        "prefill_len": d.numbers(0, 50, states, np.int32),
-        "num_computed_tokens": d.numbers(0, 50, states, np.int32),
-        "out_input_ids": d.out(d.total + 3),
-        "out_next_prefill_tokens": d.out(d.some(1, 3), states),
-    }  # fmt: skip
-    outs = ("out_input_ids", "out_next_prefill_tokens")
-    return Case("prefill_inputs", arguments, outs)
-
-
-def case_sampled_and_draft_inputs(d: Draw) -> Case:
-    states, sampled, columns = d.R + 4, d.some(0, 1), d.some(1, 3)
-    queries = (d.q[1:] - d.q[:-1]).astype(np.int64)
-    numbers = np.minimum(queries, d.rng.integers(0, columns + sampled + 1, d.R))
-    cu = np.concatenate([[0], np.cumsum(numbers)]).astype(d.index)
-    idx, prompts = states_of(d, states), d.numbers(0, 500, states, np.int32)
-    # Prompts that end among the last tokens.
-    there = (idx >= 0) & (idx < states) & (d.rng.random(d.R) < 0.6)
-    prompts[idx[there]] = d.S[there] - d.rng.integers(0, numbers[there] + 1)
-    arguments = {
-        "idx_mapping": idx, "query_start_loc": d.q, "seq_lens": d.S, "cu_num_logits": cu,
-        "prefill_len": prompts,
-        "last_sampled_tokens": d.numbers(0, 10**5, states),
-        "draft_tokens": d.numbers(0, 10**5, (states, columns)),
-        "out_input_ids": d.out(d.total + 2), "num_sampled": sampled,
-        "out_logits_indices": d.out(int(cu[-1]) + d.some(0, 2), dtype=np.int64),
-    }  # fmt: skip
-    outs = ("out_input_ids", "out_logits_indices")
-    return Case("sampled_and_draft_inputs", arguments, outs)
-
-
-def case_input_ids(d: Draw) -> Case:
-    arguments = case_sampled_and_draft_inputs(d).arguments
-    prefill = case_prefill_inputs(d).arguments
-    del arguments["out_logits_indices"]
-    arguments["out"] = arguments.pop("out_input_ids")
-    for name in ("all_token_ids", "num_computed_tokens"):
-        arguments[name] = prefill[name]
-    return Case("input_ids", arguments, ("out",))
-
-
-def case_draft_prefill_inputs(d: Draw) -> Case:
-    states = d.R + 4
-    arguments = {
-        "idx_mapping": states_of(d, states), "query_start_loc": d.q, "seq_lens": d.S,
-        "num_rejected": d.numbers(0, 4, d.R, np.int32),
-        "input_ids": d.numbers(0, 10**5, d.total + 2, np.int32), "positions": d.positions(),
-        "num_sampled": d.numbers(0, 3, d.R, np.int32),
-        "last_sampled": d.numbers(0, 10**5, states),
-        "next_prefill_tokens": d.numbers(0, 10**5, states, np.int32),
-        "out_input_ids": d.out(d.total + 2),
-        "out_positions": d.out(d.total + 1, dtype=np.int64),
-        "out_query_start_loc": d.out(d.R + 4), "out_seq_lens": d.out(d.R + 3),
-        "out_last_token_indices": d.out(d.R + 2), "out_current_step": d.out(1),
-    }  # fmt: skip
-    outs = tuple(name for name in arguments if name.startswith("out_"))
-    return Case("draft_prefill_inputs", arguments, outs)
-
-
-def case_safe_lengths(d: Draw) -> Case:
-    counts = d.numbers(0, 3, d.total)
-    arguments = {
-        "counts": counts, "indices": d.out(d.total, 7), "out": d.out(d.total + 1),
-    }  # fmt: skip
-    return Case("safe_lengths", arguments, ("indices", "out"))
-
-
-def case_sampled_and_rejected(d: Draw) -> Case:
-    states = d.R + 4
-    cu = np.concatenate([[0], np.cumsum(d.rng.integers(0, 5, d.R))]).astype(d.index)
-    arguments = {
-        "num_sampled": d.numbers(0, 4, d.R, np.int32), "seq_lens": d.S, "cu_num_logits": cu,
-        "idx_mapping": states_of(d, states), "prefill_len": d.numbers(0, 500, states, np.int32),
-        "out_num_sampled": d.out(d.R + 1), "out_num_rejected": d.out(d.R),
-    }  # fmt: skip
-    return Case("sampled_and_rejected", arguments, ("out_num_sampled", "out_num_rejected"))
-
-
-def case_computed_tokens(d: Draw) -> Case:
-    states = d.R + 4
-    arguments = {
-        "idx_mapping": states_of(d, states), "query_start_loc": d.q,
-        "num_computed_tokens": d.numbers(0, 999, states), "out": d.out(states + 1),
-    }  # fmt: skip
-    if d.some(0, 1):
-        arguments["num_rejected"] = d.numbers(0, 4, d.R, np.int32)
-    return Case("computed_tokens", arguments, ("out",))
-
-
-def drafts(d: Draw) -> dict[str, Any]:
-    return {
-        "positions": d.numbers(0, 513, d.R, np.int64),
-        "sample_positions": d.numbers(0, 513, d.R, np.int64), "max_model_len": 512,
-        "seq_lens": d.S, "advance": bool(d.some(0, 1)), "out_input_ids": d.out(d.R + 1),
-        "out_positions": d.out(d.R + 1, dtype=np.int64),
-        "out_sample_positions": d.out(d.R, dtype=np.int64), "out_seq_lens": d.out(d.R),
-    }  # fmt: skip
-
-
-def case_draft_decode_inputs(d: Draw) -> Case:
-    arguments = drafts(d)
-    arguments["out_seq_lens"] = d.out(d.R + 3)
-    arguments["out_query_start_loc"] = d.out(d.R + d.some(1, 4))
-    arguments["num_rejected"] = d.numbers(0, 4, d.R, np.int32)
-    arguments["draft_tokens"] = d.numbers(0, 10**5, (d.R, 3))
-    outs = tuple(name for name in arguments if name.startswith("out_"))
-    return Case("draft_decode_inputs", arguments, outs)
-
-
-def case_draft_step_inputs(d: Draw) -> Case:
-    arguments = drafts(d)
-    arguments["current_step"] = np.array([d.some(0, 1, 2, 3)], np.int32)
-    arguments["num_steps"] = 3
-    arguments["draft_tokens"] = d.numbers(0, 10**5, d.R)
-    arguments["out_draft_tokens"] = d.out(d.R + 1, 3)
-    outs = tuple(name for name in arguments if name.startswith("out_"))
-    return Case("draft_step_inputs", arguments, outs)
-
-
-def case_dequantize_and_gather(d: Draw) -> Case:
-    block_size, stride = d.some(2, 64), d.some(3, 20)
-    layout = d.some(0, 1, 2)
-    lens = np.minimum(d.S, 60)
-    arguments = {
-        "cache": d.rng.integers(0, 256, (5, 42000), np.uint8), "seq_lens": lens,
-        "block_table": d.table(d.R, 40, blocks=6), "layout": ("v4", "v32", "v41")[layout],
-        "out": np.full((d.R * stride + 1, 580), 77, np.uint16), "block_size": block_size,
-        "workspace_stride": stride, "offset": d.some(0, 2),
-    }  # fmt: skip
-    if d.some(0, 1):
-        gathers = np.minimum(np.maximum(lens, 0), d.rng.integers(0, 30, d.R))
-        arguments["gather_lens"] = gathers.astype(d.index)
-    return Case("dequantize_and_gather", arguments, ("out",))
-
-
-def case_eagle_sampling_indices(d: Draw) -> Case:
-    sums = np.cumsum(d.rng.integers(0, 4, d.R))
-    arguments = {
-        "cu_num_draft_tokens": sums.astype(d.index),
-        "valid_sampled_tokens_count": d.numbers(0, 4, d.R), "query_start_loc": d.q,
-        "out_indices": d.out(d.R + 1), "out_num_rejected": d.out(d.R + 1),
-    }  # fmt: skip
-    return Case("eagle_sampling_indices", arguments, ("out_indices", "out_num_rejected"))
-
-
-def case_eagle_next_tokens(d: Draw) -> Case:
-    sampled = d.numbers(0, 120, (d.R, d.some(1, 2, 5)), np.int32)
-    sampled[d.rng.random(sampled.shape) < 0.4] = -1
-    arguments = {
-        "sampled_token_ids": sampled, "discard_mask": d.rng.random(d.R) < 0.3,
-        "backup_token_ids": d.numbers(0, 100, d.R), "out_token_ids": d.out(d.R + 1),
-        "out_counts": d.out(d.R + 1), "vocab_size": 100,
-    }  # fmt: skip
-    return Case("eagle_next_tokens", arguments, ("out_token_ids", "out_counts"))
-
-
-def case_eagle_step(d: Draw) -> Case:
-    arguments = {
-        "positions": d.numbers(0, 513, d.R, np.int64), "seq_lens": d.S,
-        "block_table": d.table(d.R, 20), "out_positions": d.out(d.R + 1, dtype=np.int64),
-        "out_slot_mapping": d.out(d.R + 3, dtype=np.int64), "out_seq_lens": d.out(d.R),
-        "block_size": d.some(16, 64), "max_model_len": 512,
-    }  # fmt: skip
-    outs = ("out_positions", "out_slot_mapping", "out_seq_lens")
-    return Case("eagle_step", arguments, outs)
-
-
 CASES: dict[str, Callable[[Draw], Case]] = {
     name.removeprefix("case_"): make
-    for name, make in list(globals().items())
+    for name, make in [*globals().items(), *vars(vllm_batch_cases).items()]
     if name.startswith("case_")
 }
 
@@ -620,13 +321,19 @@ def each(value: Any, change: Callable[[np.ndarray], Any]) -> Any:
     return value
 
 
+def reference_of(case: Case) -> Callable[..., None]:
+    """What writes what the function of that name writes."""
+    either = getattr(vllm_reference, case.name, None)
+    return either or getattr(vllm_batch_reference, case.name)
+
+
 def expected(case: Case) -> dict[str, Any]:
     """What the outputs are afterwards."""
     arguments = {
         name: each(value, np.copy) if name in case.outs else value
         for name, value in case.arguments.items()
     }
-    getattr(vllm_reference, case.name)(**arguments)
+    reference_of(case)(**arguments)
     return {name: arguments[name] for name in case.outs if name in arguments}
 
 
@@ -662,5 +369,7 @@ def call_of(case: Case) -> Callable[[], Any]:
 def texts() -> set[str]:
     """The steps that the GPU test asks for."""
     return {
-        vllm.step_text(call_of(make(Draw(**draw)))) for make in CASES.values() for draw in GPU_DRAWS
+        vllm.step_text(call_of(make(Draw(**draw))))
+        for make in CASES.values()
+        for draw in GPU_DRAWS
     }

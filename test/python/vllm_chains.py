@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import vllm_reference
 from dequant_reference import canonical
-from vllm_cases import Case, Draw, call_of, each
+from vllm_cases import call_of, each, reference_of
+from vllm_draw import Case, Draw
 
 from nsa import vllm
 
@@ -69,6 +69,7 @@ def draft_chain(d: Draw) -> list[Case]:
     starts, lens = d.out(R + 3), d.out(R + 2)
     positions, slots = d.out(R, dtype=np.int64), d.out(R + 4, dtype=np.int64)
     table = d.table(R, 33)
+    compressed, windows = d.out(R + 2, 1), d.out(R)
     return [
         Case(
             "draft_decode_inputs",
@@ -104,15 +105,31 @@ def draft_chain(d: Draw) -> list[Case]:
             "swa_indices",
             {
                 "query_start_loc": starts, "seq_lens": lens, "block_table": table,
-                "out_indices": d.out(R, 128), "out_lens": d.out(R), "window": 128,
+                "out_indices": d.out(R, 128), "out_lens": windows, "window": 128,
                 "block_size": 64, "slot_mapping": slots,
             },
             ("out_indices", "out_lens"),
         ),
         Case(
             "native_decode",
-            {"seq_lens": lens, "next_n": 1, "out_seq_lens": d.out(R + 2, 1), "ratio": 4},
+            {"seq_lens": lens, "next_n": 1, "out_seq_lens": compressed, "ratio": 4},
             ("out_seq_lens",),
+        ),
+        Case(
+            "paged_mqa_schedule",
+            {
+                "context_lens": compressed, "out": d.out(8, 2), "convention": "vllm_sm90",
+                "num_sms": 7, "num_reqs": R,
+            },
+            ("out",),
+        ),
+        Case(
+            "flashmla_schedule",
+            {
+                "seq_lens": windows, "out_metadata": d.out(5, 8), "num_reqs": R,
+                "out_num_splits": d.out(R + 1), "sparse": True,
+            },
+            ("out_metadata", "out_num_splits"),
         ),
     ]  # fmt: skip
 
@@ -142,7 +159,7 @@ def run_together(cases: list[Case], gpu: Any = None) -> None:
     vllm.one_launch(*calls)
     for case in cases:
         arguments = {name: each(value, kept) for name, value in case.arguments.items()}
-        getattr(vllm_reference, case.name)(**arguments)
+        reference_of(case)(**arguments)
     for key, wanted in here.items():
         got = gpu.asnumpy(there[key]) if gpu else there[key]
         if got.dtype == np.uint16:

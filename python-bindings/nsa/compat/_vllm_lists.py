@@ -258,8 +258,8 @@ def build_prefill_chunk(
     COMPRESS_RATIO: int,
 ) -> None:
     """Which of a chunk's keys each query sees, by sums of keys that are known:
-    ``_BUILD_PREFILL_CHUNK_METADATA_KERNEL`` of vLLM. ``nsa.vllm.prefill_chunk``, which it runs,
-    makes the sums as well."""
+    ``_BUILD_PREFILL_CHUNK_METADATA_KERNEL`` of vLLM. ``nsa.vllm.prefill_chunk``, which it
+    runs, makes the sums as well."""
     vllm.prefill_chunk(
         query_start_loc,
         uncompressed_seq_lens,
@@ -287,8 +287,8 @@ def dequantize_and_gather_k_cache(
     use_fnuz: bool = False,
     max_gather_len: int | None = None,
 ) -> None:
-    """The last tokens of requests as rows of a workspace [requests, rows, 512], of V4 and V4.1.
-    `max_gather_len` is not needed. See ``nsa.vllm.dequantize_and_gather``."""
+    """The last tokens of requests as rows of a workspace [requests, rows, 512], of V4 and
+    V4.1. `max_gather_len` is not needed. See ``nsa.vllm.dequantize_and_gather``."""
     layout = _LAYOUTS.get(k_cache.shape[-1])
     if layout is None or use_fnuz:
         what = "use_fnuz" if use_fnuz else "k_cache"

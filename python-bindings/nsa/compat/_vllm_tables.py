@@ -111,8 +111,8 @@ def gather_block_tables(
     num_computed_tokens: Any = None,
 ) -> tuple[Any, ...]:
     """A batch's rows of the block tables of all KV cache groups: vLLM's method of its
-    ``BlockTables``, here `tables`. `out_ptrs` is not needed. Returns the first `num_reqs_padded`
-    rows. See ``nsa.vllm.gather_block_tables``."""
+    ``BlockTables``, here `tables`. `out_ptrs` is not needed. Returns the first
+    `num_reqs_padded` rows. See ``nsa.vllm.gather_block_tables``."""
     if not tables.num_kv_cache_groups:
         return ()
     rows = num_reqs_padded

@@ -7,11 +7,11 @@ Each function is one launch, in place into the caller's arrays; ``one_launch`` m
 them one. All of it is written in the language of ``nsa.build``.
 
 Arrays are whatever has DLPack, on one device. Inputs are int32 or int64, whichever; so are
-outputs, and what does not fit wraps. Outputs are as large as is said or larger, and what is not
-said to be written is left as it is. Numbers in arrays may be any: a read outside of an array has
-a stated value, never that of other memory. `context_parallel` is (size, rank, interleave), as
-``ContextParallel``, or None. Sizes that are left out are those of the arrays. `stream` as in
-``Step.__call__``.
+outputs, and what does not fit wraps. Outputs are as large as is said or larger, and what is
+not said to be written is left as it is. Numbers in arrays may be any: a read outside of an
+array has a stated value, never that of other memory. `context_parallel` is (size, rank,
+interleave), as ``ContextParallel``, or None. Sizes that are left out are those of the arrays.
+`stream` as in ``Step.__call__``.
 
 Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
 ``CompileError`` if the step can neither be compiled nor found.
@@ -24,14 +24,8 @@ from ._decode import (
     uniform_decode,
     varlen_decode,
 )
-from ._drafts import (
-    draft_decode_inputs,
-    draft_prefill_inputs,
-    draft_step_inputs,
-    eagle_next_tokens,
-    eagle_sampling_indices,
-    eagle_step,
-)
+from ._drafts import draft_decode_inputs, draft_prefill_inputs, draft_step_inputs
+from ._eagle import eagle_next_tokens, eagle_sampling_indices, eagle_step
 from ._formulas import ContextParallel
 from ._gather import dequantize_and_gather
 from ._indices import (
@@ -52,6 +46,7 @@ from ._inputs import (
 )
 from ._launch import Prepared, one_launch, prepare, step_text
 from ._prefill import prefill_chunk
+from ._schedules import flashmla_schedule, paged_mqa_schedule
 from ._slots import (
     compressed_slot_mapping,
     dcp_local_seq_lens,
@@ -83,6 +78,7 @@ __all__ = [
     "eagle_sampling_indices",
     "eagle_step",
     "expand_idx_mapping",
+    "flashmla_schedule",
     "gather_block_tables",
     "global_topk_indices",
     "image_visible",
@@ -91,6 +87,7 @@ __all__ = [
     "kpool_tail_slot_mapping",
     "native_decode",
     "one_launch",
+    "paged_mqa_schedule",
     "pos_seq_lens",
     "prefill_chunk",
     "prefill_gather_lens",

@@ -30,7 +30,9 @@ def check_context_parallel(given: Any) -> ContextParallel | None:
         size, rank, interleave = ContextParallel(*given)
     except TypeError:
         raise wrong(
-            TypeError, "context_parallel", f"expected (size, rank, interleave) but got {given!r}"
+            TypeError,
+            "context_parallel",
+            f"expected (size, rank, interleave) but got {given!r}",
         ) from None
     size = constant("context_parallel", size, 1)
     rank = constant("context_parallel", rank, 0, size - 1)

@@ -57,14 +57,14 @@ def dequantize_and_gather(
 ) -> None:
     """The last tokens of requests as bfloat16 rows of a rectangular workspace.
 
-    Row ``b * workspace_stride + offset + i`` of `out` is token ``seq_lens[b] - gather_lens[b] + i`` of
-    request b, for i from 0 to ``gather_lens[b]`` (left out: all of ``seq_lens[b]``), as far as its
-    `workspace_stride` rows go: dequantised, or zeros where the block table has no block. Other
-    rows are left as they are.
+    Row ``b * workspace_stride + offset + i`` of `out` is token ``seq_lens[b] - gather_lens[b]
+    + i`` of request b, for i from 0 to ``gather_lens[b]`` (left out: all of ``seq_lens[b]``),
+    as far as its `workspace_stride` rows go: dequantised, or zeros where the block table has
+    no block. Other rows are left as they are.
 
     `cache`: [pages, bytes], elements of one byte; `block_table`: [requests, columns], pages of
-    `block_size` tokens. `layout` as in ``nsa.ops.dequantize_k_cache_paged``. `out`: [num_reqs *
-    workspace_stride or more, columns of the layout or more], bfloat16, or uint16 or int16.
+    `block_size` tokens. `layout` as in ``nsa.ops.dequantize_k_cache_paged``. `out`: [num_reqs
+    * workspace_stride or more, columns of the layout or more], bfloat16, or uint16 or int16.
     """
     run(
         write_dequantize_and_gather,

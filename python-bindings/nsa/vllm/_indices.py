@@ -135,8 +135,8 @@ def req_to_global(
     slot, and the workspace has the ranks' parts, `workspace_rank_stride` rows each.
 
     `compact`: slots come first, in the order of their columns, and -1 after them.
-    `out_counts`: [num_tokens], how many slots there are. `safe_lengths`: [num_tokens], the same
-    or 1 for none, and then `out` begins with 0 there: for kernels that need one.
+    `out_counts`: [num_tokens], how many slots there are. `safe_lengths`: [num_tokens], the
+    same or 1 for none, and then `out` begins with 0 there: for kernels that need one.
     `token_indices`, `out`: [num_tokens, columns]. `num_tokens`: left out, all rows.
     """
     block_size = constant("block_size", block_size, 1)
@@ -186,8 +186,8 @@ def safe_lengths(
     counts: Any, indices: Any, out: Any, *, num_tokens: int | None = None, stream: Any = None
 ) -> None:
     """For kernels that need one index at least: ``out[t] = max(counts[t], 1)``, and
-    ``indices[t, 0]`` becomes 0 where ``counts[t]`` is 0. Nothing else of `indices` is written, nor
-    read. ``req_to_global`` writes the same with its lists."""
+    ``indices[t, 0]`` becomes 0 where ``counts[t]`` is 0. Nothing else of `indices` is written,
+    nor read. ``req_to_global`` writes the same with its lists."""
     run(
         write_safe_lengths,
         (),
@@ -243,8 +243,8 @@ def global_topk_indices(
     """Places among a request's compressed tokens, as slots.
 
     ``out_indices[t, j]`` is the slot of x = ``topk_indices[t, j]`` by the block table's row
-    ``token_to_req[t]``, in pages of `block_size`, and -1 for no x or no slot; ``out_lens[t]`` is
-    how many slots there are, 0 where ``is_valid[t]`` (bool or a byte) is false, or
+    ``token_to_req[t]``, in pages of `block_size`, and -1 for no x or no slot; ``out_lens[t]``
+    is how many slots there are, 0 where ``is_valid[t]`` (bool or a byte) is false, or
     ``slot_mapping[t]`` negative. `num_tokens`: left out, the rows of `topk_indices`.
     """
     run(
@@ -279,7 +279,9 @@ def write_c128a_indices(f: Formulas, block_size: int) -> None:
             return nb.where(j < end(t), slot(table, b, j, block_size), -1)
 
         f.output("out_decode_indices", (decodes, width), place)
-        count_slots(f, (decodes, width), place, lambda t: is_valid_token(f, t), "out_decode_lens")
+        count_slots(
+            f, (decodes, width), place, lambda t: is_valid_token(f, t), "out_decode_lens"
+        )
     if f.has("out_prefill_indices"):
         rows = f.size("num_tokens") - decodes
         f.output(
@@ -310,9 +312,9 @@ def c128a_indices(
     Token t has the first k = (positions[t] + 1) // 128 of them, at most `width`. The first
     `num_decode_tokens` rows are `out_decode_indices` [num_decode_tokens, width]: the slots of
     places 0 to k by the block table's row ``token_to_req[t]``, in pages of `block_size`, then
-    -1; and `out_decode_lens`: how many slots there are, 0 where ``slot_mapping[t]`` is negative.
-    The rows after them are `out_prefill_indices` [num_tokens - num_decode_tokens, width]:
-    0 to k, then -1. Those that are None are left out.
+    -1; and `out_decode_lens`: how many slots there are, 0 where ``slot_mapping[t]`` is
+    negative. The rows after them are `out_prefill_indices` [num_tokens - num_decode_tokens,
+    width]: 0 to k, then -1. Those that are None are left out.
     """
     run(
         write_c128a_indices,
@@ -413,12 +415,12 @@ def combine_topk_swa_indices(
     - first the k = (p + 1) // ratio, at most `topk`, compressed ones (none, if `ratio` is 0):
       x = ``topk_indices[r, j]`` is row ``b * workspace_stride + x``, -1 if x is not from 0 to
       `window_offset`;
-    - then its window: up to ``p + right_visible[r]`` from ``p - (window - 1)``, or earlier as in
-      ``swa_indices``, as far as it was gathered, at most `window` + `max_image_tokens`;
+    - then its window: up to ``p + right_visible[r]`` from ``p - (window - 1)``, or earlier as
+      in ``swa_indices``, as far as it was gathered, at most `window` + `max_image_tokens`;
     - then -1, up to their sum, `topk` + `window` + `max_image_tokens`, rounded up to 128.
 
-    `out_lens`: how many there are of the first two. `query_start_loc`: [num_reqs + 1], from any
-    number on. `num_tokens`: left out, the elements of `out_lens`.
+    `out_lens`: how many there are of the first two. `query_start_loc`: [num_reqs + 1], from
+    any number on. `num_tokens`: left out, the elements of `out_lens`.
     """
     run(
         write_combine_topk_swa_indices,

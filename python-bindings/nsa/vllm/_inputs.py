@@ -41,9 +41,7 @@ class Batch(Requests):
     def is_prefill(self, b: Any) -> nb.Element:
         """Whether the request's tokens begin in its prompt."""
         inside = (self.state(b) >= 0) & (b < self.count)
-        return inside & (
-            self.kept("num_computed_tokens", b) < self.kept("prefill_len", b)
-        )
+        return inside & (self.kept("num_computed_tokens", b) < self.kept("prefill_len", b))
 
     def prompt_token(self, t: Any, b: Any) -> nb.Element:
         tokens = self.f.input("all_token_ids", (None, None))
@@ -64,9 +62,7 @@ def write_pos_seq_lens(f: Formulas) -> None:
         b = batch.of(t)
         return batch.kept("num_computed_tokens", b) + t - batch.start(b)
 
-    f.output(
-        "out_positions", "num_tokens", position, when=lambda t: t < batch.num_tokens
-    )
+    f.output("out_positions", "num_tokens", position, when=lambda t: t < batch.num_tokens)
 
 
 def pos_seq_lens(
@@ -82,9 +78,9 @@ def pos_seq_lens(
 ) -> None:
     """Positions of a batch's tokens, and lengths of its requests with them.
 
-    Request b has ``num_computed_tokens[idx_mapping[b]]`` tokens already: its new ones' positions
-    follow in `out_positions`, whose elements past the last token are left as they are, and
-    ``out_seq_lens[b]`` is all of them together, 0 from `num_reqs` on.
+    Request b has ``num_computed_tokens[idx_mapping[b]]`` tokens already: its new ones'
+    positions follow in `out_positions`, whose elements past the last token are left as they
+    are, and ``out_seq_lens[b]`` is all of them together, 0 from `num_reqs` on.
 
     `idx_mapping`: [num_reqs]; `query_start_loc`: [num_reqs + 1]. `num_tokens`: a bound of the
     tokens, left out: the elements of `out_positions`.
@@ -148,13 +144,13 @@ def prefill_inputs(
     """The tokens of requests that are still in their prompt, and what follows them.
 
     With s = ``idx_mapping[b]`` and c = ``num_computed_tokens[s]``, if c is less than
-    ``prefill_len[s]``, token i of request b is ``all_token_ids[s, c + i]`` in `out_input_ids`, and
-    ``out_next_prefill_tokens[l, s]`` is the l-th after the request's tokens, 0 from `prefill_len`
-    on. Nothing else is written.
+    ``prefill_len[s]``, token i of request b is ``all_token_ids[s, c + i]`` in `out_input_ids`,
+    and ``out_next_prefill_tokens[l, s]`` is the l-th after the request's tokens, 0 from
+    `prefill_len` on. Nothing else is written.
 
     `idx_mapping`: [num_reqs]; `query_start_loc`: [num_reqs + 1]; `all_token_ids`: [states,
-    columns]; `out_next_prefill_tokens`: [lookahead, states]. `num_tokens`: a bound of the tokens,
-    left out: the elements of `out_input_ids`.
+    columns]; `out_next_prefill_tokens`: [lookahead, states]. `num_tokens`: a bound of the
+    tokens, left out: the elements of `out_input_ids`.
     """
     run(
         write_prefill_inputs,
@@ -218,8 +214,8 @@ def expand_idx_mapping(
     num_reqs: int | None = None,
     stream: Any = None,
 ) -> None:
-    """For each row of logits the state of its request, ``idx_mapping[b]``, and the row's number
-    among those of the request; -1 for rows of none.
+    """For each row of logits the state of its request, ``idx_mapping[b]``, and the row's
+    number among those of the request; -1 for rows of none.
 
     `idx_mapping`: [num_reqs]; `cu_num_logits`: [num_reqs + 1], ascending. `out_idx`,
     `out_local_pos`: [num_logits], left out: the elements of `out_idx`.
@@ -294,12 +290,12 @@ def sampled_and_draft_inputs(
 ) -> None:
     """The tokens that were sampled and those that are drafts, among a batch's tokens.
 
-    Request b has n = ``cu_num_logits[b + 1] - cu_num_logits[b]`` rows of logits, for its last n
-    tokens: ``out_logits_indices[cu_num_logits[b] + j] = query_start_loc[b + 1] - n + j``, -1 for rows
-    of no request. If ``seq_lens[b]`` is more than ``prefill_len[s]``, with s = ``idx_mapping[b]``, those
-    tokens in `out_input_ids` become, with `num_sampled` 1, ``last_sampled_tokens[s]``, which stays away
-    where its position is in the prompt, and the first n - 1 of ``draft_tokens[s]``; with 0, the first n
-    of these. Nothing else is written.
+    Request b has n = ``cu_num_logits[b + 1] - cu_num_logits[b]`` rows of logits, for its last
+    n tokens: ``out_logits_indices[cu_num_logits[b] + j] = query_start_loc[b + 1] - n + j``, -1
+    for rows of no request. If ``seq_lens[b]`` is more than ``prefill_len[s]``, with s =
+    ``idx_mapping[b]``, those tokens in `out_input_ids` become, with `num_sampled` 1,
+    ``last_sampled_tokens[s]``, which stays away where its position is in the prompt, and the
+    first n - 1 of ``draft_tokens[s]``; with 0, the first n of these. Nothing else is written.
 
     `idx_mapping`, `seq_lens`: [num_reqs]; `query_start_loc`, `cu_num_logits`: [num_reqs + 1];
     `draft_tokens`: [states, columns]. Those that are None are left out.
@@ -432,9 +428,9 @@ def sampled_and_rejected(
     num_reqs: int | None = None,
     stream: Any = None,
 ) -> None:
-    """How many of a request's tokens were sampled and how many rejected: ``num_sampled[b]``, and
-    what is left of ``cu_num_logits[b + 1] - cu_num_logits[b]``; both 0 while ``seq_lens[b]`` is less
-    than ``prefill_len[idx_mapping[b]]``, in the middle of a prompt."""
+    """How many of a request's tokens were sampled and how many rejected: ``num_sampled[b]``,
+    and what is left of ``cu_num_logits[b + 1] - cu_num_logits[b]``; both 0 while
+    ``seq_lens[b]`` is less than ``prefill_len[idx_mapping[b]]``, in the middle of a prompt."""
     run(
         write_sampled_and_rejected,
         (),

@@ -111,9 +111,7 @@ class Formulas:
     def wire(self, name: str, value: nb.Array | Partial) -> None:
         self._inputs[name] = value
 
-    def input(
-        self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS
-    ) -> Any:
+    def input(self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS) -> Any:
         """An array that is read, of these dtypes. As it may be an earlier call's value, which
         ends where that ends, reads say ``.otherwise``. Only what is written whole can be
         searched."""
@@ -121,7 +119,7 @@ class Formulas:
             if name not in self._dtypes:
                 raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
             dtype = self._dtypes[name]
-            check_dtype(name, dtype, kinds)
+            check_dtype(self._prefix + name, dtype, kinds)
             dtype = "int8" if dtype == "uint8" else dtype
             self._inputs[name] = self.s.input(self._prefix + name, dtype, tuple(shape))
         array = self._inputs[name]
@@ -145,6 +143,12 @@ class Formulas:
         self.s.output(self._prefix + name, value, when=mask)
         self.values[name] = None
 
+    def whole(self, name: str, value: nb.Array) -> None:
+        """Writes a value of int32, all of it."""
+        check_dtype(self._prefix + name, self._dtypes[name], ("int32",))
+        self.s.output(self._prefix + name, value)
+        self.values[name] = value
+
     def output(
         self,
         name: str,
@@ -164,7 +168,7 @@ class Formulas:
             for size in (sizes if isinstance(sizes, tuple) else (sizes,))
         )
         dtype = self._dtypes[name]
-        check_dtype(name, dtype, kinds)
+        check_dtype(self._prefix + name, dtype, kinds)
         dtype = "int8" if dtype == "uint8" else dtype
         value = self.s.map(sizes, element, dtype=dtype)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
@@ -176,7 +180,10 @@ class Formulas:
             self.values[name] = None
 
     def check_all_used(self) -> None:
-        for names, used in ((self._shape.inputs, self._inputs), (self._shape.outputs, self.values)):
+        for names, used in (
+            (self._shape.inputs, self._inputs),
+            (self._shape.outputs, self.values),
+        ):
             for name in names:
                 if name not in used:
                     raise wrong(
@@ -364,17 +371,17 @@ def launch(calls: Sequence[Call], stream: Any = None) -> None:
 def prepare(*functions: Callable[[], Any]) -> Prepared:
     """What ``one_launch`` does for these calls, as a function of the stream, to be called for
     every step: it spends no time on finding out what the calls are. Their arrays and sizes are
-    those of now, and are kept; nothing is launched yet. For engines whose buffers and sizes stay,
-    as for each batch size of a graph.
+    those of now, and are kept; nothing is launched yet. For engines whose buffers and sizes
+    stay, as for each batch size of a graph.
     """
     return Prepared(collect(functions)[0])
 
 
 def step_text(*functions: Callable[[], Any]) -> str:
-    """The nsa text of the step that ``one_launch`` runs for these calls, or that the call runs, if
-    it is one: for ``nsa.warmup``, bundles, and ``nsa.integrations.vllm.prebuilt``. Nothing is
-    launched. It depends on the constants of the calls, on which arrays they have and are the same,
-    and on the dtypes of these: on no size and no address.
+    """The nsa text of the step that ``one_launch`` runs for these calls, or that the call
+    runs, if it is one: for ``nsa.warmup``, bundles, and ``nsa.integrations.vllm.prebuilt``.
+    Nothing is launched. It depends on the constants of the calls, on which arrays they have
+    and are the same, and on the dtypes of these: on no size and no address.
     """
     calls, _ = collect(functions)
     shapes, arrays, _ = describe(calls)

@@ -90,8 +90,8 @@ def prefill_chunk(
     """Which of a chunk's gathered keys each query sees.
 
     The keys of the chunk's requests, ``seq_lens[b] // ratio`` each, follow one another; so do
-    those that the rank has under `context_parallel`. Row r is the chunk's token t = `first_row`
-    + r, at position p of request b:
+    those that the rank has under `context_parallel`. Row r is the chunk's token t =
+    `first_row` + r, at position p of request b:
 
     =======================  ==============  =================================================
     array                    elements        value
@@ -103,9 +103,9 @@ def prefill_chunk(
     `out_local_cu_seq_lens`  [num_reqs + 1]  the sums of the rank's keys
     =======================  ==============  =================================================
 
-    `query_start_loc`: [num_reqs + 1], from any number on; `seq_lens`: [num_reqs]. Sums that are
-    known already, `cu_seq_lens` and `local_cu_seq_lens`, are taken as they are. Those that are
-    None are left out. `num_rows`: left out, as many as the first array has.
+    `query_start_loc`: [num_reqs + 1], from any number on; `seq_lens`: [num_reqs]. Sums that
+    are known already, `cu_seq_lens` and `local_cu_seq_lens`, are taken as they are. Those that
+    are None are left out. `num_rows`: left out, as many as the first array has.
     """
     run(
         write_prefill_chunk,

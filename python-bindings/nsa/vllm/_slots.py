@@ -142,10 +142,10 @@ def gather_block_tables(
 ) -> None:
     """The block tables of a batch's requests in each KV cache group.
 
-    Row r of ``outs[g]`` is row ``idx_mapping[r]`` of ``block_tables[g]`` [requests, columns], its
-    first ``num_blocks[g, idx_mapping[r]]`` columns; what is right of them is left as it is, and
-    so is the row of a request that is not in `num_blocks`. Rows from `num_reqs` to `num_rows` are
-    0 in all columns.
+    Row r of ``outs[g]`` is row ``idx_mapping[r]`` of ``block_tables[g]`` [requests, columns],
+    its first ``num_blocks[g, idx_mapping[r]]`` columns; what is right of them is left as it
+    is, and so is the row of a request that is not in `num_blocks`. Rows from `num_reqs` to
+    `num_rows` are 0 in all columns.
 
     With `num_computed_tokens`, by request, groups of a window have 0 in place of the blocks
     that lie wholly before it: those of the first ``max(num_computed_tokens - reach[g], 0) //
@@ -265,9 +265,7 @@ def slot_mappings(
         (constant("block_sizes", size, 1), bool(is_on), bool(is_shared))
         for size, is_on, is_shared in zip(block_sizes, enabled, sharded)
     )
-    tables = {
-        f"block_table{g}": table for g, table in enumerate(block_tables) if groups[g][1]
-    }
+    tables = {f"block_table{g}": table for g, table in enumerate(block_tables) if groups[g][1]}
     run(
         write_slot_mappings,
         (groups, check_context_parallel(context_parallel)),
@@ -386,8 +384,8 @@ def kpool_tail_slot_mapping(
     """The slots of tokens in their request's one block of `kpool` slots, which they go round.
 
     ``out[t] = block_table[b, 0] * kpool + positions[t] % kpool`` for the first
-    `num_actual_tokens`, -1 where that block is 0, which is nobody's; ``slot_mapping[t]`` for the
-    others, as many as `slot_mapping` has. Tokens past all requests are the last one's.
+    `num_actual_tokens`, -1 where that block is 0, which is nobody's; ``slot_mapping[t]`` for
+    the others, as many as `slot_mapping` has. Tokens past all requests are the last one's.
     """
     run(
         write_kpool_tail_slot_mapping,

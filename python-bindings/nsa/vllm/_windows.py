@@ -86,9 +86,7 @@ def write_windows(f: Formulas, window: int, block_size: int, causal: bool) -> No
     f.output("out_indices", (rows, width), place)
     f.output("out_lens", rows, length)
     if f.has("out_valid"):
-        f.output(
-            "out_valid", rows, lambda r: of.is_valid(r + of.first).astype("int8"), FLAGS
-        )
+        f.output("out_valid", rows, lambda r: of.is_valid(r + of.first).astype("int8"), FLAGS)
 
 
 def run_windows(
@@ -153,11 +151,11 @@ def swa_indices(
     `out_valid`     [num_tokens]           whether the token is valid; bool or a byte
     ==============  =====================  ==================================================
 
-    Valid are tokens with ``slot_mapping[t] >= 0``, or for which ``is_valid[t]`` (bool or a byte)
-    is set; if neither is given, those of a request. Others have a row of -1 and length 0. `block_table`: [requests, columns], pages of `block_size`
-    tokens. `token_to_req`: the request of each token, else it is searched in
-    `query_start_loc` [num_reqs + 1]. `num_tokens`, `width`: left out, the rows and
-    columns of `out_indices`.
+    Valid are tokens with ``slot_mapping[t] >= 0``, or for which ``is_valid[t]`` (bool or a
+    byte) is set; if neither is given, those of a request. Others have a row of -1 and length
+    0. `block_table`: [requests, columns], pages of `block_size` tokens. `token_to_req`: the
+    request of each token, else it is searched in `query_start_loc` [num_reqs + 1].
+    `num_tokens`, `width`: left out, the rows and columns of `out_indices`.
     """
     run_windows(
         (constant("window", window, 1), constant("block_size", block_size, 1), True),
