@@ -590,19 +590,23 @@ def _count(match):
     )
 
 
-@_family(r"bfe\.(u32|s32)")
+@_family(r"bfe\.([us])(32|64)")
 def _extract(match):
+    type_name, bits = match[1] + match[2], int(match[2])
+
     def extract(a, position, length):
         position, length = position & np.uint32(255), length & np.uint32(255)
-        wide = interpret(a, match[1]).astype(np.int64)
-        wide = wide >> np.minimum(position, 63).astype(np.int64)
-        keep = np.minimum(length, 32).astype(np.int64)
-        if match[1] == "u32":
-            return (wide & ((np.int64(1) << keep) - 1)).astype(np.uint32)
-        result = (wide << (63 - keep) << 1) >> (63 - keep) >> 1
-        return np.where(length == 0, 0, result).astype(np.uint32)
+        values = interpret(a, type_name)
+        kind = values.dtype
+        moved = values >> np.minimum(position, np.uint32(bits - 1)).astype(kind)
+        # To the top and back: the sign comes along.
+        gap = (np.uint32(bits) - np.clip(length, 1, bits).astype(np.uint32)).astype(kind)
+        empty = length == 0
+        if match[1] == "u":
+            empty = empty | (position >= bits)
+        return raw(np.where(empty, kind.type(0), moved << gap >> gap))
 
-    return Operation(extract, (match[1], "u32", "u32"), (match[1],))
+    return Operation(extract, (type_name, "u32", "u32"), (type_name,))
 
 
 @_family(r"prmt\.b32")
