@@ -6,6 +6,7 @@ whole kernels: operands come from memory, and go there."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import struct
@@ -152,6 +153,17 @@ def test_comparisons_of_floats() -> None:
     assert (compute("setp.nan.f32", raw, 1) == nan).all()
 
 
+def extract(value: int, place: int, length: int, bits: int, is_signed: bool) -> int:
+    """Bit by bit, as the PTX manual has it."""
+    last = min(place + length - 1, bits - 1)
+    filler = value >> last & 1 if is_signed and length else 0
+    result = 0
+    for n in range(bits):
+        inside = n < length and place + n < bits
+        result |= (value >> (place + n) & 1 if inside else filler) << n
+    return result
+
+
 def test_logic_selects_and_bits() -> None:
     for bits in (16, 32, 64):
         a, b = numbers(bits, 10), numbers(bits, 11)
@@ -167,20 +179,19 @@ def test_logic_selects_and_bits() -> None:
     assert compute("clz.b32", [a], 32).tolist() == [32 - int(v).bit_length() for v in a]
     table = np.full(LANES, 0xCA, np.uint32)
     assert (compute("lop3.b32", [a, b, c, table], 32) == (a & b | ~a & c)).all()
-    for bits in (32, 64):
-        a = numbers(bits, 10)
-        place, length = (numbers(32, n) % np.uint32(bits + 8) for n in (15, 16))
-        for kind in "us":
-            want = []
-            for v, p, n in zip(a.tolist(), place.tolist(), length.tolist()):
-                if kind == "s" and v >> bits - 1:
-                    v -= 2**bits
-                field = v >> p & 2 ** min(n, bits) - 1
-                if kind == "s" and 0 < n < bits and field >> n - 1:
-                    field += 2**bits - 2**n
-                want.append(field)
-            assert compute(f"bfe.{kind}{bits}", [a, place, length], bits).tolist() == want
-    a, b = numbers(32, 12), numbers(32, 13)
+    place, length = (numbers(32, n) % np.uint32(40) for n in (15, 16))
+    want = [
+        int(v) >> int(p) & (2 ** min(int(n), 32) - 1) for v, p, n in zip(a, place, length)
+    ]
+    assert compute("bfe.u32", [a, place, length], 32).tolist() == want
+    for bits, sign in itertools.product((32, 64), "us"):
+        values = numbers(bits, 16)
+        places, lengths = numbers(32, 17) % 70, numbers(32, 18) % 70
+        got = compute(f"bfe.{sign}{bits}", [values, places, lengths], bits)
+        assert got.tolist() == [
+            extract(int(v), int(p), int(n), bits, sign == "s")
+            for v, p, n in zip(values, places, lengths)
+        ]
     both = [int(x) | int(y) << 32 for x, y in zip(a, b)]
     want = [v >> (int(n) & 31) & 0xFFFFFFFF for v, n in zip(both, c)]
     assert compute("shf.r.wrap.b32", [a, b, c], 32).tolist() == want

@@ -596,14 +596,15 @@ def _extract(match):
 
     def extract(a, position, length):
         position, length = position & np.uint32(255), length & np.uint32(255)
-        wide = interpret(a, type_name)
-        wide = wide >> np.minimum(position, bits - 1).astype(wide.dtype)
-        # Past the most significant bit there are zeros, or copies of the sign.
+        values = interpret(a, type_name)
+        kind = values.dtype
+        moved = values >> np.minimum(position, np.uint32(bits - 1)).astype(kind)
+        # To the top and back: the sign comes along.
+        gap = (np.uint32(bits) - np.clip(length, 1, bits).astype(np.uint32)).astype(kind)
+        empty = length == 0
         if match[1] == "u":
-            wide = np.where(position < bits, wide, 0)
-        unused = bits - np.clip(length, 1, bits).astype(wide.dtype)
-        result = wide << unused >> unused
-        return np.where(length == 0, 0, result).astype(U[bits])
+            empty = empty | (position >= bits)
+        return raw(np.where(empty, kind.type(0), moved << gap >> gap))
 
     return Operation(extract, (type_name, "u32", "u32"), (type_name,))
 
