@@ -192,7 +192,7 @@ def replay(
     `new_columns`, and `row_bound` without `padded` the most rows that are written."""
     if schedules is None and new_columns is None:
         key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
-        return _call(key, inputs, dsts, (bs, max_len, row_bound, None), stream)
+        return _call(key, inputs[:4], dsts, (bs, max_len, row_bound, None), stream)
     check_mode(mode, steps.MODES)
     topk = optional_constant("topk", topk, 0)
     page_size = optional_constant("page_size", page_size, 1)

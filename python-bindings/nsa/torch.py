@@ -35,7 +35,9 @@ __all__ = [
     "copy_metadata",
     "dequantize_k_cache_paged",
     "expand_seqlens",
+    "flashmla_schedule",
     "paged_mqa_schedule",
+    "plan_topk",
     "replay_metadata",
     "replay_v4",
 ]
@@ -361,17 +363,17 @@ def combine_topk_swa_indices(
 
 def _run_schedule(
     context_lens: Tensor, out: Tensor, convention: str, num_sms: int, split: int | None,
-    next_n: int, bs: int | None,
+    next_n: int, indices: Tensor | None, chunk: int | None, bs: int | None,
 ) -> None:  # fmt: skip
     ops.paged_mqa_schedule(
         context_lens, out, convention=convention, num_sms=num_sms, split=split, next_n=next_n,
-        bs=bs,
+        indices=indices, chunk=chunk, bs=bs,
     )  # fmt: skip
 
 
 _schedule = _register(
     "paged_mqa_schedule(Tensor context_lens, Tensor(a!) out, str convention, int num_sms,"
-    " int? split, int next_n, SymInt? bs)",
+    " int? split, int next_n, Tensor? indices, int? chunk, SymInt? bs)",
     _run_schedule,
 )
 
@@ -384,7 +386,77 @@ def paged_mqa_schedule(
     num_sms: int,
     split: int | None = None,
     next_n: int = 1,
+    indices: Tensor | None = None,
+    chunk: int | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.paged_mqa_schedule``."""
-    _schedule(context_lens, out, convention, num_sms, split, next_n, bs)
+    _schedule(context_lens, out, convention, num_sms, split, next_n, indices, chunk, bs)
+
+
+def _run_plan(
+    seq_lens: Tensor, out: Tensor, clusters: int, arch: str, static: int, bs: int | None
+) -> None:
+    ops.plan_topk(seq_lens, out, clusters=clusters, arch=arch, static=static, bs=bs)
+
+
+_plan = _register(
+    "plan_topk(Tensor seq_lens, Tensor(a!) out, int clusters, str arch, int static,"
+    " SymInt? bs)",
+    _run_plan,
+)
+
+
+def plan_topk(
+    seq_lens: Tensor,
+    out: Tensor,
+    *,
+    clusters: int,
+    arch: str,
+    static: int = -1,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.plan_topk``."""
+    _plan(seq_lens, out, clusters, arch, static, bs)
+
+
+def _run_flashmla(
+    seq_lens: Tensor | None, out_metadata: Tensor, out_num_splits: Tensor, parts: int | None,
+    topk: int | None, sparse: bool, extra_lens: Tensor | None, extra_topk: int | None,
+    block: int, overhead: int, layout: str, bs: int | None,
+) -> None:  # fmt: skip
+    ops.flashmla_schedule(
+        seq_lens, out_metadata, out_num_splits, parts=parts, topk=topk, sparse=sparse,
+        extra_lens=extra_lens, extra_topk=extra_topk, block=block, overhead=overhead,
+        layout=layout, bs=bs,
+    )  # fmt: skip
+
+
+_flashmla = _register(
+    "flashmla_schedule(Tensor? seq_lens, Tensor(a!) out_metadata, Tensor(b!) out_num_splits,"
+    " int? parts, int? topk, bool sparse, Tensor? extra_lens, int? extra_topk, int block,"
+    " int overhead, str layout, SymInt? bs)",
+    _run_flashmla,
+)
+
+
+def flashmla_schedule(
+    seq_lens: Tensor | None,
+    out_metadata: Tensor,
+    out_num_splits: Tensor,
+    *,
+    parts: int | None = None,
+    topk: int | None = None,
+    sparse: bool = False,
+    extra_lens: Tensor | None = None,
+    extra_topk: int | None = None,
+    block: int = 64,
+    overhead: int = 5,
+    layout: str = "new",
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.flashmla_schedule``."""
+    _flashmla(
+        seq_lens, out_metadata, out_num_splits, parts, topk, sparse, extra_lens, extra_topk,
+        block, overhead, layout, bs,
+    )  # fmt: skip
