@@ -41,6 +41,7 @@ from stores_cases import build as build_stores  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
+from v4_window_cases import texts as v4_window_texts  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
 from vllm_chains import texts_of_chains  # noqa: E402
 from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
@@ -69,7 +70,7 @@ def main(directory: str) -> None:
     texts |= schedule_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
-    texts |= build_texts() | formula_texts() | v4_texts()
+    texts |= build_texts() | formula_texts() | v4_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
@@ -14,303 +13,40 @@ from . import _arguments, _schedules, _v4_schedules
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
-from ._errors import check_mode, constant, wrong
+from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
+from ._v4_rows import Options
+from ._v4_step import Step
 
-MODES = ("decode", "target_verify", "draft_extend", "extend")
-
-#: Pages, windows and lists are padded to a multiple of it.
-LIST_MULTIPLE = 64
-#: Ratios of V4; those of V4.1 are 1 and 2.
-V4_RATIOS = (4, 128)
-
-
-def round_up(size: int, multiple: int = LIST_MULTIPLE) -> int:
-    return -(-size // multiple) * multiple
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a step is made for."""
-
-    mode: str
-    next_n: int
-    ragged: bool
-    #: There are floors of windows.
-    floors: bool
-    topk: int
-    page_size: int
-    window: int
-    index_page_size: int
-
-
-class Step:
-    """A step in the making: fields are arrays, made when they are asked for."""
-
-    def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
-        self.options = options
-        self.dtypes = dtypes
-        self.s = nb.Builder(f"v4_{options.mode}")
-        self.known: dict[str, nb.Array] = {}
-        self.sizes: dict[str, nb.Size] = {}
-        self.inputs: dict[str, nb.Array] = {}
-
-    # What comes in, as it is needed.
-
-    def size(self, name: str) -> nb.Size:
-        if name not in self.sizes:
-            self.sizes[name] = self.s.size(name)
-        return self.sizes[name]
-
-    def vector(self, name: str, size: str | None, dtype: str = "") -> nb.Array:
-        if name not in self.inputs:
-            extent = None if size is None else self.size(size)
-            self.inputs[name] = self.s.input(
-                name, dtype or self.dtypes.get(name, "int64"), (extent,)
-            )
-        return self.inputs[name]
-
-    @property
-    def lens(self) -> nb.Array:
-        return self.vector("seq_lens", "bs")
-
-    @property
-    def pool(self) -> nb.Array:
-        return self.vector("req_pool_indices", "bs")
-
-    @property
-    def tokens(self) -> nb.Array:
-        if "req_to_token" not in self.inputs:
-            self.inputs["req_to_token"] = self.s.input("req_to_token", "int32", (None, None))
-        return self.inputs["req_to_token"]
-
-    @property
-    def full_to_swa(self) -> nb.Array:
-        return self.vector("full_to_swa", None)
-
-    @property
-    def out_cache_loc(self) -> nb.Array:
-        return self.vector("out_cache_loc", "num_locs")
-
-    # Rows.
-
-    @property
-    def num_rows(self) -> nb.Size:
-        if self.options.ragged:
-            return self.size("rows")
-        return self.size("bs") * self.options.next_n
-
-    def value(self, name: str, make: Callable[[], nb.Array]) -> nb.Array:
-        if name not in self.known:
-            self.known[name] = make()
-        return self.known[name]
-
-    def extends(self) -> nb.Array:
-        """The rows of each request, from 0 to all that there is room for."""
-        given, rows = self.vector("extend_seq_lens", "bs"), self.size("rows")
-
-        def clamp(b: nb.Element) -> nb.Element:
-            return nb.maximum(nb.minimum(given[b], rows), 0)
-
-        return self.value("extends", lambda: self.s.map(self.size("bs"), clamp, dtype="int32"))
-
-    def offsets(self) -> nb.Array:
-        extends = self.extends()
-        return self.value("offsets", lambda: self.s.scan(extends))
-
-    def is_row(self, r: nb.Element) -> nb.Element:
-        """Whether a row of a ragged step is one, and no padding."""
-        total = self.offsets()[self.size("bs")]
-        return (r < total) & (r < self.size("num_tokens"))
-
-    def request(self, r: nb.Element) -> nb.Element:
-        """The request of a row, the last one for padding."""
-        bs = self.size("bs")
-        if self.options.ragged:
-            return nb.where(self.is_row(r), self.offsets().search(r) - 1, bs - 1)
-        return r if self.options.next_n == 1 else r // self.options.next_n
-
-    def pool_of(self, r: nb.Element) -> nb.Element:
-        return self.pool[self.request(r)].otherwise(0)
-
-    def length(self, r: nb.Element) -> nb.Element:
-        """The length of a row, 0 or more."""
-        b, n = self.request(r), self.options.next_n
-        length = self.lens[b].otherwise(0).astype("int32")
-        mode = self.options.mode
-        if self.options.ragged:
-            i = (r - self.offsets()[b].otherwise(0)).astype("int32")
-            if mode == "extend":
-                length = length - self.extends()[b].otherwise(0)
-            return nb.where(self.is_row(r), nb.maximum(length + 1 + i, 0), 1)
-        if mode != "decode":
-            j = (r % n).astype("int32")
-            length = length + (1 if mode == "target_verify" else 1 - n) + j
-        return nb.maximum(length, 0)
-
-    # Fields.
-
-    def field(self, name: str) -> nb.Array:
-        """Raises ``ValueError`` for no field of the mode."""
-        make = getattr(self, f"make_{name}", None)
-        if make is not None:
-            return self.value(name, make)
-        ratio, _, rest = name.removeprefix("c").partition("_")
-        make = getattr(self, f"make_cq_{rest}", None)
-        if not name.startswith("c") or make is None or ratio not in ("1", "2", "4", "128"):
-            raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
-        return self.value(name, lambda: make(int(ratio)))
-
-    def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
-        return self.s.map(self.num_rows, element, dtype=dtype)
-
-    def make_seq_lens_casual(self) -> nb.Array:
-        return self.rows(self.length)
-
-    def make_positions_casual(self) -> nb.Array:
-        return self.rows(lambda r: self.length(r) - 1)
-
-    def floor(self, r: nb.Element) -> Any:
-        if not self.options.floors:
-            return 0
-        return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
-
-    def make_swa_topk_lengths(self) -> nb.Array:
-        def length(r: nb.Element) -> nb.Element:
-            inside = nb.maximum(self.length(r) - self.floor(r), 0)
-            return nb.minimum(inside, self.options.window)
-
-        return self.rows(length)
-
-    def make_swa_page_indices(self) -> nb.Array:
-        """The newest first."""
-        window = self.options.window
-
-        def slot(r: nb.Element, k: nb.Element) -> nb.Element:
-            position = self.length(r) - 1 - k
-            token = self.tokens[self.pool_of(r), position].otherwise(-1)
-            swa = self.full_to_swa[token].otherwise(-1)
-            return nb.where((k < window) & (position >= self.floor(r)), swa, -1)
-
-        return self.s.map((self.num_rows, round_up(window)), slot, dtype="int32")
-
-    @property
-    def columns(self) -> nb.Size:
-        return nb.ceildiv(self.size("max_len"), self.options.page_size)
-
-    def make_page_table(self) -> nb.Array:
-        size = self.options.page_size
-
-        def page(r: nb.Element, p: nb.Element) -> nb.Element:
-            return self.tokens[self.pool_of(r), p * size].otherwise(0) // size
-
-        return self.s.map((self.num_rows, self.columns), page, dtype="int32")
-
-    def make_swa_out_cache_loc(self) -> nb.Array:
-        locs, swa = self.out_cache_loc, self.full_to_swa
-        return self.s.map(
-            self.size("num_locs"), lambda r: swa[locs[r]].otherwise(0), dtype="int32"
-        )
-
-    def make_req_indices(self) -> nb.Array:
-        return self.rows(self.pool_of, "int64")
-
-    def make_pos_i64(self) -> nb.Array:
-        return self.rows(lambda r: self.length(r) - 1, "int64")
-
-    # Fields of a ratio.
-
-    def make_cq_out_loc(self, ratio: int) -> nb.Array:
-        fill = 0 if ratio in V4_RATIOS else -1
-
-        def place(r: nb.Element) -> nb.Element:
-            location = self.out_cache_loc[r].astype("int64")
-            return nb.where(self.length(r) % ratio == 0, location // ratio, fill)
-
-        return self.s.map(self.size("num_locs"), place, dtype="int64")
-
-    def compressed(self, r: nb.Element, ratio: int) -> nb.Element:
-        return self.length(r) // ratio
-
-    def sparse(self, r: nb.Element, ratio: int) -> nb.Element:
-        return nb.minimum(nb.maximum(self.compressed(r, ratio), 1), self.options.topk)
-
-    def make_cq_topk_lengths_raw(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: self.compressed(r, ratio))
-
-    def make_cq_topk_lengths_clamp1(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: nb.maximum(self.compressed(r, ratio), 1))
-
-    def make_cq_sparse_topk_lengths(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: self.sparse(r, ratio))
-
-    def make_cq_sparse_page_indices(self, ratio: int) -> nb.Array:
-        """Nothing yet: each layer's indexer fills it."""
-        columns = round_up(self.options.topk)
-        return self.s.map((self.num_rows, columns), lambda r, j: nb.constant(-1, "int32"))
-
-    def slots_of_pages(self, ratio: int, columns: Any, end: Any) -> nb.Array:
-        """Slot j of the pages of each row, of `page_size / ratio` slots each, for j up to
-        `end(r)`, then -1."""
-        per_page, table = self.options.page_size // ratio, self.field("page_table")
-
-        def slot(r: nb.Element, j: nb.Element) -> nb.Element:
-            page = table[r, j // per_page].otherwise(0)
-            slot = page * per_page + (j % per_page).astype("int32")
-            inside = (j < end(r)) & (j < self.columns * per_page)
-            return nb.where(inside, slot, -1)
-
-        return self.s.map((self.num_rows, columns), slot, dtype="int32")
-
-    def make_cq_page_indices(self, ratio: int) -> nb.Array:
-        slots = self.columns * (self.options.page_size // ratio)
-        columns = nb.ceildiv(slots, LIST_MULTIPLE) * LIST_MULTIPLE
-        return self.slots_of_pages(ratio, columns, lambda r: self.compressed(r, ratio))
-
-    def make_cq_all_page_indices(self, ratio: int) -> nb.Array:
-        """All that there are, in place of what an indexer chooses."""
-        return self.slots_of_pages(ratio, self.options.topk, lambda r: self.sparse(r, ratio))
-
-    def make_cq_all_raw_indices(self, ratio: int) -> nb.Array:
-        def number(r: nb.Element, j: nb.Element) -> nb.Element:
-            return nb.where(j < self.sparse(r, ratio), j, -1)
-
-        return self.s.map((self.num_rows, self.options.topk), number, dtype="int32")
-
-    def make_cq_index_page_table(self, ratio: int) -> nb.Array:
-        """The pages of the indexer's keys, `index_page_size` compressed tokens each."""
-        pages = self.options.page_size // ratio // self.options.index_page_size
-        table = self.field("page_table")
-
-        def page(r: nb.Element, c: nb.Element) -> nb.Element:
-            return table[r, c // pages].otherwise(0) * pages + (c % pages).astype("int32")
-
-        return self.s.map((self.num_rows, self.columns * pages), page, dtype="int32")
-
+MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
 
 INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
-    "extend_seq_lens", "floors",
+    "extend_seq_lens", "floors", "whole", "valid_from",
 )  # fmt: skip
-SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
+SIZES = (
+    "bs", "rows", "num_tokens", "max_len", "num_locs", "tail_rows", "groups", "zero_row",
+)  # fmt: skip
 
 
 def write(
     options: Options,
     fields: tuple[tuple[str, ...], ...],
-    dtypes: dict[str, str],
+    dtypes: Mapping[str, str],
     schedules: _schedules.Schedules = (),
     optional: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
     """The text of a step with these fields, any of which may be missing if they are
     `optional`, and schedules in each destination, and its inputs."""
     step = Step(options, dtypes)
-    ports: dict[str, list[str]] = {}
+    ports: dict[str, tuple[nb.Array, list[str]]] = {}
     for number, names in enumerate(fields):
+        of = step.draft_steps[number % options.steps]
         for name in names:
-            ports.setdefault(name, []).append(f"b{number}_{name}")
-    for name, destinations in ports.items():
-        step.s.output(destinations, step.field(name), optional=optional)
+            value = of.field(name)
+            ports.setdefault(value.name, (value, []))[1].append(f"b{number}_{name}")
+    for value, destinations in ports.values():
+        step.s.output(destinations, value, optional=optional)
     _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
@@ -337,7 +73,7 @@ class _Replay:
         """The step for arrays like these, and the sizes that they say."""
         dtypes, sizes = {}, {}
         for name, (code, bits, shape) in zip(self.arrays, described):
-            dtypes[name] = dtype_name(code, bits)
+            dtypes[name] = "int8" if name == "whole" and bits == 8 else dtype_name(code, bits)
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
@@ -346,6 +82,23 @@ class _Replay:
 
 
 _replay = cache(_Replay)
+
+
+def _parse_request_window(given: Any, window: int) -> tuple[int | None, int | None, int | None]:
+    """The capacity of rings, the groups of a workspace, and the row that is zeros."""
+    if given is None:
+        return None, None, None
+    unknown = set(given) - {"groups", "zero_row", "capacity"}
+    missing = {"groups", "zero_row"} - set(given)
+    if unknown or missing:
+        words = ", ".join(sorted(unknown or missing))
+        text = f"unexpected {words}" if unknown else f"missing {words}"
+        raise wrong(TypeError, "request_window", f"{text} in dict(groups=, zero_row=, capacity=256)")
+    return (
+        constant("capacity", given.get("capacity", 256), 1),
+        constant("groups", given["groups"], 0, INT32_MAX // window),
+        constant("zero_row", given["zero_row"], 0),
+    )
 
 
 def replay_v4(
@@ -367,6 +120,12 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Any = None,
+    request_window: Any = None,
+    ring: int | None = None,
+    valid_from: Any = None,
+    tail_rows: int | None = None,
+    whole: Any = None,
+    steps: int = 1,
     schedules: Any = None,
     bs: int | None = None,
     stream: Any = None,
@@ -385,6 +144,7 @@ def replay_v4(
     target_verify   bs * next_n                  S[b] + 1 + i
     draft_extend    bs * next_n                  S[b] - next_n + 1 + i
     extend          `rows`                       S[b] - E[b] + 1 + i
+    draft_block     bs * next_n                  S[b] + 1 + i
     ==============  ===========================  ==============================
 
     With `extend_seq_lens` (E, [bs]), which extend needs, a target_verify is ragged as well:
@@ -424,6 +184,51 @@ def replay_v4(
     `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
     in tables and locations, -1 in windows.
 
+    **Several draft steps.** With `steps` = m, in decode, ``dsts[s]`` belongs to step ``s % m``
+    and `out_cache_loc` has the locations of all: that of row r in step s is ``out_cache_loc[r
+    * m + s]``.
+
+    **A draft block** (``draft_block``): all rows of a request attend to the c = min(S, W)
+    tokens before the block, at most ``S - valid_from[P]`` with `valid_from` ([requests], int32
+    or int64), and to all `next_n` of the block. swa_topk_lengths are c + next_n;
+    swa_page_indices [n, up(W + next_n)] full_to_swa[table[P, S - c + k]], the oldest first,
+    then full_to_swa[out_cache_loc[b * next_n + k - c]]; with `ring` instead P * ring + (S - c +
+    k) % ring.
+
+    **Windows that requests keep.** `request_window`: dict(groups=, zero_row=, capacity=256). A
+    request keeps its newest rows in a ring of `capacity`; a step's workspace has W rows of
+    history for each of `groups` requests, H = groups * W in all, then its own n rows.
+    swa_page_indices, swa_topk_lengths and swa_out_cache_loc are then places in the workspace
+    (window_indices padded to up(W), window_lengths and window_write_loc), and with the first
+    position f[b] and the first row o[b] of a request there are:
+
+    ===========================  ============  ==============================================
+    field                        elements      value
+    ===========================  ============  ==============================================
+    window_write_loc             [n]           H + r
+    window_indices               [n, W]        of position s = L - 1 - k, not before the row's
+                                               floor: b * W + W + s - f[b] of the history, or
+                                               H + o[b] + s - f[b] from f[b] on; else -1
+    window_lengths               [n]           how many there are
+    window_req, window_pos       [n] int64     P; L - 1
+    window_commit_mask           [n] int8      1 for the newest `capacity` rows of a request
+    window_history_pos           [H] int64     of row b * W + i: f[b] - W + i
+    window_history_req, ..._loc  [H] int64     P; the row's number
+    window_history_valid         [H] int8      1 if the position is not before the floor of
+                                               the request's last row
+    window_history_src           [H] int64     then P * capacity + position % capacity, else
+                                               `zero_row`
+    ===========================  ============  ==============================================
+
+    Padding has 0, and -1 in window_indices; a group without rows has P = 0 and f[b] = 0. What
+    is int8 may be uint8, as a view of a bool array is.
+
+    **Tails** (in extend): ``tail_<field>``, for any field, is that of an extend of only the
+    last min(W, E[b]) rows of each request, all of them where `whole` ([bs], int8, int32 or
+    int64) is not 0, with floors max(S - W, 0), or max(S - W - E[b], 0). There are `tail_rows`
+    of them, padded; tail_token_indices (int64) says which row of the extend each is, and
+    tail_floors its floor. Locations are those of these rows.
+
     `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
     ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
     cQ_topk_lengths_clamp1 of Q = 1 and 2), and ``flashmla`` and ``cQ_flashmla`` of
@@ -438,17 +243,28 @@ def replay_v4(
     next_n = constant("next_n", next_n, 1)
     if next_n != 1 and (mode in ("decode", "extend") or extend_seq_lens is not None):
         raise wrong(ValueError, "next_n", f"expected 1 in this mode but got {next_n}")
-    if mode in ("decode", "draft_extend") and extend_seq_lens is not None:
+    if mode not in ("target_verify", "extend") and extend_seq_lens is not None:
         raise wrong(ValueError, "extend_seq_lens", f"{mode} takes none")
     ragged = extend_seq_lens is not None
     if mode == "extend" and not ragged:
         raise wrong(ValueError, "extend_seq_lens", "extend needs them")
     if ragged and rows is None:
         raise wrong(TypeError, "rows", "missing, ragged rows need it")
+    steps = constant("steps", steps, 1)
+    if steps != 1 and (mode != "decode" or len(dsts) % steps):
+        text = f"expected decode, and a multiple of {steps} destinations"
+        raise wrong(ValueError, "steps", f"{text} but got {mode} and {len(dsts)}")
+    window = constant("window", window, 1)
+    capacity, groups, zero_row = _parse_request_window(request_window, window)
+    if mode == "draft_block" and (floors is not None or capacity is not None):
+        name = "floors" if floors is not None else "request_window"
+        raise wrong(ValueError, name, "a draft block has none")
     options = Options(
         mode, next_n, ragged, floors is not None,
         constant("topk", topk, 1), constant("page_size", page_size, 1),
-        constant("window", window, 1), constant("index_page_size", index_page_size, 1),
+        window, constant("index_page_size", index_page_size, 1),
+        capacity, optional_constant("ring", ring, 1), valid_from is not None, steps,
+        whole is not None,
     )  # fmt: skip
 
     def count() -> int:
@@ -462,7 +278,7 @@ def replay_v4(
         zip(
             INPUTS,
             (seq_lens, req_pool_indices, req_to_token, full_to_swa, out_cache_loc,
-             extend_seq_lens, floors),
+             extend_seq_lens, floors, whole, valid_from),
         )
     )  # fmt: skip
     arrays = []
@@ -475,4 +291,5 @@ def replay_v4(
     arrays += written
     if num_tokens is None:
         num_tokens = rows
-    known.call(arrays, (bs, rows, num_tokens, max_len, None), stream)
+    sizes = (bs, rows, num_tokens, max_len, None, tail_rows, groups, zero_row)
+    known.call(arrays, sizes, stream)
