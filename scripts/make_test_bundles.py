@@ -23,6 +23,7 @@ from composed_cases import texts as composed_texts  # noqa: E402
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
+from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
@@ -51,7 +52,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
-    texts |= schedule_texts()
+    texts |= schedule_texts() | dsa_prefill_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

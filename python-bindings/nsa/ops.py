@@ -13,6 +13,7 @@ import json
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
+from ._dsa_prefill import dsa_prefill
 from ._errors import constant, renamed
 from ._prefill import (
     build_compressed_token_ids,
@@ -29,6 +30,7 @@ __all__ = [
     "combine_topk_swa_indices",
     "copy_metadata",
     "dequantize_k_cache_paged",
+    "dsa_prefill",
     "expand_seqlens",
     "paged_mqa_schedule",
     "replay_metadata",
