@@ -33,6 +33,7 @@ from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
+from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 
@@ -52,7 +53,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
-    texts |= schedule_texts() | dsa_prefill_texts()
+    texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
     texts |= build_texts() | formula_texts() | v4_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

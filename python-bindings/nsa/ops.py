@@ -22,6 +22,7 @@ from ._prefill import (
 )
 from ._replay import expand_seqlens, replay_metadata
 from ._schedules import paged_mqa_schedule
+from ._transform import transform_index
 from ._v4 import replay_v4
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "paged_mqa_schedule",
     "replay_metadata",
     "replay_v4",
+    "transform_index",
 ]
 
 # (layout, page size, dtype of the ids, target) -> step
