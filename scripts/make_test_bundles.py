@@ -35,6 +35,7 @@ from schedule_cases import texts as schedule_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
+from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
@@ -54,7 +55,7 @@ def main(directory: str) -> None:
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
     texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
-    texts |= build_texts() | formula_texts() | v4_texts()
+    texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
