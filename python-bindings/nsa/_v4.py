@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from . import _v4_index_keys
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
 from ._errors import check_mode, constant, wrong
 from ._fields import Fields
 from ._nsa_runtime import Caller
+from ._v4_index_keys import IndexKeys
 from ._v4_plans import PlanOptions, Plans, plan_options
 
 MODES = ("decode", "target_verify", "draft_extend", "extend")
@@ -46,7 +48,7 @@ class Options:
     plans: PlanOptions = PlanOptions()
 
 
-class Step(Plans, Fields):
+class Step(Plans, IndexKeys, Fields):
     """A step in the making."""
 
     def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
@@ -104,9 +106,21 @@ class Step(Plans, Fields):
         ratio, _, rest = name.removeprefix("c").partition("_")
         make = getattr(self, f"make_cq_{rest}", None)
         is_known = name.startswith("c") and ratio in ("1", "2", "4", "128")
-        if not is_known or make is None or not self.has_plan(rest, int(ratio)):
+        if not is_known or make is None or not self.has(rest, int(ratio)):
             raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
         return self.value(name, lambda: make(int(ratio)))
+
+    def has(self, field: str, ratio: int) -> bool:
+        """Whether the mode and the ratio have a field of a ratio."""
+        if field in _v4_index_keys.FIELDS:
+            return self.options.mode == "extend" and ratio in _v4_index_keys.RATIOS
+        return self.has_plan(field, ratio)
+
+    def condition(self, name: str) -> nb.Array | None:
+        """Which elements of a field there are, if only the device knows."""
+        if not name.endswith("_index_k_slots"):
+            return None
+        return self.is_index_key(int(name[1]))
 
     def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
         return self.s.map(self.num_rows, element, dtype=dtype)
@@ -239,7 +253,7 @@ INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
     "extend_seq_lens", "floors",
 )  # fmt: skip
-SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
+SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots")
 
 
 def write(
@@ -256,7 +270,8 @@ def write(
         for name in names:
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
-        step.s.output(destinations, step.field(name), optional=optional)
+        value = step.field(name)
+        step.s.output(destinations, value, optional=optional, when=step.condition(name))
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
 
@@ -280,6 +295,10 @@ class _Replay:
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
+            elif name.endswith("_index_k_slots"):
+                check_rank(name, shape, 1)
+                size = f"{name.split('_')[1]}_num_slots"
+                sizes[size] = min(sizes.get(size, shape[0]), shape[0])
         text, _ = write(self.options, self.fields, dtypes)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
@@ -359,9 +378,14 @@ def replay_v4(
     cQ_all_raw_indices        [n, topk]              j, then -1
     cQ_index_page_table       [n, columns * m]       page_table[r, c // m] * m + c % m, with
                                                      m = s // index_page_size
+    cQ_index_k_slots          [sum of S // Q] int64  table[P, i * Q] // Q, i < S // Q, one
+                                                     request after the other
+    cQ_request_starts         [n]                    where those of the row's request begin
+    cQ_compress_lens          [n]                    L // Q
     ========================  =====================  =======================================
 
-    Q is 1, 2, 4 or 128; m is the length of `out_cache_loc`, columns is `max_len` divided by
+    Q is 1, 2, 4 or 128; the last three are those of an extend, with Q = 1 or 2, and slots that
+    an array has no room for are not written. m is the length of `out_cache_loc`, columns is `max_len` divided by
     `page_size` and rounded up. All are int32 where nothing else is said. Lengths, P,
     `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
     in tables and locations, -1 in windows.
@@ -427,4 +451,4 @@ def replay_v4(
         arrays += destination.values()
     if num_tokens is None:
         num_tokens = rows
-    known.call(arrays, (bs, rows, num_tokens, max_len, None), stream)
+    known.call(arrays, (bs, rows, num_tokens, max_len, None, None, None), stream)
