@@ -29,6 +29,7 @@ from formula_cases import texts as formula_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
+from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
@@ -54,6 +55,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
+    texts |= ragged_prefill_texts()
     texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
     texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts()
     texts.add(build_stores().text)

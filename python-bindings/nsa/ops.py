@@ -20,6 +20,7 @@ from ._prefill import (
     build_swa_token_ids,
     combine_topk_swa_indices,
 )
+from ._ragged_prefill import build_ragged_compressed_ids
 from ._replay import expand_seqlens, replay_metadata
 from ._schedules import paged_mqa_schedule
 from ._transform import transform_index
@@ -27,6 +28,7 @@ from ._v4 import replay_v4
 
 __all__ = [
     "build_compressed_token_ids",
+    "build_ragged_compressed_ids",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "copy_metadata",
