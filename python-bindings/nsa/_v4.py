@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from . import _arguments, _schedules, _v4_schedules
+from . import _arguments, _schedules, _v4_index_keys, _v4_schedules
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
 from ._errors import check_mode, constant, wrong
+from ._fields import Fields
 from ._nsa_runtime import Caller
+from ._v4_index_keys import IndexKeys
+from ._v4_plans import PlanOptions, Plans, plan_options
 
 MODES = ("decode", "target_verify", "draft_extend", "extend")
 
@@ -42,47 +45,15 @@ class Options:
     page_size: int
     window: int
     index_page_size: int
+    plans: PlanOptions = PlanOptions()
 
 
-class Step:
-    """A step in the making: fields are arrays, made when they are asked for."""
+class Step(Plans, IndexKeys, Fields):
+    """A step in the making."""
 
     def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
+        super().__init__(f"v4_{options.mode}", dtypes)
         self.options = options
-        self.dtypes = dtypes
-        self.s = nb.Builder(f"v4_{options.mode}")
-        self.known: dict[str, nb.Array] = {}
-        self.sizes: dict[str, nb.Size] = {}
-        self.inputs: dict[str, nb.Array] = {}
-
-    # What comes in, as it is needed.
-
-    def size(self, name: str) -> nb.Size:
-        if name not in self.sizes:
-            self.sizes[name] = self.s.size(name)
-        return self.sizes[name]
-
-    def vector(self, name: str, size: str | None, dtype: str = "") -> nb.Array:
-        if name not in self.inputs:
-            extent = None if size is None else self.size(size)
-            self.inputs[name] = self.s.input(
-                name, dtype or self.dtypes.get(name, "int64"), (extent,)
-            )
-        return self.inputs[name]
-
-    @property
-    def lens(self) -> nb.Array:
-        return self.vector("seq_lens", "bs")
-
-    @property
-    def pool(self) -> nb.Array:
-        return self.vector("req_pool_indices", "bs")
-
-    @property
-    def tokens(self) -> nb.Array:
-        if "req_to_token" not in self.inputs:
-            self.inputs["req_to_token"] = self.s.input("req_to_token", "int32", (None, None))
-        return self.inputs["req_to_token"]
 
     @property
     def full_to_swa(self) -> nb.Array:
@@ -99,29 +70,6 @@ class Step:
         if self.options.ragged:
             return self.size("rows")
         return self.size("bs") * self.options.next_n
-
-    def value(self, name: str, make: Callable[[], nb.Array]) -> nb.Array:
-        if name not in self.known:
-            self.known[name] = make()
-        return self.known[name]
-
-    def extends(self) -> nb.Array:
-        """The rows of each request, from 0 to all that there is room for."""
-        given, rows = self.vector("extend_seq_lens", "bs"), self.size("rows")
-
-        def clamp(b: nb.Element) -> nb.Element:
-            return nb.maximum(nb.minimum(given[b], rows), 0)
-
-        return self.value("extends", lambda: self.s.map(self.size("bs"), clamp, dtype="int32"))
-
-    def offsets(self) -> nb.Array:
-        extends = self.extends()
-        return self.value("offsets", lambda: self.s.scan(extends))
-
-    def is_row(self, r: nb.Element) -> nb.Element:
-        """Whether a row of a ragged step is one, and no padding."""
-        total = self.offsets()[self.size("bs")]
-        return (r < total) & (r < self.size("num_tokens"))
 
     def request(self, r: nb.Element) -> nb.Element:
         """The request of a row, the last one for padding."""
@@ -157,9 +105,22 @@ class Step:
             return self.value(name, make)
         ratio, _, rest = name.removeprefix("c").partition("_")
         make = getattr(self, f"make_cq_{rest}", None)
-        if not name.startswith("c") or make is None or ratio not in ("1", "2", "4", "128"):
+        is_known = name.startswith("c") and ratio in ("1", "2", "4", "128")
+        if not is_known or make is None or not self.has(rest, int(ratio)):
             raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
         return self.value(name, lambda: make(int(ratio)))
+
+    def has(self, field: str, ratio: int) -> bool:
+        """Whether the mode and the ratio have a field of a ratio."""
+        if field in _v4_index_keys.FIELDS:
+            return self.options.mode == "extend" and ratio in _v4_index_keys.RATIOS
+        return self.has_plan(field, ratio)
+
+    def condition(self, name: str) -> nb.Array | None:
+        """Which elements of a field there are, if only the device knows."""
+        if not name.endswith("_index_k_slots"):
+            return None
+        return self.is_index_key(int(name[1]))
 
     def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
         return self.s.map(self.num_rows, element, dtype=dtype)
@@ -292,7 +253,7 @@ INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
     "extend_seq_lens", "floors",
 )  # fmt: skip
-SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs")
+SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots")
 
 
 def write(
@@ -310,7 +271,8 @@ def write(
         for name in names:
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
-        step.s.output(destinations, step.field(name), optional=optional)
+        value = step.field(name)
+        step.s.output(destinations, value, optional=optional, when=step.condition(name))
     _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
@@ -341,6 +303,10 @@ class _Replay:
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
+            elif name.endswith("_index_k_slots"):
+                check_rank(name, shape, 1)
+                size = f"{name.split('_')[1]}_num_slots"
+                sizes[size] = min(sizes.get(size, shape[0]), shape[0])
         text, _ = write(self.options, self.fields, dtypes, self.schedules)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
@@ -368,6 +334,10 @@ def replay_v4(
     index_page_size: int = 64,
     floors: Any = None,
     schedules: Any = None,
+    rings: tuple[int, int] = (8, 128),
+    swa_page_size: int = 128,
+    request_ring: bool = False,
+    plans_in_place: bool = False,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -417,12 +387,41 @@ def replay_v4(
     cQ_all_raw_indices        [n, topk]              j, then -1
     cQ_index_page_table       [n, columns * m]       page_table[r, c // m] * m + c % m, with
                                                      m = s // index_page_size
+    cQ_index_k_slots          [sum of S // Q] int64  table[P, i * Q] // Q, i < S // Q, one
+                                                     request after the other
+    cQ_request_starts         [n]                    where those of the row's request begin
+    cQ_compress_lens          [n]                    L // Q
     ========================  =====================  =======================================
 
-    Q is 1, 2, 4 or 128; m is the length of `out_cache_loc`, columns is `max_len` divided by
+    Q is 1, 2, 4 or 128; the last three are those of an extend, with Q = 1 or 2, and slots that
+    an array has no room for are not written. m is the length of `out_cache_loc`, columns is `max_len` divided by
     `page_size` and rounded up. All are int32 where nothing else is said. Lengths, P,
     `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
     in tables and locations, -1 in windows.
+
+    **Plans** of the compressors, Q = 4 and 128, are int32 words. A state of position p is in
+    slot(p) = P * R + p % R, with R = `rings`[0] for Q = 4 and `rings`[1] for 128; for Q = 4
+    without `request_ring`, beside the windows' pages, in s // Z * R + s % R, with s =
+    full_to_swa[table[P, p]] and Z = `swa_page_size`. Token k, a row of the step, has the
+    position p = L - 1 and the number i in its request, whose last token is at e - 1:
+
+    ===========  ============  ==========================================================
+    field        modes         rows
+    ===========  ============  ==========================================================
+    cQ_plan_d    decode        [bs, 4]: S, slot(S - 1), before(S - 1), slot(S - 1) // Q
+    cQ_plan_c    verification, [n, 4], a row for each k with (p + 1) % Q = 0: p + 1, then
+                 extend        k in the low and u in the high 16 bits, with u = max(w - 1 -
+                               i, 0), w = 8 or 128; before(p), slot(p) // Q, and -1, b
+                               instead where u is 0. Unused: -1, 0, -1, -1
+    cQ_plan_w    the same      [n, 2], a row k, slot(p) for each k with p >= min(e // Q * Q
+                               - (4 if Q is 4), e - (R - w + 2 if R > w)), and without
+                               ring for each of the last 4 of a page. Unused: -1, -1
+    ===========  ============  ==========================================================
+
+    before(p) is slot(max(p - Q, 0)) // Q. Rows are in the order of k, with unused ones after
+    them; with `plans_in_place` row k is that of token k, or unused. S below 1 counts as 1 in
+    plan_d, tokens before position 0 have no rows, slots that cannot be read are s = 0 and
+    P = 0.
 
     `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
     ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
@@ -449,6 +448,7 @@ def replay_v4(
         mode, next_n, ragged, floors is not None,
         constant("topk", topk, 1), constant("page_size", page_size, 1),
         constant("window", window, 1), constant("index_page_size", index_page_size, 1),
+        plan_options(rings, swa_page_size, request_ring, plans_in_place),
     )  # fmt: skip
 
     def count() -> int:
@@ -475,4 +475,4 @@ def replay_v4(
     arrays += written
     if num_tokens is None:
         num_tokens = rows
-    known.call(arrays, (bs, rows, num_tokens, max_len, None), stream)
+    known.call(arrays, (bs, rows, num_tokens, max_len, None, None, None), stream)

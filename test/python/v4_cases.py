@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from v4_reference import Batch, reference
+from v4_reference import MOST_KEYS, Batch, reference
 
 import nsa
 from nsa import _v4
@@ -22,6 +22,10 @@ FIELDS = (
     "c1_index_page_table", "c2_index_page_table", "c2_all_page_indices", "c2_all_raw_indices",
     "c4_out_loc", "c128_out_loc", "c1_out_loc", "c2_out_loc", "req_indices", "pos_i64",
 )  # fmt: skip
+#: Of an extend.
+INDEX_KEYS = tuple(
+    f"c{q}_{name}" for q in (1, 2) for name in ("index_k_slots", "request_starts", "compress_lens")
+)
 FILL = -77
 
 
@@ -37,6 +41,9 @@ class Case:
         words = [self.mode, str(self.next_n), self.index]
         words += ["ragged"] * self.ragged + ["floors"] * self.floors
         return "-".join(words)
+
+    def fields(self) -> tuple[str, ...]:
+        return FIELDS + (INDEX_KEYS if self.mode == "extend" else ())
 
     def options(self) -> _v4.Options:
         return _v4.Options(self.mode, self.next_n, self.ragged, self.floors, 512, 256, 128, 64)
@@ -62,7 +69,7 @@ def texts() -> set[str]:
         vectors = ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc",
                    "extend_seq_lens")  # fmt: skip
         dtypes = {**dict.fromkeys(vectors, case.index), "floors": "int32"}
-        found.add(_v4.write(case.options(), (FIELDS,) * 2, dtypes)[0])
+        found.add(_v4.write(case.options(), (case.fields(),) * 2, dtypes)[0])
     return found
 
 
@@ -102,17 +109,19 @@ def draw(case: Case, seed: int, small: bool = False) -> Batch:
     return batch
 
 
-def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) -> None:
+def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> None:
     """Compares every field, in backends whose arrays are larger than has to be."""
     place = gpu.asarray if gpu else lambda array: array
     fetch = gpu.asnumpy if gpu else lambda array: array
+    if not fields:
+        fields = FIELDS + (INDEX_KEYS if batch.mode == "extend" else ())
     wanted = {name: reference(batch, name) for name in fields}
     dsts = []
     for backend in range(backends):
         dsts.append(
             {
                 name: place(
-                    np.full([size + backend for size in value.shape], FILL, value.dtype)
+                    np.full(shape_of(name, value, backend), FILL, value.dtype)
                 )
                 for name, value in wanted.items()
             }
@@ -136,6 +145,12 @@ def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) 
             image = np.full(got.shape, FILL, got.dtype)
             image[tuple(slice(size) for size in value.shape)] = value
             np.testing.assert_array_equal(got, image, err_msg=f"b{backend}_{name}")
+
+
+def shape_of(name: str, value: np.ndarray, more: int) -> list[int]:
+    if name.endswith("_index_k_slots"):
+        return [MOST_KEYS]
+    return [size + more for size in value.shape]
 
 
 __all__ = ["CASES", "FIELDS", "draw", "run", "texts"]
