@@ -5,10 +5,10 @@
 #
 # Fetches what the benchmarks compare with into .peers/ (ignored by git), file by
 # file from SGLang's wheels: of the pinned release, what its metadata,
-# dequantisation and sparse-prefill kernels are made of; of an older one that is in
-# use, its sparse prefill; and the tests of the metadata copies, from the last
-# release whose wheel has them. From vLLM's wheel (340 MB, of which 3 are kept) its
-# metadata kernels.
+# dequantisation and sparse-prefill kernels are made of, and the attention backend
+# that calls them; of an older one that is in use, its sparse prefill; and the tests
+# of the metadata copies, from the last release whose wheel has them. From vLLM's
+# wheel (340 MB, of which 3 are kept) its metadata kernels.
 # SGLang's repository has more tests (test/registered/kernels): those that are put
 # into .peers/tests are run as well.
 
@@ -75,7 +75,11 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsv4/utils.py' \
   'sglang/kernels/ops/attention/dsv4/kv_layout.py' \
   'sglang/kernels/ops/attention/pad.py' \
-  'sglang/srt/environ.py'
+  'sglang/srt/environ.py' \
+  'sglang/srt/layers/attention/base_attn_backend.py' \
+  'sglang/srt/layers/attention/dsa_backend.py' \
+  'sglang/srt/layers/attention/dsa/*.py' \
+  'sglang/srt/model_executor/forward_batch_info.py'
 
 fetch sglang .peers/sglang-0.5.20 0.5.20 "${about[@]}" "${sparse_prefill[@]}"
 

@@ -23,6 +23,7 @@ from composed_cases import texts as composed_texts  # noqa: E402
 from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
+from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
 from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
@@ -32,6 +33,7 @@ from incremental_cases import variants as incremental_variants  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
+from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
@@ -39,7 +41,9 @@ from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
+from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
+from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 from v4_window_cases import texts as v4_window_texts  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
@@ -70,7 +74,9 @@ def main(directory: str) -> None:
     texts |= schedule_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
-    texts |= build_texts() | formula_texts() | v4_texts() | v4_window_texts()
+    texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts()
+    texts |= build_texts() | formula_texts()
+    texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

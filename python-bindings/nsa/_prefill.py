@@ -7,6 +7,7 @@ from . import _prefill_steps as steps
 from ._arguments import check_rank, describe, length
 from ._cache import get_step
 from ._errors import constant, wrong
+from ._ragged_prefill import combine_given_windows
 
 # What a text depends on -> its step.
 _steps = {}
@@ -146,6 +147,8 @@ def combine_topk_swa_indices(
     out_lens,
     *,
     query_pos=None,
+    swa_indices=None,
+    swa_lengths=None,
     stream=None,
 ):
     """Says which rows of a workspace each query of a chunk attends to, in one launch.
@@ -171,6 +174,11 @@ def combine_topk_swa_indices(
     [bs]. With a `topk` of 0 there are windows only. `out_indices`: int32 [queries or more,
     width or more]; `out_lens`: int32 [queries]. `stream` as in ``Step.__call__``.
 
+    With `swa_indices` (int32 [queries, window]) and `swa_lengths` (int32 [queries]), as a
+    window per request has them, w is ``swa_lengths[t]``, from 0 to `window`, and the window's
+    rows are ``swa_base[b] + swa_indices[t, j - k]``, -1 where that is negative or not there.
+    `gather_lens` is not read, and may be None.
+
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
@@ -180,6 +188,24 @@ def combine_topk_swa_indices(
     bs, target = _requests(query_start_loc)
     dtype, _, _ = length("seq_lens", seq_lens)
     indexed = topk_indices is not None
+    if (swa_indices is None) != (swa_lengths is None):
+        raise wrong(TypeError, "swa_lengths", "expected with swa_indices, and these with it")
+    if swa_indices is not None:
+        given = {
+            "topk_indices": topk_indices,
+            "query_start_loc": query_start_loc,
+            "query_pos": query_pos,
+            "seq_lens": seq_lens,
+            "compressed_base": compressed_base,
+            "swa_base": swa_base,
+            "swa_indices": swa_indices,
+            "swa_lengths": swa_lengths,
+        }
+        run = combine_given_windows(
+            window, compress_ratio, topk, indexed, query_pos is not None
+        )
+        run(given, (out_indices, out_lens), (bs, None), stream)
+        return
     if indexed:
         (queries, _), _ = _table("topk_indices", topk_indices)
     else:

@@ -10,11 +10,11 @@ from functools import cache, partial
 from typing import Any
 
 from . import _arguments, _schedules, _v4_schedules
-from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
+from ._v4_plans import plan_options
 from ._v4_rows import Options
 from ._v4_step import Step
 
@@ -24,8 +24,11 @@ INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
     "extend_seq_lens", "floors", "whole", "valid_from",
 )  # fmt: skip
+#: Fields of locations.
+LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
 SIZES = (
-    "bs", "rows", "num_tokens", "max_len", "num_locs", "tail_rows", "groups", "zero_row",
+    "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
+    "tail_rows", "groups", "zero_row",
 )  # fmt: skip
 
 
@@ -39,14 +42,15 @@ def write(
     """The text of a step with these fields, any of which may be missing if they are
     `optional`, and schedules in each destination, and its inputs."""
     step = Step(options, dtypes)
-    ports: dict[str, tuple[nb.Array, list[str]]] = {}
+    ports: dict[tuple[str, int], list[str]] = {}
     for number, names in enumerate(fields):
-        of = step.draft_steps[number % options.steps]
         for name in names:
-            value = of.field(name)
-            ports.setdefault(value.name, (value, []))[1].append(f"b{number}_{name}")
-    for value, destinations in ports.values():
-        step.s.output(destinations, value, optional=optional)
+            # All else is the same in each draft step.
+            draft = number if options.steps > 1 and name in LOCATIONS else 0
+            ports.setdefault((name, draft), []).append(f"b{number}_{name}")
+    for (name, step.draft), destinations in ports.items():
+        value = step.field(name)
+        step.s.output(destinations, value, optional=optional, when=step.condition(name))
     _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
@@ -77,6 +81,10 @@ class _Replay:
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
+            elif name.endswith("_index_k_slots"):
+                check_rank(name, shape, 1)
+                size = f"{name.split('_')[1]}_num_slots"
+                sizes[size] = min(sizes.get(size, shape[0]), shape[0])
         text, _ = write(self.options, self.fields, dtypes, self.schedules)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
@@ -120,13 +128,17 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Any = None,
+    schedules: Any = None,
+    rings: tuple[int, int] = (8, 128),
+    swa_page_size: int = 128,
+    request_ring: bool = False,
+    plans_in_place: bool = False,
+    steps: int = 1,
     request_window: Any = None,
     ring: int | None = None,
     valid_from: Any = None,
     tail_rows: int | None = None,
     whole: Any = None,
-    steps: int = 1,
-    schedules: Any = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -177,16 +189,20 @@ def replay_v4(
     cQ_all_raw_indices        [n, topk]              j, then -1
     cQ_index_page_table       [n, columns * m]       page_table[r, c // m] * m + c % m, with
                                                      m = s // index_page_size
+    cQ_index_k_slots          [sum of S // Q] int64  table[P, i * Q] // Q, i < S // Q, one
+                                                     request after the other
+    cQ_request_starts         [n]                    where those of the row's request begin
+    cQ_compress_lens          [n]                    L // Q
     ========================  =====================  =======================================
 
-    Q is 1, 2, 4 or 128; m is the length of `out_cache_loc`, columns is `max_len` divided by
-    `page_size` and rounded up. All are int32 where nothing else is said. Lengths, P,
-    `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
-    in tables and locations, -1 in windows.
+    Q is 1, 2, 4 or 128; the last three are those of an extend, with Q = 1 or 2, and slots that
+    an array has no room for are not written. m is the length of `out_cache_loc`, columns is
+    `max_len` divided by `page_size` and rounded up. All are int32 where nothing else is said.
+    Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
+    array gives 0 in tables and locations, -1 in windows.
 
-    **Several draft steps.** With `steps` = m, in decode, ``dsts[s]`` belongs to step ``s % m``
-    and `out_cache_loc` has the locations of all: that of row r in step s is ``out_cache_loc[r
-    * m + s]``.
+    **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
+    ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.
 
     **A draft block** (``draft_block``): all rows of a request attend to the c = min(S, W)
     tokens before the block, at most ``S - valid_from[P]`` with `valid_from` ([requests], int32
@@ -229,6 +245,30 @@ def replay_v4(
     of them, padded; tail_token_indices (int64) says which row of the extend each is, and
     tail_floors its floor. Locations are those of these rows.
 
+    **Plans** of the compressors, Q = 4 and 128, are int32 words. A state of position p is in
+    slot(p) = P * R + p % R, with R = `rings`[0] for Q = 4 and `rings`[1] for 128; for Q = 4
+    without `request_ring`, beside the windows' pages, in s // Z * R + s % R, with s =
+    full_to_swa[table[P, p]] and Z = `swa_page_size`. Token k, a row of the step, has the
+    position p = L - 1 and the number i in its request, whose last token is at e - 1:
+
+    ===========  ============  ==========================================================
+    field        modes         rows
+    ===========  ============  ==========================================================
+    cQ_plan_d    decode        [bs, 4]: S, slot(S - 1), before(S - 1), slot(S - 1) // Q
+    cQ_plan_c    verification, [n, 4], a row for each k with (p + 1) % Q = 0: p + 1, then
+                 extend        k in the low and u in the high 16 bits, with u = max(w - 1 -
+                               i, 0), w = 8 or 128; before(p), slot(p) // Q, and -1, b
+                               instead where u is 0. Unused: -1, 0, -1, -1
+    cQ_plan_w    the same      [n, 2], a row k, slot(p) for each k with p >= min(e // Q * Q
+                               - (4 if Q is 4), e - (R - w + 2 if R > w)), and without
+                               ring for each of the last 4 of a page. Unused: -1, -1
+    ===========  ============  ==========================================================
+
+    before(p) is slot(max(p - Q, 0)) // Q. Rows are in the order of k, with unused ones after
+    them; with `plans_in_place` row k is that of token k, or unused. S below 1 counts as 1 in
+    plan_d, tokens before position 0 have no rows, slots that cannot be read are s = 0 and
+    P = 0.
+
     `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
     ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
     cQ_topk_lengths_clamp1 of Q = 1 and 2), and ``flashmla`` and ``cQ_flashmla`` of
@@ -250,10 +290,6 @@ def replay_v4(
         raise wrong(ValueError, "extend_seq_lens", "extend needs them")
     if ragged and rows is None:
         raise wrong(TypeError, "rows", "missing, ragged rows need it")
-    steps = constant("steps", steps, 1)
-    if steps != 1 and (mode != "decode" or len(dsts) % steps):
-        text = f"expected decode, and a multiple of {steps} destinations"
-        raise wrong(ValueError, "steps", f"{text} but got {mode} and {len(dsts)}")
     window = constant("window", window, 1)
     capacity, groups, zero_row = _parse_request_window(request_window, window)
     if mode == "draft_block" and (floors is not None or capacity is not None):
@@ -263,9 +299,13 @@ def replay_v4(
         mode, next_n, ragged, floors is not None,
         constant("topk", topk, 1), constant("page_size", page_size, 1),
         window, constant("index_page_size", index_page_size, 1),
-        capacity, optional_constant("ring", ring, 1), valid_from is not None, steps,
-        whole is not None,
+        plan_options(rings, swa_page_size, request_ring, plans_in_place),
+        constant("steps", steps, 1), capacity, optional_constant("ring", ring, 1),
+        valid_from is not None, whole is not None,
     )  # fmt: skip
+    if steps != 1 and (mode != "decode" or len(dsts) != steps):
+        text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"
+        raise wrong(ValueError, "steps", text)
 
     def count() -> int:
         if ragged:
@@ -291,5 +331,5 @@ def replay_v4(
     arrays += written
     if num_tokens is None:
         num_tokens = rows
-    sizes = (bs, rows, num_tokens, max_len, None, tail_rows, groups, zero_row)
+    sizes = (bs, rows, num_tokens, max_len, None, None, None, tail_rows, groups, zero_row)
     known.call(arrays, sizes, stream)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import build as nb
+from ._fields import Fields
+from ._v4_plans import PlanOptions
 
 #: Pages, windows and lists are padded to a multiple of it.
 LIST_MULTIPLE = 64
@@ -32,20 +34,21 @@ class Options:
     page_size: int
     window: int
     index_page_size: int
+    plans: PlanOptions = PlanOptions()
+    #: Draft steps, of which each destination belongs to one.
+    steps: int = 1
     #: Rows of a request's own ring of window rows, whose windows are laid out in groups.
     request_window: int | None = None
     #: Slots of a request's own ring, where a draft block reads its window from.
     ring: int | None = None
     #: There are first valid positions of requests.
     valid_from: bool = False
-    #: Draft steps, each with a destination.
-    steps: int = 1
     #: There are requests whose tail is all of the extend.
     whole: bool = False
 
 
-class Rows:
-    """A step in the making: inputs, sizes and rows, declared as they are asked for.
+class Rows(Fields):
+    """What comes into a step, and its rows.
 
     Parameters
     ----------
@@ -53,47 +56,18 @@ class Rows:
     dtypes : mapping of str to str
         Of inputs; int64 where it says nothing.
     of : Rows, optional
-        The rows that these are a view of; inputs are the same then.
+        Rows of the same step, with the same inputs.
     """
 
     def __init__(
         self, options: Options, dtypes: Mapping[str, str], of: Rows | None = None
     ) -> None:
+        super().__init__(f"v4_{options.mode}", dtypes)
         self.options = options
-        self.dtypes = dtypes
-        self.known: dict[str, nb.Array] = {}
-        self.s: nb.Builder = nb.Builder(f"v4_{options.mode}") if of is None else of.s
-        self.sizes: dict[str, nb.Size] = {} if of is None else of.sizes
-        self.inputs: dict[str, nb.Array] = {} if of is None else of.inputs
-
-    # What comes in.
-
-    def size(self, name: str) -> nb.Size:
-        if name not in self.sizes:
-            self.sizes[name] = self.s.size(name)
-        return self.sizes[name]
-
-    def vector(self, name: str, size: str | None, dtype: str = "") -> nb.Array:
-        if name not in self.inputs:
-            extent = None if size is None else self.size(size)
-            self.inputs[name] = self.s.input(
-                name, dtype or self.dtypes.get(name, "int64"), (extent,)
-            )
-        return self.inputs[name]
-
-    @property
-    def lens(self) -> nb.Array:
-        return self.vector("seq_lens", "bs")
-
-    @property
-    def pool(self) -> nb.Array:
-        return self.vector("req_pool_indices", "bs")
-
-    @property
-    def tokens(self) -> nb.Array:
-        if "req_to_token" not in self.inputs:
-            self.inputs["req_to_token"] = self.s.input("req_to_token", "int32", (None, None))
-        return self.inputs["req_to_token"]
+        #: Whose locations are asked for.
+        self.draft = 0
+        if of is not None:
+            self.s, self.sizes, self.inputs = of.s, of.sizes, of.inputs
 
     @property
     def full_to_swa(self) -> nb.Array:
@@ -103,49 +77,16 @@ class Rows:
     def out_cache_loc(self) -> nb.Array:
         return self.vector("out_cache_loc", "num_locs")
 
-    def value(self, name: str, make: Callable[[], nb.Array]) -> nb.Array:
-        if name not in self.known:
-            self.known[name] = make()
-        return self.known[name]
-
     # Rows.
-
-    @property
-    def bound(self) -> nb.Size:
-        """The rows of a ragged step, as many as there is room for."""
-        return self.size("rows")
 
     @property
     def num_rows(self) -> nb.Size:
         if self.options.ragged:
-            return self.bound
+            return self.size("rows")
         return self.size("bs") * self.options.next_n
 
     def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
         return self.s.map(self.num_rows, element, dtype=dtype)
-
-    def given_extends(self) -> nb.Array:
-        """The rows of each request of a ragged step, from 0 to all that there is room for."""
-        given, rows = self.vector("extend_seq_lens", "bs"), self.size("rows")
-
-        def clamp(b: nb.Element) -> nb.Element:
-            return nb.maximum(nb.minimum(given[b], rows), 0)
-
-        return self.value(
-            "given_extends", lambda: self.s.map(self.size("bs"), clamp, dtype="int32")
-        )
-
-    def extends(self) -> nb.Array:
-        return self.given_extends()
-
-    def offsets(self) -> nb.Array:
-        extends = self.extends()
-        return self.value("offsets", lambda: self.s.scan(extends))
-
-    def is_row(self, r: nb.Element) -> nb.Element:
-        """Whether a row of a ragged step is one, and no padding."""
-        total = self.offsets()[self.size("bs")]
-        return (r < total) & (r < self.size("num_tokens"))
 
     def unless_padding(self, r: nb.Element, value: Any, padding: Any) -> Any:
         """`value` for a row that is one, else `padding`."""
@@ -173,6 +114,12 @@ class Rows:
             length = length + (r % self.options.next_n).astype("int32")
         return nb.maximum(length, 0)
 
+    def floor(self, r: nb.Element) -> Any:
+        """The first position that the window of a row may have."""
+        if not self.options.floors:
+            return 0
+        return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
+
     # Requests; `b` may be none.
 
     def seq_len(self, b: nb.Element) -> nb.Element:
@@ -192,26 +139,27 @@ class Rows:
 
     def first_position(self, b: nb.Element) -> nb.Element:
         """Where the rows of a request begin, below 0 if there are fewer tokens than rows."""
-        mode, n = self.options.mode, self.options.next_n
-        if mode == "decode":
-            return self.seq_len(b) - 1
-        if mode == "draft_extend":
-            return self.seq_len(b) - n
+        mode = self.options.mode
+        if mode in ("decode", "draft_extend"):
+            return self.seq_len(b) - self.options.next_n
         if mode == "extend":
             return self.seq_len(b) - self.extend(b)
         return self.seq_len(b)
 
-    def floor(self, r: nb.Element) -> Any:
-        """The first position that the window of a row may have."""
-        if not self.options.floors:
-            return 0
-        return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
-
     # Locations that are written.
 
-    @property
-    def num_locs(self) -> nb.Size:
-        return self.size("num_locs")
+    def locations(
+        self, element: Callable[[nb.Element, nb.Element], nb.Element], dtype: str
+    ) -> nb.Array:
+        """``element(row, location)`` of each location; those of a draft step are one of each
+        request's."""
+        steps, draft, locs = self.options.steps, self.draft, self.out_cache_loc
+        if steps == 1:
+            return self.s.map(
+                self.size("num_locs"), lambda r: element(r, locs[r]), dtype=dtype
+            )
 
-    def location(self, r: nb.Element) -> nb.Element:
-        return self.out_cache_loc[r]
+        def of_draft(r: nb.Element) -> nb.Element:
+            return element(r, locs[r * steps + draft].otherwise(0))
+
+        return self.s.map(self.size("num_locs") // steps, of_draft, dtype=dtype)

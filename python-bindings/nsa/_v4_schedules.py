@@ -14,7 +14,8 @@ from ._errors import wrong
 from ._schedules import Schedule, Schedules
 
 if TYPE_CHECKING:
-    from ._v4 import Options, Step
+    from ._v4_rows import Options
+    from ._v4_step import Step
 
 #: What the indexer of a ratio reads.
 INDEXED = {

@@ -1,15 +1,19 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The fields of a DeepSeek V4 or V4.1 forward step, and the views that it has of itself."""
+"""The fields of a DeepSeek V4 or V4.1 forward step, and those of its tail."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from . import _v4_index_keys, _v4_plans
 from . import build as nb
 from ._errors import wrong
+from ._v4_index_keys import IndexKeys
+from ._v4_plans import Plans
 from ._v4_rows import LIST_MULTIPLE, round_up
 from ._v4_windows import Windows
 
@@ -19,18 +23,12 @@ V4_RATIOS = (4, 128)
 TAIL = "tail_"
 
 
-class Step(Windows):
-    """A step in the making: fields are arrays, made when they are asked for."""
+class Step(Plans, IndexKeys, Windows):
+    """A step in the making."""
 
     @cached_property
     def tail(self) -> Tail:
-        return Tail(self.options, self.dtypes, self)
-
-    @cached_property
-    def draft_steps(self) -> list[Step]:
-        if self.options.steps == 1:
-            return [self]
-        return [DraftStep(self, number) for number in range(self.options.steps)]
+        return Tail(self)
 
     # Fields.
 
@@ -40,12 +38,25 @@ class Step(Windows):
             return self.tail.field(name.removeprefix(TAIL))
         make = getattr(self, f"make_{name}", None)
         if make is not None:
-            return self.value(name, make)
+            return self.value(f"{name} {self.draft}", make)
         ratio, _, rest = name.removeprefix("c").partition("_")
         make = getattr(self, f"make_cq_{rest}", None)
-        if not name.startswith("c") or make is None or ratio not in ("1", "2", "4", "128"):
+        is_known = name.startswith("c") and ratio in ("1", "2", "4", "128")
+        if not is_known or make is None or not self.has(rest, int(ratio)):
             raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
-        return self.value(name, lambda: make(int(ratio)))
+        return self.value(f"{name} {self.draft}", lambda: make(int(ratio)))
+
+    def has(self, field: str, ratio: int) -> bool:
+        """Whether the mode and the ratio have a field of a ratio."""
+        if field in _v4_index_keys.FIELDS:
+            return self.options.mode == "extend" and ratio in _v4_index_keys.RATIOS
+        return self.has_plan(field, ratio)
+
+    def condition(self, name: str) -> nb.Array | None:
+        """Which elements of a field there are, if only the device knows."""
+        if not name.endswith("_index_k_slots"):
+            return None
+        return self.is_index_key(int(name[1]))
 
     def make_seq_lens_casual(self) -> nb.Array:
         return self.rows(self.length)
@@ -76,11 +87,11 @@ class Step(Windows):
     def make_cq_out_loc(self, ratio: int) -> nb.Array:
         fill = 0 if ratio in V4_RATIOS else -1
 
-        def place(r: nb.Element) -> nb.Element:
-            location = self.location(r).astype("int64")
-            return nb.where(self.length(r) % ratio == 0, location // ratio, fill)
+        def place(r: nb.Element, location: nb.Element) -> nb.Element:
+            ends = self.length(r) % ratio == 0
+            return nb.where(ends, location.astype("int64") // ratio, fill)
 
-        return self.s.map(self.num_locs, place, dtype="int64")
+        return self.locations(place, "int64")
 
     def compressed(self, r: nb.Element, ratio: int) -> nb.Element:
         return self.length(r) // ratio
@@ -141,48 +152,31 @@ class Step(Windows):
         return self.s.map((self.num_rows, self.columns * pages), page, dtype="int32")
 
 
-class DraftStep(Step):
-    """One of several draft steps: all have the same rows, each writes to its own locations."""
-
-    def __init__(self, of: Step, number: int) -> None:
-        super().__init__(of.options, of.dtypes, of)
-        self.of, self.number = of, number
-
-    @property
-    def num_locs(self) -> nb.Size:
-        return self.size("num_locs") // self.options.steps
-
-    def location(self, r: nb.Element) -> nb.Element:
-        return self.out_cache_loc[r * self.options.steps + self.number].otherwise(0)
-
-    def field(self, name: str) -> nb.Array:
-        if name.endswith(("out_loc", "out_cache_loc")):
-            return super().field(name)
-        return self.of.field(name)
-
-
 class Tail(Step):
     """The last rows of each request of an extend, for layers that need no others."""
 
+    def __init__(self, of: Step) -> None:
+        super().__init__(of.options, of.dtypes, of)
+        self.of = of
+
+    def has(self, field: str, ratio: int) -> bool:
+        return field not in (*_v4_index_keys.FIELDS, *_v4_plans.FIELDS)
+
     @property
-    def bound(self) -> nb.Size:
+    def num_rows(self) -> nb.Size:
         return self.size("tail_rows")
 
-    @property
-    def num_locs(self) -> nb.Size:
-        return self.bound
-
     def is_whole(self, b: nb.Element) -> nb.Element:
-        return self.vector("whole", None, self.dtypes.get("whole", "int8"))[b].otherwise(0) != 0
+        return self.vector("whole", "bs", self.dtypes.get("whole", "int8"))[b].otherwise(0) != 0
 
     def extends(self) -> nb.Array:
-        given, window = self.given_extends(), self.options.window
+        given, window = self.of.extends(), self.options.window
 
         def rows(b: nb.Element) -> nb.Element:
             tail = nb.minimum(given[b], window)
             if self.options.whole:
                 tail = nb.where(self.is_whole(b), given[b], tail)
-            return nb.minimum(tail, self.bound)
+            return nb.minimum(tail, self.num_rows)
 
         return self.value("extends", lambda: self.s.map(self.size("bs"), rows, dtype="int32"))
 
@@ -193,20 +187,24 @@ class Tail(Step):
         b = self.request(r)
         floor = self.seq_len(b) - self.options.window
         if self.options.whole:
-            given = self.given_extends()[b].otherwise(0)
+            given = self.of.extends()[b].otherwise(0)
             floor = floor - nb.where(self.is_whole(b), given, 0)
         return self.unless_padding(r, nb.maximum(floor, 0), 0)
 
     def token_index(self, r: nb.Element) -> nb.Element:
         """Which row of the extend this is."""
-        b, given = self.request(r), self.given_extends()
-        starts = self.value("starts", lambda: self.s.scan(given))
-        first = starts[b].otherwise(0) + given[b].otherwise(0) - self.extend(b)
-        return first + r - self.first_row(b)
+        b = self.request(r)
+        end = self.of.first_row(b) + self.of.extend(b)
+        return end - self.extend(b) + r - self.first_row(b)
 
-    def location(self, r: nb.Element) -> nb.Element:
-        location = self.out_cache_loc[self.token_index(r)].otherwise(0)
-        return self.unless_padding(r, location, 0)
+    def locations(
+        self, element: Callable[[nb.Element, nb.Element], nb.Element], dtype: str
+    ) -> nb.Array:
+        def of_token(r: nb.Element) -> nb.Element:
+            location = self.out_cache_loc[self.token_index(r)].otherwise(0)
+            return element(r, self.unless_padding(r, location, 0))
+
+        return self.s.map(self.num_rows, of_token, dtype=dtype)
 
     def make_token_indices(self) -> nb.Array:
         return self.rows(lambda r: self.unless_padding(r, self.token_index(r), 0), "int64")

@@ -36,9 +36,7 @@ class Windows(Rows):
         if self.options.request_window is not None:
             return self.make_window_write_loc()
         swa = self.full_to_swa
-        return self.s.map(
-            self.num_locs, lambda r: swa[self.location(r)].otherwise(0), dtype="int32"
-        )
+        return self.locations(lambda r, location: swa[location].otherwise(0), "int32")
 
     # The paged cache.
 

@@ -14,6 +14,7 @@ from functools import cache
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
+from ._dsa_prefill import dsa_prefill
 from ._errors import check_mode, constant, renamed
 from ._flashmla import flashmla_schedule
 from ._paged_mqa import paged_mqa_schedule
@@ -22,22 +23,27 @@ from ._prefill import (
     build_swa_token_ids,
     combine_topk_swa_indices,
 )
+from ._ragged_prefill import build_ragged_compressed_ids
 from ._replay import expand_seqlens, replay_metadata
 from ._topk_plan import plan_topk
+from ._transform import transform_index
 from ._v4 import replay_v4
 
 __all__ = [
     "build_compressed_token_ids",
+    "build_ragged_compressed_ids",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "copy_metadata",
     "dequantize_k_cache_paged",
+    "dsa_prefill",
     "expand_seqlens",
     "flashmla_schedule",
     "paged_mqa_schedule",
     "plan_topk",
     "replay_metadata",
     "replay_v4",
+    "transform_index",
 ]
 
 # (layout, page size, dtype of the ids, target) -> step

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from v4_cases import CASES, FIELDS, draw, run
+from v4_cases import CASES, draw, run
 
 import nsa
 from nsa import _v4
@@ -30,7 +30,7 @@ def test_simulator(case, monkeypatch):
 def test_one_launch():
     for case in CASES:
         options = case.options()
-        text, _ = _v4.write(options, (FIELDS, FIELDS, FIELDS), {})
+        text, _ = _v4.write(options, (case.fields(),) * 3, {})
         (step,) = nsa.compile(text, "cuda").values()
         assert len(step.kernels) == 1
 
@@ -55,6 +55,7 @@ def test_subsets_take_what_they_need():
             "rows': missing",
         ),
         ({"dsts": [{"c3_topk_lengths_raw": None}]}, ValueError, "is no field of decode"),
+        ({"dsts": [{"c1_index_k_slots": None}]}, ValueError, "is no field of decode"),
         ({"dsts": [{"page_table": None}]}, TypeError, "req_pool_indices': missing"),
     ],
 )

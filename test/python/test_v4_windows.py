@@ -1,14 +1,13 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Windows that requests keep, draft blocks, tails and draft steps against the reference, on the
-host and in the simulator."""
+"""Windows that requests keep, draft blocks and tails against the reference, on the host and in
+the simulator."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from v4_reference import reference
 from v4_window_cases import CASES, draw, run
 
 import nsa
@@ -36,33 +35,9 @@ def test_one_launch():
         assert len(step.kernels) == 1
 
 
-@pytest.mark.parametrize("steps", [2, 3])
-def test_draft_steps(steps):
-    """Each step has its own locations, and all the same rows."""
-    import v4_cases
-
-    batch = v4_cases.draw(v4_cases.CASES[0], 4)
-    bs = len(batch.lens)
-    locs = np.random.default_rng(3).integers(-1, 901, bs * steps)
-    fields = ("seq_lens_casual", "swa_out_cache_loc", "c4_out_loc", "c2_out_loc", "page_table")
-    wanted = []
-    for number in range(steps):
-        batch.locs = locs[number::steps]
-        wanted.append({name: reference(batch, name) for name in fields})
-    made = [{k: np.full_like(v, -77) for k, v in each.items()} for each in wanted]
-    batch.locs = locs
-    given = v4_cases.inputs(batch, lambda array: array)
-    nsa.ops.replay_v4(made, steps=steps, **given)
-    for got, want in zip(made, wanted):
-        for name in fields:
-            np.testing.assert_array_equal(got[name], want[name], err_msg=name)
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"steps": 2}, ValueError, "steps': expected decode, and a multiple of 2"),
-        ({"steps": 0}, ValueError, "steps"),
         ({"request_window": {"groups": 3}}, TypeError, "request_window': missing zero_row"),
         (
             {"request_window": {"groups": 3, "zero_row": 0, "rows": 1}},

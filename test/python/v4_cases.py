@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from v4_reference import Batch, reference
+from v4_reference import MOST_KEYS, Batch, reference
 
 import nsa
 from nsa import _v4
@@ -22,6 +22,10 @@ FIELDS = (
     "c1_index_page_table", "c2_index_page_table", "c2_all_page_indices", "c2_all_raw_indices",
     "c4_out_loc", "c128_out_loc", "c1_out_loc", "c2_out_loc", "req_indices", "pos_i64",
 )  # fmt: skip
+#: Of an extend.
+INDEX_KEYS = tuple(
+    f"c{q}_{name}" for q in (1, 2) for name in ("index_k_slots", "request_starts", "compress_lens")
+)
 FILL = -77
 
 
@@ -37,6 +41,9 @@ class Case:
         words = [self.mode, str(self.next_n), self.index]
         words += ["ragged"] * self.ragged + ["floors"] * self.floors
         return "-".join(words)
+
+    def fields(self) -> tuple[str, ...]:
+        return FIELDS + (INDEX_KEYS if self.mode == "extend" else ())
 
     def options(self) -> _v4.Options:
         return _v4.Options(self.mode, self.next_n, self.ragged, self.floors, 512, 256, 128, 64)
@@ -57,12 +64,12 @@ EDGES = (0, 1, 2, 4, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 640)
 
 def texts() -> set[str]:
     """The steps that ``run`` asks for."""
-    found = set()
+    found = {draft_text(3)}
     for case in CASES:
         vectors = ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc",
                    "extend_seq_lens")  # fmt: skip
         dtypes = {**dict.fromkeys(vectors, case.index), "floors": "int32"}
-        found.add(_v4.write(case.options(), (FIELDS,) * 2, dtypes)[0])
+        found.add(_v4.write(case.options(), (case.fields(),) * 2, dtypes)[0])
     return found
 
 
@@ -119,17 +126,19 @@ def inputs(batch: Batch, place: Any) -> dict[str, Any]:
     return {**given, "max_len": batch.max_len, "next_n": batch.next_n}
 
 
-def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) -> None:
+def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> None:
     """Compares every field, in backends whose arrays are larger than has to be."""
     place = gpu.asarray if gpu else lambda array: array
     fetch = gpu.asnumpy if gpu else lambda array: array
+    if not fields:
+        fields = FIELDS + (INDEX_KEYS if batch.mode == "extend" else ())
     wanted = {name: reference(batch, name) for name in fields}
     dsts = []
     for backend in range(backends):
         dsts.append(
             {
                 name: place(
-                    np.full([size + backend for size in value.shape], FILL, value.dtype)
+                    np.full(shape_of(name, value, backend), FILL, value.dtype)
                 )
                 for name, value in wanted.items()
             }
@@ -141,6 +150,46 @@ def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = FIELDS) 
             image = np.full(got.shape, FILL, got.dtype)
             image[tuple(slice(size) for size in value.shape)] = value
             np.testing.assert_array_equal(got, image, err_msg=f"b{backend}_{name}")
+
+
+DRAFT_FIELDS = ("seq_lens_casual", "swa_page_indices", "swa_out_cache_loc", "c4_out_loc")
+
+
+def draft_text(steps: int) -> str:
+    options = replace(Case("decode").options(), steps=steps)
+    return _v4.write(options, (DRAFT_FIELDS,) * steps, {})[0]
+
+
+def run_drafts(steps: int, gpu: Any = None) -> None:
+    """Draft steps are decodes that differ in their locations."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    batch = draw(Case("decode"), seed=6)
+    bs = len(batch.lens)
+    assert bs > 1
+    locs = np.random.default_rng(1).integers(-1, 901, bs * steps)
+    wanted = []
+    for step in range(steps):
+        batch.locs = locs[step::steps]
+        wanted.append({name: reference(batch, name) for name in DRAFT_FIELDS})
+    dsts = [
+        {name: place(np.full_like(value, FILL)) for name, value in of_step.items()}
+        for of_step in wanted
+    ]
+    nsa.ops.replay_v4(
+        dsts, seq_lens=place(batch.lens), req_pool_indices=place(batch.pool),
+        req_to_token=place(batch.table), full_to_swa=place(batch.full_to_swa),
+        out_cache_loc=place(locs), steps=steps,
+    )  # fmt: skip
+    for of_step, dst in zip(wanted, dsts):
+        for name, value in of_step.items():
+            np.testing.assert_array_equal(fetch(dst[name]), value, err_msg=name)
+
+
+def shape_of(name: str, value: np.ndarray, more: int) -> list[int]:
+    if name.endswith("_index_k_slots"):
+        return [MOST_KEYS]
+    return [size + more for size in value.shape]
 
 
 __all__ = ["CASES", "FIELDS", "draw", "inputs", "run", "texts"]

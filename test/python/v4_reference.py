@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 
+#: Room for the keys of an indexer.
+MOST_KEYS = 3000
+
+
 @dataclass
 class Batch:
     """What comes in; `extends` is there in ragged modes."""
@@ -148,5 +152,14 @@ def reference(batch: Batch, name: str) -> np.ndarray:
         "index_page_table": lambda: table(
             batch.columns * m, lambda r, b, L, c: batch.page(b, c // m) * m + c % m
         ),
+    }
+    counts = [max(int(np.int64(x).astype(np.int32)), 0) // q for x in batch.lens]
+    keys = [(b, i) for b, count in enumerate(counts) for i in range(min(count, MOST_KEYS))]
+    of_ratio |= {
+        "index_k_slots": lambda: np.array(
+            [batch.token(b, i * q, 0) // q for b, i in keys[:MOST_KEYS]], np.int64
+        ),
+        "request_starts": lambda: vector(lambda r, b, L: sum(counts[: max(b, 0)])),
+        "compress_lens": lambda: vector(lambda r, b, L: L // q),
     }
     return of_ratio[rest]()

@@ -417,10 +417,19 @@ class Kernel:
     compute_index_castui = compute_extui
 
     def compute_minsi(self, operation, type, bits, a, b):
-        return z3.If(a < b, a, b)
+        return self.choose(operation, a < b, a, b)
 
     def compute_maxsi(self, operation, type, bits, a, b):
-        return z3.If(a > b, a, b)
+        return self.choose(operation, a > b, a, b)
+
+    def choose(self, operation: Operation, condition: Any, a: Any, b: Any) -> Any:
+        """One of them where it is known which: sizes then look as they do in the manifest."""
+        if self.plain.issuperset(operation.operands):
+            if self.facts.proves(z3.Or(condition, a == b)):
+                return a
+            if self.facts.proves(z3.Not(condition)):
+                return b
+        return z3.If(condition, a, b)
 
     def compute_minui(self, operation, type, bits, a, b):
         return z3.If(self.unsigned(a, bits, operation) < self.unsigned(b, bits, operation), a, b)

@@ -1,0 +1,213 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The metadata of an eager DSA extend, as formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from . import build as nb
+from ._errors import constant
+from ._fields import Fields, Runner
+
+SIZES = ("bs", "num_tokens", "rows", "max_len", "num_keys")
+
+
+class DsaPrefill(Fields):
+    """The fields of an extend."""
+
+    def __init__(self, topk: int, page_size: int, dtypes: Mapping[str, str]) -> None:
+        super().__init__("dsa_prefill", dtypes)
+        self.topk, self.page_size = topk, page_size
+
+    def length(self, b: nb.Element) -> nb.Element:
+        return self.lens[b].otherwise(0).astype("int32")
+
+    def keys(self) -> nb.Array:
+        """The keys before each request, in 64 bits: lengths may be anything."""
+
+        def make() -> nb.Array:
+            lens = self.lens
+            return self.s.scan(
+                self.s.map(
+                    self.size("bs"),
+                    lambda b: nb.maximum(lens[b].astype("int32"), 0),
+                    dtype="int64",
+                )
+            )
+
+        return self.value("keys", make)
+
+    def first_key(self, b: nb.Element) -> nb.Element:
+        return self.keys()[b].otherwise(0).astype("int32")
+
+    # Requests.
+
+    def make_cache_seqlens(self) -> nb.Array:
+        return self.s.map(self.size("bs"), lambda b: self.lens[b], dtype="int32")
+
+    def make_cu_seqlens_q(self) -> nb.Array:
+        return self.offsets()
+
+    def make_cu_seqlens_k(self) -> nb.Array:
+        keys = self.keys()
+        return self.s.map(self.size("bs") + 1, lambda b: keys[b], dtype="int32")
+
+    def make_page_table_1(self) -> nb.Array:
+        tokens, pool = self.tokens, self.pool
+        return self.s.map(
+            (self.size("bs"), self.size("max_len")),
+            lambda b, c: tokens[pool[b], c].otherwise(0),
+        )
+
+    def make_real_page_table(self) -> nb.Array:
+        tokens, pool, page_size = self.tokens, self.pool, self.page_size
+        return self.s.map(
+            (self.size("bs"), nb.ceildiv(self.size("max_len"), page_size)),
+            lambda b, c: tokens[pool[b], c * page_size].otherwise(0) // page_size,
+        )
+
+    # Rows.
+
+    def rows(
+        self, element: Callable[[nb.Element, nb.Element], nb.Element]
+    ) -> nb.Array:
+        """``element(request, number in it)`` of each row, 0 for padding."""
+
+        def of_row(r: nb.Element) -> nb.Element:
+            b = self.offsets().search(r) - 1
+            i = (r - self.offsets()[b].otherwise(0)).astype("int32")
+            return nb.where(self.is_row(r), element(b, i), 0)
+
+        return self.s.map(self.size("rows"), of_row, dtype="int32")
+
+    def expanded(self, b: nb.Element, i: nb.Element) -> nb.Element:
+        """The length of a row."""
+        return nb.maximum(self.length(b) - self.extends()[b].otherwise(0) + 1 + i, 0)
+
+    def make_seqlens_expanded(self) -> nb.Array:
+        return self.rows(self.expanded)
+
+    def make_nsa_cache_seqlens(self) -> nb.Array:
+        return self.rows(lambda b, i: nb.minimum(self.expanded(b, i), self.topk))
+
+    def make_nsa_cu_seqlens_k(self) -> nb.Array:
+        return self.s.scan(self.field("nsa_cache_seqlens"))
+
+    def make_ks(self) -> nb.Array:
+        return self.rows(lambda b, i: self.first_key(b))
+
+    def make_ke(self) -> nb.Array:
+        return self.rows(lambda b, i: self.first_key(b) + self.expanded(b, i))
+
+    def make_topk_indices_offset(self) -> nb.Array:
+        return self.field("ks")
+
+    def make_token_to_batch(self) -> nb.Array:
+        return self.rows(lambda b, i: b)
+
+    # Keys.
+
+    def make_page_table_1_flattened(self) -> nb.Array:
+        def token(k: nb.Element) -> nb.Element:
+            b = self.keys().search(k) - 1
+            return self.tokens[
+                self.pool[b].otherwise(-1), k - self.keys()[b].otherwise(0)
+            ].otherwise(0)
+
+        return self.s.map(self.size("num_keys"), token)
+
+    def condition(self, name: str) -> nb.Array | None:
+        """Which elements of a field there are, if only the device knows."""
+        if name != "page_table_1_flattened":
+            return None
+        keys, bs = self.keys(), self.size("bs")
+        return self.s.map(self.size("num_keys"), lambda k: (k < keys[bs]).astype("int8"))
+
+
+def write(
+    fields: tuple[str, ...], topk: int, page_size: int, dtypes: Mapping[str, str]
+) -> DsaPrefill:
+    step = DsaPrefill(topk, page_size, dtypes)
+    for name in fields:
+        step.s.output(f"dst_{name}", step.field(name), when=step.condition(name))
+    return step
+
+
+@cache
+def _runner(fields: tuple[str, ...], topk: int, page_size: int) -> Runner:
+    return Runner(
+        lambda dtypes: write(fields, topk, page_size, dtypes),
+        [f"dst_{name}" for name in fields],
+        SIZES,
+        {"bs": ("seq_lens", 0), "num_keys": ("dst_page_table_1_flattened", 0)},
+    )
+
+
+def dsa_prefill(
+    dst: Any,
+    *,
+    seq_lens: Any,
+    extend_seq_lens: Any = None,
+    req_pool_indices: Any = None,
+    req_to_token: Any = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 2048,
+    page_size: int = 64,
+    rows: int | None = None,
+    bs: int | None = None,
+    stream: Any = None,
+) -> None:
+    """The metadata of a DSA (DeepSeek V3.2) extend, in one launch and with no list of
+    lengths on the host.
+
+    `dst`: a dict, field name -> array, any subset of the fields. S = `seq_lens` [bs] counts
+    the E = `extend_seq_lens` [bs] tokens of the chunk; row q[b] + i of request b, with q the
+    exclusive sums of E, has the length L = max(S[b] - E[b] + 1 + i, 0). ko are the exclusive
+    sums of S, table = `req_to_token`, P = `req_pool_indices`:
+
+    ======================  ==============================  ===============================
+    field                   elements                        value
+    ======================  ==============================  ===============================
+    cache_seqlens           [bs]                            S
+    cu_seqlens_q            [bs + 1]                        q, and the sum of E
+    cu_seqlens_k            [bs + 1]                        ko, and the sum of S
+    page_table_1            [bs, max_len]                   table[P[b], c]
+    real_page_table         [bs, up(max_len / page_size)]   table[P[b], c * page_size] //
+                                                            page_size
+    page_table_1_flattened  [sum of S]                      ko[b] + i: table[P[b], i]
+    seqlens_expanded        [rows]                          L
+    nsa_cache_seqlens       [rows]                          min(L, topk)
+    nsa_cu_seqlens_k        [rows + 1]                      exclusive sums of that, the total
+    ks, topk_indices_offset [rows]                          ko[b]
+    ke                      [rows]                          ko[b] + L
+    token_to_batch          [rows]                          b
+    ======================  ==============================  ===============================
+
+    All are int32. `num_tokens`: the rows that there are, at most; `rows`: the same with
+    padding (left out: `num_tokens`). Rows from `num_tokens`, or from the sum of E, on are 0.
+    E counts from 0 to `rows`, and S as 0 or more in sums. A read outside of `req_to_token`
+    gives 0. Only the device knows the sum of S: keys that `page_table_1_flattened` has no
+    room for are not written. Lengths and P are int32 or int64.
+
+    Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
+    ``CompileError`` if the step can neither be compiled nor found.
+    """
+    run = _runner(
+        tuple(dst), constant("topk", topk, 0), constant("page_size", page_size, 1)
+    )
+    run(
+        {
+            "seq_lens": seq_lens,
+            "extend_seq_lens": extend_seq_lens,
+            "req_pool_indices": req_pool_indices,
+            "req_to_token": req_to_token,
+        },
+        dst.values(),
+        (bs, num_tokens, num_tokens if rows is None else rows, max_len, None),
+        stream,
+    )
