@@ -46,6 +46,8 @@ class Options:
     window: int
     index_page_size: int
     plans: PlanOptions = PlanOptions()
+    #: Draft steps, of which each destination belongs to one.
+    steps: int = 1
 
 
 class Step(Plans, IndexKeys, Fields):
@@ -54,6 +56,8 @@ class Step(Plans, IndexKeys, Fields):
     def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
         super().__init__(f"v4_{options.mode}", dtypes)
         self.options = options
+        #: Whose locations are asked for.
+        self.draft = 0
 
     @property
     def full_to_swa(self) -> nb.Array:
@@ -102,13 +106,13 @@ class Step(Plans, IndexKeys, Fields):
         """Raises ``ValueError`` for no field of the mode."""
         make = getattr(self, f"make_{name}", None)
         if make is not None:
-            return self.value(name, make)
+            return self.value(f"{name} {self.draft}", make)
         ratio, _, rest = name.removeprefix("c").partition("_")
         make = getattr(self, f"make_cq_{rest}", None)
         is_known = name.startswith("c") and ratio in ("1", "2", "4", "128")
         if not is_known or make is None or not self.has(rest, int(ratio)):
             raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
-        return self.value(name, lambda: make(int(ratio)))
+        return self.value(f"{name} {self.draft}", lambda: make(int(ratio)))
 
     def has(self, field: str, ratio: int) -> bool:
         """Whether the mode and the ratio have a field of a ratio."""
@@ -167,11 +171,25 @@ class Step(Plans, IndexKeys, Fields):
 
         return self.s.map((self.num_rows, self.columns), page, dtype="int32")
 
+    def locations(
+        self, element: Callable[[nb.Element, nb.Element], nb.Element], dtype: str
+    ) -> nb.Array:
+        """``element(row, location)`` of each location; those of a draft step are one of each
+        request's."""
+        steps, draft, locs = self.options.steps, self.draft, self.out_cache_loc
+        if steps == 1:
+            return self.s.map(
+                self.size("num_locs"), lambda r: element(r, locs[r]), dtype=dtype
+            )
+
+        def of_draft(r: nb.Element) -> nb.Element:
+            return element(r, locs[r * steps + draft].otherwise(0))
+
+        return self.s.map(self.size("num_locs") // steps, of_draft, dtype=dtype)
+
     def make_swa_out_cache_loc(self) -> nb.Array:
-        locs, swa = self.out_cache_loc, self.full_to_swa
-        return self.s.map(
-            self.size("num_locs"), lambda r: swa[locs[r]].otherwise(0), dtype="int32"
-        )
+        swa = self.full_to_swa
+        return self.locations(lambda r, location: swa[location].otherwise(0), "int32")
 
     def make_req_indices(self) -> nb.Array:
         return self.rows(self.pool_of, "int64")
@@ -184,11 +202,11 @@ class Step(Plans, IndexKeys, Fields):
     def make_cq_out_loc(self, ratio: int) -> nb.Array:
         fill = 0 if ratio in V4_RATIOS else -1
 
-        def place(r: nb.Element) -> nb.Element:
-            location = self.out_cache_loc[r].astype("int64")
-            return nb.where(self.length(r) % ratio == 0, location // ratio, fill)
+        def place(r: nb.Element, location: nb.Element) -> nb.Element:
+            ends = self.length(r) % ratio == 0
+            return nb.where(ends, location.astype("int64") // ratio, fill)
 
-        return self.s.map(self.size("num_locs"), place, dtype="int64")
+        return self.locations(place, "int64")
 
     def compressed(self, r: nb.Element, ratio: int) -> nb.Element:
         return self.length(r) // ratio
@@ -253,6 +271,8 @@ INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
     "extend_seq_lens", "floors",
 )  # fmt: skip
+#: Fields of locations.
+LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
 SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots")
 
 
@@ -265,11 +285,13 @@ def write(
     """The text of a step with these fields in each destination, any of which may be missing
     if they are `optional`, and its inputs."""
     step = Step(options, dtypes)
-    ports: dict[str, list[str]] = {}
+    ports: dict[tuple[str, int], list[str]] = {}
     for number, names in enumerate(fields):
         for name in names:
-            ports.setdefault(name, []).append(f"b{number}_{name}")
-    for name, destinations in ports.items():
+            # All else is the same in each draft step.
+            draft = number if options.steps > 1 and name in LOCATIONS else 0
+            ports.setdefault((name, draft), []).append(f"b{number}_{name}")
+    for (name, step.draft), destinations in ports.items():
         value = step.field(name)
         step.s.output(destinations, value, optional=optional, when=step.condition(name))
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
@@ -329,6 +351,7 @@ def replay_v4(
     swa_page_size: int = 128,
     request_ring: bool = False,
     plans_in_place: bool = False,
+    steps: int = 1,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -385,10 +408,13 @@ def replay_v4(
     ========================  =====================  =======================================
 
     Q is 1, 2, 4 or 128; the last three are those of an extend, with Q = 1 or 2, and slots that
-    an array has no room for are not written. m is the length of `out_cache_loc`, columns is `max_len` divided by
-    `page_size` and rounded up. All are int32 where nothing else is said. Lengths, P,
-    `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its array gives 0
-    in tables and locations, -1 in windows.
+    an array has no room for are not written. m is the length of `out_cache_loc`, columns is
+    `max_len` divided by `page_size` and rounded up. All are int32 where nothing else is said.
+    Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
+    array gives 0 in tables and locations, -1 in windows.
+
+    **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
+    ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.
 
     **Plans** of the compressors, Q = 4 and 128, are int32 words. A state of position p is in
     slot(p) = P * R + p % R, with R = `rings`[0] for Q = 4 and `rings`[1] for 128; for Q = 4
@@ -433,7 +459,11 @@ def replay_v4(
         constant("topk", topk, 1), constant("page_size", page_size, 1),
         constant("window", window, 1), constant("index_page_size", index_page_size, 1),
         plan_options(rings, swa_page_size, request_ring, plans_in_place),
+        constant("steps", steps, 1),
     )  # fmt: skip
+    if steps != 1 and (mode != "decode" or len(dsts) != steps):
+        text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"
+        raise wrong(ValueError, "steps", text)
     known = _replay(options, tuple(map(tuple, dsts)))
     given = dict(
         zip(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ EDGES = (0, 1, 2, 4, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 640)
 
 def texts() -> set[str]:
     """The steps that ``run`` asks for."""
-    found = set()
+    found = {draft_text(3)}
     for case in CASES:
         vectors = ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc",
                    "extend_seq_lens")  # fmt: skip
@@ -145,6 +145,40 @@ def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> N
             image = np.full(got.shape, FILL, got.dtype)
             image[tuple(slice(size) for size in value.shape)] = value
             np.testing.assert_array_equal(got, image, err_msg=f"b{backend}_{name}")
+
+
+DRAFT_FIELDS = ("seq_lens_casual", "swa_page_indices", "swa_out_cache_loc", "c4_out_loc")
+
+
+def draft_text(steps: int) -> str:
+    options = replace(Case("decode").options(), steps=steps)
+    return _v4.write(options, (DRAFT_FIELDS,) * steps, {})[0]
+
+
+def run_drafts(steps: int, gpu: Any = None) -> None:
+    """Draft steps are decodes that differ in their locations."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    batch = draw(Case("decode"), seed=6)
+    bs = len(batch.lens)
+    assert bs > 1
+    locs = np.random.default_rng(1).integers(-1, 901, bs * steps)
+    wanted = []
+    for step in range(steps):
+        batch.locs = locs[step::steps]
+        wanted.append({name: reference(batch, name) for name in DRAFT_FIELDS})
+    dsts = [
+        {name: place(np.full_like(value, FILL)) for name, value in of_step.items()}
+        for of_step in wanted
+    ]
+    nsa.ops.replay_v4(
+        dsts, seq_lens=place(batch.lens), req_pool_indices=place(batch.pool),
+        req_to_token=place(batch.table), full_to_swa=place(batch.full_to_swa),
+        out_cache_loc=place(locs), steps=steps,
+    )  # fmt: skip
+    for of_step, dst in zip(wanted, dsts):
+        for name, value in of_step.items():
+            np.testing.assert_array_equal(fetch(dst[name]), value, err_msg=name)
 
 
 def shape_of(name: str, value: np.ndarray, more: int) -> list[int]:
