@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from v4_cases import CASES, draw, run
+from v4_cases import CASES, draw, run, run_drafts
 
 
 def test_fields(gpu: Any) -> None:
     for case in CASES:
         for seed in range(4):
             run(draw(case, seed), gpu=gpu)
+
+
+def test_draft_steps(gpu: Any) -> None:
+    run_drafts(steps=3, gpu=gpu)

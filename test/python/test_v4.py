@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from v4_cases import CASES, draw, run
+from v4_cases import CASES, draft_text, draw, run, run_drafts
 
 import nsa
 from nsa import _v4
@@ -35,6 +35,15 @@ def test_one_launch():
         assert len(step.kernels) == 1
 
 
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_draft_steps(target, monkeypatch):
+    """Step s has its own locations, all else is shared; in one launch."""
+    monkeypatch.setenv("NSA_TARGET", target)
+    run_drafts(steps=3)
+    (step,) = nsa.compile(draft_text(3), "cuda").values()
+    assert len(step.kernels) == 1
+
+
 def test_subsets_take_what_they_need():
     lens = np.array([3, 0, 700], np.int32)
     out = np.zeros(3, np.int32)
@@ -54,6 +63,7 @@ def test_subsets_take_what_they_need():
             TypeError,
             "rows': missing",
         ),
+        ({"steps": 2}, ValueError, "steps': expected 1, or in decode"),
         ({"dsts": [{"c3_topk_lengths_raw": None}]}, ValueError, "is no field of decode"),
         ({"dsts": [{"c1_index_k_slots": None}]}, ValueError, "is no field of decode"),
         ({"dsts": [{"page_table": None}]}, TypeError, "req_pool_indices': missing"),
