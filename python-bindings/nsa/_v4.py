@@ -101,7 +101,8 @@ def _parse_request_window(given: Any, window: int) -> tuple[int | None, int | No
     if unknown or missing:
         words = ", ".join(sorted(unknown or missing))
         text = f"unexpected {words}" if unknown else f"missing {words}"
-        raise wrong(TypeError, "request_window", f"{text} in dict(groups=, zero_row=, capacity=256)")
+        text += " in dict(groups=, zero_row=, capacity=256)"
+        raise wrong(TypeError, "request_window", text)
     return (
         constant("capacity", given.get("capacity", 256), 1),
         constant("groups", given["groups"], 0, INT32_MAX // window),

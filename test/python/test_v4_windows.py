@@ -55,5 +55,6 @@ def test_one_launch():
 def test_errors(arguments, error, message):
     given = {"dsts": [{"seq_lens_casual": np.zeros(3, np.int32)}], "mode": "decode"}
     given.update(arguments)
+    dsts, mode = given.pop("dsts"), given.pop("mode")
     with pytest.raises(error, match=message):
-        nsa.ops.replay_v4(given.pop("dsts"), given.pop("mode"), seq_lens=np.ones(3, np.int32), **given)
+        nsa.ops.replay_v4(dsts, mode, seq_lens=np.ones(3, np.int32), **given)
