@@ -36,7 +36,6 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <string_view>
 
 using namespace mlir;
 
@@ -84,7 +83,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const bool readsBytecode = std::getenv("NSA_FUZZ_BYTECODE");
   if (isBytecode(data, size) && !readsBytecode)
     return -1;
-  std::string_view source(reinterpret_cast<const char *>(data), size);
+  // A copy that ends with a 0, which the lexer looks for.
+  std::string source(reinterpret_cast<const char *>(data), size);
   MLIRContext &context = getContext();
   unsigned errors = 0;
   ScopedDiagnosticHandler count(&context, [&](Diagnostic &diagnostic) {
@@ -98,7 +98,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!module || module->getOps<nsa::StepOp>().empty())
     return 0;
   runPipelines(*module, errors);
-  if (errors || std::hash<std::string_view>()(source) % 16)
+  if (errors || std::hash<std::string>()(source) % 16)
     return 0;
   nsa::CompileOptions options;
   options.hostObject = true;
