@@ -99,7 +99,8 @@ void emitTile(mlir::OpBuilder &b, SegmentOp segment,
 /// rows do.
 RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
                         const mlir::IRMapping &ports, mlir::Value row,
-                        std::optional<Team> team = {}, RowValues values = RowValues());
+                        std::optional<Team> team = {},
+                        RowValues values = RowValues());
 
 } // namespace nsa
 

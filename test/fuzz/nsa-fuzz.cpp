@@ -115,9 +115,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 /// Numbers around which sizes, types and widths change.
 static constexpr const char *numbers[] = {
-    "0",  "1",  "2",    "3",    "-1",          "7",         "8",
-    "64", "63", "127",  "128",  "129",         "4096",      "40000",
-    "i8", "?",  "1073741824", "2147483647", "2147483648",
+    "0", "1", "2", "3", "-1", "7", "8", "63", "64", "127", "128", "129",
+    "4096", "40000", "i8", "?", "1073741824", "2147483647", "2147483648",
     "-2147483648", "4294967296", "9223372036854775807",
     "-9223372036854775808", "99999999999999999999"};
 
@@ -142,7 +141,9 @@ static std::string mutateText(llvm::StringRef text, std::minstd_rand &random) {
   default: {
     // A word becomes another one of the text, or a number another number.
     llvm::SmallVector<llvm::StringRef> words;
-    auto isWord = [](char c) { return llvm::isAlnum(c) || c == '_' || c == '%'; };
+    auto isWord = [](char c) {
+      return llvm::isAlnum(c) || c == '_' || c == '%';
+    };
     for (size_t begin = 0; begin < text.size();) {
       llvm::StringRef word = text.substr(begin).take_while(isWord);
       if (!word.empty())
