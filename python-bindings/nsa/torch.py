@@ -30,16 +30,19 @@ from ._replay import replay_flat
 
 __all__ = [
     "build_compressed_token_ids",
+    "build_ragged_compressed_ids",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "copy_metadata",
     "dequantize_k_cache_paged",
+    "dsa_prefill",
     "expand_seqlens",
     "flashmla_schedule",
     "paged_mqa_schedule",
     "plan_topk",
     "replay_metadata",
     "replay_v4",
+    "transform_index",
 ]
 
 # Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
@@ -149,14 +152,17 @@ def _run_replay_v4(
     req_pool_indices: Tensor | None, req_to_token: Tensor | None, full_to_swa: Tensor | None,
     out_cache_loc: Tensor | None, extend_seq_lens: Tensor | None, next_n: int, rows: int | None,
     num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
-    index_page_size: int, floors: Tensor | None, bs: int | None,
+    index_page_size: int, floors: Tensor | None, rings: list[int], swa_page_size: int,
+    request_ring: bool, plans_in_place: bool, bs: int | None,
 ) -> None:  # fmt: skip
     ops.replay_v4(
         _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
         req_pool_indices=req_pool_indices, req_to_token=req_to_token, full_to_swa=full_to_swa,
         out_cache_loc=out_cache_loc, extend_seq_lens=extend_seq_lens, next_n=next_n, rows=rows,
         num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
-        index_page_size=index_page_size, floors=floors, bs=bs,
+        index_page_size=index_page_size, floors=floors, rings=(rings[0], rings[1]),
+        swa_page_size=swa_page_size, request_ring=request_ring,
+        plans_in_place=plans_in_place, bs=bs,
     )  # fmt: skip
 
 
@@ -165,7 +171,8 @@ _replay_v4 = _register(
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? full_to_swa,"
     " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
     " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
-    " int index_page_size, Tensor? floors, SymInt? bs)",
+    " int index_page_size, Tensor? floors, int[] rings, int swa_page_size, bool request_ring,"
+    " bool plans_in_place, SymInt? bs)",
     _run_replay_v4,
 )
 
@@ -189,13 +196,60 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Tensor | None = None,
+    rings: tuple[int, int] = (8, 128),
+    swa_page_size: int = 128,
+    request_ring: bool = False,
+    plans_in_place: bool = False,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.replay_v4``."""
     _replay_v4(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
         out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
-        window, index_page_size, floors, bs,
+        window, index_page_size, floors, list(rings), swa_page_size, request_ring,
+        plans_in_place, bs,
+    )  # fmt: skip
+
+
+def _run_dsa_prefill(
+    outputs: list[Tensor], fields: str, seq_lens: Tensor, extend_seq_lens: Tensor | None,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None, num_tokens: int | None,
+    max_len: int | None, topk: int, page_size: int, rows: int | None, bs: int | None,
+) -> None:  # fmt: skip
+    (dst,) = _unflatten(outputs, fields)
+    ops.dsa_prefill(
+        dst, seq_lens=seq_lens, extend_seq_lens=extend_seq_lens,
+        req_pool_indices=req_pool_indices, req_to_token=req_to_token, num_tokens=num_tokens,
+        max_len=max_len, topk=topk, page_size=page_size, rows=rows, bs=bs,
+    )  # fmt: skip
+
+
+_dsa_prefill = _register(
+    "dsa_prefill(Tensor(a!)[] outputs, str fields, Tensor seq_lens, Tensor? extend_seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, SymInt? num_tokens, SymInt? max_len,"
+    " int topk, int page_size, SymInt? rows, SymInt? bs)",
+    _run_dsa_prefill,
+)
+
+
+def dsa_prefill(
+    dst: Mapping[str, Tensor],
+    *,
+    seq_lens: Tensor,
+    extend_seq_lens: Tensor | None = None,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 2048,
+    page_size: int = 64,
+    rows: int | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.dsa_prefill``."""
+    _dsa_prefill(
+        *_flatten([dst]), seq_lens, extend_seq_lens, req_pool_indices, req_to_token, num_tokens,
+        max_len, topk, page_size, rows, bs,
     )  # fmt: skip
 
 
@@ -323,10 +377,12 @@ def _run_combine(
     topk_indices: Tensor | None, query_start_loc: Tensor, seq_lens: Tensor, gather_lens: Tensor,
     compressed_base: Tensor, swa_base: Tensor, window: int, compress_ratio: int, topk: int,
     out_indices: Tensor, out_lens: Tensor, query_pos: Tensor | None = None,
+    swa_indices: Tensor | None = None, swa_lengths: Tensor | None = None,
 ) -> None:  # fmt: skip
     ops.combine_topk_swa_indices(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
         compress_ratio, topk, out_indices, out_lens, query_pos=query_pos,
+        swa_indices=swa_indices, swa_lengths=swa_lengths,
     )  # fmt: skip
 
 
@@ -334,7 +390,7 @@ _combine = _register(
     "combine_topk_swa_indices(Tensor? topk_indices, Tensor query_start_loc, Tensor seq_lens,"
     " Tensor gather_lens, Tensor compressed_base, Tensor swa_base, int window,"
     " int compress_ratio, SymInt topk, Tensor(a!) out_indices, Tensor(b!) out_lens,"
-    " Tensor? query_pos=None)",
+    " Tensor? query_pos=None, Tensor? swa_indices=None, Tensor? swa_lengths=None)",
     _run_combine,
 )
 
@@ -353,11 +409,13 @@ def combine_topk_swa_indices(
     out_lens: Tensor,
     *,
     query_pos: Tensor | None = None,
+    swa_indices: Tensor | None = None,
+    swa_lengths: Tensor | None = None,
 ) -> None:
     """``nsa.ops.combine_topk_swa_indices``."""
     _combine(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
-        compress_ratio, topk, out_indices, out_lens, query_pos,
+        compress_ratio, topk, out_indices, out_lens, query_pos, swa_indices, swa_lengths,
     )  # fmt: skip
 
 
@@ -459,4 +517,81 @@ def flashmla_schedule(
     _flashmla(
         seq_lens, out_metadata, out_num_splits, parts, topk, sparse, extra_lens, extra_topk,
         block, overhead, layout, bs,
+    )  # fmt: skip
+
+
+def _run_transform(
+    page_table: Tensor | None, indices: Tensor, out: Tensor, rows: Tensor | None,
+    counts: Tensor | None, query_start_loc: Tensor | None, ranks: int, rank: int, packed: bool,
+) -> None:  # fmt: skip
+    ops.transform_index(
+        page_table, indices, out, rows, counts, query_start_loc=query_start_loc, ranks=ranks,
+        rank=rank, packed=packed,
+    )  # fmt: skip
+
+
+_transform = _register(
+    "transform_index(Tensor? page_table, Tensor indices, Tensor(a!) out, Tensor? rows,"
+    " Tensor(b!)? counts, Tensor? query_start_loc, int ranks, int rank, bool packed)",
+    _run_transform,
+)
+
+
+def transform_index(
+    page_table: Tensor | None,
+    indices: Tensor,
+    out: Tensor,
+    rows: Tensor | None = None,
+    counts: Tensor | None = None,
+    *,
+    query_start_loc: Tensor | None = None,
+    ranks: int = 1,
+    rank: int = 0,
+    packed: bool = False,
+) -> None:
+    """``nsa.ops.transform_index``."""
+    _transform(
+        page_table, indices, out, rows, counts, query_start_loc, ranks, rank, packed
+    )
+
+
+def _run_ragged(
+    page_table: Tensor, query_start_loc: Tensor, seq_lens: Tensor, out_ids: Tensor, ratio: int,
+    page_size: int, extend_seq_lens: Tensor | None, window: int, out_base: Tensor | None,
+    out_swa_base: Tensor | None, out_lens: Tensor | None, bs: int | None,
+) -> None:  # fmt: skip
+    ops.build_ragged_compressed_ids(
+        page_table, query_start_loc, seq_lens, out_ids, ratio, page_size,
+        extend_seq_lens=extend_seq_lens, window=window, out_base=out_base,
+        out_swa_base=out_swa_base, out_lens=out_lens, bs=bs,
+    )  # fmt: skip
+
+
+_ragged = _register(
+    "build_ragged_compressed_ids(Tensor page_table, Tensor query_start_loc, Tensor seq_lens,"
+    " Tensor(a!) out_ids, int ratio, int page_size, Tensor? extend_seq_lens, int window,"
+    " Tensor(b!)? out_base, Tensor(c!)? out_swa_base, Tensor(d!)? out_lens, SymInt? bs)",
+    _run_ragged,
+)
+
+
+def build_ragged_compressed_ids(
+    page_table: Tensor,
+    query_start_loc: Tensor,
+    seq_lens: Tensor,
+    out_ids: Tensor,
+    ratio: int,
+    page_size: int = 256,
+    *,
+    extend_seq_lens: Tensor | None = None,
+    window: int = 128,
+    out_base: Tensor | None = None,
+    out_swa_base: Tensor | None = None,
+    out_lens: Tensor | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.build_ragged_compressed_ids``."""
+    _ragged(
+        page_table, query_start_loc, seq_lens, out_ids, ratio, page_size, extend_seq_lens,
+        window, out_base, out_swa_base, out_lens, bs,
     )  # fmt: skip

@@ -36,7 +36,6 @@
 #include <memory>
 #include <random>
 #include <string>
-#include <string_view>
 
 using namespace mlir;
 
@@ -84,7 +83,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const bool readsBytecode = std::getenv("NSA_FUZZ_BYTECODE");
   if (isBytecode(data, size) && !readsBytecode)
     return -1;
-  std::string_view source(reinterpret_cast<const char *>(data), size);
+  // A copy that ends with a 0, which the lexer looks for.
+  std::string source(reinterpret_cast<const char *>(data), size);
   MLIRContext &context = getContext();
   unsigned errors = 0;
   ScopedDiagnosticHandler count(&context, [&](Diagnostic &diagnostic) {
@@ -98,7 +98,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   if (!module || module->getOps<nsa::StepOp>().empty())
     return 0;
   runPipelines(*module, errors);
-  if (errors || std::hash<std::string_view>()(source) % 16)
+  if (errors || std::hash<std::string>()(source) % 16)
     return 0;
   nsa::CompileOptions options;
   options.hostObject = true;
@@ -115,9 +115,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 /// Numbers around which sizes, types and widths change.
 static constexpr const char *numbers[] = {
-    "0",  "1",  "2",    "3",    "-1",          "7",         "8",
-    "64", "63", "127",  "128",  "129",         "4096",      "40000",
-    "i8", "?",  "1073741824", "2147483647", "2147483648",
+    "0", "1", "2", "3", "-1", "7", "8", "63", "64", "127", "128", "129",
+    "4096", "40000", "i8", "?", "1073741824", "2147483647", "2147483648",
     "-2147483648", "4294967296", "9223372036854775807",
     "-9223372036854775808", "99999999999999999999"};
 
@@ -142,7 +141,9 @@ static std::string mutateText(llvm::StringRef text, std::minstd_rand &random) {
   default: {
     // A word becomes another one of the text, or a number another number.
     llvm::SmallVector<llvm::StringRef> words;
-    auto isWord = [](char c) { return llvm::isAlnum(c) || c == '_' || c == '%'; };
+    auto isWord = [](char c) {
+      return llvm::isAlnum(c) || c == '_' || c == '%';
+    };
     for (size_t begin = 0; begin < text.size();) {
       llvm::StringRef word = text.substr(begin).take_while(isWord);
       if (!word.empty())
