@@ -26,6 +26,7 @@ from dequant_cases import gpu_texts  # noqa: E402
 from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
+from kpool_cases import texts as kpool_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
@@ -55,7 +56,7 @@ def main(directory: str) -> None:
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
-    texts |= ragged_prefill_texts()
+    texts |= ragged_prefill_texts() | kpool_texts()
     texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
     texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts()
     texts.add(build_stores().text)

@@ -9,6 +9,7 @@ from . import steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import check_mode, constant, optional_constant, wrong
+from ._kpool_replay import replay_pooled
 from ._nsa_runtime import Caller
 
 _INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
@@ -144,6 +145,7 @@ def replay_metadata(
     next_n=1,
     live_only=False,
     row_bound=None,
+    index_kpool=1,
     bs=None,
     stream=None,
 ):
@@ -181,10 +183,41 @@ def replay_metadata(
     arrays may have any stride, 2-D arrays any row stride. `stream` as in
     ``Step.__call__``.
 
+    `index_kpool`: p tokens have one index key, 64 of which are in a page. The lengths that
+    attention sees are then min(s // p * p, topk) + s % p, with s of seqlens_expanded, and
+    there are more fields. With w = S - 1 in decode, S in target_verify, S - E in
+    draft_extend, where E is a number, N rows a request and g = w // p, 0 or more:
+
+    =============================  ===========================  ===========================
+    field                          elements                     value
+    =============================  ===========================  ===========================
+    pooled_cache_seqlens           [bs]                         cache_seqlens // p
+    pooled_real_page_table         [n, ceil(max_len / ps / p)]  real_page_table[r, c * p]
+                                                                // p
+    kpool_req                      [bs] int64                   req_pool_indices
+    kpool_write_start              [bs]                         w
+    kpool_tail_logical_start       [bs]                         g * p
+    kpool_write_loc                [bs, ceil(N / p)] int64      of pool k = g + m:
+                                                                real_page_table[b, c] // p
+                                                                * 64 + k % 64, with c = k
+                                                                // 64 * p, within max_len
+    kpool_seqlens_per_q            [n]                          w + 1 + i
+    kpool_pool_seqlens_per_q       [n]                          that // p
+    =============================  ===========================  ===========================
+
+    Ragged rows with pools need `row_bound`, and `live_only` changes nothing.
+
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
     """
+    if index_kpool != 1:
+        inputs = seq_lens, extend_seq_lens, req_pool_indices, req_to_token
+        ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
+        return replay_pooled(
+            dsts, mode, inputs, ragged, bs, max_len, row_bound, topk, page_size, next_n,
+            index_kpool, stream,
+        )  # fmt: skip
     replay(
         dsts,
         mode,
