@@ -30,6 +30,7 @@ from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
+from kpool_cases import texts as kpool_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
@@ -74,7 +75,7 @@ def main(directory: str) -> None:
     texts |= schedule_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
-    texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts()
+    texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
     texts |= build_texts() | formula_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)

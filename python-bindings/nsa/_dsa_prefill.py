@@ -11,17 +11,23 @@ from typing import Any
 
 from . import build as nb
 from ._errors import constant
-from ._fields import Fields, Runner
+from ._fields import Runner
+from ._kpool import ROOMS, PooledExtend, clip
 
-SIZES = ("bs", "num_tokens", "rows", "max_len", "num_keys")
+SIZES = (
+    "bs", "num_tokens", "rows", "max_len", "num_keys", "num_pools", "num_tails",
+    "num_index_pages",
+)  # fmt: skip
 
 
-class DsaPrefill(Fields):
+class DsaPrefill(PooledExtend):
     """The fields of an extend."""
 
-    def __init__(self, topk: int, page_size: int, dtypes: Mapping[str, str]) -> None:
+    def __init__(
+        self, topk: int, page_size: int, pool_size: int, dtypes: Mapping[str, str]
+    ) -> None:
         super().__init__("dsa_prefill", dtypes)
-        self.topk, self.page_size = topk, page_size
+        self.topk, self.page_size, self.pool_size = topk, page_size, pool_size
 
     def length(self, b: nb.Element) -> nb.Element:
         return self.lens[b].otherwise(0).astype("int32")
@@ -92,7 +98,7 @@ class DsaPrefill(Fields):
         return self.rows(self.expanded)
 
     def make_nsa_cache_seqlens(self) -> nb.Array:
-        return self.rows(lambda b, i: nb.minimum(self.expanded(b, i), self.topk))
+        return self.rows(lambda b, i: clip(self.expanded(b, i), self.topk, self.pool_size))
 
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
         return self.s.scan(self.field("nsa_cache_seqlens"))
@@ -123,27 +129,34 @@ class DsaPrefill(Fields):
     def condition(self, name: str) -> nb.Array | None:
         """Which elements of a field there are, if only the device knows."""
         if name != "page_table_1_flattened":
-            return None
+            return self.pool_condition(name)
         keys, bs = self.keys(), self.size("bs")
         return self.s.map(self.size("num_keys"), lambda k: (k < keys[bs]).astype("int8"))
 
 
 def write(
-    fields: tuple[str, ...], topk: int, page_size: int, dtypes: Mapping[str, str]
+    fields: tuple[str, ...],
+    topk: int,
+    page_size: int,
+    pool_size: int,
+    dtypes: Mapping[str, str],
 ) -> DsaPrefill:
-    step = DsaPrefill(topk, page_size, dtypes)
+    step = DsaPrefill(topk, page_size, pool_size, dtypes)
     for name in fields:
         step.s.output(f"dst_{name}", step.field(name), when=step.condition(name))
     return step
 
 
 @cache
-def _runner(fields: tuple[str, ...], topk: int, page_size: int) -> Runner:
+def _runner(fields: tuple[str, ...], topk: int, page_size: int, pool_size: int) -> Runner:
+    rooms: dict[str, list[str]] = {"num_keys": ["dst_page_table_1_flattened"]}
+    for name, size in ROOMS.items():
+        rooms.setdefault(size, []).append(f"dst_{name}")
     return Runner(
-        lambda dtypes: write(fields, topk, page_size, dtypes),
+        lambda dtypes: write(fields, topk, page_size, pool_size, dtypes),
         [f"dst_{name}" for name in fields],
         SIZES,
-        {"bs": ("seq_lens", 0), "num_keys": ("dst_page_table_1_flattened", 0)},
+        {"bs": (["seq_lens"], 0), **{size: (names, 0) for size, names in rooms.items()}},
     )
 
 
@@ -158,6 +171,7 @@ def dsa_prefill(
     max_len: int | None = None,
     topk: int = 2048,
     page_size: int = 64,
+    index_kpool: int = 1,
     rows: int | None = None,
     bs: int | None = None,
     stream: Any = None,
@@ -181,7 +195,9 @@ def dsa_prefill(
                                                             page_size
     page_table_1_flattened  [sum of S]                      ko[b] + i: table[P[b], i]
     seqlens_expanded        [rows]                          L
-    nsa_cache_seqlens       [rows]                          min(L, topk)
+    nsa_cache_seqlens       [rows]                          min(L, topk); with p =
+                                                            `index_kpool` min(L // p * p,
+                                                            topk) + L % p
     nsa_cu_seqlens_k        [rows + 1]                      exclusive sums of that, the total
     ks, topk_indices_offset [rows]                          ko[b]
     ke                      [rows]                          ko[b] + L
@@ -194,11 +210,42 @@ def dsa_prefill(
     gives 0. Only the device knows the sum of S: keys that `page_table_1_flattened` has no
     room for are not written. Lengths and P are int32 or int64.
 
+    **Pools.** An indexer with p = `index_kpool` has a key for every p tokens, 64 of them in a
+    page. With t = S - E, f = t % p, g = t // p, the pools g to S // p - 1 become whole: a
+    request has that many `pool_` rows, and if E - u > 0, with u = max(their number * p - f,
+    0), a `tail_` row. Rows are in the order of requests; cp are the exclusive sums of
+    ceil(S // p / 64):
+
+    ==============================  =====  ===============================================
+    field                           dtype  value, of pool g + i or a tail
+    ==============================  =====  ===============================================
+    pool_req, tail_req              int64  P[b]
+    pool_id                         int64  g + i
+    pool_n_from_tail                int32  f for i = 0, else 0
+    pool_chunk_src                  int64  q[b], and + i * p - f for i > 0
+    pool_tail_logical_base          int32  (g + i) * p
+    pool_write_loc                  int64  real_page_table[b, c] // p * 64 + (g + i) % 64, c
+                                           = (g + i) // 64 * p, within max_len
+    tail_chunk_src                  int64  q[b] + u
+    tail_dst_logical_start          int32  t + u
+    tail_n_write                    int32  E - u
+    num_pool_rows, num_tail_rows    int32  [1], how many there are
+    pooled_seq_lens_expanded        int32  [rows], L // p
+    concat_page_table               int32  cp[b] + i: real_page_table[b, i * p] // p
+    q_ks                            int32  [rows], cp[b] * 64
+    q_ke                            int32  [rows], q_ks + L // p, up to cp[b + 1] * 64
+    ==============================  =====  ===============================================
+
+    Rows that there is no room for are not written; room behind them is left as it is.
+
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
     ``CompileError`` if the step can neither be compiled nor found.
     """
     run = _runner(
-        tuple(dst), constant("topk", topk, 0), constant("page_size", page_size, 1)
+        tuple(dst),
+        constant("topk", topk, 0),
+        constant("page_size", page_size, 1),
+        constant("index_kpool", index_kpool, 1),
     )
     run(
         {
@@ -208,6 +255,6 @@ def dsa_prefill(
             "req_to_token": req_to_token,
         },
         dst.values(),
-        (bs, num_tokens, num_tokens if rows is None else rows, max_len, None),
+        (bs, num_tokens, num_tokens if rows is None else rows, max_len, *[None] * 4),
         stream,
     )

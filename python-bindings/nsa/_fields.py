@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from . import build as nb
@@ -104,8 +104,9 @@ class Runner:
         Ports that are written.
     sizes : tuple of str
         As a call gives them.
-    shapes : mapping of str to (str, int)
-        Sizes that calls may leave out: the array, and which of its dimensions.
+    shapes : mapping of str to (sequence of str, int)
+        Sizes that calls may leave out: the arrays that say them, and in which dimension; the
+        smallest one counts.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Runner:
         write: Callable[[Mapping[str, str]], Fields],
         outputs: Iterable[str],
         sizes: tuple[str, ...],
-        shapes: Mapping[str, tuple[str, int]],
+        shapes: Mapping[str, tuple[Sequence[str], int]],
     ) -> None:
         self.write, self.shapes = write, shapes
         # Which ports there are depends on no dtype.
@@ -128,12 +129,15 @@ class Runner:
             dtypes[name] = dtype_name(code, bits)
             extents[name] = shape
         sizes = {}
-        for size, (name, dim) in self.shapes.items():
-            if name in extents:
+        for size, (names, dim) in self.shapes.items():
+            for name in names:
+                if name not in extents:
+                    continue
                 if dim == 0 and name in self.inputs:
                     check_rank(name, extents[name], 1)
                 if dim < len(extents[name]):
-                    sizes[size] = extents[name][dim]
+                    extent = extents[name][dim]
+                    sizes[size] = min(sizes.get(size, extent), extent)
         fields = self.write(dtypes)
         return get_step(fields.name, fields.s.text, target), sizes
 

@@ -90,7 +90,7 @@ def _rows(ratio: int, page_size: int, window: int, outputs: tuple[str, ...]) -> 
         lambda dtypes: RaggedRows(ratio, page_size, window, dtypes).write(outputs),
         outputs,
         ("bs", "num_ids"),
-        {"bs": ("seq_lens", 0), "num_ids": ("out_ids", 0)},
+        {"bs": (["seq_lens"], 0), "num_ids": (["out_ids"], 0)},
     )
 
 
@@ -218,5 +218,5 @@ def combine_given_windows(
         ),
         ("out_indices", "out_lens"),
         ("bs", "queries"),
-        {"bs": ("compressed_base", 0), "queries": ("swa_lengths", 0)},
+        {"bs": (["compressed_base"], 0), "queries": (["swa_lengths"], 0)},
     )

@@ -10,6 +10,7 @@ from ._arguments import check_rank, describe, dtype_name, length
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._incremental import grid
+from ._kpool_replay import replay_pooled
 from ._metadata import parse_fields
 from ._nsa_runtime import Caller, SetCaller
 
@@ -267,6 +268,7 @@ def replay_metadata(
     live_only=False,
     row_bound=None,
     schedules=None,
+    index_kpool=1,
     bs=None,
     since=None,
     new_columns=None,
@@ -309,7 +311,7 @@ def replay_metadata(
     `schedules`: one dict, or None, for each destination: what its attention kernels need
     beside these fields, with the parameters of the operations of these names:
 
-    =============  =============================================================  =====
+    =============  =============================================================  ============
     key            value                                                          lengths
     =============  =============================================================  ============
     ``paged_mqa``  dict(out=, convention=, num_sms=, split=None, next_n=1,        of rows, or
@@ -324,7 +326,7 @@ def replay_metadata(
     takes paged_mqa_ctx_lens. A `flashmla` takes cache_seqlens, with `sparse`
     nsa_cache_seqlens, and with `topk` the number of rows. Rows are up to `row_bound`,
     padding counts as 0, and ragged rows need that bound.
-=======
+
     `since`, int32 [bs], makes the tables incremental: where a request's rows are right up
     to column since[b], only what is not is written, at most `new_columns` (an integer) of
     a row, and that many columns are what a launch takes time for; left out, any number. Of
@@ -336,6 +338,31 @@ def replay_metadata(
     whose length is 0, are left as they are. All other fields are written as ever, in the
     same launch; `live_only` changes nothing.
 
+    `index_kpool`: p tokens have one index key, 64 of which are in a page. The lengths that
+    attention sees are then min(s // p * p, topk) + s % p, with s of seqlens_expanded, and
+    there are more fields. With w = S - 1 in decode, S in target_verify, S - E in
+    draft_extend, where E is a number, N rows a request and g = w // p, 0 or more:
+
+    =============================  ===========================  ===========================
+    field                          elements                     value
+    =============================  ===========================  ===========================
+    pooled_cache_seqlens           [bs]                         cache_seqlens // p
+    pooled_real_page_table         [n, ceil(max_len / ps / p)]  real_page_table[r, c * p]
+                                                                // p
+    kpool_req                      [bs] int64                   req_pool_indices
+    kpool_write_start              [bs]                         w
+    kpool_tail_logical_start       [bs]                         g * p
+    kpool_write_loc                [bs, ceil(N / p)] int64      of pool k = g + m:
+                                                                real_page_table[b, c] // p
+                                                                * 64 + k % 64, with c = k
+                                                                // 64 * p, within max_len
+    kpool_seqlens_per_q            [n]                          w + 1 + i
+    kpool_pool_seqlens_per_q       [n]                          that // p
+    =============================  ===========================  ===========================
+
+    Ragged rows with pools need `row_bound`, and `live_only` changes nothing; `schedules` and
+    `since` are not for pools.
+
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
@@ -344,6 +371,16 @@ def replay_metadata(
         new_columns = INT32_MAX
     elif since is None and new_columns is not None:
         raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
+    if index_kpool != 1:
+        for name, value in (("schedules", schedules), ("since", since)):
+            if value is not None:
+                raise wrong(ValueError, name, "expected None with pooled index keys")
+        inputs = seq_lens, extend_seq_lens, req_pool_indices, req_to_token
+        ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
+        return replay_pooled(
+            dsts, mode, inputs, ragged, bs, max_len, row_bound, topk, page_size, next_n,
+            index_kpool, stream,
+        )  # fmt: skip
     replay(
         dsts,
         mode,

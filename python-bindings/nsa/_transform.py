@@ -103,7 +103,7 @@ def _runner(options: Options) -> Runner:
         lambda dtypes: Transform(options, dtypes),
         ("out", "counts") if options.has_counts else ("out",),
         ("num_rows", "columns"),
-        {"num_rows": ("out", 0), "columns": ("indices", 1)},
+        {"num_rows": (["out"], 0), "columns": (["indices"], 1)},
     )
 
 

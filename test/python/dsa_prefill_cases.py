@@ -18,8 +18,18 @@ FIELDS = (
     "page_table_1_flattened", "seqlens_expanded", "nsa_cache_seqlens", "nsa_cu_seqlens_k",
     "ks", "topk_indices_offset", "ke", "token_to_batch",
 )  # fmt: skip
+POOL_FIELDS = (
+    "pool_req", "pool_id", "pool_n_from_tail", "pool_chunk_src", "pool_tail_logical_base",
+    "pool_write_loc", "num_pool_rows", "tail_req", "tail_dst_logical_start", "tail_chunk_src",
+    "tail_n_write", "num_tail_rows", "pooled_seq_lens_expanded", "concat_page_table", "q_ks",
+    "q_ke", "nsa_cache_seqlens",
+)  # fmt: skip
+#: Of these only the device knows how many there are.
+ROOMS = {name for name in POOL_FIELDS if name[:5] in ("pool_", "tail_")} | {"concat_page_table"}
+INT64 = ("pool_req", "pool_id", "pool_chunk_src", "pool_write_loc", "tail_req", "tail_chunk_src")
 FILL = -77
 TOPK, PAGE = 100, 64
+POOLS = (2, 4)
 
 
 @dataclass
@@ -105,6 +115,94 @@ def reference(batch: Batch) -> dict[str, np.ndarray]:
     return found
 
 
+def pool_reference(batch: Batch, pool: int) -> dict[str, np.ndarray]:
+    lens = [int(x) for x in batch.lens]
+    extends = [min(max(int(x), 0), batch.rows) for x in batch.extends]
+    columns = -(-batch.max_len // PAGE)
+
+    def page(b: int, column: int) -> int:
+        row, position = int(batch.pool[b]), column * PAGE
+        rows, width = batch.table.shape
+        inside = 0 <= row < rows and 0 <= position < width
+        return int(batch.table[row, position]) // PAGE if inside else 0
+
+    made: dict[str, list[int]] = {name: [] for name in POOL_FIELDS}
+    offset = pages = 0
+    for b, (length, extend) in enumerate(zip(lens, extends)):
+        # Token by token: one that ends a pool makes it whole.
+        start = max(length - extend, 0)
+        length = max(length, 0)
+        used = 0
+        first = True
+        for position in range(start, min(length, start + extend)):
+            if (position + 1) % pool:
+                continue
+            group = position // pool
+            made["pool_req"].append(int(batch.pool[b]))
+            made["pool_id"].append(group)
+            made["pool_n_from_tail"].append(start % pool if first else 0)
+            made["pool_chunk_src"].append(offset + (0 if first else used))
+            made["pool_tail_logical_base"].append(group * pool)
+            column = max(min(group // 64 * pool, columns - 1), 0)
+            made["pool_write_loc"].append(page(b, column) // pool * 64 + group % 64)
+            used = position + 1 - start
+            first = False
+        if extend > used:
+            made["tail_req"].append(int(batch.pool[b]))
+            made["tail_chunk_src"].append(offset + used)
+            made["tail_dst_logical_start"].append(start + used)
+            made["tail_n_write"].append(extend - used)
+        count = -(-(length // pool) // 64)
+        room = min(count, max(ROOM - len(made["concat_page_table"]), 0))
+        made["concat_page_table"] += [page(b, i * pool) // pool for i in range(room)]
+        for i in range(extend):
+            row = max(int(batch.lens[b]) - extend + 1 + i, 0)
+            made["pooled_seq_lens_expanded"].append(row // pool)
+            made["q_ks"].append(pages * 64)
+            made["q_ke"].append(min(pages * 64 + row // pool, (pages + count) * 64))
+            made["nsa_cache_seqlens"].append(min(row // pool * pool, TOPK) + row % pool)
+        offset, pages = offset + extend, pages + count
+    for name in ("pooled_seq_lens_expanded", "q_ks", "q_ke", "nsa_cache_seqlens"):
+        rows = made[name][: min(batch.num_tokens, batch.rows)]
+        made[name] = rows + [0] * (batch.rows - len(rows))
+    made["num_pool_rows"] = [len(made["pool_id"])]
+    made["num_tail_rows"] = [len(made["tail_req"])]
+    return {
+        name: np.array(x, np.int64).astype(np.int64 if name in INT64 else np.int32)
+        for name, x in made.items()
+    }
+
+
+#: For rows of pools, of tails and pages, each.
+ROOM = 50
+
+
+def run_pools(batch: Batch, pool: int, gpu: Any = None) -> int:
+    """Compares the plan; returns how many rows it has."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    wanted = pool_reference(batch, pool)
+    dst = {
+        name: place(
+            np.full(ROOM if name in ROOMS else len(value) + 1, FILL, value.dtype)
+        )
+        for name, value in wanted.items()
+    }
+    nsa.ops.dsa_prefill(
+        dst,
+        seq_lens=place(batch.lens), extend_seq_lens=place(batch.extends),
+        req_pool_indices=place(batch.pool), req_to_token=place(batch.table),
+        num_tokens=batch.num_tokens, rows=batch.rows, max_len=batch.max_len,
+        topk=TOPK, page_size=PAGE, index_kpool=pool,
+    )  # fmt: skip
+    for name, value in wanted.items():
+        got = fetch(dst[name])
+        image = np.full(got.shape, FILL, got.dtype)
+        image[: len(value)] = value[: len(image)]
+        np.testing.assert_array_equal(got, image, err_msg=name)
+    return len(wanted["pool_id"]) * len(wanted["tail_req"])
+
+
 def run(batch: Batch, fields: Any = FIELDS, gpu: Any = None) -> None:
     """Compares the fields, in arrays larger than has to be."""
     place = gpu.asarray if gpu else lambda array: array
@@ -134,6 +232,7 @@ def texts() -> set[str]:
     """The steps that the GPU test asks for."""
     vectors = ("seq_lens", "extend_seq_lens", "req_pool_indices")
     return {
-        _dsa_prefill.write(FIELDS, TOPK, PAGE, dict.fromkeys(vectors, dtype)).s.text
+        _dsa_prefill.write(fields, TOPK, PAGE, pool, dict.fromkeys(vectors, dtype)).s.text
         for dtype in ("int32", "int64")
+        for fields, pool in [(FIELDS, 1), *((POOL_FIELDS, pool) for pool in POOLS)]
     }

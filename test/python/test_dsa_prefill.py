@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dsa_prefill_cases import FIELDS, draw, run, texts
+from dsa_prefill_cases import FIELDS, POOLS, draw, run, run_pools, texts
 
 import nsa
 
@@ -26,10 +26,17 @@ def test_alone(field):
         run(draw(seed), (field,))
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("pool", POOLS)
+def test_pools(pool, dtype):
+    assert sum(run_pools(draw(seed, dtype), pool) for seed in range(40)) > 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_simulator(seed, monkeypatch):
     monkeypatch.setenv("NSA_TARGET", "simt")
     run(draw(seed, small=True))
+    run_pools(draw(seed, small=True), 4)
 
 
 def test_one_launch():

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from dsa_prefill_cases import draw, run
+from dsa_prefill_cases import POOLS, draw, run, run_pools
 
 
 def test_fields(gpu: Any) -> None:
     for dtype in ("int32", "int64"):
         for seed in range(40):
             run(draw(seed, dtype), gpu=gpu)
+            for pool in POOLS:
+                run_pools(draw(seed, dtype), pool, gpu=gpu)

@@ -1,0 +1,250 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The metadata of a DSA forward step whose index keys are pooled, as formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from . import build as nb
+from ._errors import check_mode, constant, wrong
+from ._fields import Runner
+from ._kpool import Pooled, clip
+
+MODES = ("decode", "target_verify", "draft_extend")
+SIZES = ("bs", "max_len", "rows", "num_tokens")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a step is made for."""
+
+    mode: str
+    #: Rows of a request; of ragged ones only the device knows how many there are.
+    per_request: int
+    ragged: bool
+    padded: bool
+    topk: int
+    page_size: int
+    pool_size: int
+
+
+class PooledReplay(Pooled):
+    """The fields of a forward step."""
+
+    def __init__(self, options: Options, dtypes: Mapping[str, str]) -> None:
+        super().__init__(f"pooled_{options.mode}", dtypes)
+        self.options = options
+        self.pool_size, self.page_size = options.pool_size, options.page_size
+        self.has_bound = options.ragged or options.padded
+        bs = self.size("bs")
+        self.num_rows = self.size("rows") if self.has_bound else bs * options.per_request
+
+    def field(self, name: str) -> nb.Array:
+        make = getattr(self, f"make_{name}", None)
+        has_no_plan = self.options.ragged and name.startswith("kpool_")
+        has_no_lens = self.options.mode == "draft_extend" and name == "paged_mqa_ctx_lens"
+        if make is None or has_no_plan or has_no_lens:
+            rows = "ragged " if self.options.ragged else ""
+            text = f"{name!r} is no field of {rows}{self.options.mode} with pools"
+            raise wrong(ValueError, "dsts", text)
+        return self.value(name, make)
+
+    def length(self, b: nb.Element) -> nb.Element:
+        """With the tokens of the step."""
+        more = self.options.per_request if self.options.mode == "target_verify" else 0
+        return self.lens[b].otherwise(0).astype("int32") + more
+
+    # Requests.
+
+    def requests(
+        self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32"
+    ) -> nb.Array:
+        return self.s.map(self.size("bs"), element, dtype=dtype)
+
+    def make_cache_seqlens(self) -> nb.Array:
+        return self.requests(self.length)
+
+    def make_cu_seqlens_k(self) -> nb.Array:
+        return self.s.scan(self.field("cache_seqlens"))
+
+    def make_paged_mqa_ctx_lens(self) -> nb.Array:
+        shape = self.size("bs"), self.options.per_request
+        return self.s.map(shape, lambda b, j: self.length(b))
+
+    def make_pooled_cache_seqlens(self) -> nb.Array:
+        return self.requests(lambda b: nb.maximum(self.length(b), 0) // self.pool_size)
+
+    # Rows.
+
+    def rows(
+        self,
+        element: Callable[[nb.Element, nb.Element], nb.Element],
+        columns: Any = None,
+    ) -> nb.Array:
+        """``element(request, number in it)`` of each row, or with the column for the number;
+        0 for padding."""
+        each = self.options.per_request
+
+        def row(r: nb.Element, c: nb.Element | None = None) -> nb.Element:
+            if self.options.ragged:
+                b = self.offsets().search(r) - 1
+                i = (r - self.offsets()[b].otherwise(0)).astype("int32")
+                is_row = self.is_row(r)
+            else:
+                b, i = r // max(each, 1), (r % max(each, 1)).astype("int32")
+                is_row = r < self.size("bs") * each
+            found = element(b, i if c is None else c)
+            return nb.where(is_row, found, 0) if self.has_bound else found
+
+        if columns is None:
+            return self.s.map(self.num_rows, lambda r: row(r), dtype="int32")
+        return self.s.map((self.num_rows, columns), lambda r, c: row(r, c), dtype="int32")
+
+    def expanded(self, b: nb.Element, i: nb.Element) -> nb.Element:
+        """The length of a row."""
+        given = self.lens[b].otherwise(0).astype("int32")
+        if self.options.mode == "decode":
+            return given
+        if self.options.mode == "target_verify":
+            return given + 1 + i
+        rows: Any = self.options.per_request
+        if self.options.ragged:
+            rows = self.extends()[b].otherwise(0)
+        return nb.maximum(given - rows + 1 + i, 0)
+
+    def make_seqlens_expanded(self) -> nb.Array:
+        return self.rows(self.expanded)
+
+    def make_nsa_cache_seqlens(self) -> nb.Array:
+        topk = self.options.topk
+        return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
+
+    def make_nsa_cu_seqlens_k(self) -> nb.Array:
+        return self.s.scan(self.field("nsa_cache_seqlens"))
+
+    def make_page_table_1(self) -> nb.Array:
+        def token(b: nb.Element, c: nb.Element) -> nb.Element:
+            return self.tokens[self.pool[b].otherwise(-1), c].otherwise(0)
+
+        return self.rows(token, self.size("max_len"))
+
+    def make_real_page_table(self) -> nb.Array:
+        return self.rows(self.page, nb.ceildiv(self.size("max_len"), self.page_size))
+
+    def make_pooled_real_page_table(self) -> nb.Array:
+        def page(b: nb.Element, c: nb.Element) -> nb.Element:
+            return self.page(b, c * self.pool_size) // self.pool_size
+
+        return self.rows(page, nb.ceildiv(self.size("max_len"), self.page_size * self.pool_size))
+
+    # The plan of what is written.
+
+    def start_of(self, b: nb.Element) -> nb.Element:
+        """The position of the first token that is written."""
+        before = {"decode": 1, "target_verify": 0, "draft_extend": self.options.per_request}
+        return self.lens[b].otherwise(0).astype("int32") - before[self.options.mode]
+
+    def first_pool(self, b: nb.Element) -> nb.Element:
+        return nb.maximum(self.start_of(b), 0) // self.pool_size
+
+    def make_kpool_req(self) -> nb.Array:
+        return self.requests(lambda b: self.pool[b], "int64")
+
+    def make_kpool_write_start(self) -> nb.Array:
+        return self.requests(self.start_of)
+
+    def make_kpool_tail_logical_start(self) -> nb.Array:
+        return self.requests(lambda b: self.first_pool(b) * self.pool_size)
+
+    def make_kpool_write_loc(self) -> nb.Array:
+        pools = -(-self.options.per_request // self.pool_size)
+
+        def place(b: nb.Element, m: nb.Element) -> nb.Element:
+            return self.location(b, self.first_pool(b) + m.astype("int32"))
+
+        return self.s.map((self.size("bs"), pools), place, dtype="int64")
+
+    def make_kpool_seqlens_per_q(self) -> nb.Array:
+        return self.rows(lambda b, i: self.start_of(b) + 1 + i)
+
+    def make_kpool_pool_seqlens_per_q(self) -> nb.Array:
+        def pools(b: nb.Element, i: nb.Element) -> nb.Element:
+            return nb.maximum(self.start_of(b) + 1 + i, 0) // self.pool_size
+
+        return self.rows(pools)
+
+
+def write(
+    fields: tuple[tuple[str, ...], ...], options: Options, dtypes: Mapping[str, str]
+) -> PooledReplay:
+    step = PooledReplay(options, dtypes)
+    ports: dict[str, list[str]] = {}
+    for number, names in enumerate(fields):
+        for name in names:
+            ports.setdefault(name, []).append(f"b{number}_{name}")
+    for name, destinations in ports.items():
+        step.s.output(destinations, step.field(name))
+    return step
+
+
+@cache
+def _runner(fields: tuple[tuple[str, ...], ...], options: Options) -> Runner:
+    return Runner(
+        lambda dtypes: write(fields, options, dtypes),
+        [f"b{number}_{name}" for number, names in enumerate(fields) for name in names],
+        SIZES,
+        {"bs": (["seq_lens"], 0)},
+    )
+
+
+def replay_pooled(
+    dsts: Any,
+    mode: Any,
+    inputs: tuple[Any, ...],
+    ragged: bool,
+    bs: Any,
+    max_len: Any,
+    row_bound: Any,
+    topk: Any,
+    page_size: Any,
+    next_n: Any,
+    index_kpool: Any,
+    stream: Any,
+) -> None:
+    """``replay_metadata`` with pools; `inputs`: lengths, extends, pool indices and tokens.
+    `ragged`: extends are an array."""
+    check_mode(mode, MODES)
+    lens, extend, pool, tokens = inputs
+    per_request = constant("next_n", next_n, 1)
+    if per_request != 1 and mode != "target_verify":
+        raise wrong(ValueError, "next_n", f"expected 1 in {mode} but got {next_n}")
+    if (extend is None) == (mode == "draft_extend"):
+        takes = "needs them" if extend is None else "takes none"
+        raise wrong(ValueError, "extend_seq_lens", f"{mode} {takes}")
+    if extend is not None and not ragged:
+        per_request = constant("extend_seq_lens", extend, 1)
+    if ragged and row_bound is None:
+        raise wrong(TypeError, "row_bound", "missing, ragged rows with pools need it")
+    options = Options(
+        mode,
+        per_request,
+        ragged,
+        row_bound is not None,
+        constant("topk", 0 if topk is None else topk, 0),
+        constant("page_size", 1 if page_size is None else page_size, 1),
+        constant("index_kpool", index_kpool, 2),
+    )
+    run = _runner(tuple(map(tuple, dsts)), options)
+    given = {
+        "seq_lens": lens,
+        "extend_seq_lens": extend,
+        "req_pool_indices": pool,
+        "req_to_token": tokens,
+    }
+    arrays = [array for destination in dsts for array in destination.values()]
+    run(given, arrays, (bs, max_len, row_bound, row_bound), stream)

@@ -1,0 +1,163 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Forward steps whose index keys are pooled, row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import nsa
+from nsa._kpool_replay import Options, write
+
+FIELDS = (
+    "cache_seqlens", "cu_seqlens_k", "seqlens_expanded", "nsa_cache_seqlens",
+    "nsa_cu_seqlens_k", "page_table_1", "real_page_table", "pooled_cache_seqlens",
+    "pooled_real_page_table",
+)  # fmt: skip
+PLAN = (
+    "kpool_req", "kpool_write_start", "kpool_tail_logical_start", "kpool_write_loc",
+    "kpool_seqlens_per_q", "kpool_pool_seqlens_per_q",
+)  # fmt: skip
+FILL = -77
+TOPK, PAGE = 100, 64
+
+
+@dataclass(frozen=True)
+class Case:
+    mode: str
+    per_request: int = 1
+    ragged: bool = False
+    padded: bool = False
+    pool: int = 4
+    dtype: str = "int64"
+
+    def fields(self) -> tuple[str, ...]:
+        fields = FIELDS if self.ragged else FIELDS + PLAN
+        return fields if self.mode == "draft_extend" else (*fields, "paged_mqa_ctx_lens")
+
+    def text(self) -> str:
+        options = Options(self.mode, self.per_request, self.ragged, self.ragged or self.padded,
+                          TOPK, PAGE, self.pool)  # fmt: skip
+        vectors = ("seq_lens", "extend_seq_lens", "req_pool_indices")
+        return write((self.fields(),) * 2, options, dict.fromkeys(vectors, self.dtype)).s.text
+
+
+CASES = [
+    Case("decode"),
+    Case("decode", padded=True, dtype="int32", pool=2),
+    Case("target_verify", 6),
+    Case("target_verify", 3, padded=True, pool=2),
+    Case("draft_extend", 5, dtype="int32"),
+    Case("draft_extend", ragged=True),
+]
+
+
+def run(case: Case, seed: int, small: bool = False, gpu: Any = None) -> None:
+    """Compares every field in two destinations; hostile where `seed` is odd."""
+    place = gpu.asarray if gpu else lambda array: array
+    fetch = gpu.asnumpy if gpu else lambda array: array
+    rng = np.random.default_rng(seed)
+    p, N = case.pool, case.per_request
+    bs = int(rng.choice([1, 3] if small else [0, 1, 2, 30]))
+    lens = np.where(rng.random(bs) < 0.5, rng.choice([0, 1, 3, 4, 5, 99, 100, 101, 255, 256], bs),
+                    rng.integers(0, 400, bs))  # fmt: skip
+    pool = rng.integers(0, 5, bs)
+    table = rng.integers(0, 50000, (5, 420)).astype(np.int32)
+    extends = rng.integers(0, 6, bs)
+    if seed % 2:
+        lens[rng.random(bs) < 0.2] = rng.choice([-5, -1, 2**31 - 20, 4000])
+        pool[rng.random(bs) < 0.2] = rng.choice([-1, 5, 2**31 - 1])
+        extends[rng.random(bs) < 0.2] = rng.choice([-5, 2**31 - 1])
+        table[rng.random(table.shape) < 0.1] = -7
+    max_len = int(rng.choice([0, 1, 64, 65, 420, 500]))
+    bound = int(rng.choice([5, 60])) if case.ragged else bs * N + int(rng.choice([0, 4]))
+    bound = bound if case.ragged or case.padded else bs * N
+
+    def token(b: int, c: int) -> int:
+        inside = 0 <= pool[b] < len(table) and 0 <= c < table.shape[1]
+        return int(table[pool[b], c]) if inside else 0
+
+    rows: list[tuple[int, int, int]] = []
+    for b in range(bs):
+        extend = min(max(int(extends[b]), 0), bound) if case.ragged else N
+        for i in range(extend):
+            s = int(lens[b])
+            s += {"decode": 0, "target_verify": 1 + i}.get(case.mode, 1 - extend + i)
+            rows.append((b, i, max(s, 0) if case.mode == "draft_extend" else s))
+    rows = rows[:bound]
+    after = [int(x) + (N if case.mode == "target_verify" else 0) for x in lens]
+    starts = [int(x) - {"decode": 1, "target_verify": 0}.get(case.mode, N) for x in lens]
+    pages = range(0, max_len, PAGE)
+    clipped = [min(s // p * p, TOPK) + s % p for _, _, s in rows] + [0] * (bound - len(rows))
+    locations = []
+    for b in range(bs):
+        locations.append([])
+        for m in range(-(-N // p)):
+            group = max(starts[b], 0) // p + m
+            column = max(min(group // 64 * p, len(pages) - 1), 0)
+            page = token(b, column * PAGE) // PAGE
+            locations[-1].append(page // p * 64 + group % 64)
+    wanted: dict[str, Any] = {
+        "cache_seqlens": after,
+        "cu_seqlens_k": [sum(after[:b]) for b in range(bs + 1)],
+        "paged_mqa_ctx_lens": [[x] * N for x in after],
+        "pooled_cache_seqlens": [max(x, 0) // p for x in after],
+        "seqlens_expanded": [s for _, _, s in rows],
+        "nsa_cache_seqlens": clipped,
+        "nsa_cu_seqlens_k": [sum(clipped[:r]) for r in range(bound + 1)],
+        "page_table_1": [[token(b, c) for c in range(max_len)] for b, _, _ in rows],
+        "real_page_table": [[token(b, c) // PAGE for c in pages] for b, _, _ in rows],
+        "pooled_real_page_table": [
+            [token(b, c) // PAGE // p for c in pages[::p]] for b, _, _ in rows
+        ],
+        "kpool_req": pool.tolist(),
+        "kpool_write_start": starts,
+        "kpool_tail_logical_start": [max(w, 0) // p * p for w in starts],
+        "kpool_write_loc": locations,
+        "kpool_seqlens_per_q": [starts[b] + 1 + i for b, i, _ in rows],
+        "kpool_pool_seqlens_per_q": [max(starts[b] + 1 + i, 0) // p for b, i, _ in rows],
+    }
+    widths = {"paged_mqa_ctx_lens": N, "page_table_1": max_len, "real_page_table": len(pages),
+              "pooled_real_page_table": len(pages[::p]), "kpool_write_loc": -(-N // p)}  # fmt: skip
+    of_requests = ("cache_seqlens", "cu_seqlens_k", "paged_mqa_ctx_lens", "pooled_cache_seqlens",
+                   "kpool_req", "kpool_write_start", "kpool_tail_logical_start",
+                   "kpool_write_loc", "nsa_cu_seqlens_k")  # fmt: skip
+    images, dsts = [], []
+    for backend in range(2):
+        of_backend = {}
+        for name in case.fields():
+            dtype = np.int64 if name in ("kpool_req", "kpool_write_loc") else np.int32
+            value = np.array(wanted[name], np.int64)
+            if name in widths:
+                value = value.reshape(-1, widths[name]) if widths[name] else np.zeros((0, 0), int)
+            if name not in of_requests:
+                padding = [(0, bound - len(value)), (0, 0)][: value.ndim]
+                value = np.pad(value, padding)
+            image = np.full([size + backend for size in value.shape], FILL, dtype)
+            image[tuple(map(slice, value.shape))] = value.astype(dtype)
+            of_backend[name] = image
+        images.append(of_backend)
+        dsts.append({name: place(np.full_like(x, FILL)) for name, x in of_backend.items()})
+    given: dict[str, Any] = {}
+    if case.mode == "draft_extend":
+        given["extend_seq_lens"] = place(extends.astype(case.dtype)) if case.ragged else N
+    if case.ragged or case.padded:
+        given["row_bound"] = bound
+    nsa.ops.replay_metadata(
+        dsts, case.mode, seq_lens=place(lens.astype(case.dtype)),
+        req_pool_indices=place(pool.astype(case.dtype)), req_to_token=place(table),
+        max_len=max_len, topk=TOPK, page_size=PAGE, index_kpool=p,
+        next_n=N if case.mode == "target_verify" else 1, **given,
+    )  # fmt: skip
+    for of_backend, dst in zip(images, dsts):
+        for name, image in of_backend.items():
+            np.testing.assert_array_equal(fetch(dst[name]), image, err_msg=name)
+
+
+def texts() -> set[str]:
+    """The steps that the GPU test asks for."""
+    return {case.text() for case in CASES}
