@@ -85,19 +85,15 @@ def _threshold(
     """Above the last candidate with more rows than it may have, [1]."""
     limits = [limit for limit, _ in candidates]
 
-    def is_longer(j: nb.Element, b: nb.Element) -> nb.Element:
-        limit: Any = nb.constant(limits[-1], "int64")
-        for number, each in enumerate(limits[:-1]):
-            limit = nb.where(j == number, each, limit)
-        return length(b) > limit
-
-    counts = s.count((len(candidates), rows), is_longer)
+    # A sum each: a block makes them together, where each reader would add up the rows of a
+    # table by himself.
+    counts = [s.count(rows, lambda b, limit=limit: length(b) > limit) for limit in limits]
 
     def threshold(_: nb.Element) -> nb.Element:
         chosen: Any = nb.constant(limits[0], "int64")
         for number, (_, most) in enumerate(candidates):
             after = limits[min(number + 1, len(limits) - 1)]
-            chosen = nb.where(counts[number] > most, after, chosen)
+            chosen = nb.where(counts[number][0] > most, after, chosen)
         return nb.maximum(chosen, LEAST_THRESHOLD)
 
     # A reduction is kept, where a map would be computed again by each reader.

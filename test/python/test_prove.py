@@ -30,10 +30,17 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VALUES = (-7, -1, 0, 1, 2, 5, 2**31 - 1, 2**31)
 
 
+#: Schedules search sums of sums, which the prover does not follow; docs/Safety.md says so.
+NOT_SHOWN = ("paged_mqa", "flashmla", "plan_topk")
+
+
 def some_of_each() -> list[str]:
-    """Of each kind of shipped step the one with the longest text, and the shortest."""
+    """Of each kind of shipped step the one with the longest text, and the shortest, but for
+    those that are not shown."""
     kinds: dict[str, list[str]] = {}
     for text in prebuild.texts():
+        if any(name in text.partition("(")[0] for name in NOT_SHOWN):
+            continue
         kinds.setdefault(text[: text.index("(")], []).append(text)
     some = [pick(texts, key=len) for texts in kinds.values() for pick in (min, max)]
     return list(dict.fromkeys(some))
