@@ -214,8 +214,6 @@ void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
 }
 
 Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {
-  if (segment.getOptionalPorts().empty())
-    return {};
   Value any;
   for (BlockArgument port : segment.getOptionalPorts()) {
     Value isThere = emitIsThere(builder, port);

@@ -253,15 +253,17 @@ LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  TilingUnit unit, int64_t rows, int64_t columns,
                                  int64_t width, int64_t vectors, bool, bool) {
   bool isTile = unit == TilingUnit::Tile;
-  if (rows < 1 || width < 1 || vectors < 1 ||
-      (isTile ? columns < 1 : columns != 0))
+  // A thread's vectors are written out one by one.
+  constexpr int64_t most = 1 << 20, mostVectors = 64;
+  if (rows < 1 || rows > most || vectors < 1 || vectors > mostVectors ||
+      (isTile ? columns < 1 || columns > most : columns != 0))
     return emitError() // (C1)
-           << "expected 'rows', 'width' and 'vectors' to be 1 or more, and "
-              "'columns' to be "
-           << (isTile ? "1 or more" : "0") << " for '"
-           << stringifyTilingUnit(unit) << "', but got " << rows << ", "
-           << width << ", " << vectors << " and " << columns;
-  if (width > 16 || !llvm::isPowerOf2_64(width))
+           << "expected 'rows' from 1 to " << most << ", 'vectors' from 1 to "
+           << mostVectors << " and, for '" << stringifyTilingUnit(unit)
+           << "', 'columns' "
+           << (isTile ? "from 1 to " + std::to_string(most) : "of 0")
+           << ", but got " << rows << ", " << vectors << " and " << columns;
+  if (width < 1 || width > 16 || !llvm::isPowerOf2_64(width))
     return emitError() // (C2)
            << "expected 'width' to be a power of 2, at most 16, but got "
            << width;

@@ -9,9 +9,10 @@
 What an operator writes is declared, and it has a fake kernel, so that ``torch.compile`` keeps
 it in a graph and in its place; it launches on torch's current stream, allocates nothing and
 waits for nothing, so that a CUDA graph captures it. The functions here have the arguments of
-those in ``nsa.ops``, but for ``stream``, and make the flat argument lists that an operator
-needs: sets of fields are their arrays, and their names as ``a,b;c``. Errors are those of
-``nsa.ops``, all of whose operations are here.
+those in ``nsa.ops``, but for ``stream``, ``schedules`` and ``request_window`` (dicts of
+numbers and arrays), and make the flat argument lists that an operator needs: sets of fields
+are their arrays, and their names as ``a,b;c``. Errors are those of ``nsa.ops``, all of whose
+operations are here.
 
 Importing this module needs torch (2.4 or later); nothing else of the package does.
 """
@@ -84,10 +85,11 @@ def _run_replay(
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
-    row_bound: int | None, bs: int | None, since: Tensor | None, new_columns: int | None,
+    row_bound: int | None, index_kpool: int, bs: int | None, since: Tensor | None,
+    new_columns: int | None,
 ) -> None:  # fmt: skip
     extend = extend_seq_len if extend_seq_lens is None else extend_seq_lens
-    if since is not None:
+    if since is not None or index_kpool != 1:
         return ops.replay_metadata(
             _unflatten(outputs, fields),
             forward_mode,
@@ -101,6 +103,7 @@ def _run_replay(
             next_n=next_n,
             live_only=live_only,
             row_bound=row_bound,
+            index_kpool=index_kpool,
             bs=bs,
             since=since,
             new_columns=new_columns,
@@ -115,7 +118,8 @@ _replay = _register(
     "replay_metadata(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
-    " bool live_only, SymInt? row_bound, SymInt? bs, Tensor? since, SymInt? new_columns)",
+    " bool live_only, SymInt? row_bound, int index_kpool, SymInt? bs, Tensor? since,"
+    " SymInt? new_columns)",
     _run_replay,
 )
 
@@ -134,6 +138,7 @@ def replay_metadata(
     next_n: int = 1,
     live_only: bool = False,
     row_bound: int | None = None,
+    index_kpool: int = 1,
     bs: int | None = None,
     since: Tensor | None = None,
     new_columns: int | None = None,
@@ -143,7 +148,8 @@ def replay_metadata(
     _replay(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token,
         extend_seq_lens if is_array else None, None if is_array else extend_seq_lens,
-        max_len, topk, page_size, next_n, live_only, row_bound, bs, since, new_columns,
+        max_len, topk, page_size, next_n, live_only, row_bound, index_kpool, bs, since,
+        new_columns,
     )  # fmt: skip
 
 
@@ -153,7 +159,8 @@ def _run_replay_v4(
     out_cache_loc: Tensor | None, extend_seq_lens: Tensor | None, next_n: int, rows: int | None,
     num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
     index_page_size: int, floors: Tensor | None, rings: list[int], swa_page_size: int,
-    request_ring: bool, plans_in_place: bool, bs: int | None,
+    request_ring: bool, plans_in_place: bool, steps: int, ring: int | None,
+    valid_from: Tensor | None, tail_rows: int | None, whole: Tensor | None, bs: int | None,
 ) -> None:  # fmt: skip
     ops.replay_v4(
         _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
@@ -162,7 +169,8 @@ def _run_replay_v4(
         num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
         index_page_size=index_page_size, floors=floors, rings=(rings[0], rings[1]),
         swa_page_size=swa_page_size, request_ring=request_ring,
-        plans_in_place=plans_in_place, bs=bs,
+        plans_in_place=plans_in_place, steps=steps, ring=ring, valid_from=valid_from,
+        tail_rows=tail_rows, whole=whole, bs=bs,
     )  # fmt: skip
 
 
@@ -172,7 +180,8 @@ _replay_v4 = _register(
     " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
     " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
     " int index_page_size, Tensor? floors, int[] rings, int swa_page_size, bool request_ring,"
-    " bool plans_in_place, SymInt? bs)",
+    " bool plans_in_place, int steps, int? ring, Tensor? valid_from, SymInt? tail_rows,"
+    " Tensor? whole, SymInt? bs)",
     _run_replay_v4,
 )
 
@@ -200,6 +209,11 @@ def replay_v4(
     swa_page_size: int = 128,
     request_ring: bool = False,
     plans_in_place: bool = False,
+    steps: int = 1,
+    ring: int | None = None,
+    valid_from: Tensor | None = None,
+    tail_rows: int | None = None,
+    whole: Tensor | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.replay_v4``."""
@@ -207,27 +221,29 @@ def replay_v4(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
         out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
         window, index_page_size, floors, list(rings), swa_page_size, request_ring,
-        plans_in_place, bs,
+        plans_in_place, steps, ring, valid_from, tail_rows, whole, bs,
     )  # fmt: skip
 
 
 def _run_dsa_prefill(
     outputs: list[Tensor], fields: str, seq_lens: Tensor, extend_seq_lens: Tensor | None,
     req_pool_indices: Tensor | None, req_to_token: Tensor | None, num_tokens: int | None,
-    max_len: int | None, topk: int, page_size: int, rows: int | None, bs: int | None,
+    max_len: int | None, topk: int, page_size: int, index_kpool: int, rows: int | None,
+    bs: int | None,
 ) -> None:  # fmt: skip
     (dst,) = _unflatten(outputs, fields)
     ops.dsa_prefill(
         dst, seq_lens=seq_lens, extend_seq_lens=extend_seq_lens,
         req_pool_indices=req_pool_indices, req_to_token=req_to_token, num_tokens=num_tokens,
-        max_len=max_len, topk=topk, page_size=page_size, rows=rows, bs=bs,
+        max_len=max_len, topk=topk, page_size=page_size, index_kpool=index_kpool, rows=rows,
+        bs=bs,
     )  # fmt: skip
 
 
 _dsa_prefill = _register(
     "dsa_prefill(Tensor(a!)[] outputs, str fields, Tensor seq_lens, Tensor? extend_seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, SymInt? num_tokens, SymInt? max_len,"
-    " int topk, int page_size, SymInt? rows, SymInt? bs)",
+    " int topk, int page_size, int index_kpool, SymInt? rows, SymInt? bs)",
     _run_dsa_prefill,
 )
 
@@ -243,13 +259,14 @@ def dsa_prefill(
     max_len: int | None = None,
     topk: int = 2048,
     page_size: int = 64,
+    index_kpool: int = 1,
     rows: int | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.dsa_prefill``."""
     _dsa_prefill(
         *_flatten([dst]), seq_lens, extend_seq_lens, req_pool_indices, req_to_token, num_tokens,
-        max_len, topk, page_size, rows, bs,
+        max_len, topk, page_size, index_kpool, rows, bs,
     )  # fmt: skip
 
 

@@ -4,14 +4,26 @@
 // RUN: nsa-opt %s --split-input-file --verify-diagnostics --nsa-assign-tiles
 
 // TilingAttr C1: no rows
-// expected-error @+1 {{expected 'rows', 'width' and 'vectors' to be 1 or more, and 'columns' to be 1 or more for 'tile', but got 0, 4, 1 and 512}}
+// expected-error @+1 {{expected 'rows' from 1 to 1048576, 'vectors' from 1 to 64 and, for 'tile', 'columns' from 1 to 1048576, but got 0, 1 and 512}}
 #t = #nsa.tiling<tile, rows = 0, columns = 512, width = 4, vectors = 1>
 
 // -----
 
 // TilingAttr C1: columns of whole rows
-// expected-error @+1 {{'columns' to be 0 for 'warp', but got 4, 4, 1 and 512}}
+// expected-error @+1 {{for 'warp', 'columns' of 0, but got 4, 1 and 512}}
 #t = #nsa.tiling<warp, rows = 4, columns = 512, width = 4, vectors = 1>
+
+// -----
+
+// TilingAttr C1: as many vectors as nobody wants written out
+// expected-error @+1 {{'vectors' from 1 to 64 and, for 'tile', 'columns' from 1 to 1048576, but got 1, 65 and 33280}}
+#t = #nsa.tiling<tile, rows = 1, columns = 33280, width = 4, vectors = 65>
+
+// -----
+
+// TilingAttr C1: rows whose product with columns leaves 64 bits
+// expected-error @+1 {{but got 9223372036854775807, 1 and 512}}
+#t = #nsa.tiling<tile, rows = 9223372036854775807, columns = 512, width = 4, vectors = 1>
 
 // -----
 

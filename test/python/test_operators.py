@@ -16,12 +16,8 @@ TREE = ast.parse(Path(nsa.__file__).with_name("torch.py").read_text())
 FUNCTIONS = {node.name: node for node in TREE.body if isinstance(node, ast.FunctionDef)}
 
 
-#: The stream is torch's own; schedules and windows are dicts of numbers and arrays; the
-#: others are not in operators yet.
-LEFT_OUT = (
-    "stream", "schedules", "request_window", "index_kpool", "steps", "ring", "valid_from",
-    "tail_rows", "whole",
-)  # fmt: skip
+#: The stream is torch's own; the others are dicts of numbers and arrays.
+LEFT_OUT = ("stream", "schedules", "request_window")
 
 
 def registered() -> list[str]:

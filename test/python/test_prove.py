@@ -30,16 +30,18 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VALUES = (-7, -1, 0, 1, 2, 5, 2**31 - 1, 2**31)
 
 
-#: Schedules search sums of sums, which the prover does not follow; docs/Safety.md says so.
-NOT_SHOWN = ("paged_mqa", "flashmla", "plan_topk")
+#: Accesses that are not shown, at most: the tiles of a block's own sums are at products of
+#: sizes. docs/Safety.md has the table.
+NOT_SHOWN = {"paged_mqa_schedule": 15, "plan_topk": 12}
+#: Takes a minute; docs/Safety.md says what is shown of it.
+TOO_LONG = "@flashmla_schedule"
 
 
 def some_of_each() -> list[str]:
-    """Of each kind of shipped step the one with the longest text, and the shortest, but for
-    those that are not shown."""
+    """Of each kind of shipped step the one with the longest text, and the shortest."""
     kinds: dict[str, list[str]] = {}
     for text in prebuild.texts():
-        if any(name in text.partition("(")[0] for name in NOT_SHOWN):
+        if TOO_LONG in text.partition("(")[0]:
             continue
         kinds.setdefault(text[: text.index("(")], []).append(text)
     some = [pick(texts, key=len) for texts in kinds.values() for pick in (min, max)]
@@ -52,7 +54,7 @@ def test_shipped_steps() -> None:
     for results in prove_all(some_of_each()):
         for result in results:
             missing = [access for access in result.accesses if access.missing]
-            assert not missing, (result.step, missing)
+            assert len(missing) <= NOT_SHOWN.get(result.step, 0), (result.step, missing)
             accesses += len(result.accesses)
     assert accesses > 600
 

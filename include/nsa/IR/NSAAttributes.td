@@ -149,8 +149,8 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
 
     Constraints:
 
-    - (C1) `rows`, `width` and `vectors` are 1 or more; `columns` is 1 or more
-      for `tile` and 0, which is all, for the others.
+    - (C1) `rows` and `columns` are from 1 to 2^20 and `vectors` from 1 to 64;
+      but `columns` is 0, which is all, for `warp` and `block`.
     - (C2) `width` is a power of 2, at most 16.
   }];
   let parameters = (ins
