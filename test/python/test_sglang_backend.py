@@ -39,9 +39,13 @@ def devices() -> list[str]:
 def run(device: str, variant: str) -> dict[str, Any] | str:
     """What sglang_backend.py reports, or what went wrong with it."""
     path = os.pathsep.join([str(Path(nsa.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    if device == "cpu":
+        # Where it sees a GPU, SGLang tries its CUDA copies on arrays of the CPU.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     done = subprocess.run(
         [sys.executable, HERE / "sglang_backend.py", PEERS, device, variant],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300,
+        env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     output = f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
     if done.returncode != 0:
