@@ -39,6 +39,7 @@ from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
+from v4_window_cases import texts as v4_window_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -58,7 +59,7 @@ def main(directory: str) -> None:
     texts |= v4_benchmark_texts()
     texts |= ragged_prefill_texts() | kpool_texts()
     texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
-    texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts()
+    texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

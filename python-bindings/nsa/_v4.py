@@ -19,17 +19,10 @@ from ._fields import Fields
 from ._nsa_runtime import Caller
 from ._v4_index_keys import IndexKeys
 from ._v4_plans import PlanOptions, Plans, plan_options
+from ._v4_ratios import Ratios, round_up
+from ._v4_windows import WindowOptions, Windows, window_options
 
-MODES = ("decode", "target_verify", "draft_extend", "extend")
-
-#: Pages, windows and lists are padded to a multiple of it.
-LIST_MULTIPLE = 64
-#: Ratios of V4; those of V4.1 are 1 and 2.
-V4_RATIOS = (4, 128)
-
-
-def round_up(size: int, multiple: int = LIST_MULTIPLE) -> int:
-    return -(-size // multiple) * multiple
+MODES = ("decode", "target_verify", "draft_extend", "draft_block", "extend")
 
 
 @dataclass(frozen=True)
@@ -48,9 +41,10 @@ class Options:
     plans: PlanOptions = PlanOptions()
     #: Draft steps, of which each destination belongs to one.
     steps: int = 1
+    windows: WindowOptions = WindowOptions()
 
 
-class Step(Plans, IndexKeys, Fields):
+class Step(Windows, Plans, IndexKeys, Ratios, Fields):
     """A step in the making."""
 
     def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
@@ -97,7 +91,7 @@ class Step(Plans, IndexKeys, Fields):
             return nb.where(self.is_row(r), nb.maximum(length + 1 + i, 0), 1)
         if mode != "decode":
             j = (r % n).astype("int32")
-            length = length + (1 if mode == "target_verify" else 1 - n) + j
+            length = length + (1 - n if mode == "draft_extend" else 1) + j
         return nb.maximum(length, 0)
 
     # Fields.
@@ -105,6 +99,8 @@ class Step(Plans, IndexKeys, Fields):
     def field(self, name: str) -> nb.Array:
         """Raises ``ValueError`` for no field of the mode."""
         make = getattr(self, f"make_{name}", None)
+        if not self.has_window(name):
+            raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
         if make is not None:
             return self.value(f"{name} {self.draft}", make)
         ratio, _, rest = name.removeprefix("c").partition("_")
@@ -136,11 +132,16 @@ class Step(Plans, IndexKeys, Fields):
         return self.rows(lambda r: self.length(r) - 1)
 
     def floor(self, r: nb.Element) -> Any:
+        if self.options.windows.tail:
+            return self.tail_floor(r)
         if not self.options.floors:
             return 0
         return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
 
     def make_swa_topk_lengths(self) -> nb.Array:
+        if self.options.mode == "draft_block":
+            return self.block_lengths()
+
         def length(r: nb.Element) -> nb.Element:
             inside = nb.maximum(self.length(r) - self.floor(r), 0)
             return nb.minimum(inside, self.options.window)
@@ -148,7 +149,9 @@ class Step(Plans, IndexKeys, Fields):
         return self.rows(length)
 
     def make_swa_page_indices(self) -> nb.Array:
-        """The newest first."""
+        """The newest first; of a block, the oldest."""
+        if self.options.mode == "draft_block":
+            return self.block_indices()
         window = self.options.window
 
         def slot(r: nb.Element, k: nb.Element) -> nb.Element:
@@ -176,6 +179,8 @@ class Step(Plans, IndexKeys, Fields):
     ) -> nb.Array:
         """``element(row, location)`` of each location; those of a draft step are one of each
         request's."""
+        if self.options.windows.tail:
+            return self.rows(lambda r: element(r, self.tail_location(r)), dtype)
         steps, draft, locs = self.options.steps, self.draft, self.out_cache_loc
         if steps == 1:
             return self.s.map(
@@ -197,83 +202,17 @@ class Step(Plans, IndexKeys, Fields):
     def make_pos_i64(self) -> nb.Array:
         return self.rows(lambda r: self.length(r) - 1, "int64")
 
-    # Fields of a ratio.
-
-    def make_cq_out_loc(self, ratio: int) -> nb.Array:
-        fill = 0 if ratio in V4_RATIOS else -1
-
-        def place(r: nb.Element, location: nb.Element) -> nb.Element:
-            ends = self.length(r) % ratio == 0
-            return nb.where(ends, location.astype("int64") // ratio, fill)
-
-        return self.locations(place, "int64")
-
-    def compressed(self, r: nb.Element, ratio: int) -> nb.Element:
-        return self.length(r) // ratio
-
-    def sparse(self, r: nb.Element, ratio: int) -> nb.Element:
-        return nb.minimum(nb.maximum(self.compressed(r, ratio), 1), self.options.topk)
-
-    def make_cq_topk_lengths_raw(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: self.compressed(r, ratio))
-
-    def make_cq_topk_lengths_clamp1(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: nb.maximum(self.compressed(r, ratio), 1))
-
-    def make_cq_sparse_topk_lengths(self, ratio: int) -> nb.Array:
-        return self.rows(lambda r: self.sparse(r, ratio))
-
-    def make_cq_sparse_page_indices(self, ratio: int) -> nb.Array:
-        """Nothing yet: each layer's indexer fills it."""
-        columns = round_up(self.options.topk)
-        return self.s.map((self.num_rows, columns), lambda r, j: nb.constant(-1, "int32"))
-
-    def slots_of_pages(self, ratio: int, columns: Any, end: Any) -> nb.Array:
-        """Slot j of the pages of each row, of `page_size / ratio` slots each, for j up to
-        `end(r)`, then -1."""
-        per_page, table = self.options.page_size // ratio, self.field("page_table")
-
-        def slot(r: nb.Element, j: nb.Element) -> nb.Element:
-            page = table[r, j // per_page].otherwise(0)
-            slot = page * per_page + (j % per_page).astype("int32")
-            inside = (j < end(r)) & (j < self.columns * per_page)
-            return nb.where(inside, slot, -1)
-
-        return self.s.map((self.num_rows, columns), slot, dtype="int32")
-
-    def make_cq_page_indices(self, ratio: int) -> nb.Array:
-        slots = self.columns * (self.options.page_size // ratio)
-        columns = nb.ceildiv(slots, LIST_MULTIPLE) * LIST_MULTIPLE
-        return self.slots_of_pages(ratio, columns, lambda r: self.compressed(r, ratio))
-
-    def make_cq_all_page_indices(self, ratio: int) -> nb.Array:
-        """All that there are, in place of what an indexer chooses."""
-        return self.slots_of_pages(ratio, self.options.topk, lambda r: self.sparse(r, ratio))
-
-    def make_cq_all_raw_indices(self, ratio: int) -> nb.Array:
-        def number(r: nb.Element, j: nb.Element) -> nb.Element:
-            return nb.where(j < self.sparse(r, ratio), j, -1)
-
-        return self.s.map((self.num_rows, self.options.topk), number, dtype="int32")
-
-    def make_cq_index_page_table(self, ratio: int) -> nb.Array:
-        """The pages of the indexer's keys, `index_page_size` compressed tokens each."""
-        pages = self.options.page_size // ratio // self.options.index_page_size
-        table = self.field("page_table")
-
-        def page(r: nb.Element, c: nb.Element) -> nb.Element:
-            return table[r, c // pages].otherwise(0) * pages + (c % pages).astype("int32")
-
-        return self.s.map((self.num_rows, self.columns * pages), page, dtype="int32")
-
 
 INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
-    "extend_seq_lens", "floors",
+    "extend_seq_lens", "floors", "whole", "valid_from",
 )  # fmt: skip
 #: Fields of locations.
 LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
-SIZES = ("bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots")
+SIZES = (
+    "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
+    "window_groups", "zero_row",
+)  # fmt: skip
 
 
 def write(
@@ -347,6 +286,13 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Any = None,
+    tail: bool = False,
+    whole: Any = None,
+    window_groups: int | None = None,
+    window_ring: int = 256,
+    zero_row: int = 0,
+    valid_from: Any = None,
+    block_ring: int | None = None,
     rings: tuple[int, int] = (8, 128),
     swa_page_size: int = 128,
     request_ring: bool = False,
@@ -368,6 +314,7 @@ def replay_v4(
     decode          bs                           S[b]
     target_verify   bs * next_n                  S[b] + 1 + i
     draft_extend    bs * next_n                  S[b] - next_n + 1 + i
+    draft_block     bs * next_n                  S[b] + 1 + i
     extend          `rows`                       S[b] - E[b] + 1 + i
     ==============  ===========================  ==============================
 
@@ -413,6 +360,52 @@ def replay_v4(
     Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
     array gives 0 in tables and locations, -1 in windows.
 
+    **Windows.** With `tail`, the rows of an extend are those that are computed again: of
+    request b the last t = min(W, E[b]), or all E[b] where ``whole[b]`` (integers, [bs]) is
+    not 0. Lengths and fields are as above with t for E; floors are max(S - W - (E if whole),
+    0), and locations, n of them, those of these tokens:
+
+    ========================  =====================  =======================================
+    field                     elements               value
+    ========================  =====================  =======================================
+    token_indices             [n] int64              off[b] + E - t + i, off the sums of E
+    tail_floors               [n]                    the floors
+    tail_out_cache_loc        [n] int64              out_cache_loc[token_indices[r]]
+    ========================  =====================  =======================================
+
+    Padding has 0 in these, and the location 0.
+
+    A window may be in a ring of `window_ring` tokens of each request (in decode,
+    target_verify and extend). A workspace has W rows for each of `window_groups` groups,
+    first those of requests: their history; with H = window_groups * W its rows from H on are
+    those of the step. Request b has e rows from q on, the first at position f; lo is
+    floors[r] or 0, s = L - 1 - k, and hp = f - W + i:
+
+    ========================  =====================  =======================================
+    field                     elements               value
+    ========================  =====================  =======================================
+    window_write_loc          [n]                    H + r
+    window_indices            [n, up(W)]             k < W and s >= lo: b * W + s - f + W
+                                                     where s < f, H + q + s - f else; then -1
+    window_lengths            [n]                    how many those are
+    window_req, window_pos    [n] int64              P; L - 1
+    window_commit_mask        [n] int8               q + e - 1 - r < window_ring
+    history_req, history_pos  [H] int64              of row b * W + i: P; hp
+    history_src               [H] int64              b * W + i
+    history_valid             [H] int8               e > 0 and hp >= lo of the last row
+    history_loc               [H] int64              P * window_ring + hp % window_ring where
+                                                     valid, else `zero_row`
+    ========================  =====================  =======================================
+
+    Padding has indices of -1 and else 0; groups of no rows have P = 0 and f = 0.
+
+    In a draft_block all rows of a request see the same: from start = max(S - W, 0), with
+    `valid_from` (by pool index) at least that, up to S, and all of the block.
+    swa_topk_lengths are S - start + next_n, swa_page_indices ([n, up(W + next_n)]) the slots
+    of start, start + 1 and so on: full_to_swa[table[P, start + k]] up to S, then
+    full_to_swa[out_cache_loc[b * next_n + j]]; with `block_ring` P * block_ring + (start + k)
+    % block_ring. It has the fields of the first table's start, up to swa_out_cache_loc.
+
     **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
     ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.
 
@@ -447,11 +440,13 @@ def replay_v4(
     next_n = constant("next_n", next_n, 1)
     if next_n != 1 and (mode in ("decode", "extend") or extend_seq_lens is not None):
         raise wrong(ValueError, "next_n", f"expected 1 in this mode but got {next_n}")
-    if mode in ("decode", "draft_extend") and extend_seq_lens is not None:
+    if mode not in ("target_verify", "extend") and extend_seq_lens is not None:
         raise wrong(ValueError, "extend_seq_lens", f"{mode} takes none")
     ragged = extend_seq_lens is not None
     if mode == "extend" and not ragged:
         raise wrong(ValueError, "extend_seq_lens", "extend needs them")
+    if tail and floors is not None:
+        raise wrong(ValueError, "floors", "a tail has its own")
     if ragged and rows is None:
         raise wrong(TypeError, "rows", "missing, ragged rows need it")
     options = Options(
@@ -460,6 +455,7 @@ def replay_v4(
         constant("window", window, 1), constant("index_page_size", index_page_size, 1),
         plan_options(rings, swa_page_size, request_ring, plans_in_place),
         constant("steps", steps, 1),
+        window_options(mode, tail, whole, window_ring, valid_from, block_ring),
     )  # fmt: skip
     if steps != 1 and (mode != "decode" or len(dsts) != steps):
         text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"
@@ -469,7 +465,7 @@ def replay_v4(
         zip(
             INPUTS,
             (seq_lens, req_pool_indices, req_to_token, full_to_swa, out_cache_loc,
-             extend_seq_lens, floors),
+             extend_seq_lens, floors, whole, valid_from),
         )
     )  # fmt: skip
     arrays = []
@@ -481,4 +477,4 @@ def replay_v4(
         arrays += destination.values()
     if num_tokens is None:
         num_tokens = rows
-    known.call(arrays, (bs, rows, num_tokens, max_len, None, None, None), stream)
+    known.call(arrays, (bs, rows, num_tokens, max_len, None, None, None, window_groups, zero_row), stream)

@@ -105,7 +105,7 @@ class Plans(Fields):
 
         return self.s.map((self.size("bs"), 4), word, dtype="int32")
 
-    # Verification and extend.
+    # Verification and extend (and windows of decode).
 
     def count_of(self, b: nb.Element) -> Any:
         """The tokens of a request."""
@@ -116,7 +116,8 @@ class Plans(Fields):
     def start_of(self, b: nb.Element) -> nb.Element:
         """The position of the first one."""
         length = self.lens[b].otherwise(0).astype("int32")
-        return length - self.count_of(b) if self.options.mode == "extend" else length
+        is_after = self.options.mode in ("decode", "extend")
+        return length - self.count_of(b) if is_after else length
 
     def span(self, b: nb.Element) -> tuple[nb.Element, nb.Element]:
         """The first position of 0 or more, and the one after the last."""
