@@ -16,6 +16,12 @@ from ._dequant import (
     dequantize_k_cache_paged_dsa,
     dequantize_k_cache_paged_dsv4,
 )
+from ._dsv4 import (
+    CompressorDecodePlan,
+    CompressorPrefillPlan,
+    build_causal_swa_page_indices,
+    build_page_table_positions,
+)
 from ._names import FIELDS, current_name, their_name, translate
 from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
@@ -23,6 +29,11 @@ from ._replay import (
     fused_dsa_decode_metadata,
     fused_dsa_draft_extend_metadata,
     fused_dsa_target_verify_metadata,
+)
+from ._transform import (
+    transform_index_page_table_dcp,
+    transform_index_page_table_decode,
+    transform_index_page_table_prefill,
 )
 
 #: Also the names that later releases gave up.
@@ -32,6 +43,10 @@ fused_nsa_draft_extend_metadata = fused_dsa_draft_extend_metadata
 fused_nsa_target_verify_metadata = fused_dsa_target_verify_metadata
 
 __all__ = [
+    "CompressorDecodePlan",
+    "CompressorPrefillPlan",
+    "build_causal_swa_page_indices",
+    "build_page_table_positions",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "combined_topk_width",
@@ -48,6 +63,9 @@ __all__ = [
     "fused_nsa_decode_metadata",
     "fused_nsa_draft_extend_metadata",
     "fused_nsa_target_verify_metadata",
+    "transform_index_page_table_dcp",
+    "transform_index_page_table_decode",
+    "transform_index_page_table_prefill",
 ]
 
 #: SGLang's numbers of forward modes.
