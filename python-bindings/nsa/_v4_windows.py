@@ -74,8 +74,10 @@ class Windows(Fields):
     count_of: Callable[[nb.Element], Any]
     start_of: Callable[[nb.Element], nb.Element]
 
-    def has_window(self, name: str) -> bool:
+    def has_field(self, name: str) -> bool:
         """False for a field that the mode has none of."""
+        if name == "extend_offsets":
+            return self.options.mode == "extend"
         if name in TAIL_FIELDS:
             return self.options.windows.tail
         if name in RING_FIELDS:

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from v4_cases import Case
+from v4_plan_cases import PlanCase
 from v4_window_cases import CASES, run, texts
 
 import nsa
+from nsa import _v4
+from nsa._v4_windows import RING_FIELDS
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -30,6 +34,15 @@ def test_one_launch():
     for text in texts():
         (step,) = nsa.compile(text, "cuda").values()
         assert len(step.kernels) == 1
+
+
+@pytest.mark.parametrize("mode", ["decode", "target_verify", "extend"])
+def test_all_in_one_launch(mode):
+    """Rows, plans and windows are fields of one step."""
+    case = Case(mode, ragged=mode == "extend")
+    fields = (*case.fields(), *PlanCase(case).fields(), *RING_FIELDS)
+    (step,) = nsa.compile(_v4.write(case.options(), (fields,), {})[0], "cuda").values()
+    assert len(step.kernels) == 1
 
 
 @pytest.mark.parametrize(
