@@ -8,7 +8,7 @@
 PRESET ?= release
 BUILD := build$(if $(filter-out release,$(PRESET)),-$(PRESET))
 
-.PHONY: all setup build demo test bench docs wheels clean
+.PHONY: all setup build demo test prove bench docs wheels clean
 
 all: build
 
@@ -23,6 +23,10 @@ demo: build
 
 test: build
 	@scripts/test.sh $(BUILD)
+
+# Some minutes; a sample of it is among the tests.
+prove: build
+	@PYTHONPATH=$(BUILD)/python build/venv/bin/python -m nsa.prove
 
 bench: setup
 	@scripts/bench.sh

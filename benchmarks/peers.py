@@ -63,6 +63,16 @@ class SGLang:
 
 
 @dataclass(frozen=True)
+class Schedules:
+    """What makes schedules of attention kernels."""
+
+    # Both return the schedule.
+    get_paged_mqa_logits_metadata: Callable[..., Any]
+    plan_topk_v2: Callable[..., Any]
+    flashmla_sched_meta: Callable[..., None]
+
+
+@dataclass(frozen=True)
 class SparsePrefill:
     """What a release has for DeepSeek V4's sparse prefill. Arguments differ."""
 
@@ -110,6 +120,7 @@ def _stub_common_utilities() -> None:
     sys.modules[fp8.__name__] = fp8
     utils = sys.modules["sglang.srt.utils"]
     utils.is_gfx95_supported = lambda: False  # type: ignore[attr-defined]
+    utils.is_xpu = lambda: False  # type: ignore[attr-defined]
     utils.ceil_align = lambda x, y: -(-x // y) * y  # type: ignore[attr-defined]
 
 
@@ -183,6 +194,17 @@ def load_sglang(path: str | Path) -> SGLang:
         fused_metadata_copy_multi_cuda=cuda_kernels.fused_metadata_copy_multi_cuda,
         seqlens_expand_triton=pad.seqlens_expand_triton,
         dequantize_k_cache_paged_dsa=dequant.dequantize_k_cache_paged_dsa,
+    )
+
+
+def load_schedules() -> Schedules:
+    """The kernels of schedules, after ``load_sglang``, of the same release. Their JIT needs what
+    that says."""
+    package = "sglang.kernels.ops.attention.dsv4"
+    return Schedules(
+        importlib.import_module(f"{package}.attn").get_paged_mqa_logits_metadata,
+        importlib.import_module(f"{package}.topk").plan_topk_v2,
+        importlib.import_module(f"{package}.flashmla_sched_meta").flashmla_sched_meta,
     )
 
 

@@ -17,6 +17,8 @@ TOPK = 2048
 #: Rows of a request: next_n in target_verify, the most in draft_extend.
 DRAFT_TOKENS = 4
 BACKENDS = 3
+#: Of a row whose tables are incremental, at most.
+NEW_COLUMNS = 8
 #: By which the cost of more backends is measured.
 BACKEND_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16)
 
@@ -58,7 +60,7 @@ class Mode:
     def step_name(self) -> str:
         return f"{self.mode}_replay"
 
-    def text(self, backends: int, live_only: bool = False) -> str:
+    def text(self, backends: int, live_only: bool = False, grid: int | None = None) -> str:
         return steps.replay(
             self.mode,
             (self.fields,) * backends,
@@ -67,6 +69,7 @@ class Mode:
             next_n=self.next_n,
             extend=self.extend,
             live_only=live_only,
+            grid=grid,
         )
 
 
@@ -96,4 +99,5 @@ def texts() -> set[str]:
     for mode in MODES.values():
         result |= {mode.text(count) for count in BACKEND_COUNTS}
         result.add(mode.text(BACKENDS, live_only=True))
+        result.add(mode.text(BACKENDS, grid=NEW_COLUMNS))
     return result

@@ -1,4 +1,4 @@
-//===- CallBuffer.h - Numbers of one call -----------------------*- C++ -*-===//
+//===- CallBuffer.h - What belongs to one call ------------------*- C++ -*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -16,43 +16,45 @@
 
 namespace nsa::python {
 
-/// Numbers that belong to one call: another one, of another thread or of
+/// Values that belong to one call: another one, of another thread or of
 /// Python code that this one runs, has its own. On the stack while there are
 /// at most `N`, so that the usual launch allocates nothing.
-template <size_t N> class CallBuffer {
+template <size_t N, typename T = int64_t> class CallBuffer {
 public:
   CallBuffer() = default;
   CallBuffer(const CallBuffer &) = delete;
   CallBuffer &operator=(const CallBuffer &) = delete;
 
-  void push_back(int64_t value) {
-    if (count == N && spilt.empty())
-      spilt.assign(local.begin(), local.end());
-    if (count >= N)
-      spilt.push_back(value);
-    else
+  void push_back(T value) {
+    if (count < N)
       local[count] = value;
+    else
+      spill(value);
     ++count;
   }
-  void assign(size_t size, int64_t value) {
+  void assign(size_t size, T value) {
     count = 0;
     spilt.clear();
     while (count != size)
       push_back(value);
   }
 
-  int64_t *data() { return count > N ? spilt.data() : local.data(); }
-  const int64_t *data() const {
-    return count > N ? spilt.data() : local.data();
-  }
+  T *data() { return count > N ? spilt.data() : local.data(); }
+  const T *data() const { return count > N ? spilt.data() : local.data(); }
   size_t size() const { return count; }
-  const int64_t *begin() const { return data(); }
-  const int64_t *end() const { return data() + count; }
-  int64_t &operator[](size_t place) { return data()[place]; }
+  const T *begin() const { return data(); }
+  const T *end() const { return data() + count; }
+  T &operator[](size_t place) { return data()[place]; }
 
 private:
-  std::array<int64_t, N> local;
-  std::vector<int64_t> spilt;
+  void spill(T value) {
+    if (count == N)
+      spilt.assign(local.begin(), local.end());
+    spilt.push_back(value);
+  }
+
+  std::array<T, N> local;
+  std::vector<T> spilt;
   size_t count = 0;
 };
 

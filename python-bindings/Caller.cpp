@@ -18,13 +18,19 @@ using namespace nsa::python;
 /// each captured batch size.
 static constexpr size_t maxEntries = 1024;
 
+/// Four lanes, as each word waits for the one before it in its lane.
 template <typename Key> static uint64_t hashOf(const Key &key) {
-  uint64_t hash = 0x9E3779B97F4A7C15;
-  for (int64_t word : key) {
-    hash = (hash ^ static_cast<uint64_t>(word)) * 0xFF51AFD7ED558CCD;
+  uint64_t lanes[] = {0x9E3779B97F4A7C15, 1, 2, 3};
+  size_t at = 0;
+  auto mix = [](uint64_t &hash, uint64_t word) {
+    hash = (hash ^ word) * 0xFF51AFD7ED558CCD;
     hash ^= hash >> 32;
-  }
-  return hash;
+  };
+  for (int64_t word : key)
+    mix(lanes[at++ % 4], static_cast<uint64_t>(word));
+  for (size_t lane = 1; lane != 4; ++lane)
+    mix(lanes[0], lanes[lane]);
+  return lanes[0];
 }
 
 template <typename Key> static void append(Key &key, const nsa_array &array) {
@@ -53,10 +59,17 @@ const char *Caller::nameOf(size_t array) const {
   return utf8Of(arrayNames[array]);
 }
 
-void Caller::describe(nb::list arrays, Key &key, Exported &exported) const {
+void Caller::describe(const Objects &arrays, Key &key,
+                      Exported &exported) const {
   size_t number = 0;
+  // Arrays are mostly of one type.
+  PyTypeObject *type = nullptr;
+  const dlpack::ExchangeApi *api = nullptr;
   for (nb::handle object : arrays) {
-    const dlpack::ExchangeApi *api = exchangeApiOf(Py_TYPE(object.ptr()));
+    if (Py_TYPE(object.ptr()) != type) {
+      type = Py_TYPE(object.ptr());
+      api = exchangeApiOf(type);
+    }
     dlpack::Tensor tensor;
     if (api && api->tensorFromObject &&
         api->tensorFromObject(object.ptr(), &tensor) == 0) {
@@ -73,7 +86,7 @@ void Caller::describe(nb::list arrays, Key &key, Exported &exported) const {
   }
 }
 
-std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
+std::shared_ptr<Caller::Entry> Caller::bind(const Objects &arrays,
                                             Exported &exported) {
   Exported all;
   all.reserve(arrayNames.size());
@@ -82,7 +95,8 @@ std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
     if (next != exported.end() && next->first == i)
       all.push_back(std::move(*next++));
     else
-      all.emplace_back(i, ImportedArray(arrays[i], nameOf(i), "an array"));
+      all.emplace_back(i,
+                       ImportedArray(arrays.begin()[i], nameOf(i), "an array"));
   exported = std::move(all);
   Key key;
   std::vector<nsa_array> flat;
@@ -114,7 +128,7 @@ std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
     }
     const PyStep::Argument *argument = step.find(arrayNames[i]);
     if (argument && argument->isOutput)
-      exported[i].second.checkDestination(arrays[i], nameOf(i));
+      exported[i].second.checkDestination(arrays.begin()[i], nameOf(i));
     isContiguous |= array.ndim > 1 && count == 0;
     if (argument && argument->rank == 1 && isContiguous) {
       array.ndim = 1;
@@ -129,9 +143,9 @@ std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
     arguments.push_back({text, nullptr, sizeOf(size, text)});
   }
   auto entry = std::make_shared<Entry>(Entry{
-      {key.begin(), key.end()}, made, step.bind(arguments), {}, {}, 0});
+      {key.begin(), key.end()}, made, step, step.bind(arguments), {}, {}, 0});
   if (isCuda)
-    entry->source = StreamSource(arrays[0], flat.front().device_id);
+    entry->source = StreamSource(arrays.begin()[0], flat.front().device_id);
   entry->numSizes = step.sizeNames.size();
   for (const nb::object &name : sizeNames) {
     size_t place = 0;
@@ -149,7 +163,7 @@ std::shared_ptr<Caller::Entry> Caller::bind(nb::list arrays,
   return entry;
 }
 
-void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
+void Caller::call(const Objects &arrays, nb::tuple sizes, nb::handle stream) {
   if (arrays.size() != arrayNames.size() || sizes.size() != sizeNames.size())
     throw nb::type_error("expected an array and a size for each name");
   Key key;
@@ -176,6 +190,5 @@ void Caller::call(nb::list arrays, nb::tuple sizes, nb::object stream) {
     ++number;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry->source.current();
-  nb::cast<const PyStep &>(entry->step)
-      .launch(entry->binding, values.data(), raw);
+  entry->step.launch(entry->binding, values.data(), raw);
 }

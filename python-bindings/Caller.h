@@ -17,6 +17,22 @@
 
 namespace nsa::python {
 
+/// Objects of a call, borrowed.
+using Objects = CallBuffer<64, PyObject *>;
+
+/// Objects of a call that nobody else need hold.
+class HeldObjects : public Objects {
+public:
+  ~HeldObjects() {
+    for (PyObject *object : *this)
+      Py_DECREF(object);
+  }
+  void hold(nanobind::handle object) {
+    Py_INCREF(object.ptr());
+    push_back(object.ptr());
+  }
+};
+
 /// A step called with arrays in a fixed order. Engines call with the same
 /// buffers again and again: what was checked for an array's address, shape,
 /// strides, type and device need not be checked again, so bindings are kept
@@ -36,12 +52,11 @@ public:
   Caller(const Caller &) = delete;
   Caller &operator=(const Caller &) = delete;
 
-  /// `arrays` is a list, `sizes` a tuple, in the order of the names; a size
-  /// that is None is the prepared one, or that of the dimensions that name it.
-  /// An array of more dimensions than its argument's one is taken as flat if it
-  /// is contiguous.
-  void call(nanobind::list arrays, nanobind::tuple sizes,
-            nanobind::object stream);
+  /// `arrays` and `sizes` are in the order of the names; a size that is None is
+  /// the prepared one, or that of the dimensions that name it. An array of more
+  /// dimensions than its argument's one is taken as flat if it is contiguous.
+  void call(const Objects &arrays, nanobind::tuple sizes,
+            nanobind::handle stream);
 
 private:
   /// What a binding depends on, of some tens of arrays.
@@ -53,7 +68,8 @@ private:
   struct Entry {
     std::vector<int64_t> key;
     /// Its host kernels must outlive the binding.
-    nanobind::object step;
+    nanobind::object owner;
+    const PyStep &step;
     runtime::Binding binding;
     StreamSource source;
     /// Where each size is in the binding's list.
@@ -63,9 +79,9 @@ private:
 
   /// Appends what a binding depends on to `key`, and to `exported` what says no
   /// more than by being exported.
-  void describe(nanobind::list arrays, Key &key, Exported &exported) const;
+  void describe(const Objects &arrays, Key &key, Exported &exported) const;
   /// Exports what is not in `exported` yet.
-  std::shared_ptr<Entry> bind(nanobind::list arrays, Exported &exported);
+  std::shared_ptr<Entry> bind(const Objects &arrays, Exported &exported);
   const char *nameOf(size_t array) const;
 
   nanobind::object prepare;

@@ -9,6 +9,7 @@
 #include "Caller.h"
 #include "Errors.h"
 #include "Plan.h"
+#include "SetCaller.h"
 #include "Steps.h"
 
 #include <nanobind/nanobind.h>
@@ -262,10 +263,32 @@ NB_MODULE(_nsa_runtime, m) {
           "`prepare` takes a target and what each array is, (dtype code, dtype "
           "bits, shape), and returns a Step and a dict of sizes that calls "
           "leave out; `arrays` and `sizes` are names of arguments.")
-      .def("__call__", &Caller::call, "arrays"_a, "sizes"_a,
-           "stream"_a.none() = nb::none(),
-           "Checks what is new and launches. A size may be None: the prepared "
-           "one, or that of the dimensions that name it.");
+      .def(
+          "__call__",
+          [](Caller &self, nb::list arrays, nb::tuple sizes,
+             nb::object stream) {
+            HeldObjects held;
+            for (nb::handle array : arrays)
+              held.hold(array);
+            self.call(held, sizes, stream);
+          },
+          "arrays"_a, "sizes"_a, "stream"_a.none() = nb::none(),
+          "Checks what is new and launches. A size may be None: the prepared "
+          "one, or that of the dimensions that name it.");
+
+  nb::class_<SetCaller>(m, "SetCaller",
+                        "An operation over sets of fields, whose step is "
+                        "remembered by constants and names.")
+      .def(nb::init<nb::object>(), "make"_a,
+           "`make` takes the constants and a tuple of names for each set, and "
+           "returns a Caller, or a function of its arguments, and which arrays "
+           "that takes, by their places among the inputs and then the values "
+           "of all sets.")
+      .def("call", &SetCaller::call, "constants"_a, "inputs"_a, "sets"_a,
+           "sizes"_a, "stream"_a.none(),
+           "Launches. `sets` are dicts of names and arrays, `sizes` what the "
+           "Caller takes.")
+      .def("forget", &SetCaller::forget, "Forgets what was made.");
 
   registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,

@@ -22,6 +22,7 @@ SECTIONS = (
     ("Steps", "nsa", ("Module", "Step", "Binding")),
     ("Errors", "nsa", ("CompileError", "DriverError")),
     ("nsa.ops", "nsa.ops", None),
+    ("nsa.vllm", "nsa.vllm", None),
     ("nsa.build", "nsa.build", None),
     ("nsa.steps", "nsa.steps", None),
     ("nsa.plan", "nsa.plan", None),

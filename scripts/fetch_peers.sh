@@ -5,9 +5,10 @@
 #
 # Fetches what the benchmarks compare with into .peers/ (ignored by git), file by
 # file from SGLang's wheels: of the pinned release, what its metadata,
-# dequantisation and sparse-prefill kernels are made of; of an older one that is in
-# use, its sparse prefill; and the tests of the metadata copies, from the last
-# release whose wheel has them.
+# dequantisation and sparse-prefill kernels are made of, and the attention backend
+# that calls them; of an older one that is in use, its sparse prefill; and the tests
+# of the metadata copies, from the last release whose wheel has them. From vLLM's
+# wheel (340 MB, of which 3 are kept) its metadata kernels.
 # SGLang's repository has more tests (test/registered/kernels): those that are put
 # into .peers/tests are run as well.
 
@@ -19,20 +20,21 @@ python=build/venv/bin/python
 wheels=$(mktemp -d)
 trap 'rm -rf "$wheels"' EXIT
 
-# fetch FOLDER VERSION PATTERN...: the files of that release whose names match.
+# fetch PACKAGE FOLDER VERSION PATTERN...: the files of that release whose names match.
 fetch() {
-  local folder=$1 version=$2
-  shift 2
+  local package=$1 folder=$2 version=$3
+  shift 3
   if [[ -f $folder/FILES && $(<"$folder/FILES") == "$version $*" ]]; then
     return 0
   fi
-  echo "fetch_peers: fetching sglang $version with pip"
+  echo "fetch_peers: fetching $package $version with pip"
   "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
     --only-binary=:all: --implementation cp --python-version 3.11 \
-    --platform manylinux_2_34_x86_64 --dest "$wheels" "sglang==$version"
+    --platform manylinux_2_34_x86_64 --platform manylinux_2_28_x86_64 \
+    --dest "$wheels" "$package==$version"
   rm -rf "$folder"
   mkdir -p "$folder"
-  "$python" - "$wheels/sglang-$version"-*.whl "$folder" "$@" <<'PYTHON'
+  "$python" - "$wheels/$package-$version"-*.whl "$folder" "$@" <<'PYTHON'
 import sys
 import zipfile
 from fnmatch import fnmatch
@@ -54,7 +56,7 @@ sparse_prefill=(
   sglang/srt/layers/attention/dsv4/sparse_prefill_utils.py
 )
 
-fetch .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
+fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/jit/__init__.py' \
   'sglang/kernels/jit/utils/*' \
   'sglang/kernels/jit/include/*' \
@@ -62,12 +64,39 @@ fetch .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsa/metadata.py' \
   'sglang/kernels/ops/attention/dsa/fused_metadata_copy.py' \
   'sglang/kernels/ops/attention/dsa/dequant_k_cache.py' \
+  'sglang/kernels/jit/csrc/occupancy/cluster_probe.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/paged_mqa_metadata.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/topk_v2.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/flashmla_sched_meta.cuh' \
+  'sglang/kernels/ops/attention/dsv4/attn.py' \
+  'sglang/kernels/ops/attention/dsv4/topk.py' \
+  'sglang/kernels/ops/attention/dsv4/candidate_table.py' \
+  'sglang/kernels/ops/attention/dsv4/flashmla_sched_meta.py' \
+  'sglang/kernels/ops/attention/dsv4/utils.py' \
   'sglang/kernels/ops/attention/dsv4/kv_layout.py' \
   'sglang/kernels/ops/attention/pad.py' \
-  'sglang/srt/environ.py'
+  'sglang/srt/environ.py' \
+  'sglang/srt/layers/attention/base_attn_backend.py' \
+  'sglang/srt/layers/attention/dsa_backend.py' \
+  'sglang/srt/layers/attention/dsa/*.py' \
+  'sglang/srt/model_executor/forward_batch_info.py'
 
-fetch .peers/sglang-0.5.20 0.5.20 "${about[@]}" "${sparse_prefill[@]}"
+fetch sglang .peers/sglang-0.5.20 0.5.20 "${about[@]}" "${sparse_prefill[@]}"
 
 copies=sglang/jit_kernel/tests/test_fused_metadata_copy.py
-fetch .peers/tests/sglang-0.5.9 0.5.9 "$copies"
+fetch sglang .peers/tests/sglang-0.5.9 0.5.9 "$copies"
 cp ".peers/tests/sglang-0.5.9/$copies" .peers/tests/
+
+# vLLM's metadata kernels, and what makes kernels of them.
+fetch vllm .peers/vllm 0.33.0 \
+  'vllm-*.dist-info/METADATA' 'vllm-*.dist-info/licenses/*' \
+  'vllm/model_executor/warmup/jit_warmup*.py' \
+  'vllm/models/deepseek_v4/common/ops/cache_utils.py' \
+  'vllm/models/deepseek_v4/sparse_mla.py' \
+  'vllm/models/deepseek_v41/common/ops/cache_utils.py' \
+  'vllm/utils/math_utils.py' \
+  'vllm/v1/attention/backends/mla/*.py' \
+  'vllm/v1/attention/ops/metadata.py' \
+  'vllm/v1/spec_decode/utils.py' \
+  'vllm/v1/worker/gpu/*.py' \
+  'vllm/v1/worker/gpu/spec_decode/target_dependent_ar/speculator.py'

@@ -81,7 +81,8 @@ stage_sanitize() {
     echo "== $tool"
     for script in "gpu_sanitize.py ${bundles[*]}" gpu_sanitize_replay.py \
       gpu_sanitize_copy.py gpu_sanitize_dequant.py gpu_sanitize_prefill.py \
-      gpu_sanitize_composed.py gpu_sanitize_formulas.py; do
+      gpu_sanitize_composed.py gpu_sanitize_formulas.py gpu_sanitize_schedules.py \
+      gpu_sanitize_vllm.py; do
       # shellcheck disable=SC2086 # a script and its arguments are words
       compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
         "$python" test/python/$script || failed=1
@@ -102,7 +103,13 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay.json" &&
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
+  "$python" benchmarks/incremental.py --out "$out" || return
   "$python" benchmarks/v4.py --out "$out" || return
+  "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
+  if [[ -d .peers/vllm ]]; then
+    "$python" benchmarks/vllm_steps.py --out "$out" &&
+      "$python" benchmarks/vllm_layers.py --out "$out" || return
+  fi
   "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
     --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return
   if [[ -d .peers/sglang ]]; then

@@ -24,8 +24,12 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
+from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
+from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
+from incremental_cases import graph_texts  # noqa: E402
+from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
@@ -34,12 +38,20 @@ from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
+from schedule_mix import texts as schedule_mix_texts  # noqa: E402
+from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
+from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 from v4_window_cases import texts as v4_window_texts  # noqa: E402
+from vllm_cases import texts as vllm_texts  # noqa: E402
+from vllm_chains import texts_of_chains  # noqa: E402
+from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
+from vllm_peer_cases import texts as vllm_peer_texts  # noqa: E402
+from vllm_workload import texts as vllm_benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
 
@@ -53,13 +65,19 @@ def peer_texts() -> set[str]:
 
 
 def main(directory: str) -> None:
-    texts = {variant.text for variant in [*gpu_variants(), *replay_variants(36)]}
+    replays = [*gpu_variants(), *replay_variants(36), *incremental_variants(36)]
+    texts = {variant.text for variant in replays} | history_texts() | graph_texts()
     texts |= {expansion.text for expansion in EXPANSIONS}
     texts |= gpu_texts() | set(copy_texts(gpu_copy_cases()))
     texts |= v4_benchmark_texts()
-    texts |= ragged_prefill_texts() | kpool_texts()
-    texts |= schedule_texts() | dsa_prefill_texts() | transform_texts()
-    texts |= build_texts() | formula_texts() | v4_texts() | v4_plan_texts() | v4_window_texts()
+    texts |= vllm_texts() | set(texts_of_chains())
+    texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
+    texts |= schedule_benchmark_texts()
+    texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
+    texts |= schedule_mix_texts()
+    texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
+    texts |= build_texts() | formula_texts()
+    texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -197,59 +197,78 @@ static inline int nsa_is_missing(const nsa_port *port,
 
 /*===-- Size expressions --------------------------------------------------===*/
 
+/* a / b, rounded down whatever a's sign, for a positive b; leaves a rest of 0
+ * or more. Pages and tiles are mostly powers of two, and a shift takes a tenth
+ * of the time of a division. */
+static inline int64_t nsa_divide(int64_t a, int64_t b, int64_t *rest) {
+  if ((b & (b - 1)) == 0) {
+    *rest = a & (b - 1);
+    return a >> __builtin_ctzll((unsigned long long)b);
+  }
+  *rest = a % b + (a % b < 0 ? b : 0);
+  return a / b - (a % b < 0);
+}
+
 /* One operation. Returns 0 if it leaves 64 bits. */
 static inline int nsa_apply(int32_t op, int64_t a, int64_t b, int64_t *result) {
+  int64_t rest;
   switch (op) {
   case NSA_OP_ADD:
     return !__builtin_add_overflow(a, b, result);
   case NSA_OP_MUL:
     return !__builtin_mul_overflow(a, b, result);
-  /* The divisor is positive: the quotient rounds down (up), whatever a's sign.
-   */
   case NSA_OP_FLOORDIV:
-    *result = a / b - (a % b < 0);
+    *result = nsa_divide(a, b, &rest);
     return 1;
   case NSA_OP_CEILDIV:
-    *result = a / b + (a % b > 0);
+    *result = nsa_divide(a, b, &rest);
+    *result += rest != 0;
     return 1;
   case NSA_OP_MOD:
-    *result = a % b + (a % b < 0 ? b : 0);
+    nsa_divide(a, b, result);
     return 1;
   default:
     return 0;
   }
 }
 
+/* What an instruction without operands gives. */
+static inline int64_t nsa_leaf(const nsa_instr *instr,
+                               const nsa_strided *arrays,
+                               const int64_t *sizes) {
+  return instr->op == NSA_OP_CONST  ? instr->value
+         : instr->op == NSA_OP_SIZE ? sizes[instr->value]
+                                    : arrays[instr->value].shape[instr->dim];
+}
+
+/* nsa_evaluate of more than one instruction. */
+static inline int nsa_interpret(nsa_size size, const nsa_strided *arrays,
+                                const int64_t *sizes, int64_t *result) {
+  int64_t stack[NSA_MAX_CODE], value = nsa_leaf(size.code, arrays, sizes);
+  int32_t top = 0, i;
+  for (i = 1; i < size.length; ++i) {
+    const nsa_instr *instr = &size.code[i];
+    if (instr->op <= NSA_OP_DIM) {
+      stack[top++] = value;
+      value = nsa_leaf(instr, arrays, sizes);
+    } else if (instr->op <= NSA_OP_MUL) {
+      if (!nsa_apply(instr->op, stack[--top], value, &value))
+        return 0;
+    } else {
+      nsa_apply(instr->op, value, instr->value, &value);
+    }
+  }
+  *result = value;
+  return 1;
+}
+
 /* Computes an expression. Returns 0 if it leaves 64 bits. `arrays` may be null
  * where no dimension is named. */
 static inline int nsa_evaluate(nsa_size size, const nsa_strided *arrays,
                                const int64_t *sizes, int64_t *result) {
-  int64_t stack[NSA_MAX_CODE];
-  int32_t top = 0, i;
-  for (i = 0; i < size.length; ++i) {
-    const nsa_instr *instr = &size.code[i];
-    switch (instr->op) {
-    case NSA_OP_CONST:
-      stack[top++] = instr->value;
-      break;
-    case NSA_OP_SIZE:
-      stack[top++] = sizes[instr->value];
-      break;
-    case NSA_OP_DIM:
-      stack[top++] = arrays[instr->value].shape[instr->dim];
-      break;
-    case NSA_OP_ADD:
-    case NSA_OP_MUL:
-      --top;
-      if (!nsa_apply(instr->op, stack[top - 1], stack[top], &stack[top - 1]))
-        return 0;
-      break;
-    default:
-      if (!nsa_apply(instr->op, stack[top - 1], instr->value, &stack[top - 1]))
-        return 0;
-    }
-  }
-  *result = stack[0];
+  if (size.length > 1)
+    return nsa_interpret(size, arrays, sizes, result);
+  *result = nsa_leaf(size.code, arrays, sizes);
   return 1;
 }
 
@@ -382,11 +401,15 @@ static inline int nsa_is_addressable(const nsa_strided *array) {
  * Two arrays that miss each other modulo a common divisor of their pitches
  * share no byte, whatever their row counts; nor do two whose byte ranges are
  * apart. */
-typedef struct nsa_region {
-  uint64_t lowest;
-  int64_t span; /* from the lowest byte to one past the highest */
+typedef struct nsa_pattern {
   int64_t width;
   int64_t pitch; /* 0: a single block */
+} nsa_pattern;
+
+/* The byte range of an array. */
+typedef struct nsa_region {
+  uint64_t lowest;
+  int64_t span; /* to one past the highest; 0 if there are no elements */
   size_t argument;
 } nsa_region;
 
@@ -429,30 +452,35 @@ static inline nsa_moves nsa_moves_of(const nsa_strided *array) {
   return moves;
 }
 
-/* Of an addressable array with elements. */
-static inline nsa_region nsa_region_of(const nsa_strided *array,
-                                       size_t argument) {
-  nsa_moves moves = nsa_moves_of(array);
-  nsa_region region;
+/* Leaves the byte range of an addressable array. */
+static inline void nsa_find_region(const nsa_strided *array,
+                                   nsa_region *region) {
   int32_t i;
-  int m;
-  region.lowest = array->base;
-  region.span = region.width = array->item_size;
-  region.pitch = 0;
-  region.argument = argument;
+  region->lowest = array->base;
+  region->span = 0;
+  if (nsa_elements(array) == 0)
+    return;
+  region->span = array->item_size;
   for (i = 0; i < array->ndim; ++i)
-    if (array->shape[i] > 1 && array->strides[i] < 0)
-      region.lowest += (uint64_t)(array->strides[i] * array->item_size *
-                                  (array->shape[i] - 1));
-  for (m = 0; m < moves.count; ++m) {
-    int64_t reach = moves.stride[m] * (moves.size[m] - 1);
-    region.span += reach;
-    if (region.pitch == 0 && moves.stride[m] <= region.width)
-      region.width += reach;
+    if (array->shape[i] > 1) {
+      int64_t reach =
+          array->strides[i] * array->item_size * (array->shape[i] - 1);
+      region->lowest += (uint64_t)(reach < 0 ? reach : 0);
+      region->span += reach < 0 ? -reach : reach;
+    }
+}
+
+/* Of an addressable array with elements. */
+static inline nsa_pattern nsa_pattern_of(const nsa_strided *array) {
+  nsa_moves moves = nsa_moves_of(array);
+  nsa_pattern pattern = {array->item_size, 0};
+  int m;
+  for (m = 0; m < moves.count; ++m)
+    if (pattern.pitch == 0 && moves.stride[m] <= pattern.width)
+      pattern.width += moves.stride[m] * (moves.size[m] - 1);
     else
-      region.pitch = nsa_gcd(region.pitch, moves.stride[m]);
-  }
-  return region;
+      pattern.pitch = nsa_gcd(pattern.pitch, moves.stride[m]);
+  return pattern;
 }
 
 /* Whether the byte ranges have a byte in common. */
@@ -461,29 +489,30 @@ static inline int nsa_regions_meet(const nsa_region *a, const nsa_region *b) {
          a->lowest < b->lowest + (uint64_t)b->span;
 }
 
-/* Of two whose byte ranges meet: whether they meet modulo their pitches. */
-static inline int nsa_regions_collide(const nsa_region *a,
-                                      const nsa_region *b) {
-  int64_t pitch = nsa_gcd(a->pitch, b->pitch), distance;
+/* Of two whose byte ranges meet: whether they meet modulo their pitches. `a`
+ * begins `distance` bytes before `b`. */
+static inline int nsa_patterns_meet(nsa_pattern a, nsa_pattern b,
+                                    int64_t distance) {
+  int64_t pitch = nsa_gcd(a.pitch, b.pitch);
   if (pitch == 0)
     return 1;
-  distance = (int64_t)(b->lowest - a->lowest) % pitch;
+  distance %= pitch;
   if (distance < 0)
     distance += pitch;
-  return a->width > distance || distance + b->width > pitch;
+  return a.width > distance || distance + b.width > pitch;
 }
 
 /* Whether two arrays may share a byte. Never 0 when they do. 1 without need
  * only for arrays whose inner dimension has gaps, or whose rows are at
  * different pitches: column slices of one workspace, and strided elements of
  * one array, are told apart exactly. */
-static inline int nsa_may_overlap(const nsa_strided *a, const nsa_strided *b) {
-  nsa_region ra, rb;
-  if (nsa_elements(a) == 0 || nsa_elements(b) == 0)
-    return 0;
-  ra = nsa_region_of(a, 0);
-  rb = nsa_region_of(b, 1);
-  return nsa_regions_meet(&ra, &rb) && nsa_regions_collide(&ra, &rb);
+static inline int nsa_may_overlap(const nsa_strided *a, const nsa_strided *b,
+                                  const nsa_region *region_a,
+                                  const nsa_region *region_b) {
+  return region_a->span != 0 && region_b->span != 0 &&
+         nsa_regions_meet(region_a, region_b) &&
+         nsa_patterns_meet(nsa_pattern_of(a), nsa_pattern_of(b),
+                           (int64_t)(region_b->lowest - region_a->lowest));
 }
 
 /* Whether two elements of one array may share a byte. Exact up to rank 2. */
@@ -525,22 +554,55 @@ static inline int nsa_is_same_view(const nsa_strided *a, const nsa_strided *b) {
 /*===-- Arrays ------------------------------------------------------------===*/
 
 /* Whether an array with elements begins and ends where addresses do. */
-static inline int nsa_is_inside_memory(const nsa_strided *array) {
-  nsa_region region = nsa_region_of(array, 0);
-  return region.lowest <= array->base &&
-         region.lowest + (uint64_t)region.span > region.lowest;
+static inline int nsa_is_inside_memory(const nsa_strided *array,
+                                       const nsa_region *region) {
+  return region->lowest <= array->base &&
+         region->lowest + (uint64_t)region->span > region->lowest;
 }
 
-/* Checks shape, strides, address and alignment. */
-static inline nsa_status nsa_check_array(const nsa_port *port,
-                                         const nsa_strided *array,
-                                         nsa_message *message) {
+/* Whether an array passes nsa_check_array for sure, as nearly all do: of fewer
+ * than 2^31 elements, with strides that ascend from the innermost dimension.
+ * Leaves its byte range then. */
+static inline int nsa_is_plain(const nsa_port *port, const nsa_strided *array,
+                               nsa_region *region) {
+  const uint64_t mask = (uint64_t)port->alignment - 1;
+  uint64_t count = 1, last = 0; /* elements, and how far the last one is */
+  int32_t i;
+  for (i = array->ndim - 1; i >= 0; --i) {
+    const nsa_dim *dim = &port->dims[i];
+    uint64_t size = (uint64_t)array->shape[i];
+    uint64_t stride = (uint64_t)array->strides[i];
+    if (((size - 1) | stride) >> 31 ||
+        (dim->size != NSA_ANY && (uint64_t)dim->size != size) ||
+        (port->kind == NSA_KIND_OUT && stride <= last) ||
+        (dim->stride != NSA_ANY && (uint64_t)dim->stride != stride &&
+         !(dim->stride == NSA_CONTIGUOUS && stride == count)))
+      return 0;
+    last += stride * (size - 1);
+    count *= size;
+    if ((last >> 48) | (count >> 31))
+      return 0;
+  }
+  region->lowest = array->base;
+  region->span = (int64_t)(last + 1) * array->item_size;
+  /* An alignment is a power of two as a rule. */
+  return array->base - 1 < UINT64_C(1) << 62 &&
+         (((uint64_t)port->alignment | array->base) & mask) == 0;
+}
+
+/* nsa_check_array, one thing after the other. */
+static inline nsa_status nsa_examine_array(const nsa_port *port,
+                                           const nsa_strided *array,
+                                           nsa_region *region,
+                                           nsa_message *message) {
   nsa_status status;
   int64_t contiguous = 1, elements;
   uint64_t past;
   int32_t i;
-  if (nsa_is_missing(port, array))
+  if (nsa_is_missing(port, array)) {
+    region->span = 0;
     return NSA_OK;
+  }
   for (i = array->ndim - 1; i >= 0; --i)
     if (array->shape[i] < 0) {
       status = nsa_fail_argument(message, port->name);
@@ -562,6 +624,7 @@ static inline nsa_status nsa_check_array(const nsa_port *port,
               (long long)port->dims[i].size, (long long)array->shape[i]);
       return status;
     }
+  nsa_find_region(array, region);
   elements = nsa_elements(array);
   if (elements == 0)
     return NSA_OK;
@@ -595,7 +658,7 @@ static inline nsa_status nsa_check_array(const nsa_port *port,
             (unsigned long long)past);
     return status;
   }
-  if (!nsa_is_inside_memory(array)) {
+  if (!nsa_is_inside_memory(array, region)) {
     status = nsa_fail_argument(message, port->name);
     nsa_say(message, "expected an array that fits into memory but from its "
                      "address its shape and strides leave 64 bits");
@@ -610,6 +673,17 @@ static inline nsa_status nsa_check_array(const nsa_port *port,
   return NSA_OK;
 }
 
+/* Checks shape, strides, address and alignment. Leaves the byte range in
+ * `region`. */
+static inline nsa_status nsa_check_array(const nsa_port *port,
+                                         const nsa_strided *array,
+                                         nsa_region *region,
+                                         nsa_message *message) {
+  if (nsa_is_plain(port, array, region))
+    return NSA_OK;
+  return nsa_examine_array(port, array, region, message);
+}
+
 /* Sorts by the lowest address (Shell's way: few lines, no memory). */
 static inline void nsa_sort_regions(nsa_region *regions, size_t count) {
   size_t gap = 1, i, at;
@@ -617,7 +691,11 @@ static inline void nsa_sort_regions(nsa_region *regions, size_t count) {
     gap = 3 * gap + 1;
   for (; gap > 0; gap /= 3)
     for (i = gap; i < count; ++i) {
-      nsa_region region = regions[i];
+      nsa_region region;
+      /* As buffers mostly are. */
+      if (regions[i - gap].lowest <= regions[i].lowest)
+        continue;
+      region = regions[i];
       for (at = i; at >= gap && regions[at - gap].lowest > region.lowest;
            at -= gap)
         regions[at] = regions[at - gap];
@@ -627,16 +705,19 @@ static inline void nsa_sort_regions(nsa_region *regions, size_t count) {
 
 /* Finds the first two arguments, by their places, that may overlap though one
  * of them is written; two that the same value is written to may be the very
- * same view. Returns 0 if there are none. `regions` is room for `count`. */
+ * same view. Returns 0 if there are none. `regions` has the byte range of each
+ * array, and is in no order then. */
 static inline int nsa_find_overlap(const nsa_port *ports,
                                    const nsa_strided *arrays, size_t count,
                                    nsa_region *regions, size_t *first,
                                    size_t *second) {
   size_t found = 0, i, j;
   for (i = 0; i < count; ++i)
-    if (ports[i].kind != NSA_KIND_SIZE &&
-        !nsa_is_missing(&ports[i], &arrays[i]) && nsa_elements(&arrays[i]) != 0)
-      regions[found++] = nsa_region_of(&arrays[i], i);
+    if (ports[i].kind != NSA_KIND_SIZE && regions[i].span != 0) {
+      regions[found].lowest = regions[i].lowest;
+      regions[found].span = regions[i].span;
+      regions[found++].argument = i;
+    }
   nsa_sort_regions(regions, found);
 
   *first = *second = count;
@@ -648,9 +729,9 @@ static inline int nsa_find_overlap(const nsa_port *ports,
       int a_is_out = ports[a].kind == NSA_KIND_OUT;
       int b_is_out = ports[b].kind == NSA_KIND_OUT;
       if ((!a_is_out && !b_is_out) ||
-          !nsa_regions_collide(&regions[i], &regions[j]) ||
           (a_is_out && b_is_out && ports[a].value == ports[b].value &&
-           nsa_is_same_view(&arrays[a], &arrays[b])))
+           nsa_is_same_view(&arrays[a], &arrays[b])) ||
+          !nsa_may_overlap(&arrays[a], &arrays[b], &regions[i], &regions[j]))
         continue;
       if (a > b) {
         size_t swap = a;
@@ -816,6 +897,26 @@ static inline nsa_status nsa_fail_requirement(const nsa_signature *step,
   return status;
 }
 
+/* Whether all sizes are known, and all requirements hold. */
+static inline int nsa_is_met(const nsa_signature *step,
+                             const nsa_strided *arrays, const int64_t *sizes) {
+  int64_t least;
+  size_t i;
+  for (i = 0; i < step->num_sizes; ++i)
+    if (sizes[i] == NSA_SIZE_UNSET)
+      return 0;
+  for (i = 0; i < step->num_requirements; ++i) {
+    const nsa_requirement *required = &step->requirements[i];
+    const nsa_strided *array = &arrays[required->argument];
+    if (nsa_is_missing(&step->ports[required->argument], array))
+      continue;
+    if (!nsa_evaluate(required->at_least, arrays, sizes, &least) ||
+        array->shape[required->dim] < least)
+      return 0;
+  }
+  return 1;
+}
+
 /* Checks the requirements that name a size argument, or those that do not. */
 static inline nsa_status nsa_check_requirements(const nsa_signature *step,
                                                 const nsa_strided *arrays,
@@ -846,14 +947,16 @@ static inline nsa_status nsa_check_requirements(const nsa_signature *step,
 static inline int64_t nsa_add_blocks(int64_t blocks, int64_t rows,
                                      int64_t columns, const int64_t *tile) {
   const int64_t limit = NSA_MAX_SIZE + 1;
+  int64_t rest, tiles;
   if (rows <= 0 || columns <= 0)
     return blocks;
-  rows = rows / tile[0] + (rows % tile[0] != 0);
-  columns = columns / tile[1] + (columns % tile[1] != 0);
-  /* The quotient of both, so that nothing wraps before it is compared. */
-  if (rows > (limit - blocks) / columns)
+  rows = nsa_divide(rows, tile[0], &rest);
+  rows += rest != 0;
+  columns = nsa_divide(columns, tile[1], &rest);
+  columns += rest != 0;
+  if (__builtin_mul_overflow(rows, columns, &tiles) || tiles > limit - blocks)
     return limit;
-  return blocks + rows * columns;
+  return blocks + tiles;
 }
 
 /* Whether any array is there that a segment writes. */
@@ -899,9 +1002,8 @@ static inline nsa_status nsa_count_blocks(const nsa_signature *step,
   return NSA_OK;
 }
 
-/* Checks a call whose arrays were checked one by one. Leaves in `sizes` what
- * the kernels take and in `blocks` the grid of each; `regions` is room for an
- * entry for each argument. */
+/* Checks a call whose arrays were checked one by one, which left `regions`.
+ * Leaves in `sizes` what the kernels take and in `blocks` the grid of each. */
 static inline nsa_status nsa_check_launch(const nsa_signature *step,
                                           const nsa_strided *arrays,
                                           nsa_region *regions, int64_t *sizes,
@@ -912,12 +1014,14 @@ static inline nsa_status nsa_check_launch(const nsa_signature *step,
   status = nsa_check_overlap(step, arrays, regions, message);
   if (status == NSA_OK)
     status = nsa_resolve_sizes(step, arrays, sizes, message);
-  if (status == NSA_OK)
+  /* Only what is wrong has to be looked for in an order. */
+  if (status == NSA_OK && !nsa_is_met(step, arrays, sizes)) {
     status = nsa_check_requirements(step, arrays, sizes, 1, message);
-  if (status == NSA_OK)
-    status = nsa_check_sizes_set(step, arrays, sizes, message);
-  if (status == NSA_OK)
-    status = nsa_check_requirements(step, arrays, sizes, 0, message);
+    if (status == NSA_OK)
+      status = nsa_check_sizes_set(step, arrays, sizes, message);
+    if (status == NSA_OK)
+      status = nsa_check_requirements(step, arrays, sizes, 0, message);
+  }
   for (i = 0; i < step->num_kernels && status == NSA_OK; ++i)
     status = nsa_count_blocks(step, &step->kernels[i], arrays, sizes,
                               &blocks[i], message);

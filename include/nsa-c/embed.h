@@ -57,7 +57,7 @@ static inline nsa_status nsa_check_call(const nsa_signature *step,
     arrays[i].ndim = port->ndim;
     arrays[i].shape = view->size;
     arrays[i].strides = view->stride;
-    status = nsa_check_array(port, &arrays[i], message);
+    status = nsa_check_array(port, &arrays[i], &regions[i], message);
     if (status != NSA_OK)
       return status;
   }

@@ -124,7 +124,7 @@ typedef struct nsa_ffi_step {
 typedef struct nsa_ffi_room {
   nsa_strided *arrays;
   nsa_region *regions;
-  int64_t *strides; /* NSA_MAX_RANK for each argument */
+  int64_t *strides; /* NSA_MAX_RANK for each argument, for tensors without */
   int64_t *sizes;
   int64_t *blocks;
   void **parameters;
@@ -243,9 +243,9 @@ static nsa_status nsa_ffi_enter(const nsa_ffi_step *step, int32_t device,
     status = nsa_ffi_check_driver(nsa_ffi_cuda.device_get(&ordinal, device),
                                   "cannot find the device", message);
     if (status == NSA_OK && !contexts[device])
-      status = nsa_ffi_check_driver(
-          nsa_ffi_cuda.retain(&contexts[device], ordinal),
-          "cannot use the device", message);
+      status =
+          nsa_ffi_check_driver(nsa_ffi_cuda.retain(&contexts[device], ordinal),
+                               "cannot use the device", message);
     if (status == NSA_OK && !step->is_loaded[device]) {
       nsa_ffi_cuda.push(contexts[device]);
       nsa_ffi_cuda.exchange(&mode);
@@ -311,7 +311,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
     array->item_size = port->item_size;
     array->ndim = port->ndim;
     array->shape = array->strides = strides;
-    return NSA_OK;
+    return nsa_check_array(port, array, &room->regions[place], message);
   }
   if (given->type_index == NSA_FFI_TENSOR) {
     tensor = (const nsa_ffi_tensor *)((const char *)given->value.v_ptr +
@@ -356,16 +356,16 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
             nsa_ffi_device_name(type), (int)id);
     return NSA_INVALID_ARGUMENT;
   }
-  for (i = port->ndim - 1; i >= 0; --i) {
-    strides[i] = tensor->strides ? tensor->strides[i] : stride;
+  for (i = port->ndim - 1; i >= 0 && !tensor->strides; --i) {
+    strides[i] = stride;
     stride = (int64_t)((uint64_t)stride * (uint64_t)tensor->shape[i]);
   }
   array->base = (uint64_t)(uintptr_t)tensor->data + tensor->byte_offset;
   array->item_size = port->item_size;
   array->ndim = port->ndim;
   array->shape = tensor->shape;
-  array->strides = strides;
-  return nsa_check_array(port, array, message);
+  array->strides = tensor->strides ? tensor->strides : strides;
+  return nsa_check_array(port, array, &room->regions[place], message);
 }
 
 static nsa_status nsa_ffi_take_size(const nsa_port *port,

@@ -186,7 +186,11 @@ RowSearch::State RowSearch::emitRound(const State &state) {
     b.setInsertionPointToStart(ifOp.thenBlock());
     Value rest = arith::SubIOp::create(b, loc, row, state.sums[0]);
     Value place = emitBisection(state.half, rest);
-    SmallVector<Value> found = {add(state.first, place)};
+    // Requests past the last one have no rows, so none of them is found; what
+    // loads depend on does not rest on sums alone.
+    Value last = arith::SubIOp::create(b, loc, numRequests, index(1));
+    SmallVector<Value> found = {arith::MinSIOp::create(
+        b, loc, add(state.first, place), last)};
     for (auto [number, sum] : llvm::enumerate(state.sums)) {
       Value part = memref::LoadOp::create(
           b, loc, before, ValueRange{state.half, index(number), place});

@@ -295,12 +295,14 @@ static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
           scf::YieldOp::create(b, loc, math.i32(0));
         });
     // Firsts do not decrease, so the parts that begin before the row come
-    // first.
+    // first. Parts before the end are counted, so the last one of them is
+    // before it, which the minimum says for all to see.
     Value count = math.toIndex(team.emitSum(b, ifOp.getResult(0)));
     count = math.apply<arith::MaxSIOp>(count, math.index(1));
     Value last =
         math.apply<arith::MulIOp>(math.sub(count, math.index(1)), part);
-    begin = math.add(begin, last);
+    begin = math.apply<arith::MinSIOp>(math.add(begin, last),
+                                       math.sub(end, math.index(1)));
     return {begin, math.apply<arith::MinSIOp>(math.add(begin, part), end)};
   };
   SmallVector<Value> range = {math.index(0), requests};

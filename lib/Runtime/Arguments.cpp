@@ -48,6 +48,7 @@ class Checker {
 public:
   explicit Checker(const Manifest &manifest) : manifest(manifest) {
     result.arrays.resize(manifest.arguments.size());
+    regions.resize(manifest.arguments.size());
     result.sizes.resize(manifest.sizes.size(), NSA_SIZE_UNSET);
     size_t count = 0;
     for (const nsa_port &port : manifest.ports)
@@ -67,7 +68,6 @@ public:
           leaveOut(i);
       }
     nsa_signature step = manifest.signature();
-    std::vector<nsa_region> regions(manifest.ports.size());
     throwIfFailed(nsa_check_overlap(&step, result.arrays.data(), regions.data(),
                                     &message),
                   message);
@@ -85,6 +85,7 @@ private:
 
   const Manifest &manifest;
   BoundArguments result;
+  std::vector<nsa_region> regions;
   std::vector<const nsa_argument *> given;
   const ArgumentSpec *first = nullptr;
   nsa_message message;
@@ -156,9 +157,9 @@ void Checker::checkArray(size_t place, const nsa_array &array) {
   }
   result.arrays[place] = {reinterpret_cast<uintptr_t>(array.data),
                           dtype.bytes(), array.ndim, shape, strides};
-  throwIfFailed(
-      nsa_check_array(&manifest.ports[place], &result.arrays[place], &message),
-      message);
+  throwIfFailed(nsa_check_array(&manifest.ports[place], &result.arrays[place],
+                                &regions[place], &message),
+                message);
 }
 
 void Checker::leaveOut(size_t place) {

@@ -14,7 +14,6 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 
 using namespace nsa::runtime;
 namespace fs = std::filesystem;
@@ -22,9 +21,14 @@ namespace fs = std::filesystem;
 static std::string readFile(const fs::path &path) {
   errno = 0;
   std::ifstream stream(path, std::ios::binary);
-  std::string contents((std::istreambuf_iterator<char>(stream)),
-                       std::istreambuf_iterator<char>());
-  if (!stream || stream.bad())
+  std::string contents;
+  char block[1 << 14];
+  // A folder opens, and fails when it is read.
+  do {
+    stream.read(block, sizeof(block));
+    contents.append(block, static_cast<size_t>(stream.gcount()));
+  } while (stream);
+  if (!stream.eof() || stream.bad())
     fail(NSA_IO, path.string(),
          ": cannot be read: ", errno ? std::strerror(errno) : "input error");
   return contents;
@@ -46,18 +50,19 @@ static std::shared_ptr<const Step> loadStep(const fs::path &path) {
   std::string text = readFile(path);
   std::string image;
   try {
-    if (Manifest::isForeign(text))
+    std::optional<Manifest> manifest = Manifest::parseUnlessForeign(text);
+    if (!manifest)
       return nullptr;
-    Manifest manifest = Manifest::parse(text);
     fs::path folder = path.parent_path();
-    if (!manifest.ptx.empty())
-      image = readFile(folder / manifest.ptx);
-    auto step =
-        std::make_shared<Step>(std::move(text), std::move(image), nullptr, 0);
-    if (!manifest.cubin.empty())
-      step->cubin = readFile(folder / manifest.cubin);
-    if (!manifest.host.empty())
-      step->loadHostLibrary(fs::absolute(folder / manifest.host).string());
+    if (!manifest->ptx.empty())
+      image = readFile(folder / manifest->ptx);
+    auto step = std::make_shared<Step>(std::move(*manifest), std::move(text),
+                                       std::move(image), nullptr, 0);
+    if (!step->manifest.cubin.empty())
+      step->cubin = readFile(folder / step->manifest.cubin);
+    if (!step->manifest.host.empty())
+      step->loadHostLibrary(
+          fs::absolute(folder / step->manifest.host).string());
     return step;
   } catch (const StatusError &error) {
     if (error.status == NSA_IO)

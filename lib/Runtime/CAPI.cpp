@@ -137,8 +137,10 @@ nsa_status nsa_step_create(const char *manifest, size_t manifestSize,
     std::string imageText;
     if (image)
       imageText.assign(static_cast<const char *>(image), imageSize);
+    std::string text(manifest, manifestSize);
+    Manifest parsed = Manifest::parse(text);
     *step = new nsa_step{std::make_shared<Step>(
-        std::string(manifest, manifestSize), std::move(imageText), hostKernels,
+        std::move(parsed), std::move(text), std::move(imageText), hostKernels,
         numHostKernels)};
   });
 }

@@ -6,8 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A JSON value with the path to it, so that every complaint can say where:
-// "manifest: arguments[2].dtype: expected a string but got 3".
+// A JSON value with the way to it, so that every complaint can say where:
+// "manifest: arguments[2].dtype: expected a string but got 3". The path becomes
+// text only then.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,16 +24,17 @@
 
 namespace nsa::runtime {
 
+/// Outlived by the reader that it was got from.
 class JsonReader {
 public:
   using Json = nlohmann::json;
 
-  JsonReader(const Json &json, std::string path)
-      : json(json), path(std::move(path)) {}
+  explicit JsonReader(const Json &json) : json(json) {}
 
   template <typename... Parts>
   [[noreturn]] void error(const Parts &...parts) const {
-    fail(NSA_MANIFEST, "manifest: ", path, path.empty() ? "" : ": ", parts...);
+    std::string at = path();
+    fail(NSA_MANIFEST, "manifest: ", at, at.empty() ? "" : ": ", parts...);
   }
 
   [[noreturn]] void expected(const char *what) const {
@@ -61,7 +63,7 @@ public:
     auto it = json.find(key);
     if (it == json.end() || it->is_null())
       return std::nullopt;
-    return JsonReader(*it, path.empty() ? key : path + "." + key);
+    return JsonReader(*it, this, key, 0);
   }
 
   size_t size() const {
@@ -71,13 +73,13 @@ public:
   }
 
   JsonReader operator[](size_t index) const {
-    return JsonReader(json[index], path + "[" + std::to_string(index) + "]");
+    return JsonReader(json[index], this, nullptr, index);
   }
 
-  std::string string() const {
+  const std::string &string() const {
     if (!json.is_string())
       expected("a string");
-    return json.get<std::string>();
+    return json.get_ref<const std::string &>();
   }
 
   int64_t integer(int64_t min, int64_t max, const char *what) const {
@@ -99,8 +101,24 @@ public:
   }
 
 private:
+  JsonReader(const Json &json, const JsonReader *parent, const char *key,
+             size_t index)
+      : json(json), parent(parent), key(key), index(index) {}
+
+  std::string path() const {
+    if (!parent)
+      return "";
+    std::string text = parent->path();
+    if (!key)
+      return text + "[" + std::to_string(index) + "]";
+    return text.empty() ? key : text + "." + key;
+  }
+
   const Json &json;
-  std::string path;
+  const JsonReader *parent = nullptr;
+  /// The member of the parent, or null: its element number `index`.
+  const char *key = nullptr;
+  size_t index = 0;
 };
 
 } // namespace nsa::runtime

@@ -89,7 +89,7 @@ void Parser::parseArgument(const JsonReader &json) {
     name.error("argument '", argument.name, "' is there twice");
 
   JsonReader kindJson = json.member("kind");
-  std::string kind = kindJson.string();
+  const std::string &kind = kindJson.string();
   if (kind == "size") {
     argument.sizeIndex = static_cast<int32_t>(manifest.sizes.size());
     manifest.sizes.push_back(static_cast<int32_t>(manifest.arguments.size()));
@@ -171,7 +171,7 @@ void Parser::parseExtents(const JsonReader &json, ArgumentSpec &argument) {
 }
 
 int32_t Parser::argumentOf(const JsonReader &json, bool array) {
-  std::string name = json.string();
+  const std::string &name = json.string();
   int64_t index = manifest.find(name);
   if (index < 0 || manifest.arguments[index].isArray() != array)
     json.expected(array ? "the name of an array argument"
@@ -202,7 +202,7 @@ SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
   if (depth > 32)
     json.error("the size expression is nested too deeply");
 
-  std::string name = json[0].string();
+  const std::string &name = json[0].string();
   if (name == "dim") {
     int64_t argument = argumentOf(json[1], /*array=*/true);
     return SizeExpr::dim(argument, dimOf(json[2], argument));
@@ -228,7 +228,7 @@ SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
 
 ParameterSpec Parser::parseParameter(const JsonReader &json) {
   JsonReader fieldJson = json.member("field");
-  std::string field = fieldJson.string();
+  const std::string &field = fieldJson.string();
   ParameterSpec parameter;
   if (field == "value") {
     parameter.field = ParameterSpec::Field::Value;
@@ -294,16 +294,29 @@ void Parser::fillPorts() {
 
 } // namespace
 
+/// Bounds every recursion over the document, before there is one.
+static bool isNestedTooDeeply(std::string_view json) {
+  int depth = 0;
+  bool isInString = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    char c = json[i];
+    if (isInString && c == '\\')
+      ++i;
+    else if (c == '"')
+      isInString = !isInString;
+    else if (!isInString && (c == '[' || c == '{') && ++depth > 64)
+      return true;
+    else if (!isInString && (c == ']' || c == '}'))
+      --depth;
+  }
+  return false;
+}
+
 static nlohmann::json parseDocument(std::string_view json) {
+  if (isNestedTooDeeply(json))
+    fail(NSA_MANIFEST, "manifest: nested too deeply");
   try {
-    return nlohmann::json::parse(
-        json.begin(), json.end(),
-        [](int depth, nlohmann::json::parse_event_t, nlohmann::json &) {
-          // Bounds every recursion over the document.
-          if (depth > 64)
-            fail(NSA_MANIFEST, "manifest: nested too deeply");
-          return true;
-        });
+    return nlohmann::json::parse(json.begin(), json.end());
   } catch (const nlohmann::json::exception &error) {
     // Without the library's "[json.exception.parse_error.101] ".
     std::string what = error.what();
@@ -313,14 +326,15 @@ static nlohmann::json parseDocument(std::string_view json) {
 }
 
 Manifest Manifest::parse(std::string_view json) {
-  nlohmann::json document = parseDocument(json);
-  return Parser().parse(JsonReader(document, ""));
+  return Parser().parse(JsonReader(parseDocument(json)));
 }
 
-bool Manifest::isForeign(std::string_view json) {
+std::optional<Manifest> Manifest::parseUnlessForeign(std::string_view json) {
   nlohmann::json document = parseDocument(json);
-  return !document.is_object() ||
-         (!document.contains("schema") && !document.contains("step"));
+  if (!document.is_object() ||
+      (!document.contains("schema") && !document.contains("step")))
+    return std::nullopt;
+  return Parser().parse(JsonReader(document));
 }
 
 int64_t Manifest::find(std::string_view name) const {

@@ -19,6 +19,7 @@
 #include "nsa-c/checks.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -100,9 +101,9 @@ struct Manifest {
   /// Throws a StatusError (NSA_MANIFEST) that says where and what.
   static Manifest parse(std::string_view json);
 
-  /// Whether it is JSON of something else: of no schema and no step. Throws
-  /// for what is no JSON, as nobody knows what that was to be.
-  static bool isForeign(std::string_view json);
+  /// Nothing of JSON of something else: of no schema and no step. Throws for
+  /// what is no JSON, as nobody knows what that was to be.
+  static std::optional<Manifest> parseUnlessForeign(std::string_view json);
 
   /// The place of an argument, -1 if there is none of that name.
   int64_t find(std::string_view name) const;

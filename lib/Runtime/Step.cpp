@@ -16,9 +16,9 @@
 
 using namespace nsa::runtime;
 
-Step::Step(std::string text, std::string image,
+Step::Step(Manifest parsed, std::string text, std::string image,
            const nsa_host_kernel *hostKernels, size_t numHostKernels)
-    : manifest(Manifest::parse(text)), manifestText(std::move(text)),
+    : manifest(std::move(parsed)), manifestText(std::move(text)),
       image(std::move(image)) {
   for (const KernelSpec &kernel : manifest.kernels)
     kernelNames.push_back(kernel.name);
@@ -54,8 +54,7 @@ void Step::loadHostLibrary(const std::string &path) {
 }
 
 void nsa::runtime::requireTarget(std::string_view target) {
-  constexpr const char *expected =
-      "expected 'cuda', 'cpu' or 'simt' but got '";
+  constexpr const char *expected = "expected 'cuda', 'cpu' or 'simt' but got '";
   auto isTarget = [](std::string_view name) {
     return name == "cuda" || name == "cpu" || name == "simt";
   };

@@ -24,7 +24,7 @@ namespace nsa::runtime {
 class Step {
 public:
   /// `image` is PTX or a cubin, or empty. Throws a StatusError.
-  Step(std::string manifestText, std::string image,
+  Step(Manifest manifest, std::string manifestText, std::string image,
        const nsa_host_kernel *hostKernels, size_t numHostKernels);
 
   const Manifest manifest;

@@ -146,6 +146,10 @@ struct Source {
       return;
     }
     module = parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
+    // MLIR's reader of bytecode does not always say what it stumbles over.
+    if (!module && diagnostics.empty())
+      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
+                "expected a text, or bytecode that is not damaged");
     if (module && module->getOps<StepOp>().empty()) {
       emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
                 "expected an 'nsa.step'");

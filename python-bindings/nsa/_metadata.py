@@ -27,6 +27,11 @@ def fields_of(mode):
     return [f for f in FIELDS if mode != "decode" or f != "seqlens_expanded"]
 
 
+def parse_fields(text):
+    """The names of each set in ``a,b;c``."""
+    return tuple(tuple(filter(None, names.split(","))) for names in text.split(";"))
+
+
 def sizes_of(mode):
     """The size arguments of a copy."""
     if mode == "decode":

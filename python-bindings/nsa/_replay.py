@@ -5,15 +5,18 @@
 
 from functools import cache
 
-from . import steps
-from ._arguments import check_rank, dtype_name, length
+from . import _schedules, steps
+from ._arguments import check_rank, describe, dtype_name, length
 from ._cache import get_step
-from ._errors import check_mode, constant, optional_constant, wrong
+from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
+from ._incremental import grid
 from ._kpool_replay import replay_pooled
-from ._nsa_runtime import Caller
+from ._metadata import parse_fields
+from ._nsa_runtime import Caller, SetCaller
 
-_INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token")
-_VECTORS = ("seq_lens", "extend_seq_lens")
+_INPUTS = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token", "since")
+_SIZES = ("bs", "max_len", "row_bound", "new_columns")
+_VECTORS = ("seq_lens", "extend_seq_lens", "since")
 _TABLES = ("page_table_1", "real_page_table")
 # Fields with a row for each row of the expansion -> elements past the rows.
 _ROW_FIELDS = {
@@ -41,9 +44,11 @@ def _is_array(extend):
 
 class _Replay:
     """A replay of these fields and constants: which arrays it takes, and what runs it.
-    `extend` is None, a number or ``"array"``."""
+    `extend` is None, a number or ``"array"``; `grid` as in ``steps.replay``."""
 
-    def __init__(self, mode, extend, topk, page_size, next_n, live_only, padded, fields):
+    def __init__(
+        self, mode, extend, topk, page_size, next_n, live_only, padded, grid, fields, schedules
+    ):
         _check(mode, extend, next_n)
         used = {field for destination in fields for field in destination}
         self.has_tables = not used.isdisjoint(_TABLES)
@@ -53,28 +58,34 @@ class _Replay:
             "page_size": page_size,
             "next_n": next_n,
             "live_only": live_only,
-            "padded": padded and not used.isdisjoint(_ROW_FIELDS),
+            "padded": padded and (any(schedules) or not used.isdisjoint(_ROW_FIELDS)),
+            "schedules": schedules,
+            "grid": grid if self.has_tables else None,
         }
         # Its ports depend on no dtype.
         ports = steps.port_names(self.text({}))
         self.inputs = [i for i, name in enumerate(_INPUTS) if name in ports]
         self.has_lens = "seq_lens" in ports
+        everything = [(backend, field) for backend, dst in enumerate(fields) for field in dst]
         self.rows = {
-            steps.port(backend, field): _ROW_FIELDS[field]
-            for backend, destination in enumerate(fields)
-            for field in destination
-            if field in _ROW_FIELDS
+            steps.port(*each): _ROW_FIELDS[each[1]]
+            for each in everything
+            if each[1] in _ROW_FIELDS
+        }
+        # Incremental tables -> tokens of a column.
+        tokens = {"page_table_1": 1, "real_page_table": page_size}
+        self.tables = {
+            steps.port(*each): tokens[each[1]] for each in everything if each[1] in _TABLES
         }
         self.is_bounded = "row_bound" in ports and not self.constants["padded"]
         self.arrays = [_INPUTS[i] for i in self.inputs]
-        for backend, destination in enumerate(fields):
-            self.arrays += [steps.port(backend, field) for field in destination]
-        sizes = ("bs", "max_len", "row_bound")
-        self.call = Caller(self.prepare, tuple(self.arrays), sizes)
+        self.arrays += [steps.port(*each) for each in everything]
+        self.arrays += _schedules.ports(schedules)
+        self.call = Caller(self.prepare, tuple(self.arrays), _SIZES)
 
     def text(self, dtypes):
         """The text for inputs of these dtypes, int64 where it is not said."""
-        lens, extend, pool, _ = (dtypes.get(name, "int64") for name in _INPUTS)
+        lens, extend, pool = (dtypes.get(name, "int64") for name in _INPUTS[:3])
         if self.extend != "array":
             extend = self.extend
         return steps.replay(
@@ -97,15 +108,92 @@ class _Replay:
             sizes["row_bound"] = max(min(rooms), 0)
         return get_step(f"{self.mode}_replay", self.text(dtypes), target), sizes
 
+    def check_room(self, arrays, bs, max_len, row_bound):
+        """Raises ``ValueError`` for an incremental table without all rows and columns: its
+        step stores at places, and drops what is outside."""
+        if self.is_bounded:
+            rows = 0  # as many as there are
+        elif self.constants["padded"]:
+            rows = row_bound
+        else:
+            requests = length("seq_lens", arrays[0])[1] if bs is None else bs
+            per_request = self.extend if self.mode == "draft_extend" else self.constants["next_n"]
+            rows = requests * per_request
+        for name, array in zip(self.arrays, arrays):
+            if name not in self.tables:
+                continue
+            # An export costs microseconds.
+            shape = getattr(array, "shape", None)
+            if shape is None:
+                shape = describe(name, array)[1]
+            check_rank(name, shape, 2)
+            for dim, least in enumerate((rows, -(-max_len // self.tables[name]))):
+                if shape[dim] < least:
+                    text = f"expected shape[{dim}] to be at least {least} but got {shape[dim]}"
+                    raise wrong(ValueError, name, text)
+
 
 _replay = cache(_Replay)
 
 
+def _make(constants, fields):
+    """What runs a replay, and which arrays it takes; see ``replay``."""
+    mode, extend, topk, page_size, next_n, live_only, padded, counts, *missing = constants
+    check_mode(mode, steps.MODES)
+    topk = optional_constant("topk", topk, 0)
+    page_size = optional_constant("page_size", page_size, 1)
+    next_n = constant("next_n", next_n, 1)
+    if extend not in (None, "array"):
+        extend = constant("extend_seq_lens", extend, 0)
+    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, None, fields, ())
+    if known.has_tables:
+        for name, is_missing in zip(("req_pool_indices", "req_to_token", "max_len"), missing):
+            if is_missing:
+                raise wrong(TypeError, name, "missing, the page tables need it")
+    count = sum(map(len, fields))
+    first = len(_INPUTS) - 1  # there is no since
+    taken = [*known.inputs, *range(first, first + count)]
+    if known.has_lens or not counts:
+        return known.call, taken
+
+    def call(arrays, sizes, stream):
+        bs = length("seq_lens", arrays[0])[1]
+        known.call(arrays[1:], (bs, *sizes[1:]), stream)
+
+    return call, [0, *taken]
+
+
+def _make_flat(constants, _):
+    """The same with the names in a text, before the other constants."""
+    fields, *others = constants
+    return _make(others, parse_fields(fields))
+
+
+_sets = SetCaller(_make)
+_flat = SetCaller(_make_flat)
+_call, _call_flat = _sets.call, _flat.call
+
+
+def _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded):
+    """All that a step depends on, beside its fields and dtypes."""
+    extend = inputs[1]
+    if extend is not None and _is_array(extend):
+        extend = "array"
+    return (
+        mode, extend, topk, page_size, next_n, live_only, padded, bs is None,
+        inputs[2] is None, inputs[3] is None, max_len is None,
+    )  # fmt: skip
+
+
 def replay(
-    dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream
-):
-    """``replay_metadata`` with `inputs` in a tuple, and `row_bound` without `padded` the most
-    rows that are written."""
+    dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only, padded, stream,
+    schedules=None, new_columns=None,
+):  # fmt: skip
+    """``replay_metadata`` with `inputs` in a tuple, of `since` as well if there are
+    `new_columns`, and `row_bound` without `padded` the most rows that are written."""
+    if schedules is None and new_columns is None:
+        key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+        return _call(key, inputs[:4], dsts, (bs, max_len, row_bound, None), stream)
     check_mode(mode, steps.MODES)
     topk = optional_constant("topk", topk, 0)
     page_size = optional_constant("page_size", page_size, 1)
@@ -113,8 +201,29 @@ def replay(
     extend = inputs[1]
     if extend is not None:
         extend = "array" if _is_array(extend) else constant("extend_seq_lens", extend, 0)
+    columns = None
+    if new_columns is not None:
+        new_columns = constant("new_columns", new_columns, 0)
+        bs = optional_constant("bs", bs, 0)
+        max_len = optional_constant("max_len", max_len, 0)
+        row_bound = optional_constant("row_bound", row_bound, 0)
+        # No row has more.
+        new_columns = new_columns if max_len is None else min(new_columns, max_len)
+        columns, live_only = grid(new_columns), False
     fields = tuple(map(tuple, dsts))
-    known = _replay(mode, extend, topk, page_size, next_n, live_only, padded, fields)
+
+    def rows():
+        if row_bound is not None:
+            return row_bound
+        requests = length("seq_lens", inputs[0])[1] if bs is None else bs
+        return requests * (extend if mode == "draft_extend" else next_n)
+
+    if schedules is not None and extend == "array" and not padded:
+        raise wrong(TypeError, "row_bound", "missing, schedules of ragged rows need it")
+    found, written = _schedules.parse(schedules, len(dsts), rows)
+    known = _replay(
+        mode, extend, topk, page_size, next_n, live_only, padded, columns, fields, found
+    )
     if known.has_tables:
         for name, value in (
             ("req_pool_indices", inputs[2]),
@@ -128,7 +237,20 @@ def replay(
     arrays = [inputs[i] for i in known.inputs]
     for destination in dsts:
         arrays += destination.values()
-    known.call(arrays, (bs, max_len, row_bound), stream)
+    if known.constants["grid"] is not None:
+        known.check_room(arrays, bs, max_len, row_bound)
+    arrays += written
+    known.call(arrays, (bs, max_len, row_bound, new_columns), stream)
+
+
+def replay_flat(
+    outputs, fields, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n, live_only
+):
+    """``replay_metadata`` with the arrays of all destinations in a list, and their names in a
+    text."""
+    padded = row_bound is not None
+    key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+    _call_flat((fields, *key), (*inputs, *outputs), (), (bs, max_len, row_bound, None), None)
 
 
 def replay_metadata(
@@ -145,8 +267,11 @@ def replay_metadata(
     next_n=1,
     live_only=False,
     row_bound=None,
+    schedules=None,
     index_kpool=1,
     bs=None,
+    since=None,
+    new_columns=None,
     stream=None,
 ):
     """Computes the metadata of a forward step once and writes it to every destination,
@@ -183,6 +308,36 @@ def replay_metadata(
     arrays may have any stride, 2-D arrays any row stride. `stream` as in
     ``Step.__call__``.
 
+    `schedules`: one dict, or None, for each destination: what its attention kernels need
+    beside these fields, with the parameters of the operations of these names:
+
+    =============  =============================================================  ============
+    key            value                                                          lengths
+    =============  =============================================================  ============
+    ``paged_mqa``  dict(out=, convention=, num_sms=, split=None, next_n=1,        of rows, or
+                   chunk=None), see ``paged_mqa_schedule``                        of requests
+    ``topk_plan``  dict(out=, clusters=, arch=, static=-1), see ``plan_topk``     of rows
+    ``flashmla``   dict(out_metadata=, out_num_splits=, parts=, topk=None,        of requests,
+                   sparse=False, block=64, overhead=5, layout="new"), see         or of rows
+                   ``flashmla_schedule``
+    =============  =============================================================  ============
+
+    Lengths of rows are seqlens_expanded; a `paged_mqa` with the `next_n` of target_verify
+    takes paged_mqa_ctx_lens. A `flashmla` takes cache_seqlens, with `sparse`
+    nsa_cache_seqlens, and with `topk` the number of rows. Rows are up to `row_bound`,
+    padding counts as 0, and ragged rows need that bound.
+
+    `since`, int32 [bs], makes the tables incremental: where a request's rows are right up
+    to column since[b], only what is not is written, at most `new_columns` (an integer) of
+    a row, and that many columns are what a launch takes time for; left out, any number. Of
+    page_table_1 these are the columns from max(since[b], 0) to min(cache_seqlens[b],
+    max_len, max(since[b], 0) + new_columns), that one excluded, and of real_page_table the
+    pages that these columns are in. So nothing is written where since[b] is
+    cache_seqlens[b] or more; and more columns than `new_columns` that are not right stay
+    so: ``nsa.plan.ReplayTracker`` says whether a bound suffices. Pad rows of the tables,
+    whose length is 0, are left as they are. All other fields are written as ever, in the
+    same launch; `live_only` changes nothing.
+
     `index_kpool`: p tokens have one index key, 64 of which are in a page. The lengths that
     attention sees are then min(s // p * p, topk) + s % p, with s of seqlens_expanded, and
     there are more fields. With w = S - 1 in decode, S in target_verify, S - E in
@@ -205,13 +360,21 @@ def replay_metadata(
     kpool_pool_seqlens_per_q       [n]                          that // p
     =============================  ===========================  ===========================
 
-    Ragged rows with pools need `row_bound`, and `live_only` changes nothing.
+    Ragged rows with pools need `row_bound`, and `live_only` changes nothing; `schedules` and
+    `since` are not for pools.
 
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
     """
+    if since is not None and new_columns is None:
+        new_columns = INT32_MAX
+    elif since is None and new_columns is not None:
+        raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
     if index_kpool != 1:
+        for name, value in (("schedules", schedules), ("since", since)):
+            if value is not None:
+                raise wrong(ValueError, name, "expected None with pooled index keys")
         inputs = seq_lens, extend_seq_lens, req_pool_indices, req_to_token
         ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
         return replay_pooled(
@@ -221,7 +384,7 @@ def replay_metadata(
     replay(
         dsts,
         mode,
-        (seq_lens, extend_seq_lens, req_pool_indices, req_to_token),
+        (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
         bs,
         max_len,
         row_bound,
@@ -231,6 +394,8 @@ def replay_metadata(
         bool(live_only),
         row_bound is not None,
         stream,
+        schedules,
+        new_columns,
     )
 
 

@@ -1,129 +1,180 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Schedules of attention kernels, computed from lengths, as formulas."""
+"""Schedules that a replay writes beside its metadata."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Union
 
+from . import _flashmla, _paged_mqa, _topk_plan
 from . import build as nb
-from ._arguments import dtype_name
-from ._cache import get_step
 from ._errors import constant, wrong
-from ._nsa_runtime import Caller
 
 
-@dataclass(frozen=True)
-class Convention:
-    """How a consumer cuts lengths; see ``paged_mqa_schedule``."""
+class Schedule(NamedTuple):
+    """What a schedule is made for."""
 
-    split: int
-    #: All lengths of a request are items, or its last one is.
-    all_lengths: bool
-    #: Slots that take one more are the last ones, or the first ones.
-    reversed: bool
-    #: A row names half rows of a request, of two tokens each.
-    halves: bool
+    #: Of lengths that have a name, as in ``c4_``; else empty.
+    prefix: str
+    kind: str
+    options: Any
+    #: Slots, or parts.
+    count: int
 
 
-CONVENTIONS = {
-    "jit": Convention(256, all_lengths=True, reversed=True, halves=False),
-    "sm90": Convention(256, all_lengths=False, reversed=True, halves=True),
-    "sm120": Convention(128, all_lengths=False, reversed=True, halves=True),
-    "vllm_sm90": Convention(256, all_lengths=False, reversed=True, halves=False),
-    "gen1": Convention(256, all_lengths=False, reversed=False, halves=False),
+#: The schedules of each destination.
+Schedules = tuple[tuple[Schedule, ...], ...]
+
+
+#: What lengths a step has for a schedule, those of an extra cache, and how many there are.
+LengthsOf = Callable[[Schedule], tuple[Union[nb.Array, None], Union[nb.Array, None], Any]]
+
+
+def port(backend: int, schedule: Schedule, output: str) -> str:
+    """The name of the port that an output of a destination's schedule goes to."""
+    return f"b{backend}_{schedule.prefix}{schedule.kind}_{output}"
+
+
+# ----------------------------------------------------------------------------
+# What a caller asks for
+# ----------------------------------------------------------------------------
+
+
+def _paged_mqa_of(
+    *, convention: Any, num_sms: Any, split: Any = None, next_n: Any = 1, chunk: Any = None
+) -> tuple[Any, int]:
+    options = _paged_mqa.options_of(convention, split, next_n, chunk)
+    return options, constant("num_sms", num_sms, 1)
+
+
+def _topk_plan_of(*, clusters: Any, arch: Any, static: Any = -1) -> tuple[Any, int]:
+    return _topk_plan.options_of(arch, static), constant("clusters", clusters, 0)
+
+
+def _flashmla_of(
+    *,
+    parts: Any,
+    topk: Any = None,
+    sparse: Any = False,
+    block: Any = 64,
+    overhead: Any = 5,
+    layout: Any = "new",
+) -> tuple[Any, int]:
+    options = _flashmla.options_of(topk, sparse, None, block, overhead, layout)
+    return options, constant("parts", parts, 1)
+
+
+#: Kind -> what its parameters say, and the parameters that are arrays.
+_KINDS: dict[str, tuple[Callable[..., tuple[Any, int]], tuple[str, ...]]] = {
+    "paged_mqa": (_paged_mqa_of, ("out",)),
+    "topk_plan": (_topk_plan_of, ("out",)),
+    "flashmla": (_flashmla_of, ("out_metadata", "out_num_splits")),
 }
 
 
-def write_paged_mqa(convention: str, split: int, next_n: int, dtype: str) -> str:
-    """The text of a schedule: sums of what each item weighs, and a search for the first item
-    of each slot."""
-    how = CONVENTIONS[convention]
-    s = nb.Builder("paged_mqa_schedule")
-    bs, slots = s.size("bs"), s.size("num_sms")
-    lens = s.input("context_lens", dtype, (bs, next_n))
-    parts = -(-next_n // 2) if how.halves else 1
-    per_request = next_n if how.all_lengths else 1
-    items = bs * per_request
-
-    def splits(j: nb.Element) -> nb.Element:
-        column = j % next_n if how.all_lengths else next_n - 1
-        length = nb.maximum(lens[j // per_request, column].otherwise(0).astype("int64"), 0)
-        return (length + (split - 1)) // split
-
-    num_splits = s.map(items, splits, dtype="int64")
-    weights = s.map(items, lambda j: num_splits[j] * parts, dtype="int64")
-    sums = s.scan(weights)
-
-    def first(i: nb.Element, word: nb.Element) -> nb.Element:
-        total = sums[items].otherwise(0)
-        each, rest = total // slots, total % slots
-        more = nb.maximum(i - (slots - rest), 0) if how.reversed else nb.minimum(i, rest)
-        place = i * each + more
-        # Items that weigh nothing are stepped over.
-        item = sums.search(place) - 1
-        offset = place - sums[item].otherwise(0)
-        here = num_splits[item].otherwise(1)
-        row = item * parts + offset // here
-        is_item = place < total
-        row = nb.where(is_item, row, items * parts)
-        return nb.where(word == 0, row, nb.where(is_item, offset % here, 0))
-
-    s.output("out", s.map((slots + 1, 2), first, dtype="int32"))
-    return s.text
+def outputs_of(schedule: Schedule) -> tuple[str, ...]:
+    return _KINDS[schedule.kind][1]
 
 
-@cache
-def _paged_mqa(convention: str, split: int, next_n: int) -> Caller:
-    def prepare(target: str, described: Any) -> Any:
-        (code, bits, shape), _ = described
-        text = write_paged_mqa(convention, split, next_n, dtype_name(code, bits))
-        return get_step("paged_mqa_schedule", text, target), {"bs": shape[0]}
+# Typed, as 2.0 and True are no 2 and 1.
+@lru_cache(maxsize=256, typed=True)
+def _known(name: str, prefixes: tuple[str, ...], keys: tuple[str, ...], *values: Any) -> Schedule:
+    kind = next((kind for kind in _KINDS if name.endswith(kind)), "")
+    prefix = name[: len(name) - len(kind)]
+    if not kind or prefix not in prefixes:
+        known = ", ".join(p + k for k in _KINDS for p in prefixes)
+        raise wrong(ValueError, "schedules", f"{name!r} is none of {known}")
+    make, outputs = _KINDS[kind]
+    given = dict(zip(keys, values))
+    missing = [output for output in outputs if not given.pop(output, False)]
+    if missing:
+        raise wrong(TypeError, "schedules", f"{name!r} has no {missing[0]!r}")
+    return Schedule(prefix, kind, *make(**given))
 
-    return Caller(prepare, ("context_lens", "out"), ("bs", "num_sms"))
 
+def parse(
+    given: Sequence[Mapping[str, Any] | None] | None,
+    destinations: int,
+    rows: Callable[[], int],
+    prefixes: tuple[str, ...] = ("",),
+) -> tuple[Schedules, list[Any]]:
+    """What the argument `schedules` asks for, and the arrays that are written.
 
-def paged_mqa_schedule(
-    context_lens: Any,
-    out: Any,
-    *,
-    convention: str,
-    num_sms: int,
-    split: int | None = None,
-    next_n: int = 1,
-    bs: int | None = None,
-    stream: Any = None,
-) -> None:
-    """Which part of the lengths each slot of a paged MQA logits kernel takes, in one launch.
-
-    `context_lens`: [bs, next_n], int32 or int64; lengths below 0 count as 0. `out`:
-    [num_sms + 1, 2] int32; row i says at which item slot i begins, and at which split of it.
-    Items weigh ``ceil(length / split)`` each; slots take as many as one another, or one more.
-    Past the last item a row is (items, 0).
-
-    =============  =======  ===========================================  ======================
-    convention     split    items                                        one more go to
-    =============  =======  ===========================================  ======================
-    ``jit``        256      all bs * next_n lengths                      the last slots
-    ``sm90``       256      requests, by their last length; rows name    the last slots
-                            the pairs of a request's tokens
-    ``sm120``      128      as ``sm90``                                  the last slots
-    ``vllm_sm90``  256      requests, by their last length               the last slots
-    ``gen1``       256      requests, by their last length               the first slots
-    =============  =======  ===========================================  ======================
-
-    Sums have 64 bits, and there may be any number of requests. Raises ``ValueError`` or
-    ``TypeError`` that names the argument, and writes nothing then; ``CompileError`` if the
-    step can neither be compiled nor found.
+    `rows`: how many rows there are, where that has to be known: a plan that nobody reads
+    is left out. Raises ``ValueError`` or ``TypeError`` that names ``schedules``, or the
+    parameter.
     """
-    if convention not in CONVENTIONS:
-        known = ", ".join(CONVENTIONS)
-        raise wrong(ValueError, "convention", f"expected one of {known} but got {convention!r}")
-    if split is None:
-        split = CONVENTIONS[convention].split
-    split, next_n = constant("split", split, 1), constant("next_n", next_n, 1)
-    num_sms = constant("num_sms", num_sms, 1)
-    _paged_mqa(convention, split, next_n)([context_lens, out], (bs, num_sms), stream)
+    if given is None:
+        return (), []
+    if len(given) != destinations:
+        raise wrong(
+            ValueError,
+            "schedules",
+            f"expected one dict or None for each of {destinations} destinations but got"
+            f" {len(given)}",
+        )
+    found, arrays = [], []
+    for each in given:
+        schedules = []
+        for name, parameters in (each or {}).items():
+            # Of an array, that it is there.
+            values = [key.startswith("out") or value for key, value in parameters.items()]
+            try:
+                schedule = _known(name, prefixes, tuple(parameters), *values)
+            except TypeError as error:
+                if hasattr(error, "argument"):
+                    raise
+                what = str(error).partition("() ")[2] or error
+                raise wrong(TypeError, "schedules", f"{name!r} {what}") from None
+            if schedule.kind == "topk_plan" and not _topk_plan.is_written(
+                rows(), schedule.count
+            ):
+                continue
+            schedules.append(schedule)
+            arrays += [parameters[output] for output in outputs_of(schedule)]
+        found.append(tuple(schedules))
+    return tuple(found), arrays
+
+
+# ----------------------------------------------------------------------------
+# What a step writes
+# ----------------------------------------------------------------------------
+
+
+def ports(schedules: Schedules) -> list[str]:
+    """The ports of all schedules, in the order of ``parse``."""
+    return [
+        port(backend, schedule, output)
+        for backend, each in enumerate(schedules)
+        for schedule in each
+        for output in outputs_of(schedule)
+    ]
+
+
+def write(s: nb.Builder, lengths_of: LengthsOf, schedules: Schedules) -> None:
+    """Adds the schedules to a step; equal ones are computed once."""
+    groups: dict[Schedule, list[int]] = {}
+    for backend, each in enumerate(schedules):
+        for schedule in each:
+            # How many clusters there are says only whether there is a plan.
+            key = schedule._replace(count=0) if schedule.kind == "topk_plan" else schedule
+            groups.setdefault(key, []).append(backend)
+    sums: dict[Any, Any] = {}
+    for schedule, backends in groups.items():
+        lens, extra, count = lengths_of(schedule)
+        mask = None
+        if schedule.kind == "flashmla":
+            values = _flashmla.write(s, count, schedule.count, schedule.options, lens, extra)
+        elif schedule.kind == "topk_plan":
+            plan, mask = _topk_plan.write(s, count, lens, schedule.options)
+            values = (plan,)
+        else:
+            options, slots = schedule.options, schedule.count
+            values = (_paged_mqa.write(s, lens, options, slots, sums=sums),)
+        for output, value in zip(outputs_of(schedule), values):
+            names = [port(backend, schedule, output) for backend in backends]
+            is_flat = schedule.kind == "paged_mqa" and schedule.options.chunk is not None
+            s.output(names, value, when=mask, strides="contiguous" if is_flat else None)

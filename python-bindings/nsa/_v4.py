@@ -5,203 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
-from . import _v4_index_keys
-from . import build as nb
+from . import _arguments, _schedules, _v4_schedules
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
-from ._errors import check_mode, constant, wrong
-from ._fields import Fields
+from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
-from ._v4_index_keys import IndexKeys
-from ._v4_plans import PlanOptions, Plans, plan_options
-from ._v4_ratios import Ratios, round_up
-from ._v4_windows import WindowOptions, Windows, window_options
+from ._v4_plans import plan_options
+from ._v4_rows import Options
+from ._v4_step import Step
 
-MODES = ("decode", "target_verify", "draft_extend", "draft_block", "extend")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a step is made for."""
-
-    mode: str
-    next_n: int
-    ragged: bool
-    #: There are floors of windows.
-    floors: bool
-    topk: int
-    page_size: int
-    window: int
-    index_page_size: int
-    plans: PlanOptions = PlanOptions()
-    #: Draft steps, of which each destination belongs to one.
-    steps: int = 1
-    windows: WindowOptions = WindowOptions()
-
-
-class Step(Windows, Plans, IndexKeys, Ratios, Fields):
-    """A step in the making."""
-
-    def __init__(self, options: Options, dtypes: dict[str, str]) -> None:
-        super().__init__(f"v4_{options.mode}", dtypes)
-        self.options = options
-        #: Whose locations are asked for.
-        self.draft = 0
-
-    @property
-    def full_to_swa(self) -> nb.Array:
-        return self.vector("full_to_swa", None)
-
-    @property
-    def out_cache_loc(self) -> nb.Array:
-        return self.vector("out_cache_loc", "num_locs")
-
-    # Rows.
-
-    @property
-    def num_rows(self) -> nb.Size:
-        if self.options.ragged:
-            return self.size("rows")
-        return self.size("bs") * self.options.next_n
-
-    def request(self, r: nb.Element) -> nb.Element:
-        """The request of a row, the last one for padding."""
-        bs = self.size("bs")
-        if self.options.ragged:
-            return nb.where(self.is_row(r), self.offsets().search(r) - 1, bs - 1)
-        return r if self.options.next_n == 1 else r // self.options.next_n
-
-    def pool_of(self, r: nb.Element) -> nb.Element:
-        return self.pool[self.request(r)].otherwise(0)
-
-    def length(self, r: nb.Element) -> nb.Element:
-        """The length of a row, 0 or more."""
-        b, n = self.request(r), self.options.next_n
-        length = self.lens[b].otherwise(0).astype("int32")
-        mode = self.options.mode
-        if self.options.ragged:
-            i = (r - self.offsets()[b].otherwise(0)).astype("int32")
-            if mode == "extend":
-                length = length - self.extends()[b].otherwise(0)
-            return nb.where(self.is_row(r), nb.maximum(length + 1 + i, 0), 1)
-        if mode != "decode":
-            j = (r % n).astype("int32")
-            length = length + (1 - n if mode == "draft_extend" else 1) + j
-        return nb.maximum(length, 0)
-
-    # Fields.
-
-    def field(self, name: str) -> nb.Array:
-        """Raises ``ValueError`` for no field of the mode."""
-        make = getattr(self, f"make_{name}", None)
-        if not self.has_field(name):
-            raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
-        if make is not None:
-            return self.value(f"{name} {self.draft}", make)
-        ratio, _, rest = name.removeprefix("c").partition("_")
-        make = getattr(self, f"make_cq_{rest}", None)
-        is_known = name.startswith("c") and ratio in ("1", "2", "4", "128")
-        if not is_known or make is None or not self.has(rest, int(ratio)):
-            raise wrong(ValueError, "dsts", f"{name!r} is no field of {self.options.mode}")
-        return self.value(f"{name} {self.draft}", lambda: make(int(ratio)))
-
-    def has(self, field: str, ratio: int) -> bool:
-        """Whether the mode and the ratio have a field of a ratio."""
-        if field in _v4_index_keys.FIELDS:
-            return self.options.mode == "extend" and ratio in _v4_index_keys.RATIOS
-        return self.has_plan(field, ratio)
-
-    def condition(self, name: str) -> nb.Array | None:
-        """Which elements of a field there are, if only the device knows."""
-        if not name.endswith("_index_k_slots"):
-            return None
-        return self.is_index_key(int(name[1]))
-
-    def rows(self, element: Callable[[nb.Element], nb.Element], dtype: str = "int32") -> nb.Array:
-        return self.s.map(self.num_rows, element, dtype=dtype)
-
-    def make_seq_lens_casual(self) -> nb.Array:
-        return self.rows(self.length)
-
-    def make_positions_casual(self) -> nb.Array:
-        return self.rows(lambda r: self.length(r) - 1)
-
-    def floor(self, r: nb.Element) -> Any:
-        if self.options.windows.tail:
-            return self.tail_floor(r)
-        if not self.options.floors:
-            return 0
-        return nb.maximum(self.vector("floors", None, "int32")[r].otherwise(0), 0)
-
-    def make_swa_topk_lengths(self) -> nb.Array:
-        if self.options.mode == "draft_block":
-            return self.block_lengths()
-
-        def length(r: nb.Element) -> nb.Element:
-            inside = nb.maximum(self.length(r) - self.floor(r), 0)
-            return nb.minimum(inside, self.options.window)
-
-        return self.rows(length)
-
-    def make_swa_page_indices(self) -> nb.Array:
-        """The newest first; of a block, the oldest."""
-        if self.options.mode == "draft_block":
-            return self.block_indices()
-        window = self.options.window
-
-        def slot(r: nb.Element, k: nb.Element) -> nb.Element:
-            position = self.length(r) - 1 - k
-            token = self.tokens[self.pool_of(r), position].otherwise(-1)
-            swa = self.full_to_swa[token].otherwise(-1)
-            return nb.where((k < window) & (position >= self.floor(r)), swa, -1)
-
-        return self.s.map((self.num_rows, round_up(window)), slot, dtype="int32")
-
-    @property
-    def columns(self) -> nb.Size:
-        return nb.ceildiv(self.size("max_len"), self.options.page_size)
-
-    def make_page_table(self) -> nb.Array:
-        size = self.options.page_size
-
-        def page(r: nb.Element, p: nb.Element) -> nb.Element:
-            return self.tokens[self.pool_of(r), p * size].otherwise(0) // size
-
-        return self.s.map((self.num_rows, self.columns), page, dtype="int32")
-
-    def locations(
-        self, element: Callable[[nb.Element, nb.Element], nb.Element], dtype: str
-    ) -> nb.Array:
-        """``element(row, location)`` of each location; those of a draft step are one of each
-        request's."""
-        if self.options.windows.tail:
-            return self.rows(lambda r: element(r, self.tail_location(r)), dtype)
-        steps, draft, locs = self.options.steps, self.draft, self.out_cache_loc
-        if steps == 1:
-            return self.s.map(
-                self.size("num_locs"), lambda r: element(r, locs[r]), dtype=dtype
-            )
-
-        def of_draft(r: nb.Element) -> nb.Element:
-            return element(r, locs[r * steps + draft].otherwise(0))
-
-        return self.s.map(self.size("num_locs") // steps, of_draft, dtype=dtype)
-
-    def make_swa_out_cache_loc(self) -> nb.Array:
-        swa = self.full_to_swa
-        return self.locations(lambda r, location: swa[location].otherwise(0), "int32")
-
-    def make_req_indices(self) -> nb.Array:
-        return self.rows(self.pool_of, "int64")
-
-    def make_pos_i64(self) -> nb.Array:
-        return self.rows(lambda r: self.length(r) - 1, "int64")
-
+MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
 
 INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
@@ -211,18 +28,19 @@ INPUTS = (
 LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
 SIZES = (
     "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
-    "num_offsets", "window_groups", "zero_row",
+    "num_offsets", "tail_rows", "groups", "zero_row",
 )  # fmt: skip
 
 
 def write(
     options: Options,
     fields: tuple[tuple[str, ...], ...],
-    dtypes: dict[str, str],
+    dtypes: Mapping[str, str],
+    schedules: _schedules.Schedules = (),
     optional: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
-    """The text of a step with these fields in each destination, any of which may be missing
-    if they are `optional`, and its inputs."""
+    """The text of a step with these fields, any of which may be missing if they are
+    `optional`, and schedules in each destination, and its inputs."""
     step = Step(options, dtypes)
     ports: dict[tuple[str, int], list[str]] = {}
     for number, names in enumerate(fields):
@@ -233,26 +51,33 @@ def write(
     for (name, step.draft), destinations in ports.items():
         value = step.field(name)
         step.s.output(destinations, value, optional=optional, when=step.condition(name))
+    _schedules.write(step.s, partial(_v4_schedules.lengths_of, step), schedules)
     return step.s.text, tuple(name for name in INPUTS if name in step.inputs)
 
 
 class _Replay:
     """A step of these fields and constants: which arrays it takes, and what runs it."""
 
-    def __init__(self, options: Options, fields: tuple[tuple[str, ...], ...]) -> None:
-        self.options, self.fields = options, fields
+    def __init__(
+        self,
+        options: Options,
+        fields: tuple[tuple[str, ...], ...],
+        schedules: _schedules.Schedules,
+    ) -> None:
+        self.options, self.fields, self.schedules = options, fields, schedules
         # Which ports there are depends on no dtype.
-        _, self.inputs = write(options, fields, {})
+        _, self.inputs = write(options, fields, {}, schedules)
         self.arrays = list(self.inputs)
         for number, names in enumerate(fields):
             self.arrays += [f"b{number}_{name}" for name in names]
+        self.arrays += _schedules.ports(schedules)
         self.call = Caller(self.prepare, tuple(self.arrays), SIZES)
 
     def prepare(self, target: str, described: Any) -> Any:
         """The step for arrays like these, and the sizes that they say."""
         dtypes, sizes = {}, {}
         for name, (code, bits, shape) in zip(self.arrays, described):
-            dtypes[name] = dtype_name(code, bits)
+            dtypes[name] = "int8" if name == "whole" and bits == 8 else dtype_name(code, bits)
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
@@ -263,11 +88,29 @@ class _Replay:
                 check_rank(name, shape, 1)
                 size = f"{name.split('_')[1]}_num_slots"
                 sizes[size] = min(sizes.get(size, shape[0]), shape[0])
-        text, _ = write(self.options, self.fields, dtypes)
+        text, _ = write(self.options, self.fields, dtypes, self.schedules)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
 
 _replay = cache(_Replay)
+
+
+def _parse_request_window(given: Any, window: int) -> tuple[int | None, int | None, int | None]:
+    """The capacity of rings, the groups of a workspace, and the row that is zeros."""
+    if given is None:
+        return None, None, None
+    unknown = set(given) - {"groups", "zero_row", "capacity"}
+    missing = {"groups", "zero_row"} - set(given)
+    if unknown or missing:
+        words = ", ".join(sorted(unknown or missing))
+        text = f"unexpected {words}" if unknown else f"missing {words}"
+        text += " in dict(groups=, zero_row=, capacity=256)"
+        raise wrong(TypeError, "request_window", text)
+    return (
+        constant("capacity", given.get("capacity", 256), 1),
+        constant("groups", given["groups"], 0, INT32_MAX // window),
+        constant("zero_row", given["zero_row"], 0),
+    )
 
 
 def replay_v4(
@@ -289,19 +132,18 @@ def replay_v4(
     window: int = 128,
     index_page_size: int = 64,
     floors: Any = None,
-    tail: bool = False,
-    whole: Any = None,
-    window_groups: int | None = None,
-    window_ring: int = 256,
-    zero_row: int = 0,
-    valid_from: Any = None,
-    block_ring: int | None = None,
+    schedules: Any = None,
     rings: tuple[int, int] = (8, 128),
     swa_page_size: int = 128,
     request_ring: bool = False,
     plans_in_place: bool = False,
     online_offset: int | None = None,
     steps: int = 1,
+    request_window: Any = None,
+    ring: int | None = None,
+    valid_from: Any = None,
+    tail_rows: int | None = None,
+    whole: Any = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -318,8 +160,8 @@ def replay_v4(
     decode          bs                           S[b]
     target_verify   bs * next_n                  S[b] + 1 + i
     draft_extend    bs * next_n                  S[b] - next_n + 1 + i
-    draft_block     bs * next_n                  S[b] + 1 + i
     extend          `rows`                       S[b] - E[b] + 1 + i
+    draft_block     bs * next_n                  S[b] + 1 + i
     ==============  ===========================  ==============================
 
     With `extend_seq_lens` (E, [bs]), which extend needs, a target_verify is ragged as well:
@@ -366,54 +208,49 @@ def replay_v4(
     Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
     array gives 0 in tables and locations, -1 in windows.
 
-    **Windows.** With `tail`, the rows of an extend are those that are computed again: of
-    request b the last t = min(W, E[b]), or all E[b] where ``whole[b]`` (integers, [bs]) is
-    not 0. Lengths and fields are as above with t for E; floors are max(S - W - (E if whole),
-    0), and locations, n of them, those of these tokens:
-
-    ========================  =====================  =======================================
-    field                     elements               value
-    ========================  =====================  =======================================
-    token_indices             [n] int64              off[b] + E - t + i, off the sums of E
-    tail_floors               [n]                    the floors
-    tail_out_cache_loc        [n] int64              out_cache_loc[token_indices[r]]
-    ========================  =====================  =======================================
-
-    Padding has 0 in these, and the location 0.
-
-    A window may be in a ring of `window_ring` tokens of each request (in decode,
-    target_verify and extend). A workspace has W rows for each of `window_groups` groups,
-    first those of requests: their history; with H = window_groups * W its rows from H on are
-    those of the step. Request b has e rows from q on, the first at position f; lo is
-    floors[r] or 0, s = L - 1 - k, and hp = f - W + i:
-
-    ========================  =====================  =======================================
-    field                     elements               value
-    ========================  =====================  =======================================
-    window_write_loc          [n]                    H + r
-    window_indices            [n, up(W)]             k < W and s >= lo: b * W + s - f + W
-                                                     where s < f, H + q + s - f else; then -1
-    window_lengths            [n]                    how many those are
-    window_req, window_pos    [n] int64              P; L - 1
-    window_commit_mask        [n] int8               q + e - 1 - r < window_ring
-    history_req, history_pos  [H] int64              of row b * W + i: P; hp
-    history_src               [H] int64              b * W + i
-    history_valid             [H] int8               e > 0 and hp >= lo of the last row
-    history_loc               [H] int64              P * window_ring + hp % window_ring where
-                                                     valid, else `zero_row`
-    ========================  =====================  =======================================
-
-    Padding has indices of -1 and else 0; groups of no rows have P = 0 and f = 0.
-
-    In a draft_block all rows of a request see the same: from start = max(S - W, 0), with
-    `valid_from` (by pool index) at least that, up to S, and all of the block.
-    swa_topk_lengths are S - start + next_n, swa_page_indices ([n, up(W + next_n)]) the slots
-    of start, start + 1 and so on: full_to_swa[table[P, start + k]] up to S, then
-    full_to_swa[out_cache_loc[b * next_n + j]]; with `block_ring` P * block_ring + (start + k)
-    % block_ring. It has the fields of the first table's start, up to swa_out_cache_loc.
-
     **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
     ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.
+
+    **A draft block** (``draft_block``): all rows of a request attend to the c = min(S, W)
+    tokens before the block, at most ``S - valid_from[P]`` with `valid_from` ([requests], int32
+    or int64), and to all `next_n` of the block. swa_topk_lengths are c + next_n;
+    swa_page_indices [n, up(W + next_n)] full_to_swa[table[P, S - c + k]], the oldest first,
+    then full_to_swa[out_cache_loc[b * next_n + k - c]]; with `ring` instead P * ring + (S - c +
+    k) % ring.
+
+    **Windows that requests keep.** `request_window`: dict(groups=, zero_row=, capacity=256). A
+    request keeps its newest rows in a ring of `capacity`; a step's workspace has W rows of
+    history for each of `groups` requests, H = groups * W in all, then its own n rows.
+    swa_page_indices, swa_topk_lengths and swa_out_cache_loc are then places in the workspace
+    (window_indices padded to up(W), window_lengths and window_write_loc), and with the first
+    position f[b] and the first row o[b] of a request there are:
+
+    ===========================  ============  ==============================================
+    field                        elements      value
+    ===========================  ============  ==============================================
+    window_write_loc             [n]           H + r
+    window_indices               [n, W]        of position s = L - 1 - k, not before the row's
+                                               floor: b * W + W + s - f[b] of the history, or
+                                               H + o[b] + s - f[b] from f[b] on; else -1
+    window_lengths               [n]           how many there are
+    window_req, window_pos       [n] int64     P; L - 1
+    window_commit_mask           [n] int8      1 for the newest `capacity` rows of a request
+    window_history_pos           [H] int64     of row b * W + i: f[b] - W + i
+    window_history_req, ..._loc  [H] int64     P; the row's number
+    window_history_valid         [H] int8      1 if the position is not before the floor of
+                                               the request's last row
+    window_history_src           [H] int64     then P * capacity + position % capacity, else
+                                               `zero_row`
+    ===========================  ============  ==============================================
+
+    Padding has 0, and -1 in window_indices; a group without rows has P = 0 and f[b] = 0. What
+    is int8 may be uint8, as a view of a bool array is.
+
+    **Tails** (in extend): ``tail_<field>``, for any field, is that of an extend of only the
+    last min(W, E[b]) rows of each request, all of them where `whole` ([bs], int8, int32 or
+    int64) is not 0, with floors max(S - W, 0), or max(S - W - E[b], 0). There are `tail_rows`
+    of them, padded; tail_token_indices (int64) says which row of the extend each is, and
+    tail_floors its floor. Locations are those of these rows.
 
     **Plans** of the compressors, Q = 4 and 128, are int32 words. A state of position p is in
     slot(p) = P * R + p % R, with R = `rings`[0] for Q = 4 and `rings`[1] for 128; for Q = 4
@@ -441,6 +278,13 @@ def replay_v4(
     -1; plan_c as to which tokens, and plan_w those that are the last of their request and not
     in plan_c: p + 1, k and the new tokens of the group (u), P + o, P.
 
+    `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
+    ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
+    cQ_topk_lengths_clamp1 of Q = 1 and 2), and ``flashmla`` and ``cQ_flashmla`` of
+    swa_topk_lengths, with the extra cache of layers of ratio Q (cQ_sparse_topk_lengths, or
+    c128_topk_lengths_clamp1). Rows are all n; a `paged_mqa` with the `next_n` of the step
+    takes the rows of a request as its tokens.
+
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
     ``CompileError`` if the step can neither be compiled nor found.
     """
@@ -453,22 +297,32 @@ def replay_v4(
     ragged = extend_seq_lens is not None
     if mode == "extend" and not ragged:
         raise wrong(ValueError, "extend_seq_lens", "extend needs them")
-    if tail and floors is not None:
-        raise wrong(ValueError, "floors", "a tail has its own")
     if ragged and rows is None:
         raise wrong(TypeError, "rows", "missing, ragged rows need it")
+    window = constant("window", window, 1)
+    capacity, groups, zero_row = _parse_request_window(request_window, window)
+    if mode == "draft_block" and (floors is not None or capacity is not None):
+        name = "floors" if floors is not None else "request_window"
+        raise wrong(ValueError, name, "a draft block has none")
     options = Options(
         mode, next_n, ragged, floors is not None,
         constant("topk", topk, 1), constant("page_size", page_size, 1),
-        constant("window", window, 1), constant("index_page_size", index_page_size, 1),
+        window, constant("index_page_size", index_page_size, 1),
         plan_options(rings, swa_page_size, request_ring, plans_in_place, online_offset),
-        constant("steps", steps, 1),
-        window_options(mode, tail, whole, window_ring, valid_from, block_ring),
+        constant("steps", steps, 1), capacity, optional_constant("ring", ring, 1),
+        valid_from is not None, whole is not None,
     )  # fmt: skip
     if steps != 1 and (mode != "decode" or len(dsts) != steps):
         text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"
         raise wrong(ValueError, "steps", text)
-    known = _replay(options, tuple(map(tuple, dsts)))
+
+    def count() -> int:
+        if ragged:
+            return rows or 0
+        return next_n * (_arguments.length("seq_lens", seq_lens)[1] if bs is None else bs)
+
+    found, written = _v4_schedules.parse(schedules, len(dsts), count, options)
+    known = _replay(options, tuple(map(tuple, dsts)), found)
     given = dict(
         zip(
             INPUTS,
@@ -483,10 +337,8 @@ def replay_v4(
         arrays.append(given[name])
     for destination in dsts:
         arrays += destination.values()
+    arrays += written
     if num_tokens is None:
         num_tokens = rows
-    known.call(
-        arrays,
-        (bs, rows, num_tokens, max_len, *[None] * 4, window_groups, zero_row),
-        stream,
-    )
+    sizes = (bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row)
+    known.call(arrays, sizes, stream)

@@ -12,7 +12,7 @@ from . import build as nb
 from ._fields import Fields
 
 if TYPE_CHECKING:
-    from ._v4 import Options
+    from ._v4_rows import Options
 
 FIELDS = ("index_k_slots", "request_starts", "compress_lens")
 RATIOS = (1, 2)

@@ -15,8 +15,9 @@ from ._errors import constant, optional_constant
 from ._fields import Fields
 
 if TYPE_CHECKING:
-    from ._v4 import Options
+    from ._v4_rows import Options
 
+FIELDS = ("plan_d", "plan_c", "plan_w")
 #: Tokens that a compression looks back on, by ratio.
 WINDOWS = {4: 8, 128: 128}
 #: The last tokens of each page of windows are kept as well.
@@ -75,7 +76,7 @@ class Plans(Fields):
 
     def has_plan(self, field: str, ratio: int) -> bool:
         """False for a plan that the mode or the ratio has none of."""
-        if field not in ("plan_d", "plan_c", "plan_w"):
+        if field not in FIELDS:
             return True
         modes = ("decode",) if field == "plan_d" else ("target_verify", "extend")
         return ratio in WINDOWS and self.options.mode in modes
@@ -117,7 +118,7 @@ class Plans(Fields):
         shape = self.size("bs"), 4
         return self.s.map(shape, online_word if is_online else word, dtype="int32")
 
-    # Verification and extend (and windows of decode).
+    # Verification and extend.
 
     def count_of(self, b: nb.Element) -> Any:
         """The tokens of a request."""
@@ -128,8 +129,7 @@ class Plans(Fields):
     def start_of(self, b: nb.Element) -> nb.Element:
         """The position of the first one."""
         length = self.lens[b].otherwise(0).astype("int32")
-        is_after = self.options.mode in ("decode", "extend")
-        return length - self.count_of(b) if is_after else length
+        return length - self.count_of(b) if self.options.mode == "extend" else length
 
     def span(self, b: nb.Element) -> tuple[nb.Element, nb.Element]:
         """The first position of 0 or more, and the one after the last."""

@@ -9,12 +9,15 @@ for installations without the compiler.
 """
 
 import json
+from functools import cache
 
 from . import _metadata, _nsa_runtime, layouts, steps
 from ._arguments import check_rank, describe
 from ._cache import get_step
 from ._dsa_prefill import dsa_prefill
-from ._errors import constant, renamed
+from ._errors import check_mode, constant, renamed
+from ._flashmla import flashmla_schedule
+from ._paged_mqa import paged_mqa_schedule
 from ._prefill import (
     build_compressed_token_ids,
     build_swa_token_ids,
@@ -22,7 +25,7 @@ from ._prefill import (
 )
 from ._ragged_prefill import build_ragged_compressed_ids
 from ._replay import expand_seqlens, replay_metadata
-from ._schedules import paged_mqa_schedule
+from ._topk_plan import plan_topk
 from ._transform import transform_index
 from ._v4 import replay_v4
 
@@ -35,7 +38,9 @@ __all__ = [
     "dequantize_k_cache_paged",
     "dsa_prefill",
     "expand_seqlens",
+    "flashmla_schedule",
     "paged_mqa_schedule",
+    "plan_topk",
     "replay_metadata",
     "replay_v4",
     "transform_index",
@@ -43,8 +48,6 @@ __all__ = [
 
 # (layout, page size, dtype of the ids, target) -> step
 _dequants = {}
-# (mode, the source's fields, those of each destination) -> _Copy
-_copies = {}
 
 
 class _Copy:
@@ -95,6 +98,43 @@ def _unused_sizes(step):
     return sizes
 
 
+_copy = cache(_Copy)
+
+
+def _make_copy(constants, fields):
+    """What runs a copy, and which arrays it takes."""
+    (mode,) = constants
+    source, *destinations = fields
+    check_mode(mode, _metadata.MODES)
+    known = _copy(mode, source, tuple(destinations))
+    count = sum(map(len, fields))
+    return known.call, [*map(source.index, known.source), *range(len(source), count)]
+
+
+def _make_flat_copy(constants, _):
+    """The same with the names in texts: the source's, and those of all destinations."""
+    mode, source, destinations = constants
+    fields = map(_metadata.parse_fields, (source, destinations))
+    return _make_copy((mode,), sum(fields, ()))
+
+
+_copy_sets = _nsa_runtime.SetCaller(_make_copy)
+_flat_copies = _nsa_runtime.SetCaller(_make_flat_copy)
+
+
+def _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size):
+    """Those that a copy takes."""
+    if mode == "decode":
+        return (bs, max_len)
+    return (bs, max_seqlen_k, seqlens_expanded_size)
+
+
+def _copy_flat(outputs, fields, sources, source_fields, mode, *sizes):
+    """``copy_metadata`` with arrays in lists, and their names in texts."""
+    constants = (mode, source_fields, fields)
+    _flat_copies.call(constants, (*sources, *outputs), (), _copy_sizes(mode, *sizes), None)
+
+
 def copy_metadata(
     src,
     dsts,
@@ -137,18 +177,8 @@ def copy_metadata(
     (``src_<field>``, ``b<i>_<field>``), what was expected and what came, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    key = (mode, tuple(src), *map(tuple, dsts))
-    copy = _copies.get(key)
-    if copy is None:
-        copy = _copies[key] = _Copy(mode, key[1], key[2:])
-    arrays = [src[field] for field in copy.source]
-    for destination in dsts:
-        arrays += destination.values()
-    if mode == "decode":
-        sizes = (bs, max_len)
-    else:
-        sizes = (bs, max_seqlen_k, seqlens_expanded_size)
-    copy.call(arrays, sizes, stream)
+    sizes = _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size)
+    _copy_sets.call((mode,), (), (src, *dsts), sizes, stream)
 
 
 def dequantize_k_cache_paged(

@@ -5,8 +5,9 @@
 
 Plain arithmetic on integers (anything with ``__index__``), in 64 bits. ``ValueError`` for
 a number that is out of range or leaves 64 bits, ``TypeError`` for what is no integer; both
-name the argument. The same functions are in C (``nsa-c/plan.h``) and C++
-(``nsa/Runtime/Plan.h``).
+name the argument. The same functions but ``schedule_refresh`` are in C (``nsa-c/plan.h``)
+and C++ (``nsa/Runtime/Plan.h``). ``ReplayTracker``, which is in Python alone as well,
+keeps account of page tables from step to step.
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from . import _nsa_runtime
+from ._errors import optional_constant, wrong
+from ._topk_plan import is_written
+from ._tracker import ReplayChanges, ReplayTracker
 
 __all__ = [
+    "ReplayChanges",
+    "ReplayTracker",
     "Workspace",
     "capture_batch_sizes",
     "implementation",
     "row_bound",
+    "schedule_refresh",
     "sparse_prefill_usable",
     "workspace",
 ]
@@ -123,3 +130,40 @@ def capture_batch_sizes(
         bool(two_batch_overlap),
         max_requests,
     )
+
+
+def schedule_refresh(
+    kind: str,
+    *,
+    topk: int | None = None,
+    extra_lens: bool = False,
+    rows: int | None = None,
+    clusters: int | None = None,
+) -> str:
+    """When a schedule has to be computed again.
+
+    `kind`: ``"paged_mqa"``, ``"topk_plan"`` or ``"flashmla"``, as in the ``schedules`` of
+    ``nsa.ops.replay_metadata``. Returns
+
+    - ``"step"``: in each step, since it depends on lengths;
+    - ``"batch_size"``: once for each number of requests: a ``flashmla`` schedule of lists that
+      all have `topk` entries, without `extra_lens`;
+    - ``"never"``: nobody reads it: a ``topk_plan`` of `rows` rows and `clusters` clusters, unless
+      ``0 < clusters < rows <= 512``.
+
+        >>> schedule_refresh("flashmla", topk=2048)
+        'batch_size'
+    """
+    if kind == "flashmla":
+        topk = optional_constant("topk", topk, 0)
+        return "step" if topk is None or extra_lens else "batch_size"
+    if kind == "topk_plan":
+        rows = optional_constant("rows", rows, 0)
+        clusters = optional_constant("clusters", clusters, 0)
+        if rows is None or clusters is None:
+            return "step"
+        return "step" if is_written(rows, clusters) else "never"
+    if kind == "paged_mqa":
+        return "step"
+    known = "paged_mqa, topk_plan, flashmla"
+    raise wrong(ValueError, "kind", f"expected one of {known} but got {kind!r}")

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
-from . import _cache, steps
+from . import _cache, _flashmla, _paged_mqa, _topk_plan, steps
 from ._metadata import FIELDS
 
 __all__ = [
@@ -138,6 +138,24 @@ def prefills() -> Iterator[str]:
             )
 
 
+def schedules(topks: Sequence[int], next_ns: Sequence[int]) -> Iterator[str]:
+    """Schedules of attention kernels, for any number of multiprocessors; lengths are int32,
+    as consumers read them."""
+    for convention, how in _paged_mqa.CONVENTIONS.items():
+        # Of the others nobody has more.
+        for next_n in next_ns if how.items == "runs" or how.halves else (1,):
+            yield _paged_mqa.text(_paged_mqa.options_of(convention, next_n=next_n), "int32")
+    yield _paged_mqa.text(_paged_mqa.options_of("jit"), "int32", rank=1)
+    for arch in _topk_plan.CANDIDATES:
+        yield _topk_plan.text(_topk_plan.options_of(arch))
+    for layout in ("new", "fp8"):
+        yield _flashmla.text(_flashmla.options_of(layout=layout))
+    for topk in topks:
+        yield _flashmla.text(_flashmla.options_of(topk))
+    for extra in (None, "lengths"):
+        yield _flashmla.text(_flashmla.options_of(sparse=True, extra=extra))
+
+
 def texts(
     topks: Sequence[int] = TOPKS,
     page_sizes: Sequence[int] = PAGE_SIZES,
@@ -150,6 +168,7 @@ def texts(
         *expansions(topks),
         *dequantisations(),
         *prefills(),
+        *schedules(topks, next_ns),
     ]
     return list(dict.fromkeys(every))
 

@@ -10,8 +10,10 @@ as a key.
 
 from functools import cached_property, lru_cache
 
-from . import _metadata
+from . import _metadata, _schedules
+from . import build as nb
 from ._errors import check_mode, constant, index_dtype, optional_constant, wrong
+from ._incremental import MOST_CONSTANT, Changes
 from ._prefill_steps import combine_indices, compressed_token_ids, swa_token_ids
 from .build import Builder
 
@@ -81,17 +83,21 @@ class _Replay:
     for, after what it needs, and so are the ports."""
 
     def __init__(
-        self, name, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded
+        self, name, mode, lens, pool, topk, page_size, next_n, extend, live_only, padded, grid
     ):
         self.step = Builder(name, sort_ports=True)
         self.mode, self.topk, self.page_size = mode, topk, page_size
         self.next_n, self.extend = next_n, extend
-        self.live_only, self.padded = live_only, padded
+        self.live_only, self.padded, self.grid = live_only, padded, grid
         self.lens_dtype, self.pool_dtype = lens, pool
+        self.arrays = {}
         self.bs = self.step.size("bs")
 
     def array(self, name, dtype):
-        return self.step.input(name, index_dtype(name, dtype), (self.bs,))
+        if name not in self.arrays:
+            dtype = index_dtype(name, dtype)
+            self.arrays[name] = self.step.input(name, dtype, (self.bs,))
+        return self.arrays[name]
 
     @cached_property
     def row_bound(self):
@@ -118,15 +124,98 @@ class _Replay:
     def ctx(self):
         return self.step.context_lens(self.len, self.next_n, name="ctx")
 
+    @property
+    def is_ragged(self):
+        return self.mode == "draft_extend" and not isinstance(self.extend, int)
+
+    @cached_property
+    def extends(self):
+        return self.array("extend_seq_lens", self.extend)
+
+    @property
+    def rows_of_request(self):
+        """Where all requests have as many."""
+        return {"decode": 1, "target_verify": self.next_n}.get(self.mode, self.extend)
+
     @cached_property
     def expansion(self):
-        by = 1 if self.mode == "decode" else self.next_n
-        ragged = False
-        if self.mode == "draft_extend":
-            ragged = not isinstance(self.extend, int)
-            by = self.array("extend_seq_lens", self.extend) if ragged else self.extend
-        bound = self.row_bound if ragged or self.padded else None
+        by = self.extends if self.is_ragged else self.rows_of_request
+        bound = self.row_bound if self.is_ragged or self.padded else None
         return self.step.expansion(by, bound, padded=self.padded, name="expansion")
+
+    # What schedules take. A store under a condition reads no expansion, so these are maps.
+
+    @property
+    def num_rows(self):
+        """The rows that a schedule is of, as many as the host knows."""
+        if self.padded:
+            return self.row_bound
+        if self.mode == "draft_extend":
+            if isinstance(self.extend, str):
+                raise wrong(
+                    TypeError, "row_bound", "missing, schedules of ragged rows need it"
+                )
+            return self.bs * self.extend
+        return self.bs * self.next_n
+
+    @cached_property
+    def offsets(self):
+        """The rows before each request, where each has its own number."""
+        extends, bound = self.array("extend_seq_lens", self.extend), self.row_bound
+
+        def clamp(b):
+            return nb.maximum(nb.minimum(extends[b].astype("int64"), bound), 0)
+
+        return self.step.scan(self.step.map(self.bs, clamp, dtype="int64"))
+
+    @cached_property
+    def row_lengths(self):
+        """The length of each row, and of padding 0."""
+        lens, is_ragged = self.seq_lens, isinstance(self.extend, str)
+        by = self.extend if self.mode == "draft_extend" else self.next_n
+
+        def length(r):
+            if is_ragged:
+                b = self.offsets.search(r) - 1
+                i = (r - self.offsets[b].otherwise(0)).astype("int32")
+                extends = self.array("extend_seq_lens", self.extend)
+                following = i + 1 - extends[b].otherwise(0).astype("int32")
+            elif by == 0:
+                return nb.constant(0, "int32")
+            else:
+                b = r // by if by > 1 else r
+                following = (r - b * by + (1 - by)).astype("int32")
+            length = lens[b].otherwise(0).astype("int32")
+            if self.mode == "draft_extend":
+                length = nb.maximum(length + following, 0)
+            elif self.mode == "target_verify":
+                length = length + following + by
+            return nb.where(b < self.bs, length, 0)
+
+        return self.step.map(self.num_rows, length, dtype="int32")
+
+    def lengths_of(self, schedule):
+        if schedule.kind == "flashmla":
+            options = schedule.options
+            if options.topk is not None:
+                return None, None, self.num_rows
+            if not options.sparse:
+                return self.len, None, self.bs
+            if self.topk is None:
+                raise wrong(ValueError, "topk", "expected an integer for a sparse schedule")
+            rows = self.row_lengths
+            clipped = self.step.map(self.num_rows, lambda r: nb.minimum(rows[r], self.topk))
+            return clipped, None, self.num_rows
+        if schedule.kind == "paged_mqa" and schedule.options.next_n != 1:
+            if self.mode != "target_verify" or schedule.options.next_n != self.next_n:
+                raise wrong(
+                    ValueError,
+                    "schedules",
+                    f"expected 'paged_mqa' with next_n 1, or that of target_verify, but got"
+                    f" {schedule.options.next_n}",
+                )
+            return self.len, None, self.bs
+        return self.row_lengths, None, self.num_rows
 
     @property
     def expands(self):
@@ -156,15 +245,27 @@ class _Replay:
         return self.step.cu_seqlens(self.clip, name="ccu")
 
     @cached_property
+    def max_len(self):
+        return self.step.size("max_len")
+
+    @cached_property
+    def pool(self):
+        return self.array("req_pool_indices", self.pool_dtype)
+
+    @cached_property
+    def tokens(self):
+        return self.step.input("req_to_token", "int32", (None, None))
+
+    @cached_property
     def tab(self):
-        columns = self.step.size("max_len")
-        pool = self.array("req_pool_indices", self.pool_dtype)
-        table = self.step.input("req_to_token", "int32", (None, None))
         live = self.len if self.live_only else None
-        return self.step.page_table(table, pool, columns, live, name="tab")
+        columns, pool = self.max_len, self.pool
+        return self.step.page_table(self.tokens, pool, columns, live, name="tab")
 
     @cached_property
     def row_tab(self):
+        if self.grid is not None:
+            return self.changes.table(1, "tab")
         if not self.expands:
             return self.tab
         return self.step.expand_rows(self.tab, self.expansion, name="row_tab")
@@ -173,7 +274,45 @@ class _Replay:
     def real(self):
         if self.page_size is None:
             raise wrong(ValueError, "page_size", "expected an integer for real_page_table")
+        if self.grid is not None:
+            # Pages of one token are the other table, which may be the same array.
+            one = self.page_size == 1
+            return self.row_tab if one else self.changes.table(self.page_size, "real")
         return self.step.real_page_table(self.row_tab, self.page_size, name="real")
+
+    @cached_property
+    def offsets(self):
+        """Of the rows of each request, where these are ragged."""
+        extends, bound = self.extends, self.row_bound
+        counts = self.step.map(
+            self.bs,
+            lambda b: nb.maximum(nb.minimum(extends[b], bound), 0),
+            dtype="int64",
+            name="counts",
+        )
+        return self.step.scan(counts, name="offsets")
+
+    def request(self, r):
+        if self.is_ragged:
+            return self.offsets.search(r) - 1
+        # Where requests have none, there are no rows to ask for.
+        return r // self.rows_of_request if self.rows_of_request > 1 else r
+
+    @cached_property
+    def changes(self):
+        bounded = self.is_ragged or (self.padded and self.rows_of_request > 0)
+        return Changes(
+            self.step,
+            rows=self.row_bound if bounded else self.bs * self.rows_of_request,
+            request=self.request,
+            grid=self.grid,
+            new_columns=self.step.size("new_columns"),
+            max_len=self.max_len,
+            since=self.array("since", "int32"),
+            lens=self.len,
+            pool=self.pool,
+            tokens=self.tokens,
+        )
 
 
 def replay(
@@ -188,6 +327,8 @@ def replay(
     live_only=False,
     padded=False,
     name=None,
+    grid=None,
+    schedules=(),
 ):
     """The text of a step that computes metadata and writes it to its destinations.
 
@@ -196,11 +337,15 @@ def replay(
     real_page_table. `next_n`: rows of a request in target_verify. `extend`, in
     draft_extend: rows of a request, an integer for all or the dtype of a device array.
     `live_only`: columns past a request's length may keep what they hold. `padded`: rows
-    up to the size row_bound are defined.
+    up to the size row_bound are defined. `grid`: the tables are incremental, for at most
+    so many new columns of a row, or, if it is 0, any number. `schedules`: for each
+    destination, what ``_schedules.parse`` makes of the argument of
+    ``nsa.ops.replay_metadata``.
 
     Ports, each only if a field needs it: sizes bs, max_len and row_bound; in seq_lens,
     extend_seq_lens, req_pool_indices [bs] and req_to_token [any, any] (int32); out
-    ``b<i>_<field>``. Raises ``ValueError`` for what cannot be written down.
+    ``b<i>_<field>``; of incremental tables the size new_columns, and in since [bs] (int32).
+    Raises ``ValueError`` for what cannot be written down.
     """
     check_mode(mode, MODES)
     topk = optional_constant("topk", topk, 0)
@@ -208,6 +353,8 @@ def replay(
     next_n = constant("next_n", next_n, 1)
     if extend is not None and not isinstance(extend, str):
         extend = constant("extend", extend, 0)
+    if grid is not None:
+        grid = constant("grid", grid, 0, MOST_CONSTANT)
     for destination in fields:
         for field in destination:
             if field not in FIELDS:
@@ -216,7 +363,7 @@ def replay(
                 raise ValueError(f"field {field!r}: draft_extend has none")
     # In the table's order, so that equal sets give equal texts.
     fields = tuple(tuple(f for f in FIELDS if f in destination) for destination in fields)
-    if not any(fields):
+    if not any(fields) and not any(schedules):
         raise ValueError("fields: expected at least one field")
     return _replay_text(
         fields,
@@ -230,11 +377,13 @@ def replay(
         extend,
         bool(live_only),
         bool(padded),
+        grid,
+        schedules=schedules,
     )
 
 
 @lru_cache(maxsize=64)
-def _replay_text(fields, *arguments):
+def _replay_text(fields, *arguments, schedules):
     """``replay``; a caller asks for the same text more than once."""
     values = _Replay(*arguments)
     for destination in fields:
@@ -242,7 +391,10 @@ def _replay_text(fields, *arguments):
             getattr(values, FIELDS[field][0])
     for backend, destination in enumerate(fields):
         for field in destination:
-            values.step.output(port(backend, field), getattr(values, FIELDS[field][0]))
+            value = getattr(values, FIELDS[field][0])
+            value, places = value if isinstance(value, tuple) else (value, None)
+            values.step.output(port(backend, field), value, at=places)
+    _schedules.write(values.step, values.lengths_of, schedules)
     return values.step.text
 
 

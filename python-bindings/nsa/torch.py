@@ -10,7 +10,8 @@ What an operator writes is declared, and it has a fake kernel, so that ``torch.c
 it in a graph and in its place; it launches on torch's current stream, allocates nothing and
 waits for nothing, so that a CUDA graph captures it. The functions here have the arguments of
 those in ``nsa.ops``, but for ``stream``, and make the flat argument lists that an operator
-needs: a set of fields is its arrays and their names. Errors are those of ``nsa.ops``.
+needs: sets of fields are their arrays, and their names as ``a,b;c``. Errors are those of
+``nsa.ops``, all of whose operations are here.
 
 Importing this module needs torch (2.4 or later); nothing else of the package does.
 """
@@ -24,15 +25,24 @@ import torch
 from torch import Tensor
 
 from . import ops
+from ._metadata import parse_fields
+from ._replay import replay_flat
 
 __all__ = [
     "build_compressed_token_ids",
+    "build_ragged_compressed_ids",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "copy_metadata",
     "dequantize_k_cache_paged",
+    "dsa_prefill",
     "expand_seqlens",
+    "flashmla_schedule",
+    "paged_mqa_schedule",
+    "plan_topk",
     "replay_metadata",
+    "replay_v4",
+    "transform_index",
 ]
 
 # Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
@@ -54,52 +64,58 @@ def _fake(*args: Any, **kwargs: Any) -> None:
 
 
 # ----------------------------------------------------------------------------
-# Sets of fields
+# Sets of fields: their arrays, and their names in one text, as torch passes one faster than many
 # ----------------------------------------------------------------------------
 
 
-def _flatten(dsts: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], list[str], list[int]]:
-    """(arrays, their fields, how many each set has)."""
-    arrays = [array for fields in dsts for array in fields.values()]
-    return arrays, [name for fields in dsts for name in fields], [len(f) for f in dsts]
+def _flatten(sets: Sequence[Mapping[str, Tensor]]) -> tuple[list[Tensor], str]:
+    """(arrays, names): ``a,b;c`` of two sets."""
+    arrays = [array for fields in sets for array in fields.values()]
+    return arrays, ";".join([",".join(list(fields)) for fields in sets])
 
 
-def _unflatten(
-    arrays: list[Tensor], fields: list[str], counts: list[int]
-) -> list[dict[str, Tensor]]:
-    pairs = iter(zip(fields, arrays))
-    return [dict(next(pairs) for _ in range(count)) for count in counts]
+def _unflatten(arrays: list[Tensor], fields: str) -> list[dict[str, Tensor]]:
+    rest = iter(arrays)
+    return [dict(zip(names, rest)) for names in parse_fields(fields)]
 
 
 def _run_replay(
-    outputs: list[Tensor], fields: list[str], counts: list[int], forward_mode: str, seq_lens: Tensor,
+    outputs: list[Tensor], fields: str, forward_mode: str, seq_lens: Tensor,
     req_pool_indices: Tensor | None, req_to_token: Tensor | None,
     extend_seq_lens: Tensor | None, extend_seq_len: int | None, max_len: int | None,
     topk: int | None, page_size: int | None, next_n: int, live_only: bool,
-    row_bound: int | None, bs: int | None,
+    row_bound: int | None, bs: int | None, since: Tensor | None, new_columns: int | None,
 ) -> None:  # fmt: skip
-    ops.replay_metadata(
-        _unflatten(outputs, fields, counts),
-        forward_mode,
-        seq_lens=seq_lens,
-        req_pool_indices=req_pool_indices,
-        req_to_token=req_to_token,
-        extend_seq_lens=extend_seq_len if extend_seq_lens is None else extend_seq_lens,
-        max_len=max_len,
-        topk=topk,
-        page_size=page_size,
-        next_n=next_n,
-        live_only=live_only,
-        row_bound=row_bound,
-        bs=bs,
-    )
+    extend = extend_seq_len if extend_seq_lens is None else extend_seq_lens
+    if since is not None:
+        return ops.replay_metadata(
+            _unflatten(outputs, fields),
+            forward_mode,
+            seq_lens=seq_lens,
+            req_pool_indices=req_pool_indices,
+            req_to_token=req_to_token,
+            extend_seq_lens=extend,
+            max_len=max_len,
+            topk=topk,
+            page_size=page_size,
+            next_n=next_n,
+            live_only=live_only,
+            row_bound=row_bound,
+            bs=bs,
+            since=since,
+            new_columns=new_columns,
+        )
+    replay_flat(
+        outputs, fields, forward_mode, (seq_lens, extend, req_pool_indices, req_to_token), bs,
+        max_len, row_bound, topk, page_size, next_n, live_only,
+    )  # fmt: skip
 
 
 _replay = _register(
-    "replay_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, str forward_mode, Tensor seq_lens,"
+    "replay_metadata(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? extend_seq_lens,"
     " SymInt? extend_seq_len, SymInt? max_len, int? topk, int? page_size, int next_n,"
-    " bool live_only, SymInt? row_bound, SymInt? bs)",
+    " bool live_only, SymInt? row_bound, SymInt? bs, Tensor? since, SymInt? new_columns)",
     _run_replay,
 )
 
@@ -119,37 +135,129 @@ def replay_metadata(
     live_only: bool = False,
     row_bound: int | None = None,
     bs: int | None = None,
+    since: Tensor | None = None,
+    new_columns: int | None = None,
 ) -> None:
     """``nsa.ops.replay_metadata``."""
     is_array = isinstance(extend_seq_lens, Tensor)
     _replay(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token,
         extend_seq_lens if is_array else None, None if is_array else extend_seq_lens,
-        max_len, topk, page_size, next_n, live_only, row_bound, bs,
+        max_len, topk, page_size, next_n, live_only, row_bound, bs, since, new_columns,
     )  # fmt: skip
 
 
-def _run_copy(
-    outputs: list[Tensor], fields: list[str], counts: list[int], sources: list[Tensor],
-    source_fields: list[str], forward_mode: str, bs: int | None, max_len: int | None,
-    max_seqlen_k: int | None, seqlens_expanded_size: int | None,
+def _run_replay_v4(
+    outputs: list[Tensor], fields: str, forward_mode: str, seq_lens: Tensor,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None, full_to_swa: Tensor | None,
+    out_cache_loc: Tensor | None, extend_seq_lens: Tensor | None, next_n: int, rows: int | None,
+    num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
+    index_page_size: int, floors: Tensor | None, rings: list[int], swa_page_size: int,
+    request_ring: bool, plans_in_place: bool, bs: int | None,
 ) -> None:  # fmt: skip
-    ops.copy_metadata(
-        dict(zip(source_fields, sources)),
-        _unflatten(outputs, fields, counts),
-        forward_mode,
-        bs=bs,
-        max_len=max_len,
-        max_seqlen_k=max_seqlen_k,
-        seqlens_expanded_size=seqlens_expanded_size,
-    )
+    ops.replay_v4(
+        _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
+        req_pool_indices=req_pool_indices, req_to_token=req_to_token, full_to_swa=full_to_swa,
+        out_cache_loc=out_cache_loc, extend_seq_lens=extend_seq_lens, next_n=next_n, rows=rows,
+        num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
+        index_page_size=index_page_size, floors=floors, rings=(rings[0], rings[1]),
+        swa_page_size=swa_page_size, request_ring=request_ring,
+        plans_in_place=plans_in_place, bs=bs,
+    )  # fmt: skip
+
+
+_replay_v4 = _register(
+    "replay_v4(Tensor(a!)[] outputs, str fields, str forward_mode, Tensor seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? full_to_swa,"
+    " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
+    " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
+    " int index_page_size, Tensor? floors, int[] rings, int swa_page_size, bool request_ring,"
+    " bool plans_in_place, SymInt? bs)",
+    _run_replay_v4,
+)
+
+
+def replay_v4(
+    dsts: Sequence[Mapping[str, Tensor]],
+    mode: str = "decode",
+    *,
+    seq_lens: Tensor,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    full_to_swa: Tensor | None = None,
+    out_cache_loc: Tensor | None = None,
+    extend_seq_lens: Tensor | None = None,
+    next_n: int = 1,
+    rows: int | None = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 512,
+    page_size: int = 256,
+    window: int = 128,
+    index_page_size: int = 64,
+    floors: Tensor | None = None,
+    rings: tuple[int, int] = (8, 128),
+    swa_page_size: int = 128,
+    request_ring: bool = False,
+    plans_in_place: bool = False,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.replay_v4``."""
+    _replay_v4(
+        *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
+        out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
+        window, index_page_size, floors, list(rings), swa_page_size, request_ring,
+        plans_in_place, bs,
+    )  # fmt: skip
+
+
+def _run_dsa_prefill(
+    outputs: list[Tensor], fields: str, seq_lens: Tensor, extend_seq_lens: Tensor | None,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None, num_tokens: int | None,
+    max_len: int | None, topk: int, page_size: int, rows: int | None, bs: int | None,
+) -> None:  # fmt: skip
+    (dst,) = _unflatten(outputs, fields)
+    ops.dsa_prefill(
+        dst, seq_lens=seq_lens, extend_seq_lens=extend_seq_lens,
+        req_pool_indices=req_pool_indices, req_to_token=req_to_token, num_tokens=num_tokens,
+        max_len=max_len, topk=topk, page_size=page_size, rows=rows, bs=bs,
+    )  # fmt: skip
+
+
+_dsa_prefill = _register(
+    "dsa_prefill(Tensor(a!)[] outputs, str fields, Tensor seq_lens, Tensor? extend_seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, SymInt? num_tokens, SymInt? max_len,"
+    " int topk, int page_size, SymInt? rows, SymInt? bs)",
+    _run_dsa_prefill,
+)
+
+
+def dsa_prefill(
+    dst: Mapping[str, Tensor],
+    *,
+    seq_lens: Tensor,
+    extend_seq_lens: Tensor | None = None,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    num_tokens: int | None = None,
+    max_len: int | None = None,
+    topk: int = 2048,
+    page_size: int = 64,
+    rows: int | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.dsa_prefill``."""
+    _dsa_prefill(
+        *_flatten([dst]), seq_lens, extend_seq_lens, req_pool_indices, req_to_token, num_tokens,
+        max_len, topk, page_size, rows, bs,
+    )  # fmt: skip
 
 
 _copy = _register(
-    "copy_metadata(Tensor(a!)[] outputs, str[] fields, int[] counts, Tensor[] sources,"
-    " str[] source_fields, str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
+    "copy_metadata(Tensor(a!)[] outputs, str fields, Tensor[] sources, str source_fields,"
+    " str forward_mode, SymInt? bs, SymInt? max_len, SymInt? max_seqlen_k,"
     " SymInt? seqlens_expanded_size)",
-    _run_copy,
+    ops._copy_flat,
 )
 
 
@@ -165,7 +273,7 @@ def copy_metadata(
 ) -> None:
     """``nsa.ops.copy_metadata``."""
     _copy(
-        *_flatten(dsts), list(src.values()), list(src), mode, bs, max_len, max_seqlen_k,
+        *_flatten(dsts), *_flatten([src]), mode, bs, max_len, max_seqlen_k,
         seqlens_expanded_size,
     )  # fmt: skip
 
@@ -269,10 +377,12 @@ def _run_combine(
     topk_indices: Tensor | None, query_start_loc: Tensor, seq_lens: Tensor, gather_lens: Tensor,
     compressed_base: Tensor, swa_base: Tensor, window: int, compress_ratio: int, topk: int,
     out_indices: Tensor, out_lens: Tensor, query_pos: Tensor | None = None,
+    swa_indices: Tensor | None = None, swa_lengths: Tensor | None = None,
 ) -> None:  # fmt: skip
     ops.combine_topk_swa_indices(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
         compress_ratio, topk, out_indices, out_lens, query_pos=query_pos,
+        swa_indices=swa_indices, swa_lengths=swa_lengths,
     )  # fmt: skip
 
 
@@ -280,7 +390,7 @@ _combine = _register(
     "combine_topk_swa_indices(Tensor? topk_indices, Tensor query_start_loc, Tensor seq_lens,"
     " Tensor gather_lens, Tensor compressed_base, Tensor swa_base, int window,"
     " int compress_ratio, SymInt topk, Tensor(a!) out_indices, Tensor(b!) out_lens,"
-    " Tensor? query_pos=None)",
+    " Tensor? query_pos=None, Tensor? swa_indices=None, Tensor? swa_lengths=None)",
     _run_combine,
 )
 
@@ -299,9 +409,189 @@ def combine_topk_swa_indices(
     out_lens: Tensor,
     *,
     query_pos: Tensor | None = None,
+    swa_indices: Tensor | None = None,
+    swa_lengths: Tensor | None = None,
 ) -> None:
     """``nsa.ops.combine_topk_swa_indices``."""
     _combine(
         topk_indices, query_start_loc, seq_lens, gather_lens, compressed_base, swa_base, window,
-        compress_ratio, topk, out_indices, out_lens, query_pos,
+        compress_ratio, topk, out_indices, out_lens, query_pos, swa_indices, swa_lengths,
+    )  # fmt: skip
+
+
+def _run_schedule(
+    context_lens: Tensor, out: Tensor, convention: str, num_sms: int, split: int | None,
+    next_n: int, indices: Tensor | None, chunk: int | None, bs: int | None,
+) -> None:  # fmt: skip
+    ops.paged_mqa_schedule(
+        context_lens, out, convention=convention, num_sms=num_sms, split=split, next_n=next_n,
+        indices=indices, chunk=chunk, bs=bs,
+    )  # fmt: skip
+
+
+_schedule = _register(
+    "paged_mqa_schedule(Tensor context_lens, Tensor(a!) out, str convention, int num_sms,"
+    " int? split, int next_n, Tensor? indices, int? chunk, SymInt? bs)",
+    _run_schedule,
+)
+
+
+def paged_mqa_schedule(
+    context_lens: Tensor,
+    out: Tensor,
+    *,
+    convention: str,
+    num_sms: int,
+    split: int | None = None,
+    next_n: int = 1,
+    indices: Tensor | None = None,
+    chunk: int | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.paged_mqa_schedule``."""
+    _schedule(context_lens, out, convention, num_sms, split, next_n, indices, chunk, bs)
+
+
+def _run_plan(
+    seq_lens: Tensor, out: Tensor, clusters: int, arch: str, static: int, bs: int | None
+) -> None:
+    ops.plan_topk(seq_lens, out, clusters=clusters, arch=arch, static=static, bs=bs)
+
+
+_plan = _register(
+    "plan_topk(Tensor seq_lens, Tensor(a!) out, int clusters, str arch, int static,"
+    " SymInt? bs)",
+    _run_plan,
+)
+
+
+def plan_topk(
+    seq_lens: Tensor,
+    out: Tensor,
+    *,
+    clusters: int,
+    arch: str,
+    static: int = -1,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.plan_topk``."""
+    _plan(seq_lens, out, clusters, arch, static, bs)
+
+
+def _run_flashmla(
+    seq_lens: Tensor | None, out_metadata: Tensor, out_num_splits: Tensor, parts: int | None,
+    topk: int | None, sparse: bool, extra_lens: Tensor | None, extra_topk: int | None,
+    block: int, overhead: int, layout: str, bs: int | None,
+) -> None:  # fmt: skip
+    ops.flashmla_schedule(
+        seq_lens, out_metadata, out_num_splits, parts=parts, topk=topk, sparse=sparse,
+        extra_lens=extra_lens, extra_topk=extra_topk, block=block, overhead=overhead,
+        layout=layout, bs=bs,
+    )  # fmt: skip
+
+
+_flashmla = _register(
+    "flashmla_schedule(Tensor? seq_lens, Tensor(a!) out_metadata, Tensor(b!) out_num_splits,"
+    " int? parts, int? topk, bool sparse, Tensor? extra_lens, int? extra_topk, int block,"
+    " int overhead, str layout, SymInt? bs)",
+    _run_flashmla,
+)
+
+
+def flashmla_schedule(
+    seq_lens: Tensor | None,
+    out_metadata: Tensor,
+    out_num_splits: Tensor,
+    *,
+    parts: int | None = None,
+    topk: int | None = None,
+    sparse: bool = False,
+    extra_lens: Tensor | None = None,
+    extra_topk: int | None = None,
+    block: int = 64,
+    overhead: int = 5,
+    layout: str = "new",
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.flashmla_schedule``."""
+    _flashmla(
+        seq_lens, out_metadata, out_num_splits, parts, topk, sparse, extra_lens, extra_topk,
+        block, overhead, layout, bs,
+    )  # fmt: skip
+
+
+def _run_transform(
+    page_table: Tensor | None, indices: Tensor, out: Tensor, rows: Tensor | None,
+    counts: Tensor | None, query_start_loc: Tensor | None, ranks: int, rank: int, packed: bool,
+) -> None:  # fmt: skip
+    ops.transform_index(
+        page_table, indices, out, rows, counts, query_start_loc=query_start_loc, ranks=ranks,
+        rank=rank, packed=packed,
+    )  # fmt: skip
+
+
+_transform = _register(
+    "transform_index(Tensor? page_table, Tensor indices, Tensor(a!) out, Tensor? rows,"
+    " Tensor(b!)? counts, Tensor? query_start_loc, int ranks, int rank, bool packed)",
+    _run_transform,
+)
+
+
+def transform_index(
+    page_table: Tensor | None,
+    indices: Tensor,
+    out: Tensor,
+    rows: Tensor | None = None,
+    counts: Tensor | None = None,
+    *,
+    query_start_loc: Tensor | None = None,
+    ranks: int = 1,
+    rank: int = 0,
+    packed: bool = False,
+) -> None:
+    """``nsa.ops.transform_index``."""
+    _transform(
+        page_table, indices, out, rows, counts, query_start_loc, ranks, rank, packed
+    )
+
+
+def _run_ragged(
+    page_table: Tensor, query_start_loc: Tensor, seq_lens: Tensor, out_ids: Tensor, ratio: int,
+    page_size: int, extend_seq_lens: Tensor | None, window: int, out_base: Tensor | None,
+    out_swa_base: Tensor | None, out_lens: Tensor | None, bs: int | None,
+) -> None:  # fmt: skip
+    ops.build_ragged_compressed_ids(
+        page_table, query_start_loc, seq_lens, out_ids, ratio, page_size,
+        extend_seq_lens=extend_seq_lens, window=window, out_base=out_base,
+        out_swa_base=out_swa_base, out_lens=out_lens, bs=bs,
+    )  # fmt: skip
+
+
+_ragged = _register(
+    "build_ragged_compressed_ids(Tensor page_table, Tensor query_start_loc, Tensor seq_lens,"
+    " Tensor(a!) out_ids, int ratio, int page_size, Tensor? extend_seq_lens, int window,"
+    " Tensor(b!)? out_base, Tensor(c!)? out_swa_base, Tensor(d!)? out_lens, SymInt? bs)",
+    _run_ragged,
+)
+
+
+def build_ragged_compressed_ids(
+    page_table: Tensor,
+    query_start_loc: Tensor,
+    seq_lens: Tensor,
+    out_ids: Tensor,
+    ratio: int,
+    page_size: int = 256,
+    *,
+    extend_seq_lens: Tensor | None = None,
+    window: int = 128,
+    out_base: Tensor | None = None,
+    out_swa_base: Tensor | None = None,
+    out_lens: Tensor | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.build_ragged_compressed_ids``."""
+    _ragged(
+        page_table, query_start_loc, seq_lens, out_ids, ratio, page_size, extend_seq_lens,
+        window, out_base, out_swa_base, out_lens, bs,
     )  # fmt: skip

@@ -253,9 +253,51 @@ def mixed_reference(lens, pool, req_to_token, columns, **_):
     }
 
 
+@nb.step
+def parts(s):
+    """Parts of 40 tokens and the rest of the request that they end in: each begins where the
+    one before ends."""
+    n, workers = s.size("n"), s.size("workers")
+    counts = s.input("counts", "int32", (n,))
+    ends = s.scan(s.map(n, lambda b: nb.maximum(counts[b], 0)))
+
+    def end(i, begin):
+        goal = begin + 40
+        return ends[ends.search(goal - 1)].otherwise(ends[n])
+
+    begins = s.iterate(workers, end, dtype="int32")
+    s.output("begins", begins)
+    s.output("sizes", s.map(workers, lambda i: begins[i + 1] - begins[i]))
+    s.output("longest", s.max(s.map(workers, lambda i: begins[i + 1] - begins[i])))
+
+
+def parts_case(rng):
+    n, workers = 23, 7
+    return dict(
+        counts=rng.integers(-2, 30, n).astype(np.int32),
+        begins=np.zeros(workers + 1, np.int32),
+        sizes=np.zeros(workers, np.int32),
+        longest=np.zeros(1, np.int32),
+        workers=workers,
+    )
+
+
+def parts_reference(counts, workers, **_):
+    begins, request, left = [0], 0, list(np.maximum(counts, 0))
+    for _ in range(workers):
+        taken = 0
+        while taken < 40 and request < len(left):
+            taken += left[request]
+            request += 1
+        begins.append(begins[-1] + taken)
+    begins = np.array(begins, np.int32)
+    sizes = np.diff(begins)
+    return {"begins": begins, "sizes": sizes, "longest": sizes.max(keepdims=True)}
+
+
 STEPS = {
     step.name: (step, globals()[f"{step.name}_case"], globals()[f"{step.name}_reference"])
-    for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed)
+    for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed, parts)
 }
 
 

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Runs replays of every mode, and expansions, on a GPU over hostile contents.
+"""Runs replays of every mode, whole and incremental, and expansions, on a GPU over hostile contents.
 
     compute-sanitizer --tool memcheck python test/python/gpu_sanitize_replay.py
 
@@ -13,10 +13,12 @@ lies between their elements. Kernels are compiled, or found in NSA_BUNDLE_PATH.
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import cupy
 import expand_cases
+import incremental_cases
 import numpy as np
 from gpu_sanitize import DeviceArray
 from replay_cases import POISON, Case, arguments, hostile_cases, variants
@@ -71,7 +73,9 @@ def run(case: Case) -> None:
 def main() -> int:
     cupy.cuda.set_allocator(None)  # cudaMalloc for each array, no pool
     count = 0
-    for case in hostile_cases(variants(36)):
+    drawn = hostile_cases(variants(36))
+    incremental = incremental_cases.hostile_cases(incremental_cases.variants(36))
+    for case in itertools.chain(drawn, incremental):
         run(case)
         count += 1
     for case in expand_cases.cases(seed=4):

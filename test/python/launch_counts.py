@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import exchange
 import nsa
 from conftest import MANIFEST
 
@@ -69,6 +72,36 @@ def counts(launch: Callable[[], Any]) -> dict[str, float]:
     return {name: (b - a) / LAUNCHES for name, a, b in zip(kinds, before, after)}
 
 
+def operations(stub: Any) -> dict[str, Callable[[], Any]]:
+    """Calls of ``nsa.ops`` with tensors as torch has them."""
+    addresses = iter(range(1 << 20, 1 << 30, 1 << 16))
+
+    def tensor(*shape: int, bits: int = 32) -> Any:
+        return stub.Tensor(next(addresses), 2, bits, shape)
+
+    def fields() -> dict[str, Any]:
+        return {
+            "cache_seqlens": tensor(8),
+            "cu_seqlens_k": tensor(9),
+            "nsa_cache_seqlens": tensor(8),
+            "nsa_cu_seqlens_k": tensor(9),
+            "page_table_1": tensor(8, 64),
+            "real_page_table": tensor(8, 1),
+        }
+
+    source, dsts = fields(), [fields() for _ in range(3)]
+    inputs = {
+        "seq_lens": tensor(8, bits=64),
+        "req_pool_indices": tensor(8, bits=64),
+        "req_to_token": tensor(9, 64),
+    }
+    constants = {"max_len": 64, "topk": 2048, "page_size": 64}
+    return {
+        "replay_metadata": lambda: nsa.ops.replay_metadata(dsts, "decode", **inputs, **constants),
+        "copy_metadata": lambda: nsa.ops.copy_metadata(source, dsts, "decode", bs=8, max_len=64),
+    }
+
+
 def main() -> None:
     step = nsa.Step(json.dumps(MANIFEST), ".version 7.0\n.target sm_50\n")
     arguments = dict(
@@ -86,6 +119,8 @@ def main() -> None:
         "bound anew": lambda: step.bind(**arguments).launch(),
         "nothing to do": lambda: bound.launch(stream=7, width=0),
     }
+    if nsa.has_compiler():
+        ways |= operations(exchange.load(Path(sys.argv[1])))
     print(json.dumps({name: counts(launch) for name, launch in ways.items()}))
 
 

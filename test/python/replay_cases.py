@@ -37,6 +37,8 @@ class Variant:
     extend: int | str | None
     live_only: bool
     padded: bool
+    #: Of incremental tables, see ``steps.replay``.
+    grid: int | None = None
 
     @property
     def text(self) -> str:
@@ -51,6 +53,7 @@ class Variant:
             self.extend,
             self.live_only,
             self.padded,
+            grid=self.grid,
         )
 
     @property
@@ -239,15 +242,21 @@ def make_case(
     return case
 
 
+def requests_of_rows(variant: Variant, sizes: dict[str, int], extend: Any) -> np.ndarray:
+    """The request of each row but the pad rows."""
+    bs = sizes["bs"]
+    if variant.mode == "target_verify":
+        return np.repeat(np.arange(bs), variant.next_n)
+    if variant.mode == "draft_extend":
+        return extend_rows(extend, bs, sizes["row_bound"] if variant.is_ragged else None)[0]
+    return np.arange(bs)
+
+
 def _place(case: Case, reference: dict[str, np.ndarray], extend: Any, rng: Any) -> None:
     """Makes the outputs and what they become."""
     variant = case.variant
-    bs, bound = case.sizes["bs"], case.sizes["row_bound"]
-    request = np.arange(bs)
-    if variant.mode == "target_verify":
-        request = np.repeat(request, variant.next_n)
-    elif variant.mode == "draft_extend":
-        request = extend_rows(extend, bs, bound if variant.is_ragged else None)[0]
+    bound = case.sizes["row_bound"]
+    request = requests_of_rows(variant, case.sizes, extend)
     for backend, destination in enumerate(variant.fields):
         for name in destination:
             values = reference[name]

@@ -564,6 +564,26 @@ MISTAKES = [
     (lambda t: t.s.map(t.n, lambda i: t.table.search(i)), "expected a row of the table"),
     (lambda t: t.s.map(t.n, lambda i: t.lens.search(i, row=0)), "expected no row"),
     (lambda t: t.s.count(t.n, lambda i: i), "condition of type bool"),
+    # Recurrences.
+    (lambda t: t.s.iterate(t.n, lambda i: i), "a step and the element before.*got one of 1"),
+    (lambda t: t.s.iterate((t.n, 2), lambda i, x: x), "one size, the number of steps"),
+    (lambda t: t.s.iterate(t.lens[0], lambda i, x: x), "that the host knows.*got an element"),
+    (lambda t: t.s.iterate(t.n, 3), "expected a formula, as in lambda i"),
+    (lambda t: t.s.iterate(t.n, lambda i, x: x, dtype="int8"), "expected a dtype of int32"),
+    (
+        lambda t: t.s.iterate(t.n, lambda i, x: x, first=2**31, dtype="int32"),
+        "number that int32 holds but got 2147483648",
+    ),
+    (lambda t: t.s.iterate(t.n, lambda i, x: x, first=t.n), "a first element that is an int"),
+    (
+        lambda t: t.s.iterate(t.n, lambda i, x: t.lens[x]),
+        r"otherwise\(fill\).*index 0 depends",
+    ),
+    (
+        lambda t: t.s.iterate(t.n, lambda i, x: t.s.iterate(4, lambda j, y: x)[i].otherwise(0)),
+        "element of the indices of this map",
+    ),
+    (lambda t: t.s.iterate(t.n, lambda i, x: 1 if x > 0 else 0), "Python condition"),
     # Sizes.
     (lambda t: t.n // 0, "divided by 1 or more but got 0"),
     (lambda t: nb.ceildiv(t.n, -1), "divided by 1 or more but got -1"),

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""V4's windows beside the paged one, on a GPU.
+"""Windows that requests keep, draft blocks and tails on a GPU.
 
 Skipped, with the reason, where there is no CUDA device or no library.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from v4_window_cases import CASES, run
+from v4_window_cases import CASES, draw, run
 
 
-def test_windows(gpu: Any) -> None:
+def test_fields(gpu: Any) -> None:
     for case in CASES:
-        for seed in range(6):
-            run(case, seed, gpu=gpu)
+        for seed in range(4):
+            run(case, *draw(case, seed), gpu=gpu)

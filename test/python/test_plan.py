@@ -144,3 +144,17 @@ def test_capture_batch_sizes() -> None:
 def test_capture_errors(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan.capture_batch_sizes(*arguments)
+
+
+def test_schedule_refresh():
+    refresh = plan.schedule_refresh
+    assert refresh("paged_mqa") == refresh("flashmla") == refresh("topk_plan") == "step"
+    assert refresh("flashmla", topk=0) == refresh("flashmla", topk=2048) == "batch_size"
+    assert refresh("flashmla", topk=2048, extra_lens=True) == "step"
+    plans = [(30, 30), (31, 30), (512, 30), (513, 30), (5, 0)]
+    said = [refresh("topk_plan", rows=rows, clusters=clusters) for rows, clusters in plans]
+    assert said == ["never", "step", "step", "never", "never"]
+    with pytest.raises(ValueError, match="'kind': expected one of paged_mqa"):
+        refresh("fa3")
+    with pytest.raises(TypeError, match="'topk'"):
+        refresh("flashmla", topk=1.0)

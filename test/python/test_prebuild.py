@@ -153,8 +153,9 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """No operation remembers its bindings."""
-    monkeypatch.setattr(ops, "_copies", {})
     monkeypatch.setattr(_prefill, "_steps", {})
+    for caller in (ops._copy_sets, ops._flat_copies, _replay._sets, _replay._flat):
+        caller.forget()
     for remembered in (_replay._replay, _replay._expansion):
         remembered.cache_clear()
 

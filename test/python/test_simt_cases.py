@@ -59,8 +59,11 @@ ARRAYS = SimtArrays()
 
 def forget_callers() -> None:
     """Operations remember what runs them, which is not to change in a process."""
-    for remembered in (ops._dequants, ops._copies, _prefill._steps):
+    for remembered in (ops._dequants, _prefill._steps):
         remembered.clear()
+    for sets in (ops._copy_sets, ops._flat_copies, _replay._sets, _replay._flat):
+        sets.forget()
+    ops._copy.cache_clear()
     _replay._replay.cache_clear()
     _replay._expansion.cache_clear()
 

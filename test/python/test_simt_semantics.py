@@ -6,6 +6,7 @@ whole kernels: operands come from memory, and go there."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 import struct
@@ -152,6 +153,17 @@ def test_comparisons_of_floats() -> None:
     assert (compute("setp.nan.f32", raw, 1) == nan).all()
 
 
+def extract(value: int, place: int, length: int, bits: int, is_signed: bool) -> int:
+    """Bit by bit, as the PTX manual has it."""
+    last = min(place + length - 1, bits - 1)
+    filler = value >> last & 1 if is_signed and length else 0
+    result = 0
+    for n in range(bits):
+        inside = n < length and place + n < bits
+        result |= (value >> (place + n) & 1 if inside else filler) << n
+    return result
+
+
 def test_logic_selects_and_bits() -> None:
     for bits in (16, 32, 64):
         a, b = numbers(bits, 10), numbers(bits, 11)
@@ -172,6 +184,14 @@ def test_logic_selects_and_bits() -> None:
         int(v) >> int(p) & (2 ** min(int(n), 32) - 1) for v, p, n in zip(a, place, length)
     ]
     assert compute("bfe.u32", [a, place, length], 32).tolist() == want
+    for bits, sign in itertools.product((32, 64), "us"):
+        values = numbers(bits, 16)
+        places, lengths = numbers(32, 17) % 70, numbers(32, 18) % 70
+        got = compute(f"bfe.{sign}{bits}", [values, places, lengths], bits)
+        assert got.tolist() == [
+            extract(int(v), int(p), int(n), bits, sign == "s")
+            for v, p, n in zip(values, places, lengths)
+        ]
     both = [int(x) | int(y) << 32 for x, y in zip(a, b)]
     want = [v >> (int(n) & 31) & 0xFFFFFFFF for v, n in zip(both, c)]
     assert compute("shf.r.wrap.b32", [a, b, c], 32).tolist() == want
@@ -305,6 +325,11 @@ def test_fma_rounds_once() -> None:
     assert (got >> np.uint32(16) == got & np.uint32(0xFFFF)).all()
     found = ((got >> np.uint32(16)) << np.uint32(16)).view(np.float32)
     assert found.tolist() == [round_exact(v, 8, -133) for v in exact]
+    single = compute("fma.rn.bf16", [h.astype(np.uint16) for h in halves], 16)
+    assert single.tolist() == (got & np.uint32(0xFFFF)).tolist()
+    signs = compute("neg.bf16x2", [packed[0]], 32) ^ packed[0]
+    assert (signs == 0x80008000).all()
+    assert (compute("abs.bf16", [halves[0].astype(np.uint16)], 16) == halves[0] & 0x7FFF).all()
 
 
 def test_float_arithmetic() -> None:
@@ -315,11 +340,16 @@ def test_float_arithmetic() -> None:
     raw[0][:3] = [0x7F800000, 0x00000001, 0x80000000]
     a, b = (v.view(np.float32) for v in raw)
     with np.errstate(all="ignore"):
+        assert np.array_equal(
+            compute("rcp.rn.f32", raw[:1], 32).view(np.float32), np.float32(1) / a, equal_nan=True
+        )
         results = {"add": a + b, "sub": a - b, "mul.rn": a * b, "min": np.fmin(a, b)}
     for name, want in results.items():
         got = compute(f"{name}.f32", raw, 32)
         assert np.array_equal(got.view(np.float32), want, equal_nan=True), name
         assert (got[np.isnan(want)] == 0x7FFFFFFF).all()
+    signs = np.copysign(b, a).view(np.uint32)
+    assert (compute("copysign.f32", raw, 32) == signs).all()
     assert (compute("neg.f32", raw[:1], 32) == raw[0] ^ np.uint32(0x80000000)).all()
 
 
@@ -461,6 +491,24 @@ def test_divergence_and_loops() -> None:
     assert (out == counts * (counts + 1) // 2).all()
 
 
+TABLE = """mul.wide.u32 %rd1, %r90, 4; add.s64 %rd2, %rd90, %rd1; and.b32 %r1, %r90, 3;
+    $t: .branchtargets $a, $b,
+      $a;
+    brx.idx %r1, $t;
+    $a: mov.b32 %r2, 10; bra.uni $end;
+    $b: mov.b32 %r2, 20;
+    $end: add.s32 %r2, %r2, %r1; st.global.b32 [%rd2], %r2; ret;"""
+
+
+def test_branch_tables() -> None:
+    """Threads part by an index, and meet again; past the table there is nothing."""
+    out = np.zeros(32, np.uint32)
+    run(TABLE.replace("$a;", "$a, $b;"), {"out": ("out", out)})
+    assert out.tolist() == [10, 21, 12, 23] * 8
+    with pytest.raises(SimtError, match="branch past its table: target 3 of 3"):
+        run(TABLE, {"out": ("out", out)})
+
+
 def test_guarded_instructions() -> None:
     """A guard on any instruction; registers keep what they have where it is false."""
     out = np.full(32, 7, np.uint32)
@@ -496,6 +544,8 @@ def test_moves_do_not_alias() -> None:
         ("add.s32 %r1, %r2, %r300; ret;", "line 2: unknown operand '%r300'"),
         ("add.s64 %rd1, %r2, %rd3; ret;", "line 2: operand '%r2' has 32 bits where 64"),
         ("bra $nowhere;", "line 2: no label '\\$nowhere'"),
+        ("brx.idx %r1, $t; ret;", "line 2: no table '\\$t'"),
+        ("$t: .branchtargets $nowhere; brx.idx %r1, $t;", "line 2: no label '\\$nowhere'"),
         ("bar.sync 1; ret;", "line 2: a barrier other than 0"),
         ("mov.b32 %r1, 0;", "line 2: the code ends without 'ret'"),
         (".local .align 4 .b8 x[4]; ret;", "line 2: unknown directive '.local"),

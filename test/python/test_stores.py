@@ -15,6 +15,8 @@ import nsa.build as nb
 from nsa.simt._launch import Simulator
 from stores_cases import FIELDS, Stores, make_case, subsets
 
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
 
 @pytest.fixture(scope="module", params=["cpu", "simt"])
 def steps(request):

@@ -73,6 +73,17 @@ def test_replay(device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_incremental_replay(device: str) -> None:
+    arguments = replay_arguments(device)
+    expected, out = destinations(device), destinations(device)
+    since = (arguments["seq_lens"] - 3).to(torch.int32)
+    nsa.ops.replay_metadata(expected, "decode", **arguments, since=since, new_columns=8)
+    ours.replay_metadata(out, "decode", **arguments, since=since, new_columns=8)
+    assert_equal(out, expected)
+    assert 0 < (out[0]["page_table_1"] != -1).sum() <= 3 * 5
+
+
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("as_array", [False, True])
 def test_draft_extend(device: str, as_array: bool) -> None:
     """Extends of all, and of each."""
@@ -119,7 +130,16 @@ def cases(device: str) -> dict[str, tuple[Callable[..., None], Callable[..., Non
             int32(5, 256), int32(5),
         ]
 
+    def schedule() -> list[Any]:
+        return [50 + int32(7, 1, high=9000), int32(17, 2)]
+
+    paged = {"convention": "gen1", "num_sms": 16}
     return {
+        "paged_mqa_schedule": (
+            lambda *a: ours.paged_mqa_schedule(*a, **paged),
+            lambda *a: nsa.ops.paged_mqa_schedule(*a, **paged),
+            schedule, 1,
+        ),
         "expand_seqlens": (ours.expand_seqlens, nsa.ops.expand_seqlens, expand, 4),
         "dequantize_k_cache_paged": (
             lambda *a: ours.dequantize_k_cache_paged(*a, page_size=1),
@@ -150,10 +170,45 @@ def test_each(name: str, device: str) -> None:
     assert any(not torch.equal(a, b) for a, b in zip(after, before))
     # And what torch itself has to say about schema, fake kernel and aliasing.
     operator = getattr(torch.ops.nsa, name).default
-    flat = make() + ([1] if name == "dequantize_k_cache_paged" else [])
-    if name == "dequantize_k_cache_paged":
-        flat = [*make(), "v32", 1]
+    constants: dict[str, list[Any]] = {
+        "dequantize_k_cache_paged": ["v32", 1],
+        "paged_mqa_schedule": ["gen1", 16, None, 1, None],
+    }
+    flat = [*make(), *constants.get(name, [])]
     torch.library.opcheck(operator, tuple(flat), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("mode", ["decode", "extend"])
+def test_replay_v4(device: str, mode: str) -> None:
+    """Every kind of argument: sizes, constants, arrays that are there or not."""
+    known = replay_arguments(device)
+    arguments = {
+        **{k: known[k] for k in ("seq_lens", "req_pool_indices", "req_to_token", "max_len")},
+        "full_to_swa": torch.arange(1 << 20, dtype=torch.int64, device=device) // 3,
+        "page_size": 16,
+        "index_page_size": 4,
+        "topk": 64,
+    }
+    rows = 5
+    if mode == "extend":
+        rows = 12
+        arguments["extend_seq_lens"] = torch.full((5,), 2, dtype=torch.int32, device=device)
+        arguments |= {"rows": rows, "num_tokens": 10}
+
+    def sets() -> list[dict[str, Any]]:
+        names = {"seq_lens_casual": (), "swa_page_indices": (128,), "c4_topk_lengths_raw": ()}
+        made = {
+            name: torch.full((rows, *shape), -7, dtype=torch.int32, device=device)
+            for name, shape in names.items()
+        }
+        return [made, {"page_table": torch.full((rows, 7), -7, dtype=torch.int32, device=device)}]
+
+    out, expected = sets(), sets()
+    nsa.ops.replay_v4(expected, mode, **arguments)
+    ours.replay_v4(out, mode, **arguments)
+    assert_equal(out, expected)
+    assert all((array != -7).any() for fields in out for array in fields.values())
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -109,6 +109,23 @@ def draw(case: Case, seed: int, small: bool = False) -> Batch:
     return batch
 
 
+def inputs(batch: Batch, place: Any) -> dict[str, Any]:
+    """What ``replay_v4`` takes beside destinations."""
+    given = {
+        name: place(array)
+        for name, array in (
+            ("seq_lens", batch.lens), ("req_pool_indices", batch.pool),
+            ("req_to_token", batch.table), ("full_to_swa", batch.full_to_swa),
+            ("out_cache_loc", batch.locs), ("extend_seq_lens", batch.extends),
+            ("floors", batch.floors),
+        )
+        if array is not None
+    }  # fmt: skip
+    if batch.extends is not None:
+        given.update(rows=batch.rows, num_tokens=batch.num_tokens)
+    return {**given, "max_len": batch.max_len, "next_n": batch.next_n}
+
+
 def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> None:
     """Compares every field, in backends whose arrays are larger than has to be."""
     place = gpu.asarray if gpu else lambda array: array
@@ -126,19 +143,7 @@ def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> N
                 for name, value in wanted.items()
             }
         )
-    given = {
-        name: place(array)
-        for name, array in (
-            ("seq_lens", batch.lens), ("req_pool_indices", batch.pool),
-            ("req_to_token", batch.table), ("full_to_swa", batch.full_to_swa),
-            ("out_cache_loc", batch.locs), ("extend_seq_lens", batch.extends),
-            ("floors", batch.floors),
-        )
-        if array is not None
-    }  # fmt: skip
-    if batch.extends is not None:
-        given.update(rows=batch.rows, num_tokens=batch.num_tokens)
-    nsa.ops.replay_v4(dsts, batch.mode, max_len=batch.max_len, next_n=batch.next_n, **given)
+    nsa.ops.replay_v4(dsts, batch.mode, **inputs(batch, place))
     for backend, destination in enumerate(dsts):
         for name, value in wanted.items():
             got = fetch(destination[name])
@@ -189,4 +194,4 @@ def shape_of(name: str, value: np.ndarray, more: int) -> list[int]:
     return [size + more for size in value.shape]
 
 
-__all__ = ["CASES", "FIELDS", "draw", "run", "texts"]
+__all__ = ["CASES", "FIELDS", "draw", "inputs", "run", "texts"]

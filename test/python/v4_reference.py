@@ -42,9 +42,9 @@ class Batch:
         """(request, length) of each row."""
         lens = [int(np.int64(x).astype(np.int32)) for x in self.lens]
         if self.extends is None:
-            before = {"decode": 0, "target_verify": 1, "draft_extend": 1 - self.next_n}
+            before = {"decode": 0, "draft_extend": 1 - self.next_n}
             return [
-                (b, max(length + before[self.mode] + j, 0))
+                (b, max(length + before.get(self.mode, 1) + j, 0))
                 for b, length in enumerate(lens)
                 for j in range(self.next_n)
             ]

@@ -27,6 +27,8 @@ VARIABLES = {
     "NSA_LINKER": "the program that links host kernels. Unset: `cc`, `gcc`, `clang`, `ld.lld` or"
     " `ld` from `PATH`",
     "NSA_CC": "the C compiler for modules of tvm-ffi. Unset: `cc`, `gcc` or `clang` from `PATH`",
+    "NSA_OPT": "the `nsa-opt` that `python -m nsa.prove` asks. Unset: the built one, or that of"
+    " `PATH`",
     "NSA_SIMT_SEED": "the order of blocks and warps in the simulator, a number",
     "CUDA_HOME": "where `ptxas` is looked for after `PATH`. Unset: `/usr/local/cuda`",
     "CUDA_VISIBLE_DEVICES": "the driver's own: which devices there are",

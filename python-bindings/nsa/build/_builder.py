@@ -17,7 +17,7 @@ from ._formula import Formula
 from ._named import NamedOps
 from ._places import BuildError, Place, here
 from ._sizes import Size, check_extent
-from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, to_type
+from ._types import BOOL, ELEMENTS, INDEX, INT32, INT64, check_fits, to_type
 
 __all__ = ["Builder", "step"]
 
@@ -90,30 +90,91 @@ class Builder(NamedOps):
         --------
         >>> ids = s.map((n, 128), lambda r, c: r2t[pool[r], lens[r] - 1 - c].otherwise(-1))
         """
-        place = here()
         extents = self._check_sizes(sizes)
-        indices = self._check_parameters(formula, len(extents))
+        names = self._check_parameters(formula, len(extents))
+        return self._formula("map", extents, formula, names, dtype, name)
+
+    def iterate(
+        self,
+        steps: int | Size,
+        formula: Callable[[Element, Element], Any],
+        *,
+        first: int = 0,
+        dtype: Any = "int64",
+        name: str | None = None,
+    ) -> Array:
+        """A recurrence: each element is computed from the one before it.
+
+        There is an element more than there are steps: element 0 is `first`, and element
+        ``i + 1`` is ``formula(i, x)``, where ``x`` is element ``i``. Whoever reads one makes
+        the steps one after the other, so this is for as many as a GPU has multiprocessors.
+
+        Parameters
+        ----------
+        steps : size or int
+        formula : callable
+            Called once, with the number of the step and the element before, which has the
+            type `dtype`; returns the next one, which is converted to it.
+        first : int
+        dtype : str or dtype
+            int32 or int64.
+        name : str, optional
+            In the text.
+
+        Examples
+        --------
+        >>> begins = s.iterate(parts, lambda i, x: ends[ends.search(x + size)].otherwise(total))
+        """
+        if isinstance(steps, (tuple, list)):
+            raise BuildError(f"expected one size, the number of steps, but got {steps!r}")
+        sizes = self._check_sizes(steps)
+        names = self._parameters(formula, ["i", "x"])
+        if len(names) != 2:
+            raise BuildError(
+                "expected a formula of a step and the element before, as in lambda i, x: x +"
+                f" 1, but got one of {len(names)}"
+            )
+        if type(first) is not int:
+            raise BuildError(f"expected a first element that is an int but got {first!r}")
+        element = to_type(dtype, ("int32", "int64"))
+        check_fits(first, element, here())
+        return self._formula("iterate", sizes, formula, names, element, name, first)
+
+    def _formula(
+        self,
+        kind: str,
+        sizes: tuple[int | Size, ...],
+        formula: Callable[..., Any],
+        names: list[str],
+        dtype: Any,
+        name: str | None,
+        first: int | None = None,
+    ) -> Array:
+        """A map, or with `first` a recurrence."""
+        place = here()
         space = Space(place)
-        result = formula(
-            *(Element("index", INDEX, (), dim, space, place) for dim in range(len(extents)))
-        )
+        extents, start = sizes, ""
+        arguments = [Element("index", INDEX, (), i, space, place) for i in range(len(sizes))]
+        if first is not None:
+            arguments.append(Element("before", dtype, (), len(sizes), space, place))
+            extents, start = (sizes[0] + 1,), f" from {first}"
+        result = formula(*arguments)
         code = getattr(formula, "__code__", None)
         end = Place(code, 0) if code is not None else place
         element = self._check_element(result, space, dtype, end)
-        body = Formula(self, indices, element, place)
+        body = Formula(self, names, element, place)
         words = [
-            str(extent) if isinstance(extent, int) else self.name_size(extent)
-            for extent in extents
+            str(size) if isinstance(size, int) else self.name_size(size) for size in sizes
         ]
         for size in body.sizes():
             self.name_size(size)
-        array = Array(self, self._name(name, "map", place), element.type, extents)
+        array = Array(self, self._name(name, kind, place), element.type, extents)
 
         def write(located: bool) -> str:
             names, lines = body.write(self._names.__contains__, located)
             inner = "".join(f"    {line}\n" for line in lines)
-            head = f"{array.name} = nsa.map({names}) in ({', '.join(words)}) : {array.text}"
-            return f"{head} {{\n{inner}  }}"
+            head = f"{array.name} = nsa.{kind}({names}) in ({', '.join(words)}){start}"
+            return f"{head} : {array.text} {{\n{inner}  }}"
 
         self._body.append((write, place))
         return array
@@ -133,14 +194,23 @@ class Builder(NamedOps):
         self._check_shape(checked)
         return checked
 
-    @staticmethod
-    def _check_parameters(formula: Any, count: int) -> list[str]:
+    def _check_parameters(self, formula: Any, count: int) -> list[str]:
         """The names of the indices."""
+        names = self._parameters(formula, ["r", "c"][:count])
+        if len(names) != count:
+            raise BuildError(
+                f"expected a formula of {count} {'index' if count == 1 else 'indices'}, one"
+                f" for each size, but got one of {len(names)}"
+            )
+        return names
+
+    @staticmethod
+    def _parameters(formula: Any, default: list[str]) -> list[str]:
+        """The names of a formula's arguments."""
         if not callable(formula):
             raise BuildError(
                 f"expected a formula, as in lambda i: a[i] + 1, but got {formula!r}"
             )
-        default = ["r", "c"][:count]
         try:
             parameters = list(inspect.signature(formula).parameters.values())
         except (TypeError, ValueError):
@@ -153,11 +223,8 @@ class Builder(NamedOps):
             for p in parameters
             if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD
         ]
-        if len(names) != count:
-            raise BuildError(
-                f"expected a formula of {count} {'index' if count == 1 else 'indices'}, one"
-                f" for each size, but got one of {len(names)}"
-            )
+        if len(names) != len(default):
+            return names
         return [name if name.isascii() else index for name, index in zip(names, default)]
 
     @staticmethod

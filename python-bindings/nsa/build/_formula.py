@@ -1,7 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""A formula: the nodes that an element needs, as the body of `nsa.map`."""
+"""A formula: the nodes that an element needs, as the body of `nsa.map` or
+`nsa.iterate`."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ _CASTS = frozenset(
 
 
 class Formula:
-    """The body of a map, checked; written when its step is."""
+    """The body of a map or a recurrence, checked; written when its step is."""
 
     def __init__(
         self, step: Writer, indices: list[str], yielded: Element, place: Place
@@ -43,7 +44,7 @@ class Formula:
         return [node.data for node in self.nodes if node.op == "size"]
 
     def write(self, is_taken: Callable[[str], bool], located: bool) -> tuple[str, list[str]]:
-        """The indices, and the lines of the body. Each expression stands there once."""
+        """The arguments, and the lines of the body. Each expression stands there once."""
         names = []
         for name in self.indices:
             base, number = name, 0
@@ -54,7 +55,7 @@ class Formula:
         known: dict[str, str] = {}
         values: dict[int, str] = {}
         for node in self.nodes:
-            if node.op == "index":
+            if node.op in ("index", "before"):
                 values[id(node)] = names[node.data]
                 continue
             if node.op == "size":
@@ -116,7 +117,7 @@ def check_fill(read: Element) -> None:
     if len(read.operands) > rank:
         return
     for dim, index in enumerate(read.operands):
-        if any(node.op in ("read", "search") for node in order(index)):
+        if any(node.op in ("read", "search", "before") for node in order(index)):
             raise BuildError(
                 f"expected .otherwise(fill) at this read, because index {dim} depends on"
                 " the contents of an array, which may be any; write what the element is"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .. import ops
 from .._errors import constant, wrong
-from ._arrays import as_bytes, empty
+from ._allocate import as_bytes, empty
 
 __all__ = [
     "CompressorDecodePlan",

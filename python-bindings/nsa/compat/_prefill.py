@@ -12,7 +12,7 @@ from __future__ import annotations
 from inspect import signature
 
 from .. import ops
-from ._arrays import empty
+from ._allocate import empty
 
 __all__ = ["build_swa_token_ids", "combine_topk_swa_indices", "combined_topk_width"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import ops
 from .._errors import wrong
-from ._arrays import as_array, empty
+from ._allocate import empty, from_list
 
 __all__ = [
     "transform_index_page_table_dcp",
@@ -77,7 +77,7 @@ def transform_index_page_table_prefill(
         ops.transform_index(page_table, topk_indices[:real], result)
         return result
     if cu_seqlens_q is None:
-        cu_seqlens_q = as_array([0, *accumulate(extend_lens_cpu)], topk_indices)
+        cu_seqlens_q = from_list([0, *accumulate(extend_lens_cpu)], topk_indices)
     ops.transform_index(page_table, topk_indices, result, query_start_loc=cu_seqlens_q)
     return result
 

@@ -30,6 +30,7 @@ from ._replay import (
     fused_dsa_draft_extend_metadata,
     fused_dsa_target_verify_metadata,
 )
+from ._schedules import get_mla_metadata, get_paged_mqa_logits_metadata, plan_topk_v2
 from ._transform import (
     transform_index_page_table_dcp,
     transform_index_page_table_decode,
@@ -63,6 +64,9 @@ __all__ = [
     "fused_nsa_decode_metadata",
     "fused_nsa_draft_extend_metadata",
     "fused_nsa_target_verify_metadata",
+    "get_mla_metadata",
+    "get_paged_mqa_logits_metadata",
+    "plan_topk_v2",
     "transform_index_page_table_dcp",
     "transform_index_page_table_decode",
     "transform_index_page_table_prefill",

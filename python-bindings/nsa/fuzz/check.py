@@ -221,6 +221,24 @@ def place_output(type: str, shape: Sequence[int], element: str, rng) -> Storage:
     return place(larger, DTYPES[element], strides, shift)
 
 
+def place_input(array: np.ndarray, argument: dict, rng) -> np.ndarray:
+    """A copy where the manifest's argument lets it be: between other elements, in rows or with
+    a stride that are wider than they have to be, at any address."""
+    strides = np.cumprod([1, *array.shape[:0:-1]])[::-1].tolist()
+    strides = [max(int(stride), 1) for stride in strides]
+    if argument["strides"][0] is None:
+        if array.ndim == 1:
+            strides = [int(rng.choice([1, 1, 2]))]
+        else:
+            strides[0] += int(rng.choice([0, 1, 4]))
+    shift = 0
+    if argument["alignment"] == array.itemsize:
+        shift = int(rng.choice([0, 0, 1, 3]))
+    storage = place(array.shape, array.dtype, strides, shift)
+    storage.view[...] = array
+    return storage.view
+
+
 # ----------------------------------------------------------------------------
 # Running
 # ----------------------------------------------------------------------------
@@ -289,6 +307,7 @@ def run(
     program = task.program
     used = {name: sizes[name] for name, port in program.ports.items() if port.type == "index"}
     manifest = json.loads(steps[0][1].manifest)
+    arguments = {argument["name"]: argument for argument in manifest["arguments"]}
     try:
         arrays, values = draw_inputs(task, sizes, seed, manifest)
     except MemoryError:
@@ -308,7 +327,10 @@ def run(
         try:
             step(
                 **used,
-                **{name: array.copy() for name, array in arrays.items()},
+                **{
+                    name: place_input(array, arguments[name], layout)
+                    for name, array in arrays.items()
+                },
                 **{name: output[0].view for name, output in outputs.items()},
             )
         except (ValueError, TypeError) as error:

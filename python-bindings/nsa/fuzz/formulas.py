@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Formulas as data: the bodies of `nsa.map`, drawn at random, and what they compute.
+"""Formulas as data: the bodies of `nsa.map` and `nsa.iterate`, drawn at random, and what they compute.
 
 Each operation is written from the table in docs/Dialect.md, on NumPy arrays of its type,
 whose sums and products wrap.
@@ -19,7 +19,7 @@ import numpy as np
 
 from .operations import KNOWN, Array, Form, dims, tensor
 
-__all__ = ["MAP", "Node", "draw_counts", "draw_map"]
+__all__ = ["FORMULAS", "ITERATE", "MAP", "Node", "draw_counts", "draw_map", "draw_recurrence"]
 
 #: i1 is bool, bf16 its bits.
 TYPES = {
@@ -182,6 +182,8 @@ class Evaluator:
         self.shape = shape
         self.sources = sources
         self.state = np.zeros(shape, np.uint8)
+        #: Of a recurrence: the element before.
+        self.element: Any = None
 
     def get(self, node: Node) -> np.ndarray:
         operands = [self.get(operand) for operand in node.operands]
@@ -194,6 +196,9 @@ class Evaluator:
 
     def get_index(self, node: Node) -> np.ndarray:
         return self.indices[node.data]
+
+    def get_element(self, node: Node) -> np.ndarray:
+        return np.broadcast_to(self.element, self.shape)
 
     def get_constant(self, node: Node) -> np.ndarray:
         return np.broadcast_to(TYPES[node.type](node.data), self.shape)
@@ -267,6 +272,8 @@ class Writer:
         words = [self.write(operand) for operand in node.operands]
         if node.op == "index":
             return ("%r", "%c")[node.data]
+        if node.op == "element":
+            return "%x"
         if node.op == "size":
             return f"{self.names[node.data]}"
         if node.op == "constant":
@@ -314,7 +321,37 @@ class MapForm(Form):
         return Array(np.array(evaluator.get(parameters["formula"])), evaluator.state)
 
 
+class IterateForm(Form):
+    """Its parameters are `formula`, `size`, a constant or a slot, and `first`."""
+
+    def write(self, words: dict[str, Any], parameters: dict[str, Any], result: str) -> str:
+        writer = Writer(words)
+        last = writer.write(parameters["formula"])
+        size = words.get(parameters["size"], parameters["size"])
+        head = f"nsa.iterate(%r, %x) in ({size}) from {parameters['first']} : {result}"
+        body = "\n".join(f"    {line}" for line in writer.lines)
+        return f"{head} {{\n{body}\n    nsa.yield {last} : {parameters['formula'].type}\n  }}"
+
+    def infer(self, types: dict[str, str], parameters: dict[str, Any]) -> str:
+        size = parameters["size"]
+        return tensor([size + 1 if isinstance(size, int) else "?"], parameters["formula"].type)
+
+    def evaluate(self, operands: dict[str, Any], parameters: dict[str, Any]) -> Any:
+        steps = operands.get(parameters["size"], parameters["size"])
+        formula = parameters["formula"]
+        elements, states = [TYPES[formula.type](parameters["first"])], [np.uint8(KNOWN)]
+        for step in range(steps):
+            evaluator = Evaluator((1,), operands)
+            evaluator.indices = [np.array([step], np.int64)]
+            evaluator.element = elements[-1]
+            elements.append(evaluator.get(formula)[0])
+            states.append(np.maximum(evaluator.state[0], states[-1]))
+        return Array(np.array(elements, TYPES[formula.type]), np.array(states, np.uint8))
+
+
 MAP = MapForm("map", "nsa.map", {}, None, None)  # type: ignore[arg-type]
+ITERATE = IterateForm("iterate", "nsa.iterate", {}, None, None)  # type: ignore[arg-type]
+FORMULAS: dict[str, Form] = {form.name: form for form in (MAP, ITERATE)}
 
 
 # ----------------------------------------------------------------------------
@@ -323,8 +360,12 @@ MAP = MapForm("map", "nsa.map", {}, None, None)  # type: ignore[arg-type]
 
 
 class Drawer:
-    def __init__(self, rng: random.Random, rank: int, sources: dict[str, str]):
+    def __init__(
+        self, rng: random.Random, rank: int, sources: dict[str, str], element: str = ""
+    ):
         self.rng, self.rank = rng, rank
+        #: Type of a recurrence's element, empty in a map.
+        self.element = element
         #: Type of each slot.
         self.sources = sources
 
@@ -340,6 +381,8 @@ class Drawer:
         return Node("constant", type, data=number)
 
     def leaf(self, type: str, depth: int) -> Node:
+        if type == self.element and self.rng.random() < 0.5:
+            return Node("element", type)
         able = [s for s, t in self.sources.items() if t != "index" and dims(t)[1] == type]
         if type == "index" and self.rng.random() < 0.7:
             sizes = [s for s, t in self.sources.items() if t == "index"]
@@ -425,8 +468,8 @@ class Drawer:
         return Node(name, type, (self.draw(type, depth - 1), self.draw(type, depth - 1)))
 
 
-def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str, Any]]:
-    """Operands and parameters of a map over what `program` has."""
+def draw_sources(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str, str]]:
+    """Slots for what `program` has: the value of each, and its type."""
     types = program.types
     able = [n for n, t in types.items() if t == "index" or (t.startswith("tensor") and n != "starts")]
     operands, sources = {}, {}
@@ -435,6 +478,30 @@ def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str
         prefix = "sums" if name.startswith("ascending") else "s"
         operands[f"{prefix}{n}"] = name
         sources[f"{prefix}{n}"] = types[name]
+    return operands, sources
+
+
+def draw_recurrence(
+    program: Any, rng: random.Random
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Operands and parameters of a recurrence over what `program` has."""
+    operands, sources = draw_sources(program, rng)
+    size: Any = rng.choice((0, 1, 7, 33))
+    if rng.random() < 0.7:
+        size = "n0"
+        operands[size] = program.need("bs")
+        sources[size] = "index"
+    type = rng.choice(("i32", "i64"))
+    formula = Drawer(rng, 1, sources, type).draw(type, rng.randint(2, 5))
+    used = {node.data for node in formula.walk() if node.op in ("read", "search", "size")}
+    operands = {s: n for s, n in operands.items() if s in used or s == size}
+    first = rng.choice((0, 1, -7, 2**31 - 1, -(2**31)))
+    return operands, {"formula": formula, "size": size, "first": first}
+
+
+def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str, Any]]:
+    """Operands and parameters of a map over what `program` has."""
+    operands, sources = draw_sources(program, rng)
     rank = rng.choice((1, 1, 2))
     sizes: list[Any] = []
     for n in range(rank):

@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 from .check import Task
-from .formulas import MAP, draw_counts, draw_map
+from .formulas import ITERATE, MAP, draw_counts, draw_map, draw_recurrence
 from .operations import FORMS, dims, fits
 from .programs import PORTS, RAW, Copy, Program, destination
 from .shrink import without_unused
@@ -36,6 +36,9 @@ def add_value(program: Program, rng: random.Random) -> None:
         program.add(MAP.name, *draw_map(program, rng))
         return
     if rng.random() < 0.1:
+        if rng.random() < 0.3:
+            program.add(ITERATE.name, *draw_recurrence(program, rng))
+            return
         # What can be searched.
         counts = program.add(MAP.name, *draw_counts(program))
         program.add("scan", {"source": counts}, name=f"ascending{len(program.body)}")
@@ -124,10 +127,11 @@ def draw_formulas(seed: int, count: int = 40, ptx: bool = False, simt: bool = Fa
             counts = program.add(MAP.name, *draw_counts(program))
             value = program.add("scan", {"source": counts}, name=f"ascending{number}")
         else:
-            operands, parameters = draw_map(program, rng)
+            form, draw = (ITERATE, draw_recurrence) if number % 10 == 4 else (MAP, draw_map)
+            operands, parameters = draw(program, rng)
             while count_reads(operands, parameters, reads) > MOST_READS:
-                operands, parameters = draw_map(program, rng)
-            value = program.add(MAP.name, operands, parameters)
+                operands, parameters = draw(program, rng)
+            value = program.add(form.name, operands, parameters)
             reads[value] = count_reads(operands, parameters, reads)
         type = program.types[value]
         program.copies.append(Copy(value, ((f"o{number}", destination(type)),)))

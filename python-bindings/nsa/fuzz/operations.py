@@ -153,7 +153,7 @@ class Form:
 
 #: Operations that are no value, and why they are no producer.
 SKIPPED = {
-    "iterate": "its steps are no tree; test_formulas.py has one",
+    "iterate": "formulas.py draws it",
     "map": "formulas.py draws it",
     "read": "in formulas",
     "search": "in formulas",
@@ -409,7 +409,9 @@ def combine_indices(
         result.data[t, :k] = np.where(chosen < 0, -1, rebased)
         first = int(window_bases.data[b]) + end - w
         first -= int(lengths.data[b]) - int(gathers.data[b])
-        result.data[t, k : k + w] = wrap(first + np.arange(w, dtype=np.int64))
+        # With a negative top-k there may be fewer columns than a window has.
+        here = max(min(w, width - k), 0)
+        result.data[t, k : k + here] = wrap(first + np.arange(here, dtype=np.int64))
         others = (gathers.state[b], compressed_bases.state[b], window_bases.state[b])
         result.state[t] = max(state, *map(int, others))
     return result

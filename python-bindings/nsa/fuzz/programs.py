@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .formulas import MAP
+from .formulas import FORMULAS
 from .operations import FORMS, Array, Form, T, V, dims, fits, tensor
 
 __all__ = ["DTYPES", "PORTS", "RAW", "Copy", "Op", "Port", "Program", "destination"]
@@ -191,7 +191,7 @@ class Op:
 
 
 def form(name: str) -> Form:
-    return MAP if name == MAP.name else FORMS[name]
+    return FORMULAS.get(name) or FORMS[name]
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class Program:
                 self.need(need)
             self.body.append(Op(name, form))
             return name
-        if form == MAP.name:
+        if form in FORMULAS:
             self.body.append(
                 Op(name, form, tuple(operands.items()), tuple(parameters.items()))
             )

@@ -8,10 +8,10 @@
     ...
     nsa.integrations.sglang.uninstall()
 
-Every function of ``nsa.compat.sglang`` takes the place of the one of its name, in the module
-that defines it and in every module that has imported it, and each is logged (logger ``nsa``,
-level WARNING). Objects that have put a function aside before keep it: SGLang's attention
-backends do when they are made.
+Every function of ``nsa.compat.sglang`` but ``get_mla_metadata``, whose newer form has no
+lengths, takes the place of the one of its name, in the module that defines it and in every
+module that has imported it, and each is logged (logger ``nsa``, level WARNING). Objects that
+have put a function aside before keep it: SGLang's attention backends do when they are made.
 
 SGLang calls some of these inside of ``try: ... except Exception``, prints, and goes on with
 its own. So that nobody runs on a fallback without knowing, what goes wrong in ours is raised
@@ -51,6 +51,8 @@ _FUNCTIONS = {
     ),
     f"{_KERNELS}.dsa.dequant_k_cache": ("dequantize_k_cache_paged_dsa",),
     f"{_KERNELS}.dsv4.dequant_k_cache": ("dequantize_k_cache_paged_dsv4",),
+    f"{_KERNELS}.dsv4.attn": ("get_paged_mqa_logits_metadata",),
+    f"{_KERNELS}.dsv4.topk": ("plan_topk_v2",),
     f"{_KERNELS}.dsv4.sparse_prefill_kernels": (
         "build_swa_token_ids",
         "combine_topk_swa_indices",

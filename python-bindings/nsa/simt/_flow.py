@@ -16,13 +16,13 @@ from ._report import PTXError, SimtError
 
 _NAME = re.compile(r"%?[A-Za-z_$][\w$.]*|%[\w$.]+")
 #: What ends a basic block.
-_ENDS = ("bra", "ret", "exit", "trap", "call")
+_ENDS = ("bra", "brx", "ret", "exit", "trap", "call")
 #: What threads wait at for each other.
 _BARRIERS = re.compile(r"(bar\.sync|barrier\.sync|barrier\.cta\.sync)\b")
 _EXCHANGES = re.compile(r"(shfl|vote|redux)\.sync\b")
 #: Instructions whose first operand is not written.
 _NO_RESULT = re.compile(
-    r"(st|bra|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b"
+    r"(st|bra|brx|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b"
 )
 SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.[xyz]|%laneid|%warpid")
 
@@ -114,15 +114,21 @@ class Flow:
         for number, block in enumerate(self.blocks):
             last = self.kernel.code[block.end - 1]
             name = last.opcode.split(".")[0]
+            labels: tuple[str, ...] = ()
             if name == "bra":
-                label = last.operands[0]
+                labels = last.operands[:1]
+            elif name == "brx":
+                labels = self.kernel.tables.get(last.operands[1], ())
+                if not labels:
+                    raise PTXError(f"no table '{last.operands[1]}'", last.line)
+            for label in labels:
                 if label not in self.kernel.labels:
                     raise PTXError(f"no label '{label}'", last.line)
                 target = self.starting.get(self.kernel.labels[label])
                 if target is None:
                     raise PTXError(f"nothing behind label '{label}'", last.line)
                 block.successors.append(target)
-            if name in ("ret", "exit", "trap", "call", "bra") and not last.guard:
+            if name in _ENDS and not last.guard:
                 continue
             if number + 1 == len(self.blocks):
                 raise PTXError("the code ends without 'ret'", last.line)

@@ -100,10 +100,12 @@ class Code:
         self.unsure: list[int] = []
         self.waits: str | None = None
         self.priority = 0
-        #: "go", "branch" or "end", and what that needs.
+        #: "go", "branch", "table" or "end", and what that needs.
         self.kind = "go"
         self.condition: tuple[int, bool] | None = None
         self.targets: list[int] = []
+        #: Of a table: where the index is.
+        self.index = -1
         #: Of an exchange: where the mask is.
         self.mask = -1
 
@@ -153,12 +155,19 @@ class Program:
 
     def _terminator(self, code: Code, instruction: Instruction) -> None:
         name = instruction.opcode
-        if name not in ("bra", "bra.uni", "ret", "exit", "trap", "call.uni", "call"):
+        known = ("bra", "bra.uni", "brx.idx", "brx.idx.uni", "ret", "exit", "trap")
+        if name not in (*known, "call.uni", "call"):
             raise PTXError(f"unknown instruction '{name}'", instruction.line)
         if instruction.guard:
             code.condition = (self.places[instruction.guard[0]], instruction.guard[1])
         if name.startswith("bra"):
             code.kind = "branch" if instruction.guard else "go"
+            return
+        if name.startswith("brx"):
+            if instruction.guard:
+                raise PTXError(f"a guarded '{name}'", instruction.line)
+            code.kind = "table"
+            code.index = self._operand(instruction.operands[0], "u32", instruction)
             return
         code.kind = "end"
         if name == "trap":
@@ -771,6 +780,21 @@ class Team:
         places = lanes.places
         if places is None:
             places = np.arange(self.count)
+        if code.kind == "table":
+            index = whole(frame[code.index], lanes.count)
+            past = index >= len(code.targets)
+            if past.any():
+                at = int(np.argmax(past))
+                self.wave.machine.fail(
+                    "branch past its table",
+                    f"target {index[at]} of {len(code.targets)}",
+                    code.instructions[-1],
+                    lanes,
+                    at,
+                )
+            for number in np.unique(index):
+                self.push(code.targets[number], places[index == number])
+            return
         if code.condition is None:
             if code.kind == "go":
                 self.push(code.targets[0], places)

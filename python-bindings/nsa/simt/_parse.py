@@ -28,6 +28,7 @@ _GLOBAL = re.compile(
     r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?([\w$]+)\[", re.M
 )
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
+_TARGETS = re.compile(r"([\w$]+)\s*:\s*\.branchtargets\s+([^;]*);")
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)\s+(\d+)[^\n]*")
 
 
@@ -61,6 +62,8 @@ class Kernel:
     code: list[Instruction] = field(default_factory=list)
     #: The number of the instruction that a label stands before.
     labels: dict[str, int] = field(default_factory=dict)
+    #: Labels that `brx.idx` goes to, by the table's own label.
+    tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def split_operands(text: str) -> tuple[str, ...]:
@@ -131,6 +134,9 @@ class _Body:
             elif match := _LOC.match(text, self.at):
                 name = self.files.get(match[1], f"file {match[1]}")
                 self.location = f"{name}:{match[2]}:{match[3]}"
+                self._advance(match.end())
+            elif match := _TARGETS.match(text, self.at):
+                self.kernel.tables[match[1]] = split_operands(match[2])
                 self._advance(match.end())
             elif match := _LABEL.match(text, self.at):
                 self.kernel.labels[match[1]] = len(self.kernel.code)

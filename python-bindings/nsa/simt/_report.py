@@ -38,6 +38,7 @@ class SimtError(RuntimeError):
         "access before wait",
         "assertion",
         "trap",
+        "branch past its table",
         "endless",
     )
 

@@ -188,6 +188,13 @@ def _float_arithmetic(match):
     return Operation(function, (match[2],) * 2, (match[2],))
 
 
+@_family(r"rcp\.rn\.(f32|f64)")
+def _reciprocal(match):
+    bits = width(match[1])
+    one = F[bits](1)
+    return Operation(_float(lambda a: np.divide(one, a), bits), (match[1],), (match[1],))
+
+
 def _wide(a: Any, b: Any, type_name: str) -> Any:
     """The whole product, in an unsigned integer of twice the width."""
     bits = width(type_name)
@@ -246,7 +253,7 @@ def _fma(match):
     return Operation(fma, ("f32",) * 3, ("f32",))
 
 
-@_family(r"(add|sub|mul|fma)(?:\.rn)?\.bf16x2")
+@_family(r"(add|sub|mul|fma)(?:\.rn)?\.(bf16|bf16x2)")
 def _bf16x2(match):
     def half(name, *operands):
         values = [bf16_to_f32(v.astype(np.uint16)).astype(np.float64) for v in operands]
@@ -264,6 +271,12 @@ def _bf16x2(match):
         return low | half(match[1], *(v >> shift for v in operands)) << shift
 
     count = 3 if match[1] == "fma" else 2
+    if match[2] == "bf16":
+        return Operation(
+            lambda *operands: half(match[1], *operands).astype(np.uint16),
+            ("b16",) * count,
+            ("b16",),
+        )
     return Operation(run, ("b32",) * count, ("b32",))
 
 
@@ -323,6 +336,20 @@ def _negate(match):
             return raw(np.abs(a.view(S[bits])))
 
     return Operation(function, (type_name,), (type_name,))
+
+
+@_family(r"copysign\.f32")
+def _copy_sign(match):
+    sign = np.uint32(0x80000000)
+    return Operation(lambda a, b: a & sign | b & ~sign, ("f32", "f32"), ("f32",))
+
+
+@_family(r"(neg|abs)\.(bf16|bf16x2)")
+def _negate_bf16(match):
+    bits = width(match[2])
+    signs = U[bits](0x8000 if bits == 16 else 0x80008000)
+    function = (lambda a: a ^ signs) if match[1] == "neg" else (lambda a: a & ~signs)
+    return Operation(function, (f"b{bits}",), (f"b{bits}",))
 
 
 @_family(r"(and|or|xor|not)\.(b16|b32|b64|pred)")
@@ -563,19 +590,23 @@ def _count(match):
     )
 
 
-@_family(r"bfe\.(u32|s32)")
+@_family(r"bfe\.([us])(32|64)")
 def _extract(match):
+    type_name, bits = match[1] + match[2], int(match[2])
+
     def extract(a, position, length):
         position, length = position & np.uint32(255), length & np.uint32(255)
-        wide = interpret(a, match[1]).astype(np.int64)
-        wide = wide >> np.minimum(position, 63).astype(np.int64)
-        keep = np.minimum(length, 32).astype(np.int64)
-        if match[1] == "u32":
-            return (wide & ((np.int64(1) << keep) - 1)).astype(np.uint32)
-        result = (wide << (63 - keep) << 1) >> (63 - keep) >> 1
-        return np.where(length == 0, 0, result).astype(np.uint32)
+        values = interpret(a, type_name)
+        kind = values.dtype
+        moved = values >> np.minimum(position, np.uint32(bits - 1)).astype(kind)
+        # To the top and back: the sign comes along.
+        gap = (np.uint32(bits) - np.clip(length, 1, bits).astype(np.uint32)).astype(kind)
+        empty = length == 0
+        if match[1] == "u":
+            empty = empty | (position >= bits)
+        return raw(np.where(empty, kind.type(0), moved << gap >> gap))
 
-    return Operation(extract, (match[1], "u32", "u32"), (match[1],))
+    return Operation(extract, (type_name, "u32", "u32"), (type_name,))
 
 
 @_family(r"prmt\.b32")

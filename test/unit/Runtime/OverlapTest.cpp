@@ -36,9 +36,17 @@ struct Extent {
   }
 };
 
+nsa_region regionOf(const Extent &extent) {
+  nsa_strided array = extent.get();
+  nsa_region region;
+  nsa_find_region(&array, &region);
+  return region;
+}
+
 bool mayOverlap(const Extent &a, const Extent &b) {
   nsa_strided arrayA = a.get(), arrayB = b.get();
-  return nsa_may_overlap(&arrayA, &arrayB);
+  nsa_region regionA = regionOf(a), regionB = regionOf(b);
+  return nsa_may_overlap(&arrayA, &arrayB, &regionA, &regionB);
 }
 
 bool mayOverlapItself(const Extent &a) {
@@ -65,12 +73,13 @@ std::optional<std::pair<size_t, size_t>>
 findOverlap(const std::vector<Region> &regions) {
   std::vector<nsa_port> ports;
   std::vector<nsa_strided> arrays;
+  std::vector<nsa_region> scratch;
   for (const Region &region : regions) {
     ports.push_back({"", region.written ? NSA_KIND_OUT : NSA_KIND_IN, -1, 0, 0,
                      1, -1, nullptr});
     arrays.push_back(region.extent->get());
+    scratch.push_back(regionOf(*region.extent));
   }
-  std::vector<nsa_region> scratch(regions.size());
   std::pair<size_t, size_t> found;
   if (!nsa_find_overlap(ports.data(), arrays.data(), arrays.size(),
                         scratch.data(), &found.first, &found.second))
@@ -274,7 +283,8 @@ TEST(Overlap, InsideMemory) {
   auto isInside = [](uint64_t base, int64_t stride) {
     Extent extent{base, 8, {3}, {stride}};
     nsa_strided array = extent.get();
-    return nsa_is_inside_memory(&array) != 0;
+    nsa_region region = regionOf(extent);
+    return nsa_is_inside_memory(&array, &region) != 0;
   };
   EXPECT_TRUE(isInside(16, -1));
   EXPECT_FALSE(isInside(8, -1));

@@ -1,0 +1,216 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What vLLM computes before the graph of a DeepSeek V4 decode: its own kernels, nsa's
+functions one by one, and nsa's in one launch.
+
+    python benchmarks/vllm_steps.py [--rounds N] [--out DIR] [--peers DIR]
+
+The attention kernels' own schedules are in neither. vLLM's kernels come from its wheel
+(scripts/fetch_peers.sh); nsa's are compiled here, or come from NSA_BUNDLE_PATH. Outputs are
+compared before anything is measured. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "benchmarks")]
+
+import harness  # noqa: E402
+import reporting  # noqa: E402
+import torch  # noqa: E402
+from vllm_peer import load_vllm  # noqa: E402
+from vllm_workload import (  # noqa: E402
+    BLOCKS,
+    MAX_TOKENS,
+    RATIO,
+    WINDOW,
+    Batch,
+    arrays,
+    calls,
+    place,
+)
+
+from nsa import vllm  # noqa: E402
+
+REQUESTS = (1, 32, 256)
+CONTEXTS = (4096, 32768, 131072)
+
+
+def peer_step(v: SimpleNamespace, a: dict[str, Any], batch: Batch) -> Callable[[], None]:
+    """vLLM's own sequence, as its model runner and its builders call it."""
+    R, device = batch.requests, a["query_start_loc"].device
+    tables = a["out_block_tables"]
+    starts, lens, indices = a["query_start_loc"], a["out_seq_lens"], a["idx_mapping"]
+
+    def pointers(of: list[Any]) -> Any:
+        return torch.tensor([t.data_ptr() for t in of], dtype=torch.uint64, device=device)
+
+    def numbers(of: list[Any], dtype: Any) -> Any:
+        return torch.tensor(of, dtype=dtype, device=device)
+
+    state = SimpleNamespace(
+        num_kv_cache_groups=len(BLOCKS),
+        block_sizes=list(BLOCKS),
+        cp_size=1,
+        cp_rank=0,
+        cp_interleave=1,
+        has_sliding_window_groups=True,
+        sliding_window_reach=numbers([WINDOW, 0, 0, 0], torch.int32),
+        block_tables=[SimpleNamespace(gpu=t) for t in a["block_tables"]],
+        num_blocks=SimpleNamespace(gpu=a["num_blocks"]),
+        block_table_ptrs=pointers(a["block_tables"]),
+        block_table_strides=numbers([t.stride(0) for t in tables], torch.int64),
+        block_sizes_tensor=numbers(list(BLOCKS), torch.int32),
+        slot_mapping_enabled=numbers([True] * len(BLOCKS), torch.bool),
+        dcp_sharded=numbers([True] * len(BLOCKS), torch.bool),
+        input_block_tables=tables,
+        input_block_table_ptrs=pointers(tables),
+        slot_mappings=a["out_slots"],
+        _num_dirty_rows=R,
+    )
+    blocks = v.block_table.BlockTables
+    inputs = v.input_batch
+
+    def compressed(group: int, ratio: int, out: str) -> None:
+        v.compressor_utils.get_compressed_slot_mapping(
+            R, a["slots"][group], starts, lens, tables[group], BLOCKS[group] // ratio, ratio,
+            out=a[out],
+        )  # fmt: skip
+
+    def step() -> None:
+        inputs.prepare_prefill_inputs(
+            a["out_input_ids"], a["out_next_prefill_tokens"], indices, starts,
+            a["all_token_ids"], a["prefill_len"], a["num_computed_tokens"],
+        )  # fmt: skip
+        inputs.prepare_pos_seq_lens(
+            indices, starts, a["num_computed_tokens"], a["out_positions"], lens
+        )
+        a["out_logits_indices"] = inputs.combine_sampled_and_draft_tokens(
+            a["out_input_ids"], indices, a["last_sampled_tokens"], starts, lens,
+            a["prefill_len"], a["draft_tokens"], a["cu_num_logits"], R,
+        )  # fmt: skip
+        blocks.gather_block_tables(
+            state, indices, R, num_computed_tokens=a["num_computed_tokens"]
+        )
+        blocks.compute_slot_mappings(state, indices, starts, a["out_positions"], R)
+        v.metadata.compute_token_to_req_indices(starts, a["out_token_to_req"], R, R)
+        torch.ge(a["slots"][0][:R], 0, out=a["out_valid"])
+        v.sparse_swa._COMPUTE_SWA_INDICES_AND_LENS_KERNEL(
+            a["out_swa_indices"], a["out_swa_lens"], WINDOW, WINDOW, a["out_swa_lens"],
+            a["out_swa_lens"], starts, lens, a["out_token_to_req"], a["out_valid"],
+            tables[0], BLOCKS[0], a["replay_start"], num_tokens=R, token_offset=0,
+        )  # fmt: skip
+        compressed(1, RATIO, "out_c4_slots")
+        compressed(2, RATIO, "out_indexer_slots")
+        compressed(3, 128, "out_c128_slots")
+        v.indexer._PREPARE_UNIFORM_DECODE_KERNEL(
+            lens, a["out_decode_seq_lens"], tables[2], a["out_decode_block_table"],
+            a["out_decode_lens"], R, 1,
+        )  # fmt: skip
+        a["out_decode_seq_lens"][R:] = 0
+        a["out_decode_seq_lens"][:R] //= RATIO
+        v.sparse_mla.build_c128a_topk_metadata(
+            a["out_positions"][:R], 128, R, a["out_token_to_req"], tables[3],
+            BLOCKS[3] // 128, a["slots"][3], a["out_c128_indices"], a["out_c128_lens"],
+            a["out_c128_prefill"], max_compressed_tokens=batch.c128_width,
+        )  # fmt: skip
+
+    return step
+
+
+def count_kernels(step: Callable[[], Any]) -> int:
+    """Kernels and fills that a call launches."""
+    from torch.profiler import ProfilerActivity, profile
+
+    step()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
+        step()
+        torch.cuda.synchronize()
+    return sum(event.device_type.name == "CUDA" for event in trace.events())
+
+
+def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Raises ``AssertionError`` where an output differs."""
+    for name, array in ours.items():
+        if not name.startswith("out_") or name == "out_c128_prefill":
+            continue
+        pairs = zip(array, theirs[name]) if isinstance(array, list) else [(array, theirs[name])]
+        for a, b in pairs:
+            np.testing.assert_array_equal(a.cpu().numpy(), b.cpu().numpy(), err_msg=name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--peers", type=Path, default=ROOT / ".peers/vllm")
+    options = parser.parse_args()
+    v = load_vllm(options.peers)
+    gpu, host = [], []
+    for context in CONTEXTS:
+        for requests in REQUESTS:
+            batch = Batch(requests, context)
+
+            def upload(array: np.ndarray) -> Any:
+                return torch.from_numpy(array).cuda()
+
+            ours, theirs = place(arrays(batch), upload), place(arrays(batch), upload)
+            functions, peer = calls(ours, batch), peer_step(v, theirs, batch)
+
+            def together(functions: Any = functions) -> None:
+                vllm.one_launch(*functions)
+
+            prepared = vllm.prepare(*functions)
+
+            def each(functions: Any = functions) -> None:
+                for function in functions:
+                    function()
+
+            together()
+            peer()
+            compare(ours, theirs)
+            operations = {
+                v.name: peer,
+                "nsa, each": each,
+                "nsa, one launch": together,
+                "nsa, prepared": prepared,
+            }
+            times = harness.gpu_times(
+                {name: lambda _, call=call: call() for name, call in operations.items()}
+                | {"empty": harness.empty_operation()},
+                options.rounds,
+            )
+            name = f"{requests} x {context}"
+            gpu.append([name, *(t.median for t in times.values())])
+            launches = [count_kernels(call) for call in operations.values()]
+            waits = [harness.host_time(call).median for call in operations.values()]
+            host.append([name, *launches, *waits])
+    names = list(operations)
+    report = reporting.markdown(
+        f"Before the graph of a V4 decode, in a replayed graph, us (buffers of {MAX_TOKENS})",
+        ["requests x context", *names, "empty kernel"],
+        gpu,
+    ) + "\n" + reporting.markdown(
+        "Launches, and host time of a step from Python, us",
+        ["requests x context", *(f"launches {n}" for n in names), *(f"host {n}" for n in names)],
+        host,
+    )  # fmt: skip
+    print(report)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / "vllm_steps.md").write_text(report)
+
+
+if __name__ == "__main__":
+    main()

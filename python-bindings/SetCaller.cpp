@@ -1,0 +1,158 @@
+//===- SetCaller.cpp - Calls with sets of fields --------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "SetCaller.h"
+#include "Errors.h"
+
+namespace nb = nanobind;
+using namespace nsa::python;
+
+/// Entries that are kept; past that, all are forgotten.
+static constexpr size_t maxEntries = 1024;
+
+struct SetCaller::Call {
+  HeldObjects arrays;
+  /// Of all sets, each followed by None.
+  HeldObjects names;
+  uint64_t hash = 0;
+  /// Whether constants and names are of types whose hash and equality run no
+  /// Python: only then is the call looked up.
+  bool isPlain = true;
+
+  void add(uint64_t value) {
+    hash = (hash ^ value) * 0xFF51AFD7ED558CCD;
+    hash ^= hash >> 32;
+  }
+  void addConstants(const nb::tuple &constants);
+  void addName(nb::handle name);
+  void addSet(nb::handle set);
+  bool matches(const nb::tuple &constants, const Entry &entry) const;
+};
+
+void SetCaller::Call::addConstants(const nb::tuple &constants) {
+  for (nb::handle constant : constants) {
+    PyTypeObject *type = Py_TYPE(constant.ptr());
+    isPlain &= constant.is_none() || type == &PyLong_Type ||
+               type == &PyBool_Type || type == &PyUnicode_Type;
+    // True is 1, and has its hash.
+    if (isPlain)
+      add(static_cast<uint64_t>(PyObject_Hash(constant.ptr())) ^
+          reinterpret_cast<uintptr_t>(type));
+  }
+}
+
+void SetCaller::Call::addName(nb::handle name) {
+  isPlain &= PyUnicode_CheckExact(name.ptr());
+  names.hold(name);
+  if (isPlain)
+    add(static_cast<uint64_t>(PyObject_Hash(name.ptr())));
+}
+
+void SetCaller::Call::addSet(nb::handle set) {
+  if (PyDict_CheckExact(set.ptr())) {
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(set.ptr(), &at, &name, &value)) {
+      addName(name);
+      arrays.hold(value);
+    }
+  } else {
+    // Something like a dict, in its own order.
+    for (nb::handle name : nb::tuple(nb::borrow(set)))
+      addName(name);
+    for (nb::handle value : nb::list(set.attr("values")()))
+      arrays.hold(value);
+  }
+  names.hold(nb::none());
+  add(~UINT64_C(0));
+}
+
+bool SetCaller::Call::matches(const nb::tuple &constants,
+                              const Entry &entry) const {
+  if (names.size() != entry.names.size() ||
+      constants.size() != entry.constants.size())
+    return false;
+  auto isSame = [](nb::handle a, nb::handle b) {
+    return a.ptr() == b.ptr() ||
+           (Py_TYPE(a.ptr()) == Py_TYPE(b.ptr()) &&
+            PyObject_RichCompareBool(a.ptr(), b.ptr(), Py_EQ) == 1);
+  };
+  for (size_t i = 0, e = constants.size(); i != e; ++i)
+    if (!isSame(constants[i], entry.constants[i]))
+      return false;
+  for (size_t i = 0, e = names.size(); i != e; ++i)
+    if (!isSame(names.begin()[i], entry.names[i]))
+      return false;
+  return true;
+}
+
+std::shared_ptr<SetCaller::Entry> SetCaller::enter(const nb::tuple &constants,
+                                                   const Call &call) {
+  nb::list sets, names;
+  std::vector<nb::object> all;
+  for (nb::handle name : call.names) {
+    all.push_back(nb::borrow(name));
+    if (!name.is_none()) {
+      names.append(name);
+    } else {
+      sets.append(nb::tuple(names));
+      names = nb::list();
+    }
+  }
+  nb::object made = make(constants, nb::tuple(sets));
+  nb::object function = made[0];
+  Caller *caller = nb::isinstance<Caller>(function)
+                       ? nb::inst_ptr<Caller>(function)
+                       : nullptr;
+  auto entry = std::make_shared<Entry>(
+      Entry{constants, std::move(all), function, caller, {}});
+  for (nb::handle place : nb::object(made[1])) {
+    entry->taken.push_back(nb::cast<size_t>(place));
+    if (entry->taken.back() >= call.arrays.size())
+      throw nb::index_error("no array of that place");
+  }
+  if (!call.isPlain)
+    return entry;
+  // Old entries go when this is done: the end of a step may run Python.
+  std::unordered_map<uint64_t, std::shared_ptr<Entry>> forgotten;
+  if (entries.size() >= maxEntries)
+    std::swap(entries, forgotten);
+  std::shared_ptr<Entry> replaced = entry;
+  std::swap(entries[call.hash], replaced);
+  return entry;
+}
+
+void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
+                     nb::tuple sizes, nb::object stream) {
+  Call call;
+  call.addConstants(constants);
+  for (nb::handle input : inputs)
+    call.arrays.hold(input);
+  for (nb::handle set : sets)
+    call.addSet(set);
+
+  std::shared_ptr<Entry> entry;
+  if (call.isPlain)
+    if (auto found = entries.find(call.hash);
+        found != entries.end() && call.matches(constants, *found->second))
+      entry = found->second;
+  if (!entry)
+    entry = enter(constants, call);
+
+  if (!entry->caller) {
+    nb::list arrays;
+    for (size_t place : entry->taken)
+      arrays.append(nb::handle(call.arrays.begin()[place]));
+    entry->function(arrays, sizes, stream);
+    return;
+  }
+  Objects arrays;
+  for (size_t place : entry->taken)
+    arrays.push_back(call.arrays.begin()[place]);
+  entry->caller->call(arrays, sizes, stream);
+}

@@ -1,0 +1,69 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Arrays of a caller's library, for functions that return new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def empty(shape: Any, like: Any, dtype: str = "int32") -> Any:
+    """An array of the library and on the device of `like`."""
+    if hasattr(like, "new_empty"):
+        import torch
+
+        return like.new_empty(tuple(shape), dtype=getattr(torch, dtype))
+    import numpy
+
+    return numpy.empty(shape, dtype)
+
+
+def rows(array: Any) -> Any:
+    """A table, of an array with dimensions of one between its rows and its columns."""
+    return array if array.ndim == 2 else array.reshape(array.shape[0], array.shape[-1])
+
+
+def copy(array: Any) -> Any:
+    """For what is updated in place: what it was, to be read while it is written."""
+    return array.clone() if hasattr(array, "clone") else array.copy()
+
+
+def apart(array: Any, written: Any) -> Any:
+    """`array`, or a copy of it where `written` begins at the same memory."""
+    return copy(array) if _address(array) == _address(written) else array
+
+
+def _address(array: Any) -> int:
+    if hasattr(array, "data_ptr"):
+        return int(array.data_ptr())
+    return int(array.__array_interface__["data"][0])
+
+
+def flat(array: Any) -> Any:
+    """The rows of an array of three dimensions, which has to be contiguous."""
+    if hasattr(array, "data_ptr"):
+        return array.view(-1, array.shape[-1])
+    array = array.view()
+    array.shape = (-1, array.shape[-1])
+    return array
+
+
+def as_bytes(array: Any) -> Any:
+    """A view of rows of integers as bytes."""
+    if hasattr(array, "new_empty"):
+        import torch
+
+        return array.view(torch.uint8)
+    return array.view("uint8")
+
+
+def from_list(numbers: Any, like: Any) -> Any:
+    """Integers as an int32 array of the library and on the device of `like`."""
+    if hasattr(like, "new_empty"):
+        import torch
+
+        return torch.tensor(numbers, dtype=torch.int32, device=like.device)
+    import numpy
+
+    return numpy.array(numbers, "int32")

@@ -1,0 +1,298 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Whether a lowering with one fault would be noticed, without a GPU.
+
+    python -m nsa.fuzz.mutants [--seed N] [--count N]
+
+Of small steps of each kind, the structured GPU code (what `nsa.prove` reads) gets one fault: a
+barrier dropped, a bound off by one, a guard or the test of an alignment dropped, indices
+swapped, values of an iteration swapped, another constant or operation. It goes on through the
+passes after it, and is executed in the simulator beside the step's reference in NumPy, at a few
+sizes, with hostile contents; a mutant that gives the right numbers there is put to the prover.
+Some mutants do what the original does, and nothing can notice them: a bound that no size
+reaches, a minimum that never matters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from .. import _compile
+from .._module import Step
+from ..prove import prove_ir, structured
+from ..prove._steps import find_nsa_opt
+from ..simt import SimtError, _machine, simulate
+from .check import Task, run
+from .formulas import ITERATE, MAP, Node
+from .programs import Copy, Program, destination
+
+__all__ = ["KINDS", "Mutant", "judge", "mutants", "subjects"]
+
+KINDS = (
+    "barrier dropped", "bound off by one", "guard dropped", "alignment not tested",
+    "indices swapped", "iteration swapped", "constant", "operation",
+)  # fmt: skip
+#: From structured kernels to PTX: what buildLaunchToPTXPipeline does from there on.
+PASSES = (
+    "builtin.module(nsa-attach-target,gpu.module(nsa-flatten-kernel-args,"
+    "expand-strided-metadata,lower-affine,arith-expand,convert-scf-to-cf,"
+    "convert-gpu-to-nvvm,convert-vector-to-llvm,reconcile-unrealized-casts,"
+    "nsa-drop-wrap-flags,canonicalize,cse),gpu-module-to-binary{format=isa})"
+)
+OPPOSITE = {"addi": "subi", "subi": "addi", "minsi": "maxsi", "maxsi": "minsi", "minui": "maxui"}
+#: Basic blocks of a wave, after which a mutant has no end.
+LIMIT = 20000
+
+
+@dataclass(frozen=True)
+class Mutant:
+    kind: str
+    #: Number of the line, and what stands there instead.
+    line: int
+    text: str
+
+    def apply(self, ir: str) -> str:
+        lines = ir.split("\n")
+        lines[self.line] = self.text
+        return "\n".join(lines)
+
+
+def mutants(ir: str) -> Iterator[Mutant]:
+    """Of a module in generic form."""
+    alignments = set(re.findall(r'(%\d+) = "arith.andi"\(.*\) : \(index, index\)', ir))
+    for number, line in enumerate(ir.split("\n")):
+        if '"gpu.barrier"' in line:
+            yield Mutant("barrier dropped", number, "")
+        if match := re.search(r'"arith.cmpi"\((%\d+).*predicate = ([26]) ', line):
+            more = line.replace(f"predicate = {match[2]} ", f"predicate = {int(match[2]) + 1} ")
+            yield Mutant("bound off by one", number, more)
+        if match := re.search(r'"arith.cmpi"\((%\d+), .*predicate = 0 ', line):
+            if match[1] in alignments:
+                # No less than 0, unsigned.
+                always = line.replace("predicate = 0 ", "predicate = 9 ")
+                yield Mutant("alignment not tested", number, always)
+        if match := re.search(r'"scf.if"\((%[\w#]+)\)', line):
+            true = f'%yes{number} = "arith.constant"() <{{value = true}}> : () -> i1\n'
+            changed = line.replace(f"({match[1]})", f"(%yes{number})", 1)
+            yield Mutant("guard dropped", number, true + changed)
+        if match := re.search(r'"(?:memref|vector)\.(?:load|store)".*, (%\w+), (%\w+)\) <', line):
+            if "workgroup" not in line and match[1] != match[2]:
+                changed = line.replace(f"{match[1]}, {match[2]}) <", f"{match[2]}, {match[1]}) <")
+                yield Mutant("indices swapped", number, changed)
+        if match := re.match(r'\s*"scf.yield"\((%[\w#]+), (%[\w#]+)(.*)\) : \((\w+), (\w+)', line):
+            if match[4] == match[5] and match[1] != match[2]:
+                changed = line.replace(f"({match[1]}, {match[2]}", f"({match[2]}, {match[1]}")
+                yield Mutant("iteration swapped", number, changed)
+        if match := re.search(r"value = (-?\d+) : (index|i32)", line):
+            more = line.replace(f"value = {match[1]} ", f"value = {int(match[1]) + 1} ")
+            yield Mutant("constant", number, more)
+        if match := re.search(r'"arith\.(\w+)"', line):
+            if match[1] in OPPOSITE:
+                other = line.replace(f"arith.{match[1]}", f"arith.{OPPOSITE[match[1]]}")
+                # Flags of one are none of the other's.
+                yield Mutant("operation", number, re.sub(r" <\{overflow.*?\}>", "", other))
+
+
+# ----------------------------------------------------------------------------
+# Steps
+# ----------------------------------------------------------------------------
+
+
+def _steps() -> dict[str, list[tuple[str, dict[str, str], dict[str, Any]]]]:
+    """(form, operands, parameters) of the values that each step copies."""
+    row, column = (Node("index", "index", data=n) for n in (0, 1))
+    zero = Node("constant", "i32", data=0)
+    table = Node("read", "i32", (row, column, Node("constant", "i32", data=-1)), "s0")
+    length = Node("read", "i32", (row, zero), "s0")
+    low = Node("andi", "i32", (length, Node("constant", "i32", data=15)))
+    place = Node("search", "index", (row,), "sums0")
+    after = Node("addi", "i32", (Node("element", "i32"), length))
+    return {
+        "decode": [
+            ("seqlens", {"source": "wide"}, {"plus": 0}),
+            ("cu_seqlens", {"source": "lens"}, {}),
+            ("clip_seqlens", {"source": "lens"}, {"limit": 5}),
+            ("page_table", {}, {}),
+            ("real_page_table", {}, {"page_size": 3}),
+        ],
+        "expansion": [
+            ("expand_seqlens_causal", {}, {}),
+            ("page_table", {}, {}),
+            ("expand_rows", {"source": "v1"}, {}),
+            ("total_rows", {}, {}),
+        ],
+        "prefill": [
+            ("token_ranges", {}, {}),
+            ("combine_indices_of", {}, {"ratio": 4, "window": 7}),
+            ("lookup", {}, {}),
+        ],
+        "V4": [
+            ("window_lens", {}, {"window": 128}),
+            ("window_starts", {}, {"window": 128}),
+            ("query_rows_last", {}, {}),
+            ("compressed_ids", {}, {"page_size": 64}),
+            ("compressed_bases", {}, {}),
+        ],
+        "dequantisation": [("dequant_paged", {}, {"layout": "v4", "page_size": 4})],
+        "formulas": [
+            ("map", {"s0": "tokens", "n0": "bs", "n1": "columns"},
+             {"formula": table, "sizes": ("n0", "n1")}),
+            ("map", {"s0": "lens", "n0": "bs"}, {"formula": low, "sizes": ("n0",)}),
+            ("scan", {"source": "v1"}, {}),
+            ("reduce_max", {"source": "v1"}, {}),
+        ],
+        "schedules": [
+            ("map", {"s0": "lens", "n0": "bs"}, {"formula": low, "sizes": ("n0",)}),
+            ("scan", {"source": "v0"}, {}),
+            ("map", {"sums0": "v1", "n0": "bs"},
+             {"formula": Node("cast", "i32", (place,), "index_cast"), "sizes": ("n0",)}),
+            ("iterate", {"s0": "lens", "n0": "bs"},
+             {"formula": after, "size": "n0", "first": -7}),
+        ],
+    }  # fmt: skip
+
+
+@cache
+def subjects() -> dict[str, Task]:
+    """A small step of each kind, with sizes to run it at."""
+    tasks = {}
+    for name, values in _steps().items():
+        program = Program()
+        program.need("bs")
+        for number, (form, operands, parameters) in enumerate(values):
+            for operand in operands.values():
+                if not operand.startswith("v"):
+                    program.need(operand)
+            value = program.add(form, operands, parameters, name=f"v{number}")
+            type = program.types[value]
+            layout = ", strided<[?, 1]>" if type.count("x") == 2 else ""
+            program.copies.append(Copy(value, ((f"o{number}", destination(type, layout)),)))
+        sizes = [
+            {"bs": bs, "columns": columns, "bound": bound, "queries": queries, "limit": limit}
+            for bs, columns, bound, queries, limit in (
+                (3, 7, 9, 11, 9), (130, 17, 140, 5, 64), (33, 700, 64, 129, 0),
+                # More than a tile of sums.
+                (1100, 3, 1150, 5, 3))
+        ]  # fmt: skip
+        tasks[name] = Task(name, program, (1, 2), tuple(sizes))
+    return tasks
+
+
+# ----------------------------------------------------------------------------
+# Judging
+# ----------------------------------------------------------------------------
+
+
+@cache
+def original(name: str) -> tuple[str, str]:
+    """(manifest, structured code) of a step."""
+    text = subjects()[name].program.text()
+    return _compile.compile(text, "cpu")["step"].manifest, structured(text)
+
+
+def to_ptx(ir: str) -> str | None:
+    """None of what the passes refuse."""
+    command = [find_nsa_opt(), "-", f"--pass-pipeline={PASSES}"]
+    made = subprocess.run(command, input=ir, capture_output=True, text=True)
+    found = re.search(r'assembly = "((?:[^"\\]|\\.)*)"', made.stdout)
+    if made.returncode or not found:
+        return None
+    return re.sub(r"\\([0-9A-F]{2})", lambda m: chr(int(m[1], 16)), found[1]).rstrip("\0")
+
+
+def simulated(task: Task, manifest: str, ptx: str) -> str:
+    """What is noticed when it runs: "values", a kind of report, or nothing."""
+    steps = [("mutant", simulate(Step(manifest, ptx)))]
+    was, _machine.LIMIT = _machine.LIMIT, LIMIT
+    try:
+        for sizes in task.sizes:
+            for seed in task.seeds:
+                if run(task, sizes, seed, steps):
+                    return "values"
+    except SimtError as error:
+        return error.kind
+    finally:
+        _machine.LIMIT = was
+    return ""
+
+
+def judge(name: str, mutant: Mutant | None) -> str:
+    """What kills a mutant of a step: "refused" by the passes, "values" or a kind of report in
+    the simulator, "not shown" by the prover; empty if nothing does."""
+    manifest, ir = original(name)
+    changed = mutant.apply(ir) if mutant else ir
+    ptx = to_ptx(changed)
+    if ptx is None:
+        return "refused"
+    if noticed := simulated(subjects()[name], manifest, ptx):
+        return noticed
+    return "not shown" if count_missing(changed, manifest) > missing_before(name) else ""
+
+
+def count_missing(ir: str, manifest: str) -> int:
+    """Accesses that are not shown to be inside."""
+    (result,) = prove_ir(ir, {"step": json.loads(manifest)})
+    return sum(bool(access.missing) for access in result.accesses)
+
+
+@cache
+def missing_before(name: str) -> int:
+    manifest, ir = original(name)
+    return count_missing(ir, manifest)
+
+
+def draw(seed: int, count: int) -> list[tuple[str, Mutant]]:
+    """As many of each kind and step as can be."""
+    rng = random.Random(seed)
+    groups: dict[tuple[str, str], list[Mutant]] = defaultdict(list)
+    for name in subjects():
+        for mutant in mutants(original(name)[1]):
+            groups[mutant.kind, name].append(mutant)
+    for group in groups.values():
+        rng.shuffle(group)
+    drawn = []
+    while len(drawn) < count and any(groups.values()):
+        for (_, name), group in sorted(groups.items()):
+            if group:
+                drawn.append((name, group.pop()))
+    rng.shuffle(drawn)
+    return drawn[:count]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m nsa.fuzz.mutants", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=200, help="of mutants (default: 200)")
+    options = parser.parse_args()
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, mutant in draw(options.seed, options.count):
+        verdict = judge(name, mutant)
+        known = verdict in ("values", "not shown", "refused", "")
+        counts[mutant.kind]["report" if not known else verdict or "survived"] += 1
+        if not verdict:
+            line = original(name)[1].split("\n")[mutant.line].strip()
+            print(f"survived: {name}, {mutant.kind}: {line}\n    {mutant.text.strip()}", flush=True)
+    columns = ("values", "report", "not shown", "refused", "survived")
+    print(f"| fault | mutants | {' | '.join(columns)} |\n|{'---|' * 7}")
+    total = sum(counts.values(), Counter())
+    for kind, count in [*((kind, counts[kind]) for kind in KINDS), ("all", total)]:
+        row = " | ".join(str(count[column]) for column in columns)
+        print(f"| {kind} | {sum(count.values())} | {row} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

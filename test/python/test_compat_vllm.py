@@ -1,0 +1,46 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""nsa.compat.vllm under vLLM's names; on the host, so NumPy stands in for torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vllm_peer_cases import PEER_CASES, expected, results, valid_draw
+
+import nsa
+from nsa.compat import vllm
+
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+
+@pytest.mark.parametrize("name", PEER_CASES)
+def test_values(name):
+    for seed in range(6):
+        case = PEER_CASES[name](valid_draw(seed))
+        got = results(case, getattr(vllm, case.name))
+        wanted = expected(case)
+        assert len(got) == len(wanted)
+        for a, b in zip(got, wanted):
+            np.testing.assert_array_equal(a, b, err_msg=case.name)
+            assert a.dtype == b.dtype
+
+
+def test_every_function_has_a_case():
+    made = {make(valid_draw(0)).name for make in PEER_CASES.values()}
+    assert set(vllm.__all__) - made == {"get_dspark_swa_index_width"}
+    assert vllm.get_dspark_swa_index_width(128, 5) == 192
+
+
+def test_page_has_every_function():
+    page = (Path(__file__).parents[2] / "docs/vLLM.md").read_text()
+    assert [name for name in vllm.__all__ if f"`{name}`" not in page] == []
+
+
+def test_errors():
+    case = PEER_CASES["c128a"](valid_draw(0))
+    with pytest.raises(NotImplementedError, match="compress_ratio': expected 128 but got 4"):
+        vllm.build_c128a_topk_metadata(**{**case.arguments, "compress_ratio": 4})

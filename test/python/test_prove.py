@@ -1,0 +1,191 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Accesses that are shown to be inside for all sizes and contents, and that the prover can
+fail: kernels with a check changed or taken away, launchers that check less."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+import nsa
+from nsa import prebuild
+
+z3 = pytest.importorskip("z3", reason="needs the package z3-solver")
+if not nsa.has_compiler():
+    pytest.skip("built without the compiler", allow_module_level=True)
+
+from nsa.prove import prove_ir, structured  # noqa: E402
+from nsa.prove.__main__ import prove_all  # noqa: E402
+from nsa.prove._facts import Facts  # noqa: E402
+from nsa.prove._ir import ParseError, parse  # noqa: E402
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+VALUES = (-7, -1, 0, 1, 2, 5, 2**31 - 1, 2**31)
+
+
+def some_of_each() -> list[str]:
+    """Of each kind of shipped step the one with the longest text, and the shortest."""
+    kinds: dict[str, list[str]] = {}
+    for text in prebuild.texts():
+        kinds.setdefault(text[: text.index("(")], []).append(text)
+    some = [pick(texts, key=len) for texts in kinds.values() for pick in (min, max)]
+    return list(dict.fromkeys(some))
+
+
+def test_shipped_steps() -> None:
+    """Every access of a sample; `python -m nsa.prove` has all."""
+    accesses = 0
+    for results in prove_all(some_of_each()):
+        for result in results:
+            missing = [access for access in result.accesses if access.missing]
+            assert not missing, (result.step, missing)
+            accesses += len(result.accesses)
+    assert accesses > 600
+
+
+def manifests(text: str) -> dict[str, dict]:
+    module = nsa.compile(text, target="cpu")
+    return {name: json.loads(module[name].manifest) for name in module}
+
+
+REPLAY = (EXAMPLES / "decode_replay.mlir").read_text()
+COPY = "nsa.step @copies(in %n : index, in %m : index, in %a[%n, %m] : tensor<?x?xi32>," + """
+         out %b : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.copy %a to %b : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}"""
+GATHER = """
+nsa.step @gather(in %n : index, in %ids[%n] : tensor<?xi32>, in %table : tensor<?xi64>,
+                 out %b : memref<?xi32>) {
+  %v = nsa.lookup %table[%ids] : tensor<?xi64>, tensor<?xi32>
+  nsa.copy %v to %b : tensor<?xi32> to memref<?xi32>
+}"""
+
+
+def missing(ir: str, text: str, described: dict | None = None) -> int:
+    results = prove_ir(ir, described or manifests(text))
+    return sum(bool(access.missing) for result in results for access in result.accesses)
+
+
+def comparisons(ir: str) -> list[re.Match[str]]:
+    """Of indices, signed and less: those that guard accesses."""
+    return list(re.finditer(r"cmpi\"\(.*\) <\{predicate = (2) : i64\}> : \(index,", ir))
+
+
+@pytest.mark.parametrize("text", [REPLAY, COPY], ids=["replay", "copy"])
+def test_bounds_that_are_off_by_one(text: str) -> None:
+    """Each comparison of an index, with what it allows one more: an access is not shown."""
+    ir, described = structured(text), manifests(text)
+    assert missing(ir, text, described) == 0
+    found = comparisons(ir)
+    survivors = []
+    for match in found:
+        at = match.start(1)
+        # slt to sle.
+        if not missing(ir[:at] + "3" + ir[at + 1 :], text, described):
+            survivors.append(match[0])
+    assert len(found) >= 2
+    assert not survivors
+
+
+def change(ir: str, pattern: str, to: str, count: int = 1) -> str:
+    changed, times = re.subn(pattern, to, ir, count=count)
+    assert times == count
+    return changed
+
+
+def test_guards_that_are_dropped() -> None:
+    ir = structured(GATHER)
+    guard = re.search(r'(%\d+) = "arith.cmpi"\(.*predicate = 6 .*\(index, index\)', ir)
+    assert guard is not None
+    # Always so: of an index that is compared with itself.
+    changed = change(ir, re.escape(guard[0]), guard[0].replace("predicate = 6", "predicate = 7"))
+    changed = re.sub(
+        rf'({guard[1]} = "arith.cmpi"\()(%\d+), %\d+\)', r"\1\2, \2)", changed
+    )
+    assert missing(ir, GATHER) == 0 < missing(changed, GATHER)
+
+
+def test_indices_that_are_swapped() -> None:
+    ir = structured(COPY)
+    access = r'("memref.store"\(%\d+, %arg\d+), (%\w+), (%\w+)\)'
+    assert missing(change(ir, access, r"\1, \3, \2)"), COPY)
+
+
+def test_what_the_launcher_checks_is_needed() -> None:
+    for text in (COPY, GATHER):
+        ir, described = structured(text), manifests(text)
+        (manifest,) = described.values()
+        for place in range(len(manifest["requires"])):
+            fewer = dict(manifest, requires=manifest["requires"][:])
+            del fewer["requires"][place]
+            assert missing(ir, text, {manifest["step"]: fewer}), manifest["requires"][place]
+
+
+def test_grid_that_is_too_large() -> None:
+    """Blocks past a segment's are the next one's, or nobody's."""
+    manifest = manifests(COPY)["copies"]
+    (kernel,) = manifest["kernels"]
+    (segment,) = kernel["segments"]
+    more = dict(segment, rows=["add", segment["rows"], 1])
+    changed = dict(manifest, kernels=[dict(kernel, segments=[more])])
+    assert missing(structured(COPY), COPY, {"copies": changed})
+
+
+def test_operations_that_are_not_known_are_not_shown() -> None:
+    ir = structured(GATHER)
+    assert missing(ir.replace('"memref.load"', '"memref.prefetch_twice"'), GATHER)
+    with pytest.raises(ParseError):
+        parse('"builtin.module"() ({\n  what is this\n}) : () -> ()')
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_laws_of_products_and_quotients_hold(seed: int) -> None:
+    """What is assumed of them is true of numbers, so nothing is shown from it alone."""
+    rng = random.Random(seed)
+    facts = Facts()
+    numbers = [facts.number("n") for _ in range(3)]
+    terms = [*numbers, numbers[0] + 1, numbers[1] * 4 - numbers[2]]
+    pairs = list(itertools.combinations_with_replacement(terms, 2))
+    products = [(a, b, facts.product(a, b)) for a, b in pairs]
+    quotients = [(a, d, *facts.divide(a, d)) for a, d in pairs]
+    ceilings = [(a, d, facts.ceil_divide(a, d)) for a in numbers for d in (1, 3, 128)]
+    for _ in range(6):
+        values = [rng.choice(VALUES) for _ in numbers]
+
+        def of(term, values=values):
+            return z3.simplify(
+                z3.substitute(term, *zip(numbers, map(z3.IntVal, values)))
+            ).as_long()
+
+        known = [n == v for n, v in zip(numbers, values)]
+        known += [p == of(a) * of(b) for a, b, p in products]
+        for a, d, q, r in quotients:
+            x, y = of(a), of(d)
+            if x >= 0 and y > 0:
+                known += [q == x // y, r == x % y]
+        known += [c == -(-of(a) // d) for a, d, c in ceilings]
+        facts.solver.push()
+        facts.solver.set("rlimit", 0)
+        facts.solver.add(*known)
+        assert facts.solver.check() == z3.sat, values
+        facts.solver.pop()
+
+
+def test_what_facts_show_and_do_not() -> None:
+    facts = Facts()
+    rows, tiles = facts.number("rows", 0, 2**31 - 1), facts.number("tiles", 1, 2**31 - 1)
+    block = facts.number("block", 0)
+    facts.assume(block < facts.product(rows, tiles))
+    row, tile = facts.divide(block, tiles)
+    assert facts.proves(row < rows) and facts.proves(tile < tiles)
+    assert not facts.proves(row < rows - 1) and not facts.proves(tile < tiles - 1)
+    with facts.where(rows == 0):
+        assert not facts.is_reachable()
+    assert facts.is_reachable()

@@ -1,0 +1,170 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""vLLM's metadata against the reference, on the host and in the simulator."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from vllm_cases import CASES, run
+from vllm_chains import run_chains, run_together, texts_of_chains
+from vllm_draw import Draw
+
+import nsa
+from nsa import vllm
+
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values(name):
+    for seed in range(10):
+        run(CASES[name](Draw(seed)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_hostile(name):
+    for seed in range(100, 108):
+        run(CASES[name](Draw(seed, hostile=True)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_simulator(name, monkeypatch):
+    monkeypatch.setenv("NSA_TARGET", "simt")
+    for seed in (1, 2):
+        run(CASES[name](Draw(seed, hostile=True, small=True)))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_starts_that_do_not_ascend(name, monkeypatch):
+    """Whose a token is then is anybody's, but no access leaves its array: the simulator
+    checks each."""
+    monkeypatch.setenv("NSA_TARGET", "simt")
+    case = CASES[name](Draw(7, hostile=True, small=True))
+    arguments = case.arguments
+    rng = np.random.default_rng(0)
+    for starts in ("query_start_loc", "cu_num_logits", "span_indptr", "cu_seq_lens"):
+        if starts in arguments:
+            size = arguments[starts].shape
+            garbage = rng.choice([-(2**31), -1, 0, 3, 2**31 - 1], size)
+            arguments[starts] = garbage.astype(np.int32)
+    getattr(vllm, case.name)(**arguments)
+
+
+@pytest.mark.parametrize("seed", [3, 104])
+def test_all_in_one_launch(seed):
+    """Each call writes what it would write alone."""
+    cases = [make(Draw(seed + n, hostile=seed > 100)) for n, make in enumerate(CASES.values())]
+    run_together(cases)
+
+
+def test_values_between_calls():
+    """A later call reads what an earlier one of the same launch writes."""
+    for seed in range(12):
+        run_chains(seed, hostile=seed % 2 == 1)
+
+
+def test_simulator_chain(monkeypatch):
+    monkeypatch.setenv("NSA_TARGET", "simt")
+    run_chains(5, small=True)
+
+
+def test_one_launch():
+    """One kernel, whatever is in it."""
+    for texts in texts_of_chains():
+        (step,) = nsa.compile(texts, "cuda").values()
+        assert len(step.kernels) == 1
+
+
+def test_nothing_to_launch():
+    assert vllm.one_launch() == ()
+
+
+def test_prepared():
+    """Launches with what is in the arrays then."""
+    lens, local, out = np.array([8, 3], np.int32), np.zeros(2, np.int32), np.zeros(2, np.int32)
+    step = vllm.prepare(
+        partial(vllm.dcp_local_seq_lens, lens, local, context_parallel=(2, 0)),
+        partial(vllm.dcp_local_seq_lens, local, out, context_parallel=(2, 0)),
+    )
+    assert not local.any()
+    step()
+    np.testing.assert_array_equal([local, out], [[4, 2], [2, 1]])
+    lens[:] = [100, 0]
+    step()
+    np.testing.assert_array_equal([local, out], [[50, 0], [25, 0]])
+    vllm.prepare()()
+
+
+def test_parts_are_not_read():
+    """Another array of the same memory is refused, rather than read while it is written."""
+    lens, out = np.ones(3, np.int32), np.zeros(8, np.int32)
+    calls = [
+        partial(vllm.dcp_local_seq_lens, lens, out, context_parallel=(2, 0)),
+        partial(vllm.native_decode, out[:3], next_n=1, out_seq_lens=np.zeros((3, 1), np.int32)),
+    ]
+    with pytest.raises(ValueError, match="overlap"):
+        vllm.one_launch(*calls)
+    np.testing.assert_array_equal(out, 0)
+
+
+LENS, STARTS = np.ones(3, np.int32), np.arange(4, dtype=np.int32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: vllm.native_decode(LENS, next_n=0, out_seq_lens=None), ValueError, "next_n"),
+        (
+            lambda: vllm.uniform_decode(
+                LENS, next_n=1, out_seq_lens=np.zeros(3, np.float32)
+            ),
+            TypeError,
+            "out_seq_lens': expected dtype int32 or int64 but got float32",
+        ),
+        (
+            lambda: vllm.dcp_local_seq_lens(LENS, LENS.copy(), context_parallel=(2, 2)),
+            ValueError,
+            "context_parallel': expected an integer from 0 to 1 but got 2",
+        ),
+        (
+            lambda: vllm.dcp_local_seq_lens(LENS, LENS.copy(), context_parallel=4),
+            TypeError,
+            r"expected \(size, rank, interleave\) but got 4",
+        ),
+        (
+            lambda: vllm.varlen_decode(
+                STARTS, LENS, num_tokens=3, out_seq_lens=np.zeros(3, np.int32),
+                out_block_table=np.zeros((3, 3), np.int32),
+            ),
+            TypeError,
+            "block_table': missing",
+        ),
+        (
+            lambda: vllm.varlen_decode(
+                STARTS, LENS, num_tokens=3, out_seq_lens=np.zeros(3, np.int32),
+                block_table=np.zeros((3, 3), np.int32),
+            ),
+            ValueError,
+            "block_table': expected None, as nothing",
+        ),
+        (
+            lambda: vllm.varlen_decode(
+                STARTS, LENS[:2], num_tokens=3, out_seq_lens=np.zeros(3, np.int32)
+            ),
+            ValueError,
+            "seq_lens",
+        ),
+        (
+            lambda: vllm.slot_mappings(LENS, STARTS, LENS, [], [LENS], block_sizes=[1]),
+            ValueError,
+            "block_tables': expected 1, one for each of outs, but got 0",
+        ),
+    ],
+)  # fmt: skip
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

@@ -1,0 +1,42 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A whole V4 decode of vLLM's, as the benchmark has it: one launch writes what its calls write
+one after the other."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nsa
+from nsa import vllm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from vllm_workload import Batch, arrays, calls, place, texts  # noqa: E402
+
+pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+
+@pytest.mark.parametrize("requests", [1, 5])
+def test_one_launch(requests):
+    batch = Batch(requests, 4096)
+    one, each = place(arrays(batch), np.copy), place(arrays(batch), np.copy)
+    vllm.one_launch(*calls(one, batch))
+    for call in calls(each, batch):
+        call()
+    for name, array in one.items():
+        for a, b in (
+            zip(array, each[name]) if isinstance(array, list) else [(array, each[name])]
+        ):
+            np.testing.assert_array_equal(a, b, err_msg=name)
+    assert one["out_swa_indices"].any() and one["out_c4_slots"].any()
+
+
+def test_one_kernel():
+    for text in texts():
+        (step,) = nsa.compile(text, "cuda").values()
+        assert len(step.kernels) == 1
