@@ -97,7 +97,8 @@ def reference(case: PlanCase, batch: Batch, field: str) -> np.ndarray:
         rows = []
         for b, length in enumerate(lens):
             last = max(length, 1) - 1
-            rows.append([last + 1, slot(b, last), slot(b, max(last - q, 0)) // q, slot(b, last) // q])
+            pages = slot(b, max(last - q, 0)) // q, slot(b, last) // q
+            rows.append([last + 1, slot(b, last), *pages])
         return wrap(rows, 4)
 
     counts = [batch.next_n] * len(lens)
