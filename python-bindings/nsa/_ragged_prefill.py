@@ -127,7 +127,7 @@ def build_ragged_compressed_ids(
     out_lens       [bs]             S // ratio
     =============  ===============  =====================================================
 
-    All are int32, and each of them may be left out or None. `page_table`: int32, a row for each query.
+    All are int32, and each of them may be None. `page_table`: int32, a row for each query.
     `query_start_loc`: int32 [bs + 1], the row of each request's first query and the number of
     rows, both plus a constant; a request past the last row counts as there. E =
     `extend_seq_lens` ([bs], int32 or int64), which `out_swa_base` needs. `ratio`: 1, 2 or 4;

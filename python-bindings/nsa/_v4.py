@@ -28,7 +28,7 @@ INPUTS = (
 LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
 SIZES = (
     "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
-    "tail_rows", "groups", "zero_row",
+    "num_offsets", "tail_rows", "groups", "zero_row",
 )  # fmt: skip
 
 
@@ -81,6 +81,9 @@ class _Replay:
             if name in ("seq_lens", "out_cache_loc"):
                 check_rank(name, shape, 1)
                 sizes["bs" if name == "seq_lens" else "num_locs"] = shape[0]
+            elif name.endswith("_extend_offsets"):
+                check_rank(name, shape, 2)
+                sizes["num_offsets"] = min(sizes.get("num_offsets", shape[1]), shape[1])
             elif name.endswith("_index_k_slots"):
                 check_rank(name, shape, 1)
                 size = f"{name.split('_')[1]}_num_slots"
@@ -134,6 +137,7 @@ def replay_v4(
     swa_page_size: int = 128,
     request_ring: bool = False,
     plans_in_place: bool = False,
+    online_offset: int | None = None,
     steps: int = 1,
     request_window: Any = None,
     ring: int | None = None,
@@ -192,11 +196,13 @@ def replay_v4(
                                                      m = s // index_page_size
     cQ_index_k_slots          [sum of S // Q] int64  table[P, i * Q] // Q, i < S // Q, one
                                                      request after the other
+    extend_offsets            [2, any]               in an extend: its first row, and its rows,
+                                                     of each request, then 0
     cQ_request_starts         [n]                    where those of the row's request begin
     cQ_compress_lens          [n]                    L // Q
     ========================  =====================  =======================================
 
-    Q is 1, 2, 4 or 128; the last three are those of an extend, with Q = 1 or 2, and slots that
+    Q is 1, 2, 4 or 128; index_k_slots and what follows are those of an extend, with Q = 1 or 2, and slots that
     an array has no room for are not written. m is the length of `out_cache_loc`, columns is
     `max_len` divided by `page_size` and rounded up. All are int32 where nothing else is said.
     Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
@@ -268,7 +274,9 @@ def replay_v4(
     before(p) is slot(max(p - Q, 0)) // Q. Rows are in the order of k, with unused ones after
     them; with `plans_in_place` row k is that of token k, or unused. S below 1 counts as 1 in
     plan_d, tokens before position 0 have no rows, slots that cannot be read are s = 0 and
-    P = 0.
+    P = 0. With `online_offset`, o, those of Q = 128 are [.., 4] and: plan_d S, P + o, P + o,
+    -1; plan_c as to which tokens, and plan_w those that are the last of their request and not
+    in plan_c: p + 1, k and the new tokens of the group (u), P + o, P.
 
     `schedules`: one dict, or None, for each destination, as in ``replay_metadata``. Keys are
     ``cQ_paged_mqa`` and ``cQ_topk_plan`` of the indexer's lengths (c4_topk_lengths_raw, or
@@ -300,7 +308,7 @@ def replay_v4(
         mode, next_n, ragged, floors is not None,
         constant("topk", topk, 1), constant("page_size", page_size, 1),
         window, constant("index_page_size", index_page_size, 1),
-        plan_options(rings, swa_page_size, request_ring, plans_in_place),
+        plan_options(rings, swa_page_size, request_ring, plans_in_place, online_offset),
         constant("steps", steps, 1), capacity, optional_constant("ring", ring, 1),
         valid_from is not None, whole is not None,
     )  # fmt: skip
@@ -332,5 +340,5 @@ def replay_v4(
     arrays += written
     if num_tokens is None:
         num_tokens = rows
-    sizes = (bs, rows, num_tokens, max_len, None, None, None, tail_rows, groups, zero_row)
+    sizes = (bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row)
     known.call(arrays, sizes, stream)

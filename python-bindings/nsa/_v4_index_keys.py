@@ -60,3 +60,13 @@ class IndexKeys(Fields):
 
     def make_cq_compress_lens(self, ratio: int) -> nb.Array:
         return self.rows(lambda r: self.length(r) // ratio)
+
+    def make_extend_offsets(self) -> nb.Array:
+        """The first row of each request, and its rows."""
+        bs, offsets, extends = self.size("bs"), self.offsets(), self.extends()
+
+        def word(w: nb.Element, b: nb.Element) -> nb.Element:
+            found = nb.where(w == 0, offsets[b].otherwise(0), extends[b].otherwise(0))
+            return nb.where(b < bs, found, 0)
+
+        return self.s.map((2, self.size("num_offsets")), word, dtype="int32")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import build as nb
-from ._errors import constant
+from ._errors import constant, optional_constant
 from ._fields import Fields
 
 if TYPE_CHECKING:
@@ -35,13 +35,15 @@ class PlanOptions:
     request_ring: bool = False
     #: A token's row has its number, and nothing is compacted.
     in_place: bool = False
+    #: Ratio 128 is compressed as tokens come: what is added to a request's state.
+    online: int | None = None
 
     def ring(self, ratio: int) -> int:
         return self.rings[0 if ratio == 4 else 1]
 
 
 def plan_options(
-    rings: Any, swa_page_size: Any, request_ring: Any, in_place: Any
+    rings: Any, swa_page_size: Any, request_ring: Any, in_place: Any, online: Any
 ) -> PlanOptions:
     """The options, checked."""
     of_4, of_128 = rings
@@ -50,6 +52,7 @@ def plan_options(
         constant("swa_page_size", swa_page_size, KEPT_OF_PAGE),
         bool(request_ring),
         bool(in_place),
+        optional_constant("online_offset", online, 0),
     )
 
 
@@ -99,12 +102,21 @@ class Plans(Fields):
     # Decode.
 
     def make_cq_plan_d(self, ratio: int) -> nb.Array:
+        online = self.options.plans.online
+
+        def online_word(b: nb.Element, w: nb.Element) -> nb.Element:
+            state = self.pool[b].astype("int64") + online
+            length = nb.maximum(self.lens[b].astype("int32"), 1)
+            return choose(w, length, state, state, nb.constant(-1, "int64"))
+
         def word(b: nb.Element, w: nb.Element) -> nb.Element:
             length = nb.maximum(self.lens[b].astype("int32"), 1)
             before, own = self.pages(b, length - 1, ratio)
             return choose(w, length, self.state(b, length - 1, ratio), before, own)
 
-        return self.s.map((self.size("bs"), 4), word, dtype="int32")
+        is_online = ratio == 128 and online is not None
+        shape = self.size("bs"), 4
+        return self.s.map(shape, online_word if is_online else word, dtype="int32")
 
     # Verification and extend.
 
@@ -211,17 +223,45 @@ class Plans(Fields):
                 nb.where(has_any, own, token.request),
             )
 
-        def unused(w: nb.Element) -> nb.Element:
-            return nb.where(w == 1, 0, -1)
-
+        if ratio == 128 and self.options.plans.online is not None:
+            describe = self.online_row
         if self.options.plans.in_place:
             return self.in_place(
-                lambda token: (token.position + 1) % ratio == 0, describe, unused, 4
+                lambda token: (token.position + 1) % ratio == 0, describe, unused_of_4, 4
             )
-        return self.in_order(f"compressed_{ratio}", count, find, describe, unused, 4)
+        return self.in_order(f"compressed_{ratio}", count, find, describe, unused_of_4, 4)
+
+    def online_row(self, token: Token, w: nb.Element) -> nb.Element:
+        """The tokens of a group that are new, up to this one."""
+        group = token.position - token.position % 128
+        first = nb.maximum(self.start_of(token.request), group)
+        pool = self.pool[token.request].otherwise(0).astype("int64")
+        count = token.position + 1 - first
+        place = (token.row & 0xFFFF) | (count << 16)
+        return choose(w, token.position + 1, place, pool + self.options.plans.online, pool)
+
+    def online_plan_w(self) -> nb.Array:
+        """The last tokens of requests, where they end no group."""
+
+        def count(b: nb.Element) -> nb.Element:
+            _, end = self.span(b)
+            return nb.where((self.count_of(b) > 0) & (end % 128 != 0), 1, 0)
+
+        def find(b: nb.Element, i: nb.Element) -> nb.Element:
+            return self.span(b)[1] - 1
+
+        def is_used(token: Token) -> nb.Element:
+            is_last = token.number == self.count_of(token.request) - 1
+            return is_last & ((token.position + 1) % 128 != 0)
+
+        if self.options.plans.in_place:
+            return self.in_place(is_used, self.online_row, unused_of_4, 4)
+        return self.in_order("kept_online", count, find, self.online_row, unused_of_4, 4)
 
     def make_cq_plan_w(self, ratio: int) -> nb.Array:
         plans = self.options.plans
+        if ratio == 128 and plans.online is not None:
+            return self.online_plan_w()
         size, window = plans.swa_page_size, WINDOWS[ratio]
         ring = plans.ring(ratio)
         room = ring - window + 2 if ring > window else 0
@@ -275,6 +315,10 @@ class Plans(Fields):
         if plans.in_place:
             return self.in_place(is_used, describe, unused, 2)
         return self.in_order(f"kept_{ratio}", count, find, describe, unused, 2)
+
+
+def unused_of_4(w: nb.Element) -> nb.Element:
+    return nb.where(w == 1, 0, -1)
 
 
 def choose(w: nb.Element, *words: Any) -> nb.Element:

@@ -37,6 +37,8 @@ class Step(Plans, IndexKeys, Windows):
         if name.startswith(TAIL) and self.options.mode == "extend":
             return self.tail.field(name.removeprefix(TAIL))
         make = getattr(self, f"make_{name}", None)
+        if name == "extend_offsets" and self.options.mode != "extend":
+            make = None
         if make is not None:
             return self.value(f"{name} {self.draft}", make)
         ratio, _, rest = name.removeprefix("c").partition("_")

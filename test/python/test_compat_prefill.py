@@ -109,6 +109,25 @@ def test_numpy(seed: int) -> None:
 
 
 @pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+def test_windows_that_are_given() -> None:
+    """The same windows as positions say, row by row."""
+    chunk = Chunk(1)
+    want, lens = chunk.combined()
+    ratio_of = np.minimum((chunk.query_pos + 1) // RATIO, TOPK)
+    windows_of = np.zeros((chunk.queries, WINDOW), np.int32)
+    request = np.repeat(np.arange(7), chunk.ids["extend_seq_lens"])
+    for t in range(chunk.queries):
+        row = want[t, ratio_of[t] : lens[t]] - chunk.indices["swa_base"][request[t]]
+        windows_of[t, : len(row)] = row
+    got = sglang.combine_topk_swa_indices(
+        **chunk.indices, **chunk.sizes, query_pos=chunk.query_pos, swa_indices=windows_of,
+        swa_lengths=(lens - ratio_of).astype(np.int32),
+    )  # fmt: skip
+    np.testing.assert_array_equal(got[0], want)
+    np.testing.assert_array_equal(got[1], lens)
+
+
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 def test_torch_on_the_host() -> None:
     torch = pytest.importorskip("torch")
     check(Chunk(3), torch.from_numpy, lambda tensor: tensor.numpy())
@@ -143,7 +162,7 @@ def test_errors() -> None:
     chunk = Chunk(0)
     arguments = {**chunk.indices, **chunk.sizes}
     call = sglang.combine_topk_swa_indices
-    with pytest.raises(NotImplementedError, match="argument 'swa_indices': expected None"):
+    with pytest.raises(TypeError, match="argument 'swa_lengths': expected with swa_indices"):
         call(**arguments, query_pos=chunk.query_pos, swa_indices=np.zeros((1, 1), np.int32))
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'topk'"):
         call(*list(arguments.values())[:-1])

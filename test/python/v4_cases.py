@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from v4_reference import MOST_KEYS, Batch, reference
+from v4_reference import MOST_KEYS, MOST_OFFSETS, Batch, reference
 
 import nsa
 from nsa import _v4
@@ -25,7 +25,7 @@ FIELDS = (
 #: Of an extend.
 INDEX_KEYS = tuple(
     f"c{q}_{name}" for q in (1, 2) for name in ("index_k_slots", "request_starts", "compress_lens")
-)
+) + ("extend_offsets",)
 FILL = -77
 
 
@@ -189,6 +189,8 @@ def run_drafts(steps: int, gpu: Any = None) -> None:
 def shape_of(name: str, value: np.ndarray, more: int) -> list[int]:
     if name.endswith("_index_k_slots"):
         return [MOST_KEYS]
+    if name == "extend_offsets":
+        return [2, MOST_OFFSETS]
     return [size + more for size in value.shape]
 
 

@@ -46,6 +46,10 @@ CASES = [
     PlanCase(Case("extend", ragged=True)),
     PlanCase(Case("extend", ragged=True, index="int32"), PlanOptions(request_ring=True)),
     PlanCase(Case("extend", ragged=True), PlanOptions(SPECULATIVE, 256, in_place=True)),
+    PlanCase(Case("decode"), PlanOptions(online=7)),
+    PlanCase(Case("target_verify", 4), PlanOptions(online=0)),
+    PlanCase(Case("extend", ragged=True), PlanOptions(online=7)),
+    PlanCase(Case("extend", ragged=True), PlanOptions(online=7, in_place=True)),
 ]
 
 
@@ -84,11 +88,17 @@ def reference(case: PlanCase, batch: Batch, field: str) -> np.ndarray:
         return s // size * ring + s % ring
 
     lens = [int(x) for x in batch.lens]
+    online = plans.online if q == 128 else None
+    if kind == "plan_d" and online is not None:
+        states = [batch.pool_of(b) + online for b in range(len(lens))]
+        rows = [[max(length, 1), state, state, -1] for length, state in zip(lens, states)]
+        return wrap(rows, 4)
     if kind == "plan_d":
         rows = []
         for b, length in enumerate(lens):
             last = max(length, 1) - 1
-            rows.append([last + 1, slot(b, last), slot(b, max(last - q, 0)) // q, slot(b, last) // q])
+            pages = slot(b, max(last - q, 0)) // q, slot(b, last) // q
+            rows.append([last + 1, slot(b, last), *pages])
         return wrap(rows, 4)
 
     counts = [batch.next_n] * len(lens)
@@ -105,7 +115,16 @@ def reference(case: PlanCase, batch: Batch, field: str) -> np.ndarray:
             pos = start + j
             if pos < 0 or k + j >= tokens:
                 continue
-            if kind == "plan_c" and (pos + 1) % q == 0:
+            ends = (pos + 1) % q == 0
+            if online is not None:
+                if ends if kind == "plan_c" else not ends and j == count - 1:
+                    new = pos + 1 - max(start, pos - pos % q)
+                    pool = batch.pool_of(b)
+                    row = [pos + 1, (k + j) % 65536 + new * 65536, pool + online, pool]
+                    rows.append(row)
+                    places.append(k + j)
+                continue
+            if kind == "plan_c" and ends:
                 buf = win - min(j + 1, win)
                 pages = [slot(b, max(pos - q, 0)) // q, slot(b, pos) // q] if buf else [-1, b]
                 rows.append([pos + 1, (k + j) % 65536 + buf * 65536, *pages])
@@ -115,7 +134,7 @@ def reference(case: PlanCase, batch: Batch, field: str) -> np.ndarray:
                 rows.append([k + j, slot(b, pos)])
                 places.append(k + j)
         k += count
-    unused = [-1, 0, -1, -1] if kind == "plan_c" else [-1, -1]
+    unused = [-1, 0, -1, -1] if kind == "plan_c" or online is not None else [-1, -1]
     made = [unused] * n
     for row, place in zip(rows, places if plans.in_place else range(n)):
         made[place] = row
@@ -144,7 +163,8 @@ def run(case: PlanCase, seed: int, small: bool = False, gpu: Any = None) -> int:
         [dst], batch.mode, seq_lens=place(batch.lens), req_pool_indices=place(batch.pool),
         req_to_token=place(batch.table), full_to_swa=place(batch.full_to_swa),
         next_n=batch.next_n, rings=case.plans.rings, swa_page_size=case.plans.swa_page_size,
-        request_ring=case.plans.request_ring, plans_in_place=case.plans.in_place, **given,
+        request_ring=case.plans.request_ring, plans_in_place=case.plans.in_place,
+        online_offset=case.plans.online, **given,
     )  # fmt: skip
     used = 0
     for field, rows in wanted.items():

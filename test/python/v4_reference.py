@@ -13,6 +13,8 @@ import numpy as np
 
 #: Room for the keys of an indexer.
 MOST_KEYS = 3000
+#: Columns of the offsets of an extend, more than there are requests, or fewer.
+MOST_OFFSETS = 20
 
 
 @dataclass
@@ -70,6 +72,14 @@ class Batch:
     def page(self, request: int, page: int) -> int:
         return self.token(request, page * self.page_size, 0) // self.page_size
 
+    def offsets(self) -> np.ndarray:
+        assert self.extends is not None
+        extends = [min(max(int(x), 0), self.rows) for x in self.extends]
+        made = np.zeros((2, MOST_OFFSETS), np.int64)
+        for b in range(min(len(extends), MOST_OFFSETS)):
+            made[:, b] = sum(extends[:b]), extends[b]
+        return made.astype(np.int32)
+
     @property
     def columns(self) -> int:
         return -(-self.max_len // self.page_size)
@@ -114,6 +124,7 @@ def reference(batch: Batch, name: str) -> np.ndarray:
             [batch.swa(int(loc), 0) for loc in batch.locs], np.int64
         ).astype(np.int32),
         "req_indices": lambda: vector(lambda r, b, L: batch.pool_of(b), np.int64),
+        "extend_offsets": lambda: batch.offsets(),
         "pos_i64": lambda: vector(lambda r, b, L: L - 1, np.int64),
     }
     if name in simple:

@@ -47,3 +47,23 @@ def flat(array: Any) -> Any:
     array = array.view()
     array.shape = (-1, array.shape[-1])
     return array
+
+
+def as_bytes(array: Any) -> Any:
+    """A view of rows of integers as bytes."""
+    if hasattr(array, "new_empty"):
+        import torch
+
+        return array.view(torch.uint8)
+    return array.view("uint8")
+
+
+def from_list(numbers: Any, like: Any) -> Any:
+    """Integers as an int32 array of the library and on the device of `like`."""
+    if hasattr(like, "new_empty"):
+        import torch
+
+        return torch.tensor(numbers, dtype=torch.int32, device=like.device)
+    import numpy
+
+    return numpy.array(numbers, "int32")

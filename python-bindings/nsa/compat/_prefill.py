@@ -12,21 +12,11 @@ from __future__ import annotations
 from inspect import signature
 
 from .. import ops
+from ._allocate import empty
 
 __all__ = ["build_swa_token_ids", "combine_topk_swa_indices", "combined_topk_width"]
 
 _WIDTH_ALIGNMENT = 128
-
-
-def _empty(shape, like):
-    """An int32 array of the library and on the device of `like`."""
-    if hasattr(like, "new_empty"):
-        import torch
-
-        return like.new_empty(shape, dtype=torch.int32)
-    import numpy
-
-    return numpy.empty(shape, numpy.int32)
 
 
 def build_swa_token_ids(
@@ -51,7 +41,7 @@ def build_swa_token_ids(
         total_swa = int((seq_lens - unseen).sum())
     bs = len(seq_lens)
     ids, first, lens, offsets = (
-        _empty((size,), seq_lens) for size in (total_swa, bs, bs, bs + 1)
+        empty((size,), seq_lens) for size in (total_swa, bs, bs, bs + 1)
     )
     ops.build_swa_token_ids(
         seq_lens,
@@ -89,18 +79,12 @@ def _combine(
     swa_indices=None,
     swa_lengths=None,
 ):
-    for name, array in (("swa_indices", swa_indices), ("swa_lengths", swa_lengths)):
-        if array is not None:
-            raise NotImplementedError(
-                f"argument {name!r}: expected None, because windows end at their queries "
-                "here; windows that are given row by row are not supported"
-            )
     queries = len(topk_indices)
     if out_indices is None:
         width = combined_topk_width(topk, window_size)
-        out_indices = _empty((queries, width), topk_indices)
+        out_indices = empty((queries, width), topk_indices)
     if out_lens is None:
-        out_lens = _empty((queries,), topk_indices)
+        out_lens = empty((queries,), topk_indices)
     ops.combine_topk_swa_indices(
         topk_indices,
         query_start_loc,
@@ -114,6 +98,8 @@ def _combine(
         out_indices,
         out_lens,
         query_pos=query_pos,
+        swa_indices=swa_indices,
+        swa_lengths=swa_lengths,
     )
     return out_indices, out_lens
 
@@ -138,8 +124,7 @@ def combine_topk_swa_indices(*args, **kwargs):
     query_pos, and neither need callers: rows of a request are then its last tokens.
     Returns int32 (indices [queries, ``combined_topk_width(topk, window_size)``], lens
     [queries]), or the arrays given for them; see ``nsa.ops.combine_topk_swa_indices``.
-    Raises ``NotImplementedError`` if swa_indices or swa_lengths are given, ``ValueError``
-    or ``TypeError`` with the argument's name for what else is wrong.
+    Raises ``ValueError`` or ``TypeError`` with the argument's name.
     """
     window = _REQUIRED.index("window_size")
     if len(args) > window:

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import ops
 from .._errors import constant, renamed, wrong
-from ._prefill import _empty
+from ._allocate import empty
 
 __all__ = ["get_mla_metadata", "get_paged_mqa_logits_metadata", "plan_topk_v2"]
 
@@ -33,7 +33,7 @@ def get_paged_mqa_logits_metadata(seq_lens: Any, page_size: int, num_sm: int) ->
     if page_size not in (64, 128):
         raise wrong(ValueError, "page_size", f"expected 64 or 128 but got {page_size!r}")
     num_sm = constant("num_sm", num_sm, 1)
-    out = _empty((num_sm + 1, 2), seq_lens)
+    out = empty((num_sm + 1, 2), seq_lens)
     flat = seq_lens.reshape(-1)
     try:
         ops.paged_mqa_schedule(flat, out, convention="jit", num_sms=num_sm)
@@ -86,7 +86,7 @@ def plan_topk_v2(
     asked and the device of the tensor. As there, nothing is written if nobody reads it.
     """
     if out is None:
-        out = _empty((len(seq_lens) + 1, 2), seq_lens)
+        out = empty((len(seq_lens) + 1, 2), seq_lens)
     if arch is None:
         major, _ = _device(seq_lens)
         if major < 9:
@@ -139,8 +139,8 @@ def get_mla_metadata(
     if num_sms is None:
         major, num_sms = _device(cache_seqlens)
     parts = _parts(num_sms, tokens, heads_k, heads_q, topk is not None, major)
-    tiles = _empty((parts, 8), cache_seqlens)
-    splits = _empty((len(cache_seqlens) + 1,), cache_seqlens)
+    tiles = empty((parts, 8), cache_seqlens)
+    splits = empty((len(cache_seqlens) + 1,), cache_seqlens)
     layout = "fp8" if is_fp8_kvcache and topk is None else "new"
     try:
         ops.flashmla_schedule(cache_seqlens, tiles, splits, topk=topk, layout=layout)

@@ -16,6 +16,12 @@ from ._dequant import (
     dequantize_k_cache_paged_dsa,
     dequantize_k_cache_paged_dsv4,
 )
+from ._dsv4 import (
+    CompressorDecodePlan,
+    CompressorPrefillPlan,
+    build_causal_swa_page_indices,
+    build_page_table_positions,
+)
 from ._names import FIELDS, current_name, their_name, translate
 from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
@@ -25,6 +31,11 @@ from ._replay import (
     fused_dsa_target_verify_metadata,
 )
 from ._schedules import get_mla_metadata, get_paged_mqa_logits_metadata, plan_topk_v2
+from ._transform import (
+    transform_index_page_table_dcp,
+    transform_index_page_table_decode,
+    transform_index_page_table_prefill,
+)
 
 #: Also the names that later releases gave up.
 fill_draft_extend_metadata_cuda_adaptive = fill_draft_extend_metadata_cuda
@@ -33,6 +44,10 @@ fused_nsa_draft_extend_metadata = fused_dsa_draft_extend_metadata
 fused_nsa_target_verify_metadata = fused_dsa_target_verify_metadata
 
 __all__ = [
+    "CompressorDecodePlan",
+    "CompressorPrefillPlan",
+    "build_causal_swa_page_indices",
+    "build_page_table_positions",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "combined_topk_width",
@@ -52,6 +67,9 @@ __all__ = [
     "get_mla_metadata",
     "get_paged_mqa_logits_metadata",
     "plan_topk_v2",
+    "transform_index_page_table_dcp",
+    "transform_index_page_table_decode",
+    "transform_index_page_table_prefill",
 ]
 
 #: SGLang's numbers of forward modes.
