@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Conversion/Passes.h"
+#include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -59,6 +60,13 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
       emitError(UnknownLoc::get(&getContext()))
           << "unknown chip '" << chip << "': expected one of "
           << llvm::join(chips, ", ");
+      return signalPassFailure();
+    }
+    constexpr int64_t warp = 32;
+    if (int64_t other = TargetAttr::of(getOperation()).getWarp();
+        other != warp) {
+      getOperation().emitError("expected 'nsa.target' to have warps of ")
+          << warp << " threads, as '" << chip << "' has, but got " << other;
       return signalPassFailure();
     }
     OpBuilder b(&getContext());

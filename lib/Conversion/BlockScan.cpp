@@ -15,7 +15,8 @@
 
 #include "BlockScan.h"
 
-#include "nsa/Target/TargetModel.h"
+#include "nsa/IR/NSADialect.h"
+
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -25,16 +26,14 @@
 using namespace mlir;
 using namespace nsa;
 
-static constexpr int64_t numWarps =
-    TargetModel::blockSize / TargetModel::warpSize;
-
-MemRefType nsa::getBlockScanBufferType(MLIRContext *context, size_t count,
+MemRefType nsa::getBlockScanBufferType(MLIRContext *context,
+                                       const ThreadBlock &block, size_t count,
                                        Type type) {
   auto space =
       gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
   if (!type)
     type = IntegerType::get(context, 32);
-  return MemRefType::get({2, int64_t(count), numWarps}, type, AffineMap(),
+  return MemRefType::get({2, int64_t(count), block.getNumWarps()}, type, AffineMap(),
                          space);
 }
 
@@ -44,50 +43,59 @@ Value nsa::addSharedMemory(gpu::GPUFuncOp kernel, MemRefType type) {
   kernel.setWorkgroupAttributionAttr(
       number, LLVM::LLVMDialect::getAlignAttrName(),
       IntegerAttr::get(IntegerType::get(kernel.getContext(), 64),
-                       TargetModel::accessBytes));
+                       TargetAttr::of(kernel).getAccessBytes()));
   return memory;
 }
 
-/// `value` of the lane `offset` before this one, and whether there is one.
+/// `value` of the lane `offset` before this one, and whether there is one. The
+/// shuffle's own answer to that is not the same on every target.
 static std::pair<Value, Value> emitShuffleUp(OpBuilder &b, Location loc,
-                                             Value value, int64_t offset) {
-  auto shuffle = gpu::ShuffleOp::create(
-      b, loc, value, arith::ConstantIntOp::create(b, loc, offset, 32),
-      arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32),
-      gpu::ShuffleMode::UP);
-  return {shuffle.getShuffleResult(), shuffle.getValid()};
+                                             Value value, Value lane,
+                                             int64_t offset, int64_t warp) {
+  Value shuffled =
+      gpu::ShuffleOp::create(b, loc, value,
+                             arith::ConstantIntOp::create(b, loc, offset, 32),
+                             arith::ConstantIntOp::create(b, loc, warp, 32),
+                             gpu::ShuffleMode::UP)
+          .getShuffleResult();
+  Value isThere = arith::CmpIOp::create(
+      b, loc, arith::CmpIPredicate::uge, lane,
+      arith::ConstantIndexOp::create(b, loc, offset));
+  return {shuffled, isThere};
 }
 
 /// The sum of `value` over this lane and those before it in the warp.
-static Value emitWarpScan(OpBuilder &b, Location loc, Value value,
+static Value emitWarpScan(OpBuilder &b, Location loc, Value value, Value lane,
+                          int64_t warp,
                           function_ref<Value(Value, Value)> combine) {
-  for (int64_t step = 1; step < TargetModel::warpSize; step *= 2) {
-    auto [other, isValid] = emitShuffleUp(b, loc, value, step);
+  for (int64_t step = 1; step < warp; step *= 2) {
+    auto [other, isThere] = emitShuffleUp(b, loc, value, lane, step, warp);
     value =
-        arith::SelectOp::create(b, loc, isValid, combine(other, value), value);
+        arith::SelectOp::create(b, loc, isThere, combine(other, value), value);
   }
   return value;
 }
 
 SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
                                          ValueRange values, CombineFn combine,
-                                         Value thread, Value buffer,
+                                         const ThreadBlock &block, Value buffer,
                                          Value half) {
   auto index = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, loc, value);
   };
-  Value warpSize = index(TargetModel::warpSize);
-  Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
-  Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
+  Value warpSize = index(block.warp);
+  Value warp = arith::DivUIOp::create(b, loc, block.thread, warpSize);
+  Value lane = arith::RemUIOp::create(b, loc, block.thread, warpSize);
 
   SmallVector<Value> inclusive;
   for (auto [number, value] : llvm::enumerate(values))
-    inclusive.push_back(
-        emitWarpScan(b, loc, value, [&, number = number](Value lhs, Value rhs) {
+    inclusive.push_back(emitWarpScan(
+        b, loc, value, lane, block.warp,
+        [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
   Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
-                                       index(TargetModel::warpSize - 1));
+                                       index(block.warp - 1));
   scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
     for (auto [number, value] : llvm::enumerate(inclusive))
       memref::StoreOp::create(b, loc, value, buffer,
@@ -101,10 +109,11 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
     Value zero =
         arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
     // Sums that saturate cannot be had by taking the thread's own value away.
-    auto [previous, isValid] = emitShuffleUp(b, loc, value, 1);
-    Value before = arith::SelectOp::create(b, loc, isValid, previous, zero);
+    auto [previous, isThere] =
+        emitShuffleUp(b, loc, value, lane, 1, block.warp);
+    Value before = arith::SelectOp::create(b, loc, isThere, previous, zero);
     Value total = zero;
-    for (int64_t other = 0; other < numWarps; ++other) {
+    for (int64_t other = 0; other < block.getNumWarps(); ++other) {
       Value sum = memref::LoadOp::create(
           b, loc, buffer, ValueRange{half, index(number), index(other)});
       total = combine(b, number, total, sum);
@@ -118,10 +127,10 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   return sums;
 }
 
-Value nsa::emitWarpReduce(OpBuilder &b, Location loc, Value value,
+Value nsa::emitWarpReduce(OpBuilder &b, Location loc, Value value, int64_t warp,
                           function_ref<Value(Value, Value)> combine) {
-  Value width = arith::ConstantIntOp::create(b, loc, TargetModel::warpSize, 32);
-  for (int64_t step = TargetModel::warpSize / 2; step > 0; step /= 2) {
+  Value width = arith::ConstantIntOp::create(b, loc, warp, 32);
+  for (int64_t step = warp / 2; step > 0; step /= 2) {
     Value offset = arith::ConstantIntOp::create(b, loc, step, 32);
     auto shuffle = gpu::ShuffleOp::create(b, loc, value, offset, width,
                                           gpu::ShuffleMode::XOR);
@@ -132,18 +141,20 @@ Value nsa::emitWarpReduce(OpBuilder &b, Location loc, Value value,
 
 SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
                                         ValueRange values, CombineFn combine,
-                                        Value thread, Value buffer) {
+                                        const ThreadBlock &block,
+                                        Value buffer) {
   auto index = [&](int64_t value) -> Value {
     return arith::ConstantIndexOp::create(b, loc, value);
   };
-  Value warpSize = index(TargetModel::warpSize);
-  Value warp = arith::DivUIOp::create(b, loc, thread, warpSize);
-  Value lane = arith::RemUIOp::create(b, loc, thread, warpSize);
+  Value warpSize = index(block.warp);
+  Value warp = arith::DivUIOp::create(b, loc, block.thread, warpSize);
+  Value lane = arith::RemUIOp::create(b, loc, block.thread, warpSize);
 
   SmallVector<Value> partial;
   for (auto [number, value] : llvm::enumerate(values))
     partial.push_back(emitWarpReduce(
-        b, loc, value, [&, number = number](Value lhs, Value rhs) {
+        b, loc, value, block.warp,
+        [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
   Value isFirst =
@@ -159,7 +170,7 @@ SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
   SmallVector<Value> results;
   for (size_t number = 0; number < values.size(); ++number) {
     Value result;
-    for (int64_t other = 0; other < numWarps; ++other) {
+    for (int64_t other = 0; other < block.getNumWarps(); ++other) {
       Value part = memref::LoadOp::create(
           b, loc, buffer, ValueRange{index(0), index(number), index(other)});
       result = result ? combine(b, number, result, part) : part;

@@ -17,6 +17,16 @@
 namespace nsa {
 
 /// The sums of one value over the threads of a block.
+/// This thread, and the threads of its block.
+struct ThreadBlock {
+  /// Its number (index).
+  mlir::Value thread;
+  /// How many there are, in a block and in a warp.
+  int64_t size, warp;
+
+  int64_t getNumWarps() const { return size / warp; }
+};
+
 struct BlockSum {
   /// Over the threads before this one.
   mlir::Value before;
@@ -27,7 +37,8 @@ struct BlockSum {
 /// The workgroup memory that `emitBlockScan` needs for `count` values of type
 /// `type`, or of i32.
 mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
-                                        size_t count, mlir::Type type = {});
+                                        const ThreadBlock &block, size_t count,
+                                        mlir::Type type = {});
 
 /// Adds memory that the threads of a block share, aligned for vectors: LLVM
 /// takes an array that says nothing to be, but the PTX does not say so.
@@ -39,20 +50,21 @@ using CombineFn = llvm::function_ref<mlir::Value(
     mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
 
 /// Emits the sums of each of `values` (integers), added up by `combine`, over the
-/// block, with one barrier for all of them. All threads must get here. `thread`
-/// is the thread's number, `half` an index that is 0 and 1 in turn from call to
-/// call: it picks a half of `buffer`, so that a thread that is ahead by one
-/// call does not overwrite what a slower one still reads, and no second barrier
-/// is needed.
+/// block, with one barrier for all of them. All threads must get here. `half` is
+/// an index that is 0 and 1 in turn from call to call: it picks a half of
+/// `buffer`, so that a thread that is ahead by one call does not overwrite what
+/// a slower one still reads, and no second barrier is needed.
 llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
                                           mlir::Location loc,
                                           mlir::ValueRange values,
-                                          CombineFn combine, mlir::Value thread,
+                                          CombineFn combine,
+                                          const ThreadBlock &block,
                                           mlir::Value buffer, mlir::Value half);
 
-/// Emits the combination of `value` (i32) over the warp, which every lane gets.
+/// Emits the combination of `value` (i32) over a warp of `warp` threads, which
+/// every lane gets.
 mlir::Value emitWarpReduce(
-    mlir::OpBuilder &b, mlir::Location loc, mlir::Value value,
+    mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, int64_t warp,
     llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
 /// Emits the combination of each of `values` (i32) over the block, which every
@@ -60,7 +72,8 @@ mlir::Value emitWarpReduce(
 /// type that `emitBlockScan` takes, and used once.
 llvm::SmallVector<mlir::Value>
 emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-                CombineFn combine, mlir::Value thread, mlir::Value buffer);
+                CombineFn combine, const ThreadBlock &block,
+                mlir::Value buffer);
 
 } // namespace nsa
 

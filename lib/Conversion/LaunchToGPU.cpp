@@ -15,7 +15,6 @@
 #include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
-#include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 
@@ -34,7 +33,9 @@ public:
   KernelEmitter(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                 gpu::GPUFuncOp kernel)
       : b(b), launch(launch), ports(ports), kernel(kernel),
-        mostTiles(getMostTiles(launch)) {}
+        threads{gpu::ThreadIdOp::create(b, launch.getLoc(), gpu::Dimension::x),
+                int64_t(*launch.getThreads()), TargetAttr::of(launch).getWarp()},
+        thread(threads.thread), mostTiles(getMostTiles(launch)) {}
 
   void emit();
 
@@ -46,7 +47,7 @@ private:
   void emitTiles(SegmentOp segment, Value block);
   void emitWalkedTiles(SegmentOp segment, Value block, RowValues shared);
   /// A row that the block shares: its tiles, or its only element.
-  void emitSharedTiles(SegmentOp segment, Value block, BlockThreads &threads,
+  void emitSharedTiles(SegmentOp segment, Value block, BlockThreads &together,
                        RowValues shared);
   /// The columns of `row` that this thread takes, of `numThreads` with numbers
   /// from 0 on.
@@ -101,6 +102,8 @@ private:
   LaunchOp launch;
   const IRMapping &ports;
   gpu::GPUFuncOp kernel;
+  ThreadBlock threads;
+  /// This thread's number.
   Value thread;
   int64_t mostTiles;
   /// Workgroup memory of what elements of a segment share.
@@ -109,7 +112,6 @@ private:
 } // namespace
 
 void KernelEmitter::emit() {
-  thread = gpu::ThreadIdOp::create(b, loc(), gpu::Dimension::x);
   SmallVector<SegmentOp> segments(launch.getSegments());
   Value block = toI32(gpu::BlockIdOp::create(b, loc(), gpu::Dimension::x));
   if (!segments.empty())
@@ -150,9 +152,9 @@ void KernelEmitter::emitScan(SegmentOp segment) {
   ScanSegment scan(segment, ports);
   size_t numScans = scan.getNumScans();
   Value buffer = addSharedMemory(
-      kernel, getBlockScanBufferType(b.getContext(), numScans));
-  BlockThreads threads(kernel, thread, mostTiles, sharedMemory);
-  RowValues shared = emitSharedValues(b, segment, ports, threads);
+      kernel, getBlockScanBufferType(b.getContext(), threads, numScans));
+  BlockThreads together(kernel, threads, mostTiles, sharedMemory);
+  RowValues shared = emitSharedValues(b, segment, ports, together);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value zero = i32(0);
   auto emitSum = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
@@ -177,7 +179,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
 
   // Sums so far, what this round adds up, and the half of the buffer. A round
   // loads what the next one adds up, so that no round waits for memory.
-  Value blockSize = index(TargetModel::blockSize);
+  Value blockSize = index(threads.size);
   SmallVector<Value> carried(numScans, zero);
   llvm::append_range(carried, emitSources(b, loc(), thread));
   carried.push_back(index(0));
@@ -190,7 +192,7 @@ void KernelEmitter::emitScan(SegmentOp segment) {
         ValueRange nextSources =
             emitSources(b, loc, arith::AddIOp::create(b, loc, row, blockSize));
         SmallVector<BlockSum> sums =
-            emitBlockScan(b, loc, sources, emitSum, thread, buffer, half);
+            emitBlockScan(b, loc, sources, emitSum, threads, buffer, half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] :
              llvm::zip(carried.take_front(numScans), sums)) {
@@ -293,7 +295,7 @@ SmallVector<SmallVector<Value>> KernelEmitter::emitPoints(SegmentOp segment,
                                                           ArrayRef<Value> row,
                                                           Value column) {
   TilingAttr tiling = *segment.getTiling();
-  int64_t step = TargetModel::blockSize * tiling.getWidth();
+  int64_t step = threads.size * tiling.getWidth();
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
@@ -325,7 +327,7 @@ void KernelEmitter::emitColumns(OpBuilder &b, SegmentOp segment, Value row,
 void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
                                     RowValues shared) {
   TilingAttr tiling = *segment.getTiling();
-  Value warpSize = index(TargetModel::warpSize);
+  Value warpSize = index(threads.warp);
   Value warp = arith::DivUIOp::create(b, loc(), thread, warpSize);
   Value lane = arith::RemUIOp::create(b, loc(), thread, warpSize);
   Value row = arith::AddIOp::create(
@@ -334,9 +336,9 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value isRow =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
-  auto emitWarpSum = [](OpBuilder &b, Value value) -> Value {
+  auto emitWarpSum = [warpSize = threads.warp](OpBuilder &b, Value value) -> Value {
     Location loc = value.getLoc();
-    return emitWarpReduce(b, loc, value, [&](Value lhs, Value rhs) -> Value {
+    return emitWarpReduce(b, loc, value, warpSize, [&](Value lhs, Value rhs) -> Value {
       return arith::AddIOp::create(b, loc, lhs, rhs);
     });
   };
@@ -346,16 +348,16 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
   // All lanes have the same row, so they are a team.
   RowValues values =
       emitRowValues(b, segment, ports, row,
-                    Team{lane, TargetModel::warpSize, emitWarpSum}, shared);
-  emitColumns(b, segment, row, lane, TargetModel::warpSize, values);
+                    Team{lane, threads.warp, emitWarpSum}, shared);
+  emitColumns(b, segment, row, lane, threads.warp, values);
 }
 
 void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
-                                    BlockThreads &threads, RowValues shared) {
+                                    BlockThreads &together, RowValues shared) {
   Value row = toIndex(block);
-  emitSharedRow(b, segment, ports, threads, row, shared);
+  emitSharedRow(b, segment, ports, together, row, shared);
   if (segment.getSizes().size() == 2)
-    return emitColumns(b, segment, row, thread, TargetModel::blockSize, shared);
+    return emitColumns(b, segment, row, thread, threads.size, shared);
   Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
                                         thread, index(0));
   auto ifOp = scf::IfOp::create(b, loc(), isFirst, /*withElseRegion=*/false);
@@ -368,10 +370,10 @@ void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
   TilingAttr tiling = *segment.getTiling();
-  BlockThreads threads(kernel, thread, mostTiles, sharedMemory);
-  RowValues shared = emitSharedValues(b, segment, ports, threads);
+  BlockThreads together(kernel, threads, mostTiles, sharedMemory);
+  RowValues shared = emitSharedValues(b, segment, ports, together);
   if (segment.hasSharedRows())
-    return emitSharedTiles(segment, block, threads, std::move(shared));
+    return emitSharedTiles(segment, block, together, std::move(shared));
   if (tiling.isWalked())
     return emitWalkedTiles(segment, block, std::move(shared));
   std::optional<ThreadPair> pair;
@@ -395,13 +397,13 @@ ThreadPair KernelEmitter::emitPair() {
   Value bit = arith::AndIOp::create(b, loc(), toI32(thread), i32(1));
   Value isSecond =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ne, bit, i32(0));
-  auto emitOther = [](OpBuilder &b, Value value) -> Value {
+  auto emitOther = [warp = threads.warp](OpBuilder &b, Value value) -> Value {
     Location loc = value.getLoc();
     auto constant = [&](int64_t value) {
       return arith::ConstantIntOp::create(b, loc, value, 32);
     };
     return gpu::ShuffleOp::create(b, loc, value, constant(1),
-                                  constant(TargetModel::warpSize),
+                                  constant(warp),
                                   gpu::ShuffleMode::XOR)
         .getShuffleResult();
   };
@@ -425,7 +427,7 @@ Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
     return arith::MinUIOp::create(b, loc(), sum, boundI32);
   };
   auto loop = scf::ForOp::create(
-      b, loc(), thread, request, index(TargetModel::blockSize), i32(0),
+      b, loc(), thread, request, index(threads.size), i32(0),
       [&](OpBuilder &b, Location loc, Value other, ValueRange carried) {
         ElementBuilder builder(b, loc, ports, other);
         Value count = arith::IndexCastOp::create(
@@ -433,9 +435,9 @@ Value KernelEmitter::emitFirstRow(ExpandSegment &expand, Value request) {
         scf::YieldOp::create(b, loc, combine(b, 0, carried.front(), count));
       });
   Value buffer = addSharedMemory(
-      kernel, getBlockScanBufferType(b.getContext(), 1));
+      kernel, getBlockScanBufferType(b.getContext(), threads, 1));
   return toIndex(
-      emitBlockReduce(b, loc(), loop.getResults(), combine, thread, buffer)
+      emitBlockReduce(b, loc(), loop.getResults(), combine, threads, buffer)
           .front());
 }
 
@@ -448,7 +450,7 @@ void KernelEmitter::emitExpand(SegmentOp segment, Value block) {
   Value end = arith::AddIOp::create(b, loc(), begin, index(rows));
   Value row = arith::AddIOp::create(b, loc(), begin, thread);
   RowPlace place =
-      emitRowSearch(b, loc(), expand, ports, kernel, thread, row, end);
+      emitRowSearch(b, loc(), expand, ports, kernel, threads, row, end);
 
   auto emitIf = [&](Value condition, function_ref<void()> body) {
     auto ifOp =
@@ -535,14 +537,14 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, TilingAttr tiling,
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     // 32 bits are enough for the place in the tile.
     Value number = arith::AddIOp::create(b, loc(), toI32(thread),
-                                         i32(i * TargetModel::blockSize));
+                                         i32(i * threads.size));
     Value inTile = arith::DivUIOp::create(b, loc(), number, i32(perRow));
     Value inRow = arith::SubIOp::create(
         b, loc(), number, arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
     Value row = arith::AddIOp::create(b, loc(), first, toIndex(inTile));
     Value isRow =
         arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, row, rows);
-    if ((i + 1) * TargetModel::blockSize > tiling.getRows() * perRow)
+    if ((i + 1) * threads.size > tiling.getRows() * perRow)
       isRow = arith::AndIOp::create(
           b, loc(), isRow,
           arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
@@ -560,17 +562,18 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, TilingAttr tiling,
 namespace {
 /// Whether the workgroup memory of `kernel` fits.
 LogicalResult verifySharedMemory(LaunchOp launch, gpu::GPUFuncOp kernel) {
+  TargetAttr target = TargetAttr::of(launch);
   int64_t bytes = 0;
   for (BlockArgument memory : kernel.getWorkgroupAttributions()) {
     auto type = cast<MemRefType>(memory.getType());
     bytes += llvm::alignTo(type.getNumElements() *
                                type.getElementTypeBitWidth() / 8,
-                           TargetModel::accessBytes);
+                           target.getAccessBytes());
   }
-  if (bytes <= TargetModel::sharedBytes)
+  if (bytes <= target.getSharedBytes())
     return success();
   return launch.emitOpError("expected sums and reductions that fit the ")
-         << TargetModel::sharedBytes << " bytes that a block shares, but "
+         << target.getSharedBytes() << " bytes that a block shares, but "
          << "those of one segment take " << bytes
          << "; write some of them in another step";
 }
@@ -601,7 +604,7 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
     kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
     kernel->setAttr(kernelAttrName, b.getUnitAttr());
     kernel.setKnownBlockSizeAttr(
-        b.getDenseI32ArrayAttr({int32_t(TargetModel::blockSize), 1, 1}));
+        b.getDenseI32ArrayAttr({int32_t(*launch.getThreads()), 1, 1}));
     b.setInsertionPointToStart(&kernel.getBody().front());
     IRMapping mapping;
     mapPorts(b, launch, ports, kernel, mapping);

@@ -13,7 +13,6 @@
 #include "SharedValues.h"
 
 #include "nsa/Conversion/Passes.h"
-#include "nsa/Target/TargetModel.h"
 
 namespace nsa {
 #define GEN_PASS_DEF_LAUNCHTOLOOPS

@@ -8,7 +8,6 @@
 
 #include "LowerSegment.h"
 
-#include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -33,11 +32,15 @@ LogicalResult nsa::verifyFormed(StepOp step) {
       return op.emitOpError("expected copies to be in launches; run "
                             "'nsa-form-launches' before");
   }
-  for (LaunchOp launch : step.getLaunches())
+  for (LaunchOp launch : step.getLaunches()) {
+    if (!launch.getThreads())
+      return launch.emitOpError("expected a number of threads; run "
+                                "'nsa-assign-tiles' before");
     for (SegmentOp segment : launch.getSegments())
       if (segment.getKind() != SegmentKind::Scan && !segment.getTiling())
         return segment.emitOpError("expected a tiling; run 'nsa-assign-tiles' "
                                    "before");
+  }
   return success();
 }
 
@@ -230,8 +233,8 @@ struct Parts {
   /// Columns from each to the next.
   int64_t distance;
 
-  /// `vector` cut into parts that follow one another.
-  static Parts of(ElementBuilder &builder, Value vector);
+  /// `vector` cut into parts that follow one another, of at most `bytes` bytes.
+  static Parts of(ElementBuilder &builder, Value vector, int64_t bytes);
 
   VectorType getType() const {
     return cast<VectorType>(vectors.front().getType());
@@ -244,11 +247,11 @@ struct Parts {
 };
 } // namespace
 
-Parts Parts::of(ElementBuilder &builder, Value vector) {
+Parts Parts::of(ElementBuilder &builder, Value vector, int64_t bytes) {
   auto type = cast<VectorType>(vector.getType());
   int64_t width = type.getNumElements();
   int64_t part =
-      std::min(width, TargetModel::vectorWidth(type.getElementTypeBitWidth()));
+      std::min<int64_t>(width, bytes * 8 / type.getElementTypeBitWidth());
   if (part == width)
     return {{vector}, width};
   Parts parts = {{}, part};
@@ -443,6 +446,8 @@ private:
   Location loc;
   const IRMapping &ports;
   int64_t width;
+  /// Of the widest access.
+  int64_t accessBytes;
   std::optional<RowRange> rows;
   const RowValues *rowValues;
   const ThreadPair *pair;
@@ -457,7 +462,8 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, int64_t width,
                          std::optional<RowRange> rows,
                          const RowValues *rowValues, const ThreadPair *pair)
-    : b(b), loc(segment.getLoc()), ports(ports), width(width), rows(rows),
+    : b(b), loc(segment.getLoc()), ports(ports), width(width),
+      accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
       rowValues(rowValues), pair(pair),
       columns(ports.lookupOrDefault(segment.getSizes().back())) {
   for (CopyOp copy : segment.getCopies())
@@ -614,7 +620,7 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
     emitIfLive(value, [&] {
       SmallVector<Value> indices(point);
       Parts parts = pair ? exchange(builder, value.vector, indices.back())
-                         : Parts::of(builder, value.vector);
+                         : Parts::of(builder, value.vector, accessBytes);
       if (rows)
         return emitRepeatedStores(builder, copy, parts, indices.back());
       Written written{int64_t(copy.getFrom()), columns};

@@ -10,7 +10,6 @@
 
 #include "BlockScan.h"
 
-#include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -24,8 +23,8 @@ namespace {
 class RowSearch {
 public:
   RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
-            const IRMapping &ports, gpu::GPUFuncOp kernel, Value thread,
-            Value row, Value end);
+            const IRMapping &ports, gpu::GPUFuncOp kernel,
+            const ThreadBlock &block, Value row, Value end);
 
   RowPlace emit();
 
@@ -73,7 +72,7 @@ private:
   Location loc;
   ExpandSegment &expand;
   const IRMapping &ports;
-  Value thread;
+  ThreadBlock block;
   size_t numSums;
   Value numRequests, bound, row, end;
   /// Of the block's scan, and the sums before each thread's request.
@@ -100,8 +99,8 @@ RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
 
 RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
                      const IRMapping &ports, gpu::GPUFuncOp kernel,
-                     Value thread, Value row, Value end)
-    : b(b), loc(loc), expand(expand), ports(ports), thread(thread),
+                     const ThreadBlock &block, Value row, Value end)
+    : b(b), loc(loc), expand(expand), ports(ports), block(block),
       numSums(1 + expand.getNumScans()) {
   ElementBuilder outer(b, loc, ports, {});
   numRequests = expand.emitNumRequests(outer);
@@ -111,9 +110,9 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
   auto space =
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   scanBuffer = addSharedMemory(
-      kernel, getBlockScanBufferType(b.getContext(), numSums));
+      kernel, getBlockScanBufferType(b.getContext(), block, numSums));
   before = addSharedMemory(
-      kernel, MemRefType::get({2, int64_t(numSums), TargetModel::blockSize},
+      kernel, MemRefType::get({2, int64_t(numSums), block.size},
                               b.getI32Type(), AffineMap(), space));
 }
 
@@ -147,8 +146,7 @@ SmallVector<Value> RowSearch::emitTerms(Value request) {
 Value RowSearch::emitBisection(Value half, Value rest) {
   // Thread 0 begins at row 0, so there is one. Each step decides a bit.
   Value found = index(0);
-  static_assert(llvm::isPowerOf2_64(TargetModel::blockSize));
-  for (int64_t step = TargetModel::blockSize / 2; step > 0; step /= 2) {
+  for (int64_t step = block.size / 2; step > 0; step /= 2) {
     Value next = add(found, index(step));
     Value first = memref::LoadOp::create(b, loc, before,
                                          ValueRange{half, index(0), next});
@@ -159,17 +157,17 @@ Value RowSearch::emitBisection(Value half, Value rest) {
 }
 
 RowSearch::State RowSearch::emitRound(const State &state) {
-  Value request = add(state.first, thread);
+  Value request = add(state.first, block.thread);
   SmallVector<BlockSum> sums = emitBlockScan(
       b, loc, emitTerms(request),
       [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
         return combine(b, number, lhs, rhs);
       },
-      thread, scanBuffer, state.half);
+      block, scanBuffer, state.half);
   State next;
   for (auto [number, sum] : llvm::enumerate(sums)) {
     memref::StoreOp::create(b, loc, sum.before, before,
-                            ValueRange{state.half, index(number), thread});
+                            ValueRange{state.half, index(number), block.thread});
     next.sums.push_back(combine(b, number, state.sums[number], sum.total));
   }
   gpu::BarrierOp::create(b, loc);
@@ -202,7 +200,7 @@ RowSearch::State RowSearch::emitRound(const State &state) {
     llvm::append_range(kept, state.found);
     scf::YieldOp::create(b, loc, kept);
   }
-  next.first = add(state.first, index(TargetModel::blockSize));
+  next.first = add(state.first, index(block.size));
   next.half = arith::SubIOp::create(b, loc, index(1), state.half);
   next.request = ifOp.getResult(0);
   llvm::append_range(next.found, ifOp.getResults().drop_front());
@@ -246,6 +244,6 @@ RowPlace RowSearch::emit() {
 
 RowPlace nsa::emitRowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
                             const IRMapping &ports, gpu::GPUFuncOp kernel,
-                            Value thread, Value row, Value end) {
-  return RowSearch(b, loc, expand, ports, kernel, thread, row, end).emit();
+                            const ThreadBlock &block, Value row, Value end) {
+  return RowSearch(b, loc, expand, ports, kernel, block, row, end).emit();
 }

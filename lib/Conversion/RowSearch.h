@@ -9,6 +9,7 @@
 #ifndef NSA_LIB_CONVERSION_ROWSEARCH_H
 #define NSA_LIB_CONVERSION_ROWSEARCH_H
 
+#include "BlockScan.h"
 #include "ExpandSegment.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -40,7 +41,7 @@ struct RowPlace {
 /// that is given rows past the last sees all requests, and knows the totals.
 RowPlace emitRowSearch(mlir::OpBuilder &b, mlir::Location loc,
                        ExpandSegment &expand, const mlir::IRMapping &ports,
-                       mlir::gpu::GPUFuncOp kernel, mlir::Value thread,
+                       mlir::gpu::GPUFuncOp kernel, const ThreadBlock &block,
                        mlir::Value row, mlir::Value end);
 
 } // namespace nsa

@@ -8,9 +8,6 @@
 
 #include "SharedValues.h"
 
-#include "BlockScan.h"
-
-#include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -22,8 +19,6 @@ using namespace nsa;
 //===----------------------------------------------------------------------===//
 // BlockThreads
 //===----------------------------------------------------------------------===//
-
-int64_t BlockThreads::getSize() const { return TargetModel::blockSize; }
 
 Value BlockThreads::take(MemRefType type) {
   for (Value value : memory)
@@ -47,9 +42,10 @@ Value BlockThreads::emitSumBefore(OpBuilder &b, Location loc, Value value) {
     return arith::AddIOp::create(b, loc, lhs, rhs);
   };
   Value buffer = take(
-      getBlockScanBufferType(b.getContext(), /*count=*/1, value.getType()));
+      getBlockScanBufferType(
+      b.getContext(), block, /*count=*/1, value.getType()));
   Value half = arith::ConstantIndexOp::create(b, loc, 0);
-  return emitBlockScan(b, loc, value, add, thread, buffer, half).front().before;
+  return emitBlockScan(b, loc, value, add, block, buffer, half).front().before;
 }
 
 Value BlockThreads::emitReduce(OpBuilder &b, Location loc, Value value,
@@ -58,8 +54,9 @@ Value BlockThreads::emitReduce(OpBuilder &b, Location loc, Value value,
     return combine(b, lhs, rhs);
   };
   Value buffer = take(
-      getBlockScanBufferType(b.getContext(), /*count=*/1, value.getType()));
-  return emitBlockReduce(b, loc, value, combineOne, thread, buffer).front();
+      getBlockScanBufferType(
+      b.getContext(), block, /*count=*/1, value.getType()));
+  return emitBlockReduce(b, loc, value, combineOne, block, buffer).front();
 }
 
 void BlockThreads::emitBarrier(OpBuilder &b, Location loc) {
@@ -103,8 +100,9 @@ int64_t nsa::getMostTiles(LaunchOp launch) {
   int64_t bytes = 0;
   for (auto [type, number] : most)
     bytes += number * type.getIntOrFloatBitWidth() / 8;
+  int64_t room = TargetAttr::of(launch).getTileBytes();
   int64_t tiles = 1024;
-  while (tiles > 1 && (tiles + 1) * bytes > TargetModel::tileBytes)
+  while (tiles > 1 && (tiles + 1) * bytes > room)
     tiles /= 2;
   return tiles;
 }

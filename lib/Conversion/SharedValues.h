@@ -9,6 +9,8 @@
 #ifndef NSA_LIB_CONVERSION_SHAREDVALUES_H
 #define NSA_LIB_CONVERSION_SHAREDVALUES_H
 
+#include "BlockScan.h"
+
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -19,16 +21,16 @@ namespace nsa {
 /// The threads of a block.
 class BlockThreads : public Threads {
 public:
-  /// `thread` is this thread's number. Workgroup memory is taken from `memory`,
-  /// which grows: a block runs one segment, so segments use the same.
-  BlockThreads(mlir::gpu::GPUFuncOp kernel, mlir::Value thread,
+  /// Workgroup memory is taken from `memory`, which grows: a block runs one
+  /// segment, so segments use the same.
+  BlockThreads(mlir::gpu::GPUFuncOp kernel, const ThreadBlock &block,
                int64_t mostTiles, llvm::SmallVectorImpl<mlir::Value> &memory)
-      : kernel(kernel), thread(thread), mostTiles(mostTiles), memory(memory) {}
+      : kernel(kernel), block(block), mostTiles(mostTiles), memory(memory) {}
 
-  int64_t getSize() const override;
+  int64_t getSize() const override { return block.size; }
   int64_t getMostTiles() const override { return mostTiles; }
   mlir::Value emitThread(mlir::OpBuilder &, mlir::Location) override {
-    return thread;
+    return block.thread;
   }
   mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
                          mlir::Type type) override;
@@ -43,7 +45,7 @@ private:
   mlir::Value take(mlir::MemRefType type);
 
   mlir::gpu::GPUFuncOp kernel;
-  mlir::Value thread;
+  ThreadBlock block;
   int64_t mostTiles;
   llvm::SmallVectorImpl<mlir::Value> &memory;
   llvm::DenseSet<mlir::Value> taken;

@@ -399,6 +399,14 @@ SmallVector<Value> DequantPagedOp::emitRow(ElementBuilder &builder, Value row) {
   return values;
 }
 
+/// Vectors fill a load, where all elements of one are of a group.
+int64_t DequantPagedOp::getMostWidth(TargetAttr target) {
+  int64_t loaded = target.getVectorWidth(getLoadBits());
+  return isUniform(loaded) ? loaded : target.getVectorWidth(16);
+}
+
+int64_t DequantPagedOp::getLoadBits() { return 8; }
+
 /// Rows past the last one of an expansion.
 bool DequantPagedOp::hasDeadElements() {
   ExpandOpInterface op = getExpandOp(getIds());

@@ -54,6 +54,12 @@ LogicalResult LaunchOp::verify() {
     return emitOpError() // (C2)
            << "expected another name for the launch than '" << getSymName()
            << "', because " << problem;
+  constexpr uint64_t most = 1024;
+  if (std::optional<uint64_t> threads = getThreads();
+      threads && (*threads > most || !llvm::isPowerOf2_64(*threads)))
+    return emitOpError() // (C3)
+           << "expected 'threads' to be a power of 2, at most " << most
+           << ", but got " << int64_t(*threads);
   return success();
 }
 

@@ -373,6 +373,11 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   return ifOp.getResults();
 }
 
+/// Each element searches for its request.
+int64_t CombineLensOp::getMostWidth(TargetAttr) { return 1; }
+
+int64_t CombineLensOp::getLoadBits() { return 32; }
+
 Value CombineLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitQuery(
              *this, builder, indices.front(), 1,

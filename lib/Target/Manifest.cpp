@@ -9,7 +9,6 @@
 #include "Manifest.h"
 
 #include "nsa/IR/KernelParameters.h"
-#include "nsa/Target/TargetModel.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -276,7 +275,7 @@ LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {
 LogicalResult ManifestBuilder::addKernel(LaunchOp launch) {
   j.objectBegin();
   j.attribute("name", launch.getSymName());
-  j.attribute("threads", TargetModel::blockSize);
+  j.attribute("threads", *launch.getThreads());
   j.attributeArray("parameters", [&] {
     for (const KernelParameter &parameter :
          getKernelParameters(launch.getUsedPorts()))

@@ -12,7 +12,6 @@
 
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
-#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -39,8 +38,8 @@ bool nsa::hasLargeParameters(StringRef chip) {
 }
 
 void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
-  int64_t bytes = options.largeParameters ? TargetModel::largeParameterBytes
-                                          : TargetModel::parameterBytes;
+  // PTX takes more from version 8.1 on.
+  int64_t bytes = options.largeParameters ? 32764 : 0;
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createWarnUnused());
   step.addPass(createExpandMetadataSets());

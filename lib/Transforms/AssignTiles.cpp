@@ -8,7 +8,8 @@
 //
 // A thread moves 16 bytes at a time. One of vectors does, too, if a vector among
 // them is contiguous; vectors of unknown stride allow no wide access, so a
-// thread has one element, and no load waits behind another.
+// thread has one element, and no load waits behind another. What is loaded from
+// less than it becomes fills a load instead, and is stored in parts.
 //
 // Rows that are long, or whose length is not known, are cut into tiles of one
 // row. Short ones share a tile. Rows whose elements share what is worth
@@ -17,7 +18,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -43,46 +43,43 @@ static bool isDense(Value destination) {
          strides.back() == 1;
 }
 
-static bool isDequantized(CopyOp copy) {
-  return isa_and_nonnull<DequantPagedOp>(copy.getValue().getDefiningOp());
+/// The most elements of what `copy` stores that are computed at once.
+static int64_t getMostWidth(CopyOp copy, TargetAttr target) {
+  int64_t access = target.getVectorWidth(
+      cast<ShapedType>(copy.getValue().getType()).getElementTypeBitWidth());
+  auto op = copy.getValue().getDefiningOp<VectorOpInterface>();
+  int64_t most = op ? op.getMostWidth(target) : access;
+  // Vectors wider than an access are stored in parts, one after the other.
+  return copy.isPlain() ? most : std::min(most, access);
 }
 
-/// Whether vectors of `width` elements of what `copy` stores can be computed at
-/// once, though they are wider than an access.
-static bool canWiden(CopyOp copy, int64_t width) {
-  auto op = copy.getValue().getDefiningOp<DequantPagedOp>();
-  return op && op.isUniform(width) && copy.isPlain();
+/// The same of all copies.
+static int64_t getMostWidth(SegmentOp segment, TargetAttr target) {
+  if (segment.getCopies().empty())
+    return target.getVectorWidth(segment.getElementBits());
+  auto widths = llvm::map_range(segment.getCopies(), [&](CopyOp copy) {
+    return getMostWidth(copy, target);
+  });
+  return *llvm::min_element(widths);
 }
 
-/// The elements of a vector. Values that are computed from a cache are wider
-/// than what is loaded for them: their vectors fill a load, and are stored in
-/// parts.
-static int64_t getWidth(SegmentOp segment) {
-  // Each of these searches for its request.
-  if (llvm::any_of(segment.getCopies(), [](CopyOp copy) {
-        return isa_and_nonnull<CombineLensOp>(copy.getValue().getDefiningOp());
-      }))
-    return 1;
+/// The elements of a vector.
+static int64_t getWidth(SegmentOp segment, TargetAttr target) {
   bool isWide = segment.getSizes().size() > 1 ||
                 llvm::any_of(segment.getCopies(), [](CopyOp copy) {
                   return copy.getPlaces().empty() &&
                          llvm::any_of(copy.getDestinations(), isDense);
                 });
-  if (!isWide)
-    return 1;
-  int64_t width = TargetModel::vectorWidth(segment.getElementBits());
-  int64_t loaded = TargetModel::vectorWidth(8);
-  bool canLoad = !segment.getCopies().empty() &&
-                 llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
-                   return canWiden(copy, loaded);
-                 });
-  return canLoad ? loaded : width;
+  return isWide ? getMostWidth(segment, target) : 1;
 }
 
 /// The bytes that a thread loads for a vector at least.
 static int64_t getLoadBytes(SegmentOp segment, int64_t width) {
-  bool isDequant = llvm::any_of(segment.getCopies(), isDequantized);
-  return isDequant ? width : width * segment.getElementBits() / 8;
+  int64_t bits = segment.getElementBits();
+  for (CopyOp copy : segment.getCopies())
+    if (auto op = copy.getValue().getDefiningOp<VectorOpInterface>())
+      bits = std::min(bits, op.getLoadBits());
+  return width * bits / 8;
 }
 
 /// Whether only some elements of a segment's values are read.
@@ -92,7 +89,8 @@ static bool hasDeadElements(SegmentOp segment) {
       [](LivenessOpInterface op) { return op.hasDeadElements(); });
 }
 
-static TilingAttr getBestTiling(SegmentOp segment) {
+static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
+                                int64_t threads) {
   MLIRContext *context = segment.getContext();
   auto get = [&](TilingUnit unit, int64_t rows, int64_t columns, int64_t width,
                  int64_t vectors, bool isPaired = false) {
@@ -103,29 +101,29 @@ static TilingAttr getBestTiling(SegmentOp segment) {
   };
   bool isTable = segment.getSizes().size() == 2;
   if (segment.hasSharedRows())
-    return get(TilingUnit::Block, 1, 0, isTable ? getWidth(segment) : 1,
-               isTable ? TargetModel::vectorsPerThread : 1);
+    return get(TilingUnit::Block, 1, 0, isTable ? getWidth(segment, target) : 1,
+               isTable ? target.getVectors() : 1);
   if (segment.getKind() == SegmentKind::Expand && !isTable)
-    return get(TilingUnit::Tile, TargetModel::blockSize, 1, 1, 1);
-  int64_t width = getWidth(segment);
+    return get(TilingUnit::Tile, threads, 1, 1, 1);
+  int64_t width = getWidth(segment, target);
   if (segment.isWalked())
     return get(TilingUnit::Warp,
-               TargetModel::blockSize / TargetModel::warpSize, 0, width,
-               TargetModel::vectorsInFlight(getLoadBytes(segment, width)));
+               threads / target.getWarp(), 0, width,
+               target.getVectorsInFlight(getLoadBytes(segment, width)));
   bool isPaired =
-      width == 2 * TargetModel::vectorWidth(segment.getElementBits());
+      width == 2 * target.getVectorWidth(segment.getElementBits());
   TilingAttr longRows =
       get(TilingUnit::Tile, 1,
-          TargetModel::blockSize * TargetModel::vectorsPerThread * width, width,
-          TargetModel::vectorsPerThread, isPaired);
+          threads * target.getVectors() * width, width,
+          target.getVectors(), isPaired);
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
   if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
       *columns < 1)
     return longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
-  int64_t vectors = TargetModel::vectorsInFlight(getLoadBytes(segment, width));
-  int64_t rows = TargetModel::blockSize * vectors / perRow;
+  int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
+  int64_t rows = threads * vectors / perRow;
   if (rows < 2)
     return longRows;
   // Pairs have one row.
@@ -139,9 +137,10 @@ static TilingAttr getBestTiling(SegmentOp segment) {
 
 /// Checks a tiling that the text states: all elements have to be somebody's, and
 /// code has to be known for it.
-static LogicalResult verifyTiling(SegmentOp segment) {
+static LogicalResult verifyTiling(SegmentOp segment, TargetAttr target,
+                                  int64_t threads) {
   TilingAttr tiling = *segment.getTiling();
-  TilingAttr best = getBestTiling(segment);
+  TilingAttr best = getBestTiling(segment, target, threads);
   bool isTable = segment.getSizes().size() == 2;
   if (tiling.getUnit() != best.getUnit())
     return segment.emitOpError("expected the tiling of a segment like this to "
@@ -153,11 +152,8 @@ static LogicalResult verifyTiling(SegmentOp segment) {
       tiling.getRows() != best.getRows())
     return segment.emitOpError("expected tiles of ")
            << best.getRows() << " rows but got " << tiling.getRows();
-  int64_t access = TargetModel::vectorWidth(segment.getElementBits());
-  bool canBeWide = llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
-    return canWiden(copy, tiling.getWidth());
-  });
-  if (tiling.getWidth() > (canBeWide ? TargetModel::vectorWidth(8) : access) ||
+  int64_t access = target.getVectorWidth(segment.getElementBits());
+  if (tiling.getWidth() > std::max(access, getMostWidth(segment, target)) ||
       ((isRowOfBlocks || (!isTable && tiling.isWalked())) &&
        tiling.getWidth() != 1))
     return segment.emitOpError("expected vectors of at most ")
@@ -174,7 +170,7 @@ static LogicalResult verifyTiling(SegmentOp segment) {
   if (isRowOfBlocks || tiling.isWalked())
     return success();
   int64_t room =
-      TargetModel::blockSize * tiling.getVectors() * tiling.getWidth();
+      threads * tiling.getVectors() * tiling.getWidth();
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
   if (tiling.hasRows()) {
@@ -187,7 +183,7 @@ static LogicalResult verifyTiling(SegmentOp segment) {
              << tiling.getColumns() << " columns";
     if (tiling.getRows() * tiling.getColumns() > room)
       return segment.emitOpError("expected a tile of at most ")
-             << room << " elements, as " << TargetModel::blockSize
+             << room << " elements, as " << threads
              << " threads take " << tiling.getVectors() << " vectors of "
              << tiling.getWidth() << ", but got "
              << tiling.getRows() * tiling.getColumns();
@@ -195,7 +191,7 @@ static LogicalResult verifyTiling(SegmentOp segment) {
   }
   if (tiling.getColumns() != room)
     return segment.emitOpError("expected tiles of ")
-           << room << " columns, as " << TargetModel::blockSize
+           << room << " columns, as " << threads
            << " threads take " << tiling.getVectors() << " vectors of "
            << tiling.getWidth() << ", but got " << tiling.getColumns();
   return success();
@@ -204,7 +200,16 @@ static LogicalResult verifyTiling(SegmentOp segment) {
 namespace {
 struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
   void runOnOperation() override {
+    TargetAttr target = TargetAttr::of(getOperation());
     for (LaunchOp launch : getOperation().getLaunches()) {
+      if (!launch.getThreads())
+        launch.setThreads(target.getThreads());
+      int64_t threads = *launch.getThreads();
+      if (threads < target.getWarp()) {
+        launch.emitOpError("expected at least the ")
+            << target.getWarp() << " threads of a warp but got " << threads;
+        return signalPassFailure();
+      }
       for (SegmentOp segment : launch.getSegments()) {
         if (segment.getKind() == SegmentKind::Scan) {
           if (segment.getTiling()) {
@@ -214,8 +219,8 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
           continue;
         }
         if (!segment.getTiling())
-          segment.setTilingAttr(getBestTiling(segment));
-        else if (failed(verifyTiling(segment)))
+          segment.setTilingAttr(getBestTiling(segment, target, threads));
+        else if (failed(verifyTiling(segment, target, threads)))
           return signalPassFailure();
       }
       orderBlocks(launch);

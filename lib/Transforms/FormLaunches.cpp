@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/IR/KernelParameters.h"
-#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -31,7 +30,7 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
   });
 
   OpBuilder::InsertionGuard guard(b);
-  auto launch = LaunchOp::create(b, loc, name);
+  auto launch = LaunchOp::create(b, loc, name, /*threads=*/IntegerAttr());
   b.setInsertionPointToStart(&launch.getBody().emplaceBlock());
   auto segment =
       SegmentOp::create(b, loc, space.kind, sizes, /*tiling=*/TilingAttr());
@@ -125,6 +124,8 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
 
   LogicalResult formLaunches(StepOp step) {
     OpBuilder b(step);
+    int64_t bytes = parameterBytes > 0 ? parameterBytes.getValue()
+                                       : TargetAttr::of(step).getParameterBytes();
     numberValues(step);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
@@ -132,10 +133,10 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
         return failure();
       b.setInsertionPoint(copy);
       if (perCopy)
-        createLaunches(b, copy, copy.getDestinations(), parameterBytes);
+        createLaunches(b, copy, copy.getDestinations(), bytes);
       else
         for (Value destination : copy.getDestinations())
-          createLaunches(b, copy, destination, parameterBytes);
+          createLaunches(b, copy, destination, bytes);
       copy.erase();
     }
     return success();

@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/IR/KernelParameters.h"
-#include "nsa/Target/TargetModel.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/Dominance.h"
@@ -178,13 +177,15 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
       if (!isa<LaunchOp>(op))
         op.moveBefore(launches.front());
 
+    int64_t mostBytes = parameterBytes > 0
+                            ? parameterBytes.getValue()
+                            : TargetAttr::of(step).getParameterBytes();
     SmallVector<LaunchOp> fused;
     SmallVector<BlockArgument> ports;
     for (LaunchOp launch : launches) {
       SmallVector<BlockArgument> added = launch.getUsedPorts();
       SmallVector<BlockArgument> both = getUnion(ports, added);
-      if (!fused.empty() &&
-          getParameterBytes(both) <= parameterBytes) {
+      if (!fused.empty() && getParameterBytes(both) <= mostBytes) {
         ports = std::move(both);
         Block &body = fused.back().getBody().front();
         body.getOperations().splice(body.end(),
@@ -198,7 +199,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
             << remark::reason(
                    "one launch would have {0} bytes of parameters, and {1} is "
                    "the limit",
-                   getParameterBytes(both), parameterBytes.getValue());
+                   getParameterBytes(both), mostBytes);
       ports = std::move(added);
       fused.push_back(launch);
     }

@@ -193,3 +193,15 @@ nsa.step @step(in %bs : index, in %a[%bs] : tensor<?xi32>, out %x : memref<?xi32
     }
   }
 }
+
+// -----
+
+// LaunchOp C3
+nsa.step @counts(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected 'threads' to be a power of 2, at most 1024, but got 96}}
+  nsa.launch @counts threads(96) {
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}

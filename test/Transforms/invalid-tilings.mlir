@@ -133,3 +133,43 @@ nsa.step @expand(in %n : index, in %v[%n] : tensor<?xi32>, in %e[%n] : tensor<?x
     }
   }
 }
+
+// -----
+
+// TargetAttr C1: warps of 48
+// expected-error @+1 {{expected powers of 2: 'threads' of at most 1024, 'warp' of at most 'threads' and 'access_bytes' of at most 16, but got 128, 48 and 16}}
+#t = #nsa.target<warp = 48, threads = 128, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// TargetAttr C1: blocks of less than a warp
+// expected-error @+1 {{but got 32, 64 and 16}}
+#t = #nsa.target<warp = 64, threads = 32, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// TargetAttr C2: no parameters
+// expected-error @+1 {{expected numbers from 1 to 2^31-1 but got 0}}
+#t = #nsa.target<warp = 32, threads = 128, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 0, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// TargetAttr C2: more for tiles than there is
+// expected-error @+1 {{expected 'tile_bytes' of at most the 49152 of 'shared_bytes' but got 49153}}
+#t = #nsa.target<warp = 32, threads = 128, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 49153, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// expected-error @+1 {{expected 'nsa.target' to be a '#nsa.target' of a module}}
+module attributes {nsa.target = "gfx90a"} {}
+
+// -----
+
+nsa.step @warp(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected at least the 32 threads of a warp but got 16}}
+  nsa.launch @warp threads(16) {
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}

@@ -20,8 +20,19 @@ nsa.step @sets(in %bs : index, in %max_len : index,
 // -----
 
 nsa.step @tilings(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
-  nsa.launch @tilings {
+  nsa.launch @tilings threads(128) {
     // expected-error @+1 {{expected a tiling; run 'nsa-assign-tiles' before}}
+    nsa.segment tile(%n) {
+      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
+
+// -----
+
+nsa.step @counts(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>) {
+  // expected-error @+1 {{expected a number of threads; run 'nsa-assign-tiles' before}}
+  nsa.launch @counts {
     nsa.segment tile(%n) {
       nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
     }

@@ -102,7 +102,7 @@ def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
            "Write PTX 8.1 at least, which has 32,764 bytes for parameters.">
   ];
   let dependentDialects = ["::mlir::gpu::GPUDialect",
-                           "::mlir::NVVM::NVVMDialect"];
+                           "::mlir::NVVM::NVVMDialect", "::nsa::NSADialect"];
 }
 
 #endif // NSA_CONVERSION_PASSES_TD

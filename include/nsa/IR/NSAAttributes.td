@@ -176,4 +176,75 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
   }];
 }
 
+def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
+  let mnemonic = "target";
+  let summary = "What kernels assume about chips";
+  let description = [{
+    The facts and choices from which the shapes of kernels follow. Passes ask
+    the module that they are in, whose attribute `nsa.target` it is; without one
+    it is NVIDIA's GPUs from sm_80 on. One kernel serves all sizes, so nothing
+    here depends on a batch size.
+
+    - `warp`: threads of a warp.
+    - `threads`: threads of a block, unless a launch says otherwise.
+    - `vectors`: vectors that a thread of a tile moves, each a block's width
+      apart.
+    - `access_bytes`: bytes of the widest memory access of a thread.
+    - `shared_bytes`: bytes of memory that a block may share.
+    - `tile_bytes`: those of them for the tiles of sums; the rest is for what
+      threads exchange.
+    - `parameter_bytes`: bytes of a kernel's parameters.
+    - `in_flight_bytes`: what a kernel has to keep in flight so that memory does
+      not wait for it: bandwidth times latency.
+    - `resident_threads`: how many threads load at a time.
+
+    Example:
+
+    ```mlir
+    module attributes {nsa.target = #nsa.target<
+      warp = 64, threads = 256, vectors = 1, access_bytes = 16,
+      shared_bytes = 65536, tile_bytes = 49152, parameter_bytes = 4096,
+      in_flight_bytes = 3000000, resident_threads = 200000>} {}
+    ```
+
+    Constraints:
+
+    - (C1) `warp`, `threads` and `access_bytes` are powers of 2, a warp has no
+      more threads than a block, a block at most 1,024, and an access has at
+      most 16 bytes.
+    - (C2) The other numbers are from 1 to 2^31-1, and `tile_bytes` at most
+      `shared_bytes`.
+  }];
+  let parameters = (ins
+    "int64_t":$warp,
+    "int64_t":$threads,
+    "int64_t":$vectors,
+    "int64_t":$access_bytes,
+    "int64_t":$shared_bytes,
+    "int64_t":$tile_bytes,
+    "int64_t":$parameter_bytes,
+    "int64_t":$in_flight_bytes,
+    "int64_t":$resident_threads
+  );
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// The attribute of a module that holds its target.
+    static constexpr ::llvm::StringLiteral attrName = "nsa.target";
+    /// The target of the module that `op` is in.
+    static TargetAttr of(::mlir::Operation *op);
+    /// NVIDIA's GPUs from sm_80 on.
+    static TargetAttr getNVIDIA(::mlir::MLIRContext *context);
+
+    /// Elements of `bits` bits in the widest access.
+    int64_t getVectorWidth(int64_t bits) { return getAccessBytes() * 8 / bits; }
+    /// Vectors that a thread has to have in flight if it loads `bytes` bytes
+    /// for each.
+    int64_t getVectorsInFlight(int64_t bytes) {
+      return ::llvm::divideCeil(getInFlightBytes(),
+                                getResidentThreads() * bytes);
+    }
+  }];
+}
+
 #endif // NSA_IR_NSAATTRIBUTES_TD

@@ -42,6 +42,9 @@ class SizedResult : public mlir::OpTrait::TraitBase<ConcreteOp, SizedResult> {};
 template <typename ConcreteOp>
 class AllLive : public mlir::OpTrait::TraitBase<ConcreteOp, AllLive> {};
 template <typename ConcreteOp>
+class PlainVectors
+    : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {};
+template <typename ConcreteOp>
 class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
 
 llvm::LogicalResult verifyNoUnknownAttrs(mlir::Operation *op);
@@ -54,6 +57,9 @@ NoUnknownAttrs<ConcreteOp>::verifyTrait(mlir::Operation *op) {
   return verifyNoUnknownAttrs(op);
 }
 } // namespace nsa
+
+#define GET_ATTRDEF_CLASSES
+#include "nsa/IR/NSAAttributes.h.inc"
 
 #include "nsa/IR/NSAInterfaces.h.inc"
 
@@ -113,9 +119,6 @@ llvm::LogicalResult verifyCopied(mlir::Value value);
 
 #define GET_TYPEDEF_CLASSES
 #include "nsa/IR/NSATypes.h.inc"
-
-#define GET_ATTRDEF_CLASSES
-#include "nsa/IR/NSAAttributes.h.inc"
 
 #define GET_OP_CLASSES
 #include "nsa/IR/NSAOps.h.inc"

@@ -76,6 +76,19 @@ def NSA_LivenessOpInterface : OpInterface<"LivenessOpInterface"> {
   ];
 }
 
+def NSA_VectorOpInterface : OpInterface<"VectorOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation that knows how many of its elements are worth computing at once.
+  }];
+  let methods = [
+    InterfaceMethod<"The most elements that a thread computes at once.",
+                    "int64_t", "getMostWidth", (ins "::nsa::TargetAttr":$target)>,
+    InterfaceMethod<"The bits that are loaded for an element at least.",
+                    "int64_t", "getLoadBits">
+  ];
+}
+
 def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{

@@ -36,7 +36,8 @@ class NSA_FormulaOp<string mnemonic, list<Trait> traits>
         DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
         DeclareOpInterfaceMethods<NSA_InputOpInterface>,
         DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
-        NSA_Formula, NSA_IteratedAs<"Any">, NSA_AllLive
+        DeclareOpInterfaceMethods<NSA_VectorOpInterface>,
+        NSA_Formula, NSA_IteratedAs<"Any">, NSA_AllLive, NSA_PlainVectors
       ] # traits> {
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -256,7 +257,7 @@ def NSA_SearchOp : NSA_Op<"search", [
 //===----------------------------------------------------------------------===//
 
 def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
-    NSA_AllLive, NSA_VectorElement, NSA_Shared
+    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "Sums of the elements before each place";
   let description = [{
@@ -300,7 +301,7 @@ def NSA_ReduceKind : I32EnumAttr<"ReduceKind", "how a row becomes one element",
 }
 
 def NSA_ReduceOp : NSA_ValueOp<"reduce", NSA_IntVector, "Any", [
-    NSA_AllLive, NSA_VectorElement, NSA_Shared
+    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "The sum, the largest or the smallest element of each row";
   let description = [{

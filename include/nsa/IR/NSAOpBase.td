@@ -98,6 +98,19 @@ defvar NSA_AllLive = NSA_Trait<"AllLive",
       }
     }]>;
 
+// Elements are computed as many at once as an access stores, from as many bits.
+defvar NSA_PlainVectors = NSA_Trait<"PlainVectors",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      int64_t $cppClass::getMostWidth(::nsa::TargetAttr target) {
+        return target.getVectorWidth(getLoadBits());
+      }
+      int64_t $cppClass::getLoadBits() {
+        return ::llvm::cast<::mlir::ShapedType>(getResult().getType())
+            .getElementTypeBitWidth();
+      }
+    }]>;
+
 // A pure operation whose result is a tensor that exists only in the text.
 class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
                   list<Trait> traits = [],
@@ -109,6 +122,7 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
         DeclareOpInterfaceMethods<NSA_ValueOpInterface>,
         DeclareOpInterfaceMethods<NSA_InputOpInterface>,
         DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
+        DeclareOpInterfaceMethods<NSA_VectorOpInterface>,
         NSA_SizedResult<elementType>, NSA_IteratedAs<iteration>
       ] # traits> {
   let results = (outs resultType:$result);

@@ -159,7 +159,7 @@ def NSA_StepOp : NSA_Op<"step", [
 // Values
 //===----------------------------------------------------------------------===//
 
-def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
     `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
@@ -183,7 +183,7 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA
   let hasFolder = 1;
 }
 
-def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_VectorElement]> {
+def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
     `result[r] = min(source[r], limit)`, signed.
@@ -204,7 +204,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_All
   let hasFolder = 1;
 }
 
-def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive, NSA_Element]> {
+def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive, NSA_PlainVectors, NSA_Element]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
     `result[0] = 0`, `result[b + 1] = result[b] + source[b]`; sums wrap. The
@@ -225,7 +225,7 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive
   let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
 }
 
-def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [NSA_PlainVectors, 
     AttrSizedOperandSegments, NSA_VectorElement
   ]> {
   let summary = "Each request's row of the token table";
@@ -274,7 +274,7 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
   }];
 }
 
-def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
+def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [NSA_PlainVectors, 
     NSA_Element, NSA_Pick
   ]> {
   let summary = "A page table in units of pages";
@@ -381,7 +381,7 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
   let cppNamespace = "::nsa";
 }
 
-def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [NSA_AllLive, NSA_Expanded, NSA_Element
+def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element
   ]> {
   let summary = "A length for each row of each request";
   let description = [{
@@ -428,7 +428,7 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [N
 }
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
-    NSA_AllLive, NSA_Expanded, NSA_Element
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element
   ]> {
   let summary = "A table with each request's row repeated";
   let description = [{
@@ -455,7 +455,7 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
   let hasFolder = 1;
 }
 
-def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLive, NSA_Expanded]> {
+def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLive, NSA_PlainVectors, NSA_Expanded]> {
   let summary = "The number of rows, as an array of one element";
   let description = [{
     The sum of the rows of all requests of a device array, at most the bound.
@@ -475,7 +475,7 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLi
   let assemblyFormat = "$expansion attr-dict `:` type($result)";
 }
 
-def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_VectorElement]> {
+def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{
     `result[b, j] = source[b]` for `j < columns`: the table of context lengths
@@ -669,8 +669,9 @@ def NSA_LaunchOp : NSA_Op<"launch", [
   let summary = "One kernel launch";
   let description = [{
     Work that one kernel does, as a list of `nsa.segment`. Segments are
-    independent of each other: they run in any order, at the same time. There
-    are no threads yet. The name is that of the kernel.
+    independent of each other: they run in any order, at the same time. The name
+    is that of the kernel. `threads`, those of a block, is what
+    `nsa-assign-tiles` decides; none before.
 
     Example:
 
@@ -687,10 +688,12 @@ def NSA_LaunchOp : NSA_Op<"launch", [
 
     - (C1) The body holds segments only.
     - (C2) The name is a C identifier and no reserved word of PTX.
+    - (C3) `threads` is a power of 2, at most 1,024.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name);
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$threads);
   let regions = (region SizedRegion<1>:$body);
-  let assemblyFormat = "$sym_name $body attr-dict";
+  let assemblyFormat
+      = "$sym_name (`threads` `(` $threads^ `)`)? $body attr-dict";
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{

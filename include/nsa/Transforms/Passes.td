@@ -69,8 +69,9 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
            "One launch a copy instead of one a destination.">,
     Option<"guards", "guards", "bool", /*default=*/"false",
            "Mark the step so that its kernels check every access.">,
-    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"4352",
-           "The most that a kernel's parameters take.">
+    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"0",
+           "The most that a kernel's parameters take; 0 for what the target "
+           "allows.">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
@@ -95,8 +96,9 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
     Remarks (category `nsa`) say what was fused, and what was not, and why.
   }];
   let options = [
-    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"4352",
-           "The most that a kernel's parameters take.">
+    Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"0",
+           "The most that a kernel's parameters take; 0 for what the target "
+           "allows.">
   ];
 }
 
