@@ -34,8 +34,8 @@ public:
   /// The rows that `request` asks for, between 0 and the bound (index).
   mlir::Value emitCount(ElementBuilder &builder, mlir::Value request);
 
-  /// The value that the lengths of a request's rows start from, for each
-  /// `nsa.expand_seqlens` (i32).
+  /// What the rows of a request start from, for each value that is computed
+  /// from requests; null where it needs nothing.
   llvm::SmallVector<mlir::Value> emitBases(ElementBuilder &builder,
                                            mlir::Value request);
   /// What the first `count` rows of a request add to each scan (i32).
@@ -62,9 +62,8 @@ private:
   const mlir::IRMapping &ports;
   SegmentOp segment;
   ExpansionOp expansion;
-  llvm::SmallVector<ExpandSeqlensOp> expands;
-  llvm::SmallVector<TokenRangesOp> ranges;
-  llvm::SmallVector<CuSeqlensOp> scans;
+  llvm::SmallVector<RequestRowOpInterface> rows;
+  llvm::SmallVector<SumOpInterface> scans;
   llvm::SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
 };
 

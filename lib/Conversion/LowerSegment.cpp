@@ -404,13 +404,6 @@ static void storePicked(ElementBuilder &builder, PickOpInterface op,
   }
 }
 
-/// What a copy of `value` stores for a request: the row that is repeated.
-static Value getRequestValue(Value value) {
-  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
-    return rows.getSource();
-  return value;
-}
-
 namespace {
 /// The elements of a value at a point, and whether anybody reads them (null for
 /// yes).

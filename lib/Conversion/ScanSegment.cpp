@@ -15,28 +15,21 @@
 using namespace mlir;
 using namespace nsa;
 
-/// Whether `value`, made from a cumulative sum, has its last element, too.
-static bool hasLastSum(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (isa<CuSeqlensOp>(op))
-    return true;
-  return !isa<WindowBasesOp>(op) &&
-         hasLastSum(*llvm::find_if(op->getOperands(), dependsOnScan));
-}
-
 ScanSegment::ScanSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), size(segment.getSizes().front()),
-      scans(segment.getBody().getOps<CuSeqlensOp>()),
+      scans(segment.getBody().getOps<SumOpInterface>()),
       copies(segment.getCopies()) {
+  // What is as long as a sum has its last element, too.
   for (CopyOp copy : copies)
-    if (dependsOnScan(copy.getValue()) && hasLastSum(copy.getValue()))
+    if (dependsOnScan(copy.getValue()) &&
+        !Size::of(copy.getValue(), 0).isSameAs(Size::of(size)))
       lastCopies.push_back(copy);
 }
 
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
                                             Value row) {
-  return llvm::map_to_vector(scans, [&](CuSeqlensOp scan) {
-    return builder.element(scan.getSource(), row);
+  return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
+    return builder.element(scan.getSummed(), row);
   });
 }
 
@@ -61,8 +54,8 @@ void ScanSegment::emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies,
 void ScanSegment::emitStores(ElementBuilder &builder, Value row,
                              ValueRange sources, ValueRange sums) {
   for (auto [scan, source, sum] : llvm::zip_equal(scans, sources, sums)) {
-    builder.bind(scan.getSource(), source);
-    builder.bind(scan.getResult(), sum);
+    builder.bind(scan.getSummed(), source);
+    builder.bind(scan->getResult(0), sum);
   }
   emitCopies(builder, copies, row);
 }
@@ -70,7 +63,7 @@ void ScanSegment::emitStores(ElementBuilder &builder, Value row,
 void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
                                  ValueRange sums) {
   for (auto [scan, sum] : llvm::zip_equal(scans, sums))
-    builder.bind(scan.getResult(), sum);
+    builder.bind(scan->getResult(0), sum);
   emitIfNotNegative(builder, size,
                     [&] { emitCopies(builder, lastCopies, row); });
 }

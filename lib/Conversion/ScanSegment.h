@@ -38,7 +38,7 @@ private:
 
   const mlir::IRMapping &ports;
   mlir::Value size;
-  llvm::SmallVector<CuSeqlensOp> scans;
+  llvm::SmallVector<SumOpInterface> scans;
   llvm::SmallVector<CopyOp> copies, lastCopies;
 };
 

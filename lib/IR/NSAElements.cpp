@@ -415,13 +415,14 @@ Value ExpandSeqlensOp::emitBase(ElementBuilder &builder, Value request) {
   return arith::AddIOp::create(b, loc, length, constant(1));
 }
 
-Value ExpandSeqlensOp::emitLength(ElementBuilder &builder, Value base,
-                                  Value number) {
+Value ExpandSeqlensOp::emitOfRequest(ElementBuilder &builder, Value, Value base,
+                                     Value number) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
+  Value offset = arith::IndexCastOp::create(b, loc, b.getI32Type(), number);
   if (getKind() == ExpandKind::Broadcast)
     return base;
-  Value length = arith::AddIOp::create(b, loc, base, number);
+  Value length = arith::AddIOp::create(b, loc, base, offset);
   if (getKind() == ExpandKind::Following)
     return length;
   return arith::MaxSIOp::create(b, loc, length,
@@ -431,11 +432,90 @@ Value ExpandSeqlensOp::emitLength(ElementBuilder &builder, Value base,
 Value ExpandSeqlensOp::emitElement(ElementBuilder &builder,
                                    ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
-    Value number = arith::IndexCastOp::create(
-        builder.b, builder.loc, builder.b.getI32Type(), place.number);
-    return emitLength(builder, emitBase(builder, place.request), number);
+    return emitOfRequest(builder, place.request,
+                         emitBase(builder, place.request), place.number);
   };
   return builder.emitOfRow(*this, indices.front(), emit);
+}
+
+//===----------------------------------------------------------------------===//
+// Sums over a request's rows
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct SumMath {
+  ElementBuilder &builder;
+
+  Value constant(int64_t value) { return builder.constantIndex(value); }
+  template <typename Op> Value apply(Value lhs, Value rhs) {
+    return Op::create(builder.b, builder.loc, lhs, rhs);
+  }
+  Value add(Value lhs, Value rhs) { return apply<arith::AddIOp>(lhs, rhs); }
+  Value sub(Value lhs, Value rhs) { return apply<arith::SubIOp>(lhs, rhs); }
+  Value mul(Value lhs, Value rhs) { return apply<arith::MulIOp>(lhs, rhs); }
+  Value min(Value lhs, Value rhs) { return apply<arith::MinSIOp>(lhs, rhs); }
+  Value max(Value lhs, Value rhs) { return apply<arith::MaxSIOp>(lhs, rhs); }
+  Value clamp(Value value, int64_t low, int64_t high) {
+    return max(min(value, constant(high)), constant(low));
+  }
+  Value toI32(Value value) {
+    return arith::IndexCastOp::create(builder.b, builder.loc,
+                                      builder.b.getI32Type(), value);
+  }
+  Value toIndex(Value value) {
+    return arith::IndexCastOp::create(builder.b, builder.loc,
+                                      builder.b.getIndexType(), value);
+  }
+  /// y * (y - 1) / 2 modulo 2^64: one of y and y - 1 is even, and halving that
+  /// one first loses nothing.
+  Value triangle(Value y) {
+    Value half = apply<arith::ShRSIOp>(y, constant(1));
+    Value odd = apply<arith::OrIOp>(sub(y, constant(1)), constant(1));
+    return mul(half, odd);
+  }
+};
+} // namespace
+
+static constexpr int64_t maxI32 = std::numeric_limits<int32_t>::max();
+
+/// The sum over all x < `y` of the length of a row for which it is x, modulo
+/// 2^32 and up to a constant: x counts as min(x, limit), and for `causal` as 0
+/// if it is negative. An x past int32 has wrapped: it is x - 2^32, negative.
+static Value emitSumBelow(SumMath &math, ExpandKind kind, int64_t limit,
+                          Value y) {
+  // limit for each x between the limit and the end of int32.
+  Value clipped =
+      math.mul(math.constant(limit), math.clamp(y, limit + 1, maxI32 + 1));
+  if (kind == ExpandKind::Causal)
+    return math.add(math.triangle(math.clamp(y, 0, limit + 1)), clipped);
+  Value below = math.triangle(math.min(y, math.constant(limit + 1)));
+  Value wrapped = math.triangle(math.max(y, math.constant(maxI32 + 1)));
+  return math.add(math.add(below, clipped), wrapped);
+}
+
+RequestRowOpInterface ExpandSeqlensOp::getSummand() { return *this; }
+
+Value ExpandSeqlensOp::emitSum(ElementBuilder &builder, Value base, Value count,
+                               int64_t limit) {
+  SumMath math{builder};
+  base = math.toIndex(base);
+  if (getKind() == ExpandKind::Broadcast)
+    return math.toI32(math.mul(math.min(base, math.constant(limit)), count));
+  Value end = emitSumBelow(math, getKind(), limit, math.add(base, count));
+  Value begin = emitSumBelow(math, getKind(), limit, base);
+  return math.toI32(math.sub(end, begin));
+}
+
+/// Of what is clipped.
+RequestRowOpInterface ClipSeqlensOp::getSummand() {
+  auto source = getSource().getDefiningOp<RequestSumOpInterface>();
+  return source ? source.getSummand() : RequestRowOpInterface();
+}
+
+Value ClipSeqlensOp::emitSum(ElementBuilder &builder, Value base, Value count,
+                             int64_t limit) {
+  return cast<RequestSumOpInterface>(getSource().getDefiningOp())
+      .emitSum(builder, base, count, std::min<int64_t>(limit, getLimit()));
 }
 
 Value ExpandRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {

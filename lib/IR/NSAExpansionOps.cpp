@@ -151,6 +151,14 @@ Size TotalRowsOp::getNumRequests() {
   return Size::of(getExpansion().getDefiningOp<ExpansionOp>().getExtend(), 0);
 }
 
+bool ExpandSeqlensOp::isPerRow() { return true; }
+bool ExpandRowsOp::isPerRow() { return true; }
+bool TotalRowsOp::isPerRow() { return false; }
+
+Value ExpandSeqlensOp::getRepeated() { return {}; }
+Value ExpandRowsOp::getRepeated() { return getSource(); }
+Value TotalRowsOp::getRepeated() { return {}; }
+
 /// What `nsa.expand_seqlens` and `nsa.expand_rows` expect of their operands.
 static LogicalResult verifyExpanded(Operation *op, Value source,
                                     ExpansionOp expansion,

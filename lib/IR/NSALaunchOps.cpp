@@ -164,23 +164,15 @@ IndexSpace IndexSpace::of(Value value) {
   return space;
 }
 
-/// The cumulative sum that `value` is made from.
-static CuSeqlensOp getScan(Value value) {
-  while (!value.getDefiningOp<CuSeqlensOp>())
-    value = *llvm::find_if(value.getDefiningOp()->getOperands(), dependsOnScan);
-  return value.getDefiningOp<CuSeqlensOp>();
-}
-
-/// Sums over a request's rows are computed without visiting them, which is
-/// known for lengths that are expanded and perhaps clipped.
+/// Sums over a request's rows are computed without visiting them, which not all
+/// values know how to.
 static LogicalResult verifyExpandedScan(Value value) {
   if (!nsa::getExpansion(value) || !dependsOnScan(value))
     return success();
-  CuSeqlensOp scan = getScan(value);
-  Value source = scan.getSource();
-  if (auto clip = source.getDefiningOp<ClipSeqlensOp>())
-    source = clip.getSource();
-  if (source.getDefiningOp<ExpandSeqlensOp>())
+  auto scan = cast<SumOpInterface>(
+      findOrigin(value, llvm::IsaPred<SumOpInterface>));
+  auto summed = scan.getSummed().getDefiningOp<RequestSumOpInterface>();
+  if (summed && summed.getSummand())
     return success();
   return scan.emitOpError("expected the rows that it adds up to be "
                           "'nsa.expand_seqlens' or a clip of it");
@@ -190,10 +182,13 @@ static LogicalResult verifyExpandedScan(Value value) {
 /// repeated rows; canonicalisation moves `nsa.expand_rows` outwards.
 static LogicalResult verifyExpandedRows(Value value) {
   Operation *op = value.getDefiningOp();
-  if (!op || isa<ExpandRowsOp>(op))
+  auto areRepeated = [](Value value) {
+    return getRequestValue(value) != value;
+  };
+  if (!op || areRepeated(value))
     return success();
   for (Value operand : op->getOperands())
-    if (operand.getDefiningOp<ExpandRowsOp>())
+    if (areRepeated(operand))
       return op->emitOpError("expected a source that is not 'nsa.expand_rows'; "
                              "run 'canonicalize' before");
   return success();
@@ -283,11 +278,10 @@ bool SegmentOp::isWalked() {
          });
 }
 
-/// What a copy of `value` stores for a request: the row that is repeated.
-static Value getRequestValue(Value value) {
-  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
-    return rows.getSource();
-  return value;
+Value nsa::getRequestValue(Value value) {
+  auto op = value.getDefiningOp<ExpandOpInterface>();
+  Value repeated = op ? op.getRepeated() : Value();
+  return repeated ? repeated : value;
 }
 
 bool SegmentOp::isPicked(CopyOp copy) {

@@ -34,6 +34,10 @@ SmallVector<Size> TokenRangesOp::getResultSizes(Adaptor adaptor) {
       getExpandedRows(adaptor.getExpansion(), Size::of(adaptor.getRows(), 0))};
 }
 
+bool TokenRangesOp::isPerRow() { return true; }
+
+Value TokenRangesOp::getRepeated() { return {}; }
+
 Size TokenRangesOp::getNumRequests() { return Size::of(getRows(), 0); }
 
 SmallVector<Size> LookupOp::getResultSizes(Adaptor adaptor) {

@@ -87,6 +87,8 @@ LogicalResult ClipSeqlensOp::verifyInputs(const ValueFacts &) {
   return success();
 }
 
+Value CuSeqlensOp::getSummed() { return getSource(); }
+
 LogicalResult CuSeqlensOp::verifyInputs(const ValueFacts &facts) {
   if (facts.dependsOnScan(getSource()))
     return emitOpError() // (C2)

@@ -127,8 +127,10 @@ Value WindowStartsOp::emitElements(ElementBuilder &builder, ValueRange indices,
       builder.elements(getExtends(), indices, width), getWindow());
 }
 
-Value TokenRangesOp::emitToken(ElementBuilder &builder, Value request,
-                               Value number) {
+Value TokenRangesOp::emitBase(ElementBuilder &, Value) { return {}; }
+
+Value TokenRangesOp::emitOfRequest(ElementBuilder &builder, Value request,
+                                   Value, Value number) {
   Math math(builder);
   Value row = math.toIndex(builder.element(getRows(), request));
   Value start = math.toIndex(builder.element(getStarts(), request));
@@ -141,7 +143,7 @@ Value TokenRangesOp::emitToken(ElementBuilder &builder, Value request,
 
 Value TokenRangesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
-    return emitToken(builder, place.request, place.number);
+    return emitOfRequest(builder, place.request, {}, place.number);
   };
   return builder.emitOfRow(*this, indices.front(), emit);
 }

@@ -100,17 +100,10 @@ static void fuseEqualSpaces(LaunchOp launch) {
   }
 }
 
-/// The table whose rows `value` repeats, or `value` itself.
-static Operation *getRequestTable(Value value) {
-  if (auto rows = value.getDefiningOp<ExpandRowsOp>())
-    value = rows.getSource();
-  return value.getDefiningOp();
-}
-
 /// The table in `segment` that is copied there and equals `table`, or null.
 static Operation *findCopied(SegmentOp segment, Operation *table) {
   for (CopyOp copy : segment.getCopies()) {
-    Operation *op = getRequestTable(copy.getValue());
+    Operation *op = getRequestValue(copy.getValue()).getDefiningOp();
     if (op && !segment.isPicked(copy) && areEquivalent(op, table))
       return op;
   }
@@ -125,7 +118,8 @@ static void fusePicked(LaunchOp launch) {
         !(*segment.getCopies().begin()).isPlain())
       continue;
     auto pick = dyn_cast_or_null<PickOpInterface>(
-        getRequestTable((*segment.getCopies().begin()).getValue()));
+        getRequestValue((*segment.getCopies().begin()).getValue())
+            .getDefiningOp());
     Value source = pick ? pick.getPickedFrom() : Value();
     Operation *table = source ? source.getDefiningOp() : nullptr;
     if (!table)

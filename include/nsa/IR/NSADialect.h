@@ -113,6 +113,10 @@ llvm::LogicalResult verifyValues(mlir::Block &body);
 /// The operation from which `value` has its rows of an expansion, or null.
 ExpandOpInterface getExpandOp(mlir::Value value);
 
+/// What a copy of `value` stores for a request: the rows that `value` repeats,
+/// or `value` itself.
+mlir::Value getRequestValue(mlir::Value value);
+
 /// Checks that a segment can hold copies of `value`.
 llvm::LogicalResult verifyCopied(mlir::Value value);
 } // namespace nsa

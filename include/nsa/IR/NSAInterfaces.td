@@ -54,7 +54,67 @@ def NSA_ExpandOpInterface : OpInterface<"ExpandOpInterface"> {
     InterfaceMethod<"The expansion, an `nsa.expansion`.", "::mlir::Value",
                     "getExpansion", (ins), "return $_op.getExpansion();">,
     InterfaceMethod<"The number of requests that are expanded.", "::nsa::Size",
-                    "getNumRequests">
+                    "getNumRequests">,
+    InterfaceMethod<[{
+        Whether there is an element or a row for each row, or else one for all:
+        their number.
+      }],
+      "bool", "isPerRow">,
+    InterfaceMethod<[{
+        The array whose rows are repeated as they are, or null if rows are
+        computed.
+      }],
+      "::mlir::Value", "getRepeated">
+  ];
+}
+
+def NSA_RequestRowOpInterface : OpInterface<"RequestRowOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation whose element for a row of an expansion is computed from the
+    row's request, once that is found.
+  }];
+  let methods = [
+    InterfaceMethod<"Emits what all rows of `request` start from, or null.",
+      "::mlir::Value", "emitBase",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$request)>,
+    InterfaceMethod<"Emits the element of row `number` (index) of `request`.",
+      "::mlir::Value", "emitOfRequest",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$request,
+           "::mlir::Value":$base, "::mlir::Value":$number)>
+  ];
+}
+
+def NSA_RequestSumOpInterface : OpInterface<"RequestSumOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation that knows the sum of its elements over a request's first rows,
+    so that nobody visits them.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        The operation whose base the sum is computed from, or null if the sum is
+        not known.
+      }],
+      "::nsa::RequestRowOpInterface", "getSummand">,
+    InterfaceMethod<[{
+        Emits the sum (i32) of the first `count` (index) elements of a request,
+        none of them more than `limit`.
+      }],
+      "::mlir::Value", "emitSum",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$base,
+           "::mlir::Value":$count, "int64_t":$limit)>
+  ];
+}
+
+def NSA_SumOpInterface : OpInterface<"SumOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation whose elements are the sums of those of an array (i32) before
+    each, for a segment that walks the rows and keeps the sum.
+  }];
+  let methods = [
+    InterfaceMethod<"The array.", "::mlir::Value", "getSummed">
   ];
 }
 

@@ -132,7 +132,14 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
 //
 // What has an element or a row for each row of an expansion.
 defvar NSA_Expanded
-    = DeclareOpInterfaceMethods<NSA_ExpandOpInterface, ["getNumRequests"]>;
+    = DeclareOpInterfaceMethods<NSA_ExpandOpInterface,
+                                ["getNumRequests", "isPerRow", "getRepeated"]>;
+// What is computed for each row of an expansion from its request.
+defvar NSA_RequestRow = DeclareOpInterfaceMethods<NSA_RequestRowOpInterface>;
+// What has a known sum over a request's rows.
+defvar NSA_RequestSum = DeclareOpInterfaceMethods<NSA_RequestSumOpInterface>;
+// Cumulative sums.
+defvar NSA_Sum = DeclareOpInterfaceMethods<NSA_SumOpInterface>;
 // Emits elements one by one, and a vector lane by lane.
 defvar NSA_Element
     = DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;

@@ -183,7 +183,9 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA
   let hasFolder = 1;
 }
 
-def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
+def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_RequestSum
+  ]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
     `result[r] = min(source[r], limit)`, signed.
@@ -204,7 +206,9 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [NSA_All
   let hasFolder = 1;
 }
 
-def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive, NSA_PlainVectors, NSA_Element]> {
+def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
+    NSA_AllLive, NSA_PlainVectors, NSA_Element, NSA_Sum
+  ]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
     `result[0] = 0`, `result[b + 1] = result[b] + source[b]`; sums wrap. The
@@ -225,8 +229,8 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [NSA_AllLive
   let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
 }
 
-def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [NSA_PlainVectors, 
-    AttrSizedOperandSegments, NSA_VectorElement
+def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
+    NSA_PlainVectors, AttrSizedOperandSegments, NSA_VectorElement
   ]> {
   let summary = "Each request's row of the token table";
   let description = [{
@@ -274,8 +278,8 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [NSA_PlainVec
   }];
 }
 
-def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [NSA_PlainVectors, 
-    NSA_Element, NSA_Pick
+def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
+    NSA_PlainVectors, NSA_Element, NSA_Pick
   ]> {
   let summary = "A page table in units of pages";
   let description = [{
@@ -381,7 +385,9 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
   let cppNamespace = "::nsa";
 }
 
-def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element
+def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element, NSA_RequestRow,
+    NSA_RequestSum
   ]> {
   let summary = "A length for each row of each request";
   let description = [{
@@ -414,14 +420,6 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [N
   let assemblyFormat = [{
     $kind $source `over` $expansion attr-dict `:` type($source) `->`
     type($result)
-  }];
-  let extraClassDeclaration = [{
-    /// Emits what the lengths of a request's rows start from (i32).
-    ::mlir::Value emitBase(::nsa::ElementBuilder &builder,
-                           ::mlir::Value request);
-    /// Emits the length of the request's row `number` (i32).
-    ::mlir::Value emitLength(::nsa::ElementBuilder &builder, ::mlir::Value base,
-                             ::mlir::Value number);
   }];
   let hasFolder = 1;
   let hasCanonicalizeMethod = 1;

@@ -74,7 +74,8 @@ def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [NSA_A
   }];
 }
 
-def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element
+def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element, NSA_RequestRow
   ]> {
   let summary = "A range of each request's tokens, one request after the other";
   let description = [{
@@ -102,11 +103,6 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [NSA_A
   let assemblyFormat = [{
     $req_to_token `[` $rows `]` `from` $starts `over` $expansion attr-dict `:`
     type($req_to_token) `,` type($rows) `,` type($starts) `->` type($result)
-  }];
-  let extraClassDeclaration = [{
-    /// Emits row `number` (index) of `request` (index), an i32.
-    ::mlir::Value emitToken(::nsa::ElementBuilder &builder,
-                            ::mlir::Value request, ::mlir::Value number);
   }];
 }
 
