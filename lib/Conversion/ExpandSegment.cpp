@@ -14,6 +14,10 @@
 using namespace mlir;
 using namespace nsa;
 
+static ElementOpInterface getElements(Operation *op) {
+  return cast<ElementOpInterface>(op);
+}
+
 static Value toI32(ElementBuilder &builder, Value value) {
   return arith::IndexCastOp::create(builder.b, builder.loc,
                                     builder.b.getI32Type(), value);
@@ -25,8 +29,10 @@ static Value toI32(ElementBuilder &builder, Value value) {
 
 ExpandSegment::ExpandSegment(SegmentOp segment, const IRMapping &ports)
     : ports(ports), segment(segment), expansion(segment.getExpansion()),
-      rows(segment.getBody().getOps<RequestRowOpInterface>()),
       scans(segment.getBody().getOps<SumOpInterface>()) {
+  for (auto op : segment.getBody().getOps<ExpandOpInterface>())
+    if (op.isPerRow() && !op.getRepeated())
+      rows.push_back(op);
   for (CopyOp copy : segment.getCopies()) {
     auto expanded = copy.getValue().getDefiningOp<ExpandOpInterface>();
     if (expanded && !expanded.isPerRow())
@@ -49,13 +55,13 @@ Value ExpandSegment::emitBound(ElementBuilder &builder) {
 }
 
 Value ExpandSegment::emitCount(ElementBuilder &builder, Value request) {
-  return expansion.emitCount(builder, request);
+  return nsa::emitCount(expansion, builder, request);
 }
 
 SmallVector<Value> ExpandSegment::emitBases(ElementBuilder &builder,
                                             Value request) {
-  return llvm::map_to_vector(rows, [&](RequestRowOpInterface op) {
-    return op.emitBase(builder, request);
+  return llvm::map_to_vector(rows, [&](ExpandOpInterface op) {
+    return getElements(op).emitBase(builder, request);
   });
 }
 
@@ -66,7 +72,7 @@ SmallVector<Value> ExpandSegment::emitSums(ElementBuilder &builder,
     auto *it = llvm::find(rows, summed.getSummand());
     Value base = bases[std::distance(rows.begin(), it)];
     constexpr int64_t noLimit = std::numeric_limits<int32_t>::max();
-    return summed.emitSum(builder, base, count, noLimit);
+    return getElements(summed).emitSum(builder, base, count, noLimit);
   });
 }
 
@@ -98,7 +104,7 @@ void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
   Location loc = builder.loc;
   for (auto [op, base] : llvm::zip_equal(rows, bases))
     builder.bind(op->getResult(0),
-                 op.emitOfRequest(builder, request, base, number));
+                 getElements(op).emitOfRequest(builder, request, base, number));
   Value count =
       arith::AddIOp::create(b, loc, number, builder.constantIndex(1));
   SmallVector<Value> sums = emitSums(builder, bases, count);
@@ -110,7 +116,7 @@ void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
 void ExpandSegment::emitPadding(ElementBuilder &builder, Value row,
                                 ValueRange sums) {
   Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
-  for (RequestRowOpInterface op : rows)
+  for (ExpandOpInterface op : rows)
     builder.bind(op->getResult(0), zero);
   emitStores(builder, row, sums);
 }

@@ -62,7 +62,7 @@ private:
   const mlir::IRMapping &ports;
   SegmentOp segment;
   ExpansionOp expansion;
-  llvm::SmallVector<RequestRowOpInterface> rows;
+  llvm::SmallVector<ExpandOpInterface> rows;
   llvm::SmallVector<SumOpInterface> scans;
   llvm::SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
 };

@@ -392,7 +392,7 @@ static void storePicked(ElementBuilder &builder, PickOpInterface op,
           vector::ExtractOp::create(builder.b, builder.loc, vector, i);
       Value number =
           arith::DivUIOp::create(builder.b, builder.loc, column, strideValue);
-      Value picked = op.emitPicked(builder, {point.front(), number}, element);
+      Value picked = cast<ElementOpInterface>(op.getOperation()).emitPicked(builder, {point.front(), number}, element);
       forEachRow([&](Value row) {
         emitForDestinations(builder, copy, [&](Value destination) {
           memref::StoreOp::create(builder.b, builder.loc, picked,
@@ -468,7 +468,7 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
 static Value emitIsLive(ElementBuilder &builder, Value value,
                         ArrayRef<Value> point) {
   Operation *op = value.getDefiningOp();
-  return op ? cast<LivenessOpInterface>(op).emitIsLive(builder, point)
+  return op ? cast<ElementOpInterface>(op).emitIsLive(builder, point)
             : Value();
 }
 

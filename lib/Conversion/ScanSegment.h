@@ -9,7 +9,7 @@
 #ifndef NSA_LIB_CONVERSION_SCANSEGMENT_H
 #define NSA_LIB_CONVERSION_SCANSEGMENT_H
 
-#include "nsa/IR/NSADialect.h"
+#include "nsa/Codegen/Elements.h"
 
 #include "mlir/IR/IRMapping.h"
 

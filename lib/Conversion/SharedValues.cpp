@@ -115,7 +115,7 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
       continue;
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);
-    values[op] = op.emitShared(builder, /*row=*/{}, threads);
+    values[op] = cast<ElementOpInterface>(op.getOperation()).emitShared(builder, /*row=*/{}, threads);
   }
   return values;
 }
@@ -128,7 +128,7 @@ void nsa::emitSharedRow(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
     ElementBuilder builder(b, segment.getLoc(), ports, row);
     builder.setRow(&values);
     SmallVector<Value> shared = {row};
-    llvm::append_range(shared, op.emitShared(builder, row, threads));
+    llvm::append_range(shared, cast<ElementOpInterface>(op.getOperation()).emitShared(builder, row, threads));
     values[op] = shared;
   }
 }

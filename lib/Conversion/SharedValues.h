@@ -11,7 +11,7 @@
 
 #include "BlockScan.h"
 
-#include "nsa/IR/NSADialect.h"
+#include "nsa/Codegen/Elements.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/IRMapping.h"

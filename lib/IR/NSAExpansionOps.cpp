@@ -159,6 +159,8 @@ Value ExpandSeqlensOp::getRepeated() { return {}; }
 Value ExpandRowsOp::getRepeated() { return getSource(); }
 Value TotalRowsOp::getRepeated() { return {}; }
 
+ExpandOpInterface ExpandSeqlensOp::getSummand() { return *this; }
+
 /// What `nsa.expand_seqlens` and `nsa.expand_rows` expect of their operands.
 static LogicalResult verifyExpanded(Operation *op, Value source,
                                     ExpansionOp expansion,

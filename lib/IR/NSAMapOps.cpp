@@ -443,6 +443,8 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
 
 LogicalResult ScanOp::verifyInputs(const ValueFacts &) { return success(); }
 
+std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
+
 std::optional<Size> ScanOp::getSharedRows() {
   return getTableRows(getSource());
 }
@@ -459,4 +461,48 @@ LogicalResult ReduceOp::verifyInputs(const ValueFacts &) { return success(); }
 
 std::optional<Size> ReduceOp::getSharedRows() {
   return getTableRows(getSource());
+}
+
+//===----------------------------------------------------------------------===//
+// Picks
+//===----------------------------------------------------------------------===//
+
+/// The number that `index` is a multiple of `factor` by, or 0.
+static int64_t getStride(Value index, Value factor) {
+  auto product = index.getDefiningOp<arith::MulIOp>();
+  APInt stride;
+  if (!product || product.getLhs() != factor ||
+      !matchPattern(product.getRhs(), m_ConstantInt(&stride)) ||
+      !stride.isStrictlyPositive() || stride.getActiveBits() > 31)
+    return 0;
+  return stride.getSExtValue();
+}
+
+ReadOp MapOp::getPickingRead() {
+  if (getArguments().size() != 2)
+    return {};
+  Value row = getArguments()[0], column = getArguments()[1];
+  for (ReadOp read : getBody().getOps<ReadOp>()) {
+    Value source = read.getSource();
+    if (read.getIndices().size() != 2 || !source.getDefiningOp() ||
+        source.getDefiningOp<SharedOpInterface>() ||
+        read.getIndices()[0] != row)
+      continue;
+    int64_t stride = getStride(read.getIndices()[1], column);
+    SmallVector<Size> sizes = getSizes();
+    // All columns that are multiples of the stride, and no more.
+    if (stride > 1 && sizes[0].isSameAs(Size::of(source, 0)) &&
+        sizes[1].isSameAs(Size::of(source, 1).ceilDiv(stride)))
+      return read;
+  }
+  return {};
+}
+
+Value MapOp::getPickedFrom() {
+  ReadOp read = getPickingRead();
+  return read ? read.getSource() : Value();
+}
+
+int64_t MapOp::getPickStride() {
+  return getStride(getPickingRead().getIndices()[1], getArguments()[1]);
 }

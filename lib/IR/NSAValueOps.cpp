@@ -87,6 +87,12 @@ LogicalResult ClipSeqlensOp::verifyInputs(const ValueFacts &) {
   return success();
 }
 
+/// Of what is clipped.
+ExpandOpInterface ClipSeqlensOp::getSummand() {
+  auto source = getSource().getDefiningOp<RequestSumOpInterface>();
+  return source ? source.getSummand() : ExpandOpInterface();
+}
+
 Value CuSeqlensOp::getSummed() { return getSource(); }
 
 LogicalResult CuSeqlensOp::verifyInputs(const ValueFacts &facts) {
@@ -114,6 +120,8 @@ LogicalResult PageTableOp::verify() {
            << int64_t(*getStaticColumns());
   return success();
 }
+
+bool PageTableOp::hasDeadElements() { return getLive() != nullptr; }
 
 LogicalResult PageTableOp::verifyInputs(const ValueFacts &facts) {
   if (!isa<BlockArgument>(getReqToToken()))
@@ -150,6 +158,15 @@ static std::pair<Value, int64_t> getTokenTable(RealPageTableOp table) {
   return {source, pageSize};
 }
 
+Value RealPageTableOp::getPickedFrom() { return getSource(); }
+
+int64_t RealPageTableOp::getPickStride() { return getPageSize(); }
+
+bool RealPageTableOp::hasDeadElements() {
+  auto source = getSource().getDefiningOp<LivenessOpInterface>();
+  return source && source.hasDeadElements();
+}
+
 LogicalResult RealPageTableOp::verifyInputs(const ValueFacts &) {
   // Columns in tokens, which have 64 bits, then do not wrap.
   if (getTokenTable(*this).second > std::numeric_limits<int32_t>::max())
@@ -165,6 +182,33 @@ LogicalResult ContextLensOp::verifyInputs(const ValueFacts &facts) {
            << "expected a source that depends neither on a cumulative sum nor "
               "on an expansion";
   return success();
+}
+
+bool DequantPagedOp::isUniform(int64_t width) {
+  int64_t column = 0;
+  for (const KVRun &run : getLayout().getFields()) {
+    column += run.count;
+    if (column % width != 0 ||
+        (run.type == KVType::E4M3 && getLayout().getGroup() % width != 0))
+      return false;
+  }
+  return true;
+}
+
+/// Vectors fill a load, where all elements of one are of a group.
+int64_t DequantPagedOp::getMostWidth(TargetAttr target) {
+  int64_t loaded = target.getVectorWidth(getLoadBits());
+  return isUniform(loaded) ? loaded : target.getVectorWidth(16);
+}
+
+int64_t DequantPagedOp::getLoadBits() { return 8; }
+
+/// Rows past the last one of an expansion.
+bool DequantPagedOp::hasDeadElements() {
+  ExpandOpInterface op = getExpandOp(getIds());
+  auto expansion =
+      op ? op.getExpansion().getDefiningOp<ExpansionOp>() : ExpansionOp();
+  return expansion && !expansion.isUniform() && !expansion.getPadded();
 }
 
 LogicalResult DequantPagedOp::verify() {

@@ -8,7 +8,7 @@
 
 #include "Manifest.h"
 
-#include "nsa/IR/KernelParameters.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

@@ -10,6 +10,7 @@
 
 #include "PTXTarget.h"
 
+#include "nsa/Codegen/Elements.h"
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
 #include "nsa/Transforms/Passes.h"
@@ -151,6 +152,7 @@ void nsa::registerCompilerDialects(DialectRegistry &registry) {
               cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,
               LLVM::LLVMDialect, memref::MemRefDialect, NVVM::NVVMDialect,
               scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
+  registerElements(registry);
   registerAllExtensions(registry);
   registerAllGPUToLLVMIRTranslations(registry);
   registerPTXTarget(registry);

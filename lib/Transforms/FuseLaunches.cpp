@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/KernelParameters.h"
+#include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/Dominance.h"

@@ -19,10 +19,8 @@
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
-#include "nsa/IR/ElementBuilder.h"
 #include "nsa/IR/KVRun.h"
 #include "nsa/IR/Size.h"
-#include "nsa/IR/Threads.h"
 #include "nsa/IR/ValueFacts.h"
 
 #include "nsa/IR/NSADialect.h.inc"

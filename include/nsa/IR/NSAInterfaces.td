@@ -12,7 +12,8 @@
 include "mlir/IR/OpBase.td"
 
 // Each interface asks one question, without a default: an operation that does
-// not answer does not compile.
+// not answer does not compile. What elements are computed by is asked in
+// nsa/Codegen/ElementInterface.td.
 
 def NSA_ValueOpInterface : OpInterface<"ValueOpInterface"> {
   let cppNamespace = "::nsa";
@@ -68,23 +69,6 @@ def NSA_ExpandOpInterface : OpInterface<"ExpandOpInterface"> {
   ];
 }
 
-def NSA_RequestRowOpInterface : OpInterface<"RequestRowOpInterface"> {
-  let cppNamespace = "::nsa";
-  let description = [{
-    An operation whose element for a row of an expansion is computed from the
-    row's request, once that is found.
-  }];
-  let methods = [
-    InterfaceMethod<"Emits what all rows of `request` start from, or null.",
-      "::mlir::Value", "emitBase",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$request)>,
-    InterfaceMethod<"Emits the element of row `number` (index) of `request`.",
-      "::mlir::Value", "emitOfRequest",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$request,
-           "::mlir::Value":$base, "::mlir::Value":$number)>
-  ];
-}
-
 def NSA_RequestSumOpInterface : OpInterface<"RequestSumOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{
@@ -96,14 +80,7 @@ def NSA_RequestSumOpInterface : OpInterface<"RequestSumOpInterface"> {
         The operation whose base the sum is computed from, or null if the sum is
         not known.
       }],
-      "::nsa::RequestRowOpInterface", "getSummand">,
-    InterfaceMethod<[{
-        Emits the sum (i32) of the first `count` (index) elements of a request,
-        none of them more than `limit`.
-      }],
-      "::mlir::Value", "emitSum",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$base,
-           "::mlir::Value":$count, "int64_t":$limit)>
+      "::nsa::ExpandOpInterface", "getSummand">
   ];
 }
 
@@ -126,13 +103,7 @@ def NSA_LivenessOpInterface : OpInterface<"LivenessOpInterface"> {
   }];
   let methods = [
     InterfaceMethod<"Whether there are elements that nobody reads.", "bool",
-                    "hasDeadElements">,
-    InterfaceMethod<[{
-        Emits whether anybody reads the element at `indices` (i1), or returns
-        null for yes.
-      }],
-      "::mlir::Value", "emitIsLive",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices)>
+                    "hasDeadElements">
   ];
 }
 
@@ -149,65 +120,6 @@ def NSA_VectorOpInterface : OpInterface<"VectorOpInterface"> {
   ];
 }
 
-def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
-  let cppNamespace = "::nsa";
-  let description = [{
-    An operation each of whose result elements is a function of a few elements
-    of its operands, so that a kernel can compute an element where it is needed
-    and no intermediate array exists. Every lowering, for any target, emits
-    these operations through this interface.
-  }];
-  let methods = [
-    InterfaceMethod<
-      "Emits the element at `indices`, which lie inside the result.",
-      "::mlir::Value", "emitElement",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices)>,
-    InterfaceMethod<[{
-        Emits `width` elements, the first at `indices`, the others after it in
-        the innermost dimension, as a vector. Elements past the end of the
-        result are unspecified, but computing them accesses no memory outside
-        the arrays: an operation whose elements are loads without a check of
-        that dimension cannot use the default, which emits lane by lane.
-      }],
-      "::mlir::Value", "emitElements",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices,
-           "int64_t":$width),
-      /*methodBody=*/"",
-      /*defaultImplementation=*/[{
-        return builder.emitLanes(
-            indices, width, [&](::mlir::ValueRange lane) {
-              return $_op.emitElement(builder, lane);
-            });
-      }]>,
-    InterfaceMethod<[{
-        Emits `width` elements at each of several points, given with a builder
-        for each. By default one point after the other; an operation whose
-        elements hang on chains of loads emits the loads of all points before
-        the first use of any, so that they are in flight together.
-      }],
-      "::llvm::SmallVector<::mlir::Value>", "emitPoints",
-      (ins "::llvm::MutableArrayRef<::nsa::ElementBuilder>":$builders,
-           "::llvm::ArrayRef<::llvm::SmallVector<::mlir::Value>>":$points,
-           "int64_t":$width),
-      /*methodBody=*/"",
-      /*defaultImplementation=*/[{
-        ::llvm::SmallVector<::mlir::Value> vectors;
-        for (auto [builder, point] : ::llvm::zip_equal(builders, points))
-          vectors.push_back(builder.elements($_op->getResult(0), point, width));
-        return vectors;
-      }]>,
-    InterfaceMethod<[{
-        Emits what the elements of row `row` of a two-dimensional result share,
-        and is worth computing once, for `builder.rowValues` to return. A
-        segment with such an operation is walked row by row.
-      }],
-      "::llvm::SmallVector<::mlir::Value>", "emitRow",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::Value":$row),
-      /*methodBody=*/"",
-      /*defaultImplementation=*/"return {};">
-  ];
-}
-
 def NSA_SharedOpInterface : OpInterface<"SharedOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{
@@ -219,13 +131,7 @@ def NSA_SharedOpInterface : OpInterface<"SharedOpInterface"> {
         The number of rows if each of them shares something, or none if all
         elements share the same.
       }],
-      "::std::optional<::nsa::Size>", "getSharedRows">,
-    InterfaceMethod<[{
-        Emits what is shared, by row `row` (empty if by all), to be found by `builder.getShared`. All threads get here.
-      }],
-      "::llvm::SmallVector<::mlir::Value>", "emitShared",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$row,
-           "::nsa::Threads &":$threads)>
+      "::std::optional<::nsa::Size>", "getSharedRows">
   ];
 }
 
@@ -241,11 +147,7 @@ def NSA_PickOpInterface : OpInterface<"PickOpInterface"> {
         column]` is computed from, or null if it is not such a table.
       }],
       "::mlir::Value", "getPickedFrom">,
-    InterfaceMethod<"The stride.", "int64_t", "getPickStride">,
-    InterfaceMethod<"Emits the element at `indices`, given the other one.",
-      "::mlir::Value", "emitPicked",
-      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices,
-           "::mlir::Value":$element)>
+    InterfaceMethod<"The stride.", "int64_t", "getPickStride">
   ];
 }
 

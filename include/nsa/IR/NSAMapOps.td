@@ -44,7 +44,7 @@ class NSA_FormulaOp<string mnemonic, list<Trait> traits>
   let hasVerifier = 1;
 }
 
-def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement, NSA_Pick]> {
+def NSA_MapOp : NSA_FormulaOp<"map", [NSA_Pick]> {
   let summary = "An array whose elements are given by a formula";
   let description = [{
     Element `[r]` or `[r, c]` of the result is what the body yields for these
@@ -103,8 +103,7 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_PointsElement, NSA_Pick]> {
   }];
 }
 
-def NSA_IterateOp : NSA_FormulaOp<"iterate", [
-    NSA_VectorElement, NSA_Shared
+def NSA_IterateOp : NSA_FormulaOp<"iterate", [NSA_Shared
   ]> {
   let summary = "A recurrence: each element is computed from the one before";
   let description = [{
@@ -257,7 +256,7 @@ def NSA_SearchOp : NSA_Op<"search", [
 //===----------------------------------------------------------------------===//
 
 def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
-    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_Shared
+    NSA_AllLive, NSA_PlainVectors, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "Sums of the elements before each place";
   let description = [{
@@ -284,12 +283,6 @@ def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
     (`inclusive` $inclusive^)? $source attr-dict `:` type($source) `->`
     type($result)
   }];
-  let extraClassDeclaration = [{
-    /// Emits how many elements of row `row` (none of an array) are `position`
-    /// (index) or less.
-    ::mlir::Value emitSearch(::nsa::ElementBuilder &builder,
-                             ::mlir::ValueRange row, ::mlir::Value position);
-  }];
 }
 
 def NSA_ReduceAdd : I32EnumAttrCase<"Add", 0, "add">;
@@ -301,7 +294,7 @@ def NSA_ReduceKind : I32EnumAttr<"ReduceKind", "how a row becomes one element",
 }
 
 def NSA_ReduceOp : NSA_ValueOp<"reduce", NSA_IntVector, "Any", [
-    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_Shared
+    NSA_AllLive, NSA_PlainVectors, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "The sum, the largest or the smallest element of each row";
   let description = [{

@@ -92,10 +92,6 @@ defvar NSA_AllLive = NSA_Trait<"AllLive",
     /*declaration=*/[{}],
     /*definition=*/[{
       bool $cppClass::hasDeadElements() { return false; }
-      ::mlir::Value $cppClass::emitIsLive(::nsa::ElementBuilder &,
-                                          ::mlir::ValueRange) {
-        return {};
-      }
     }]>;
 
 // Elements are computed as many at once as an access stores, from as many bits.
@@ -134,31 +130,10 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
 defvar NSA_Expanded
     = DeclareOpInterfaceMethods<NSA_ExpandOpInterface,
                                 ["getNumRequests", "isPerRow", "getRepeated"]>;
-// What is computed for each row of an expansion from its request.
-defvar NSA_RequestRow = DeclareOpInterfaceMethods<NSA_RequestRowOpInterface>;
 // What has a known sum over a request's rows.
 defvar NSA_RequestSum = DeclareOpInterfaceMethods<NSA_RequestSumOpInterface>;
 // Cumulative sums.
 defvar NSA_Sum = DeclareOpInterfaceMethods<NSA_SumOpInterface>;
-// Emits elements one by one, and a vector lane by lane.
-defvar NSA_Element
-    = DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitElement"]>;
-// Emits vectors in a way of its own.
-defvar NSA_VectorElement
-    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
-                                ["emitElement", "emitElements"]>;
-// Emits vectors at several points together.
-defvar NSA_PointsElement
-    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
-                                ["emitElement", "emitElements", "emitPoints"]>;
-// Emits what a whole row shares.
-defvar NSA_SharedRow
-    = DeclareOpInterfaceMethods<NSA_ElementOpInterface, ["emitRow"]>;
-// Emits vectors, from what a whole row shares.
-defvar NSA_RowElement
-    = DeclareOpInterfaceMethods<NSA_ElementOpInterface,
-                                ["emitRow", "emitElement", "emitElements"]>;
-
 // What threads compute together.
 defvar NSA_Shared = DeclareOpInterfaceMethods<NSA_SharedOpInterface>;
 // Columns that are picked from those of another table.

@@ -159,7 +159,7 @@ def NSA_StepOp : NSA_Op<"step", [
 // Values
 //===----------------------------------------------------------------------===//
 
-def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
     `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
@@ -184,7 +184,7 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA
 }
 
 def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors, NSA_VectorElement, NSA_RequestSum
+    NSA_AllLive, NSA_PlainVectors, NSA_RequestSum
   ]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
@@ -207,7 +207,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Element, NSA_Sum
+    NSA_AllLive, NSA_PlainVectors, NSA_Sum
   ]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
@@ -230,7 +230,7 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
 }
 
 def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
-    NSA_PlainVectors, AttrSizedOperandSegments, NSA_VectorElement
+    NSA_PlainVectors, AttrSizedOperandSegments
   ]> {
   let summary = "Each request's row of the token table";
   let description = [{
@@ -279,7 +279,7 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
 }
 
 def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
-    NSA_PlainVectors, NSA_Element, NSA_Pick
+    NSA_PlainVectors, NSA_Pick
   ]> {
   let summary = "A page table in units of pages";
   let description = [{
@@ -308,10 +308,6 @@ def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
   }];
   let hasFolder = 1;
   let hasCanonicalizeMethod = 1;
-  let extraClassDeclaration = [{
-    /// Emits the number of the page that holds `token`, an i32.
-    ::mlir::Value emitPage(::mlir::OpBuilder &b, ::mlir::Value token);
-  }];
 }
 
 //===----------------------------------------------------------------------===//
@@ -368,12 +364,6 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [
     }
     /// The number of rows of `requests` requests: a size that the host knows.
     ::nsa::Size getNumRows(const ::nsa::Size &requests);
-    /// Emits the rows that `request` (index) asks for, from 0 to the bound.
-    ::mlir::Value emitCount(::nsa::ElementBuilder &builder,
-                            ::mlir::Value request);
-    /// Emits which of `requests` (index) row `row` (index) belongs to.
-    ::nsa::ExpandedRow emitRow(::nsa::ElementBuilder &builder,
-                               ::mlir::Value requests, ::mlir::Value row);
   }];
 }
 
@@ -386,7 +376,7 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
 }
 
 def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element, NSA_RequestRow,
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
     NSA_RequestSum
   ]> {
   let summary = "A length for each row of each request";
@@ -426,7 +416,7 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
 }
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_Element
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded
   ]> {
   let summary = "A table with each request's row repeated";
   let description = [{
@@ -473,7 +463,7 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLi
   let assemblyFormat = "$expansion attr-dict `:` type($result)";
 }
 
-def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_PlainVectors, NSA_VectorElement]> {
+def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_PlainVectors]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{
     `result[b, j] = source[b]` for `j < columns`: the table of context lengths
@@ -497,9 +487,7 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllL
   }];
 }
 
-def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [
-    NSA_PointsElement, NSA_SharedRow
-  ], "::mlir::BFloat16Type::get(context)"> {
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [], "::mlir::BFloat16Type::get(context)"> {
   let summary = "Rows of a paged, quantised cache as bf16";
   let description = [{
     Row t of the result is the row of token `ids[t]`, which is slot

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_IR_ELEMENTBUILDER_H
-#define NSA_IR_ELEMENTBUILDER_H
+#ifndef NSA_CODEGEN_ELEMENTBUILDER_H
+#define NSA_CODEGEN_ELEMENTBUILDER_H
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
@@ -177,4 +177,4 @@ private:
 
 } // namespace nsa
 
-#endif // NSA_IR_ELEMENTBUILDER_H
+#endif // NSA_CODEGEN_ELEMENTBUILDER_H

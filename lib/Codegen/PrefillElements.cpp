@@ -12,8 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
-
+#include "Elements.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -22,6 +21,70 @@
 
 using namespace mlir;
 using namespace nsa;
+
+namespace {
+struct WindowLensElements : ElementsOf<WindowLensOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+
+struct WindowStartsElements : ElementsOf<WindowStartsOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+
+struct TokenRangesElements : ElementsOf<TokenRangesOp> {
+  using ElementsOf::ElementsOf;
+  Value emitBase(ElementBuilder &, Value);
+  Value emitOfRequest(ElementBuilder &builder, Value request, Value, Value number);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct LookupElements : ElementsOf<LookupOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+
+struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct WindowBasesElements : ElementsOf<WindowBasesOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct QueryRowsElements : ElementsOf<QueryRowsOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct CompressedIdsElements : ElementsOf<CompressedIdsOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct CombineLensElements : ElementsOf<CombineLensOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+
+struct CombineIndicesElements : ElementsOf<CombineIndicesOp> {
+  using ElementsOf::ElementsOf;
+  SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+} // namespace
+
+void nsa::attachPrefillElements(MLIRContext &context) {
+  attach<WindowLensElements, WindowStartsElements, TokenRangesElements, LookupElements, CompressedBasesElements, WindowBasesElements, QueryRowsElements, CompressedIdsElements, CombineLensElements, CombineIndicesElements>(context);
+}
 
 namespace {
 /// Arithmetic on i32, on index, and on vectors of i32.
@@ -103,33 +166,33 @@ static Value emitWindowStarts(ElementBuilder &builder, Value lengths,
                            emitWindowLens(builder, lengths, extends, window));
 }
 
-Value WindowLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowLensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitWindowLens(builder, builder.element(getLengths(), indices),
                         builder.element(getExtends(), indices), getWindow());
 }
 
-Value WindowLensOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value WindowLensElements::emitElements(ElementBuilder &builder, ValueRange indices,
                                  int64_t width) {
   return emitWindowLens(builder, builder.elements(getLengths(), indices, width),
                         builder.elements(getExtends(), indices, width),
                         getWindow());
 }
 
-Value WindowStartsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowStartsElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitWindowStarts(builder, builder.element(getLengths(), indices),
                           builder.element(getExtends(), indices), getWindow());
 }
 
-Value WindowStartsOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value WindowStartsElements::emitElements(ElementBuilder &builder, ValueRange indices,
                                    int64_t width) {
   return emitWindowStarts(
       builder, builder.elements(getLengths(), indices, width),
       builder.elements(getExtends(), indices, width), getWindow());
 }
 
-Value TokenRangesOp::emitBase(ElementBuilder &, Value) { return {}; }
+Value TokenRangesElements::emitBase(ElementBuilder &, Value) { return {}; }
 
-Value TokenRangesOp::emitOfRequest(ElementBuilder &builder, Value request,
+Value TokenRangesElements::emitOfRequest(ElementBuilder &builder, Value request,
                                    Value, Value number) {
   Math math(builder);
   Value row = math.toIndex(builder.element(getRows(), request));
@@ -141,11 +204,11 @@ Value TokenRangesOp::emitOfRequest(ElementBuilder &builder, Value request,
   return math.load(getReqToToken(), {row, position}, isToken);
 }
 
-Value TokenRangesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value TokenRangesElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
     return emitOfRequest(builder, place.request, {}, place.number);
   };
-  return builder.emitOfRow(*this, indices.front(), emit);
+  return builder.emitOfRow(getOp(), indices.front(), emit);
 }
 
 static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
@@ -160,11 +223,11 @@ static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
                                  element);
 }
 
-Value LookupOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value LookupElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitLookup(*this, builder, builder.element(getIndices(), indices));
 }
 
-Value LookupOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value LookupElements::emitElements(ElementBuilder &builder, ValueRange indices,
                              int64_t width) {
   Value numbers = builder.elements(getIndices(), indices, width);
   SmallVector<Value> lanes;
@@ -180,20 +243,20 @@ Value LookupOp::emitElements(ElementBuilder &builder, ValueRange indices,
 // Workspace
 //===----------------------------------------------------------------------===//
 
-Value CompressedBasesOp::emitElement(ElementBuilder &builder,
+Value CompressedBasesElements::emitElement(ElementBuilder &builder,
                                      ValueRange indices) {
   Math math(builder);
   return math.toI32(
       math.apply<arith::MulIOp>(indices.front(), builder.lookup(getStride())));
 }
 
-Value WindowBasesOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowBasesElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   Math math(builder);
   return math.add(builder.element(getOffsets(), indices),
                   math.toI32(builder.lookup(getFirst())));
 }
 
-Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value QueryRowsElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   Math math(builder);
   // Lanes past the last request have no offset to load.
   Value offset = builder.element(getQueryStartLoc(), math.index(0));
@@ -207,7 +270,7 @@ Value QueryRowsOp::emitElement(ElementBuilder &builder, ValueRange indices) {
   return math.select(math.less(begin, end), result, math.i32(-1));
 }
 
-Value CompressedIdsOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value CompressedIdsElements::emitElements(ElementBuilder &builder, ValueRange indices,
                                     int64_t width) {
   Math math(builder);
   // Columns of vectors are multiples of their width.
@@ -236,7 +299,7 @@ Value CompressedIdsOp::emitElements(ElementBuilder &builder, ValueRange indices,
   return math.select(isPage, ids, zero);
 }
 
-Value CompressedIdsOp::emitElement(ElementBuilder &builder,
+Value CompressedIdsElements::emitElement(ElementBuilder &builder,
                                    ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(),
                                    emitElements(builder, indices, 1), 0);
@@ -375,12 +438,7 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   return ifOp.getResults();
 }
 
-/// Each element searches for its request.
-int64_t CombineLensOp::getMostWidth(TargetAttr) { return 1; }
-
-int64_t CombineLensOp::getLoadBits() { return 32; }
-
-Value CombineLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value CombineLensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   return emitQuery(
              *this, builder, indices.front(), 1,
              [&](const Query &query) -> SmallVector<Value> {
@@ -391,7 +449,7 @@ Value CombineLensOp::emitElement(ElementBuilder &builder, ValueRange indices) {
 
 /// Where compressed rows end, where window rows end, and what is to be added to
 /// a compressed row and to the column of a window row.
-SmallVector<Value> CombineIndicesOp::emitRow(ElementBuilder &builder,
+SmallVector<Value> CombineIndicesElements::emitRow(ElementBuilder &builder,
                                              Value row) {
   Math math(builder);
   return emitQuery(
@@ -408,7 +466,7 @@ SmallVector<Value> CombineIndicesOp::emitRow(ElementBuilder &builder,
       });
 }
 
-Value CombineIndicesOp::emitElements(ElementBuilder &builder,
+Value CombineIndicesElements::emitElements(ElementBuilder &builder,
                                      ValueRange indices, int64_t width) {
   Math math(builder);
   SmallVector<Value> shared = builder.rowValues(*this, indices.front());
@@ -433,7 +491,7 @@ Value CombineIndicesOp::emitElements(ElementBuilder &builder,
                      result);
 }
 
-Value CombineIndicesOp::emitElement(ElementBuilder &builder,
+Value CombineIndicesElements::emitElement(ElementBuilder &builder,
                                     ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(),
                                    emitElements(builder, indices, 1), 0);

@@ -21,9 +21,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Elements.h"
 #include "E4M3.h"
-
-#include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -34,6 +33,21 @@
 
 using namespace mlir;
 using namespace nsa;
+
+namespace {
+struct DequantPagedElements : ElementsOf<DequantPagedOp> {
+  using ElementsOf::ElementsOf;
+  SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
+  Value emitIsLive(ElementBuilder &builder, ValueRange indices);
+  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders, ArrayRef<SmallVector<Value>> points, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+};
+} // namespace
+
+void nsa::attachDequantElements(MLIRContext &context) {
+  attach<DequantPagedElements>(context);
+}
 
 namespace {
 /// A field, and where it begins in the row and among the scales.
@@ -380,48 +394,20 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
   return vectors;
 }
 
-bool DequantPagedOp::isUniform(int64_t width) {
-  int64_t column = 0;
-  for (const KVRun &run : getLayout().getFields()) {
-    column += run.count;
-    if (column % width != 0 ||
-        (run.type == KVType::E4M3 && getLayout().getGroup() % width != 0))
-      return false;
-  }
-  return true;
-}
-
 /// The id, and where it is one of an expansion, whether that has the row.
-SmallVector<Value> DequantPagedOp::emitRow(ElementBuilder &builder, Value row) {
+SmallVector<Value> DequantPagedElements::emitRow(ElementBuilder &builder, Value row) {
   SmallVector<Value> values = {builder.element(getIds(), row)};
   if (Value isThere = builder.isThere(getIds(), row))
     values.push_back(isThere);
   return values;
 }
 
-/// Vectors fill a load, where all elements of one are of a group.
-int64_t DequantPagedOp::getMostWidth(TargetAttr target) {
-  int64_t loaded = target.getVectorWidth(getLoadBits());
-  return isUniform(loaded) ? loaded : target.getVectorWidth(16);
-}
-
-int64_t DequantPagedOp::getLoadBits() { return 8; }
-
-/// Rows past the last one of an expansion.
-bool DequantPagedOp::hasDeadElements() {
-  ExpandOpInterface op = getExpandOp(getIds());
-  auto expansion =
-      op ? op.getExpansion().getDefiningOp<ExpansionOp>() : ExpansionOp();
-  return expansion && !expansion.isUniform() && !expansion.getPadded();
-}
-
-Value DequantPagedOp::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+Value DequantPagedElements::emitIsLive(ElementBuilder &builder, ValueRange indices) {
   SmallVector<Value> values = builder.rowValues(*this, indices.front());
   return values.size() > 1 ? values[1] : Value();
 }
 
-SmallVector<Value>
-DequantPagedOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
+SmallVector<Value> DequantPagedElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
                            ArrayRef<SmallVector<Value>> points, int64_t width) {
   if (isUniform(width))
     return Emitter(*this, builders, width).emit(points);
@@ -433,12 +419,12 @@ DequantPagedOp::emitPoints(MutableArrayRef<ElementBuilder> builders,
   return vectors;
 }
 
-Value DequantPagedOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value DequantPagedElements::emitElements(ElementBuilder &builder, ValueRange indices,
                                    int64_t width) {
   return emitPoints(builder, SmallVector<Value>(indices), width).front();
 }
 
-Value DequantPagedOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value DequantPagedElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   Value lanes = emitElements(builder, indices, 1);
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }

@@ -18,7 +18,7 @@
 
 #include "Formula.h"
 
-#include "nsa/IR/KernelParameters.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -189,7 +189,7 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
     row.push_back(get(search.getRow(), point, lane));
   auto emit = [&]() -> Value {
     if (auto scan = source.getDefiningOp<ScanOp>())
-      return scan.emitSearch(builder, row, position);
+      return emitSearchInSums(scan, builder, row, position);
     return emitBinarySearch(builder, source, row, builder.constantIndex(0),
                             builder.size(Size::of(source, row.size())),
                             position);

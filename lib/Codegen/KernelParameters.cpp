@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/KernelParameters.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 using namespace mlir;
 using namespace nsa;

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_LIB_IR_E4M3_H
-#define NSA_LIB_IR_E4M3_H
+#ifndef NSA_LIB_CODEGEN_E4M3_H
+#define NSA_LIB_CODEGEN_E4M3_H
 
 #include "nsa/IR/NSADialect.h"
 
@@ -27,4 +27,4 @@ mlir::Value toBF16Storage(mlir::ImplicitLocOpBuilder &b, mlir::Value value);
 
 } // namespace nsa
 
-#endif // NSA_LIB_IR_E4M3_H
+#endif // NSA_LIB_CODEGEN_E4M3_H

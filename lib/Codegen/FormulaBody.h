@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_LIB_IR_FORMULABODY_H
-#define NSA_LIB_IR_FORMULABODY_H
+#ifndef NSA_LIB_CODEGEN_FORMULABODY_H
+#define NSA_LIB_CODEGEN_FORMULABODY_H
 
-#include "nsa/IR/NSADialect.h"
+#include "nsa/Codegen/Elements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
@@ -92,6 +92,11 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Lanes>> values;
 };
 
+/// Emits how many elements of row `row` (none of an array) of sums are
+/// `position` (index) or less.
+mlir::Value emitSearchInSums(ScanOp scan, ElementBuilder &builder,
+                             mlir::ValueRange row, mlir::Value position);
+
 } // namespace nsa
 
-#endif // NSA_LIB_IR_FORMULABODY_H
+#endif // NSA_LIB_CODEGEN_FORMULABODY_H

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_IR_KERNELPARAMETERS_H
-#define NSA_IR_KERNELPARAMETERS_H
+#ifndef NSA_CODEGEN_KERNELPARAMETERS_H
+#define NSA_CODEGEN_KERNELPARAMETERS_H
 
 #include "nsa/IR/NSADialect.h"
 
@@ -57,4 +57,4 @@ inline int64_t getParameterBytes(llvm::ArrayRef<mlir::BlockArgument> ports) {
 
 } // namespace nsa
 
-#endif // NSA_IR_KERNELPARAMETERS_H
+#endif // NSA_CODEGEN_KERNELPARAMETERS_H

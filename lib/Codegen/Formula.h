@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_LIB_IR_FORMULA_H
-#define NSA_LIB_IR_FORMULA_H
+#ifndef NSA_LIB_CODEGEN_FORMULA_H
+#define NSA_LIB_CODEGEN_FORMULA_H
 
 #include "mlir/IR/Builders.h"
 
@@ -20,4 +20,4 @@ mlir::Value emitFormulaOp(mlir::OpBuilder &b, mlir::Operation *op,
 
 } // namespace nsa
 
-#endif // NSA_LIB_IR_FORMULA_H
+#endif // NSA_LIB_CODEGEN_FORMULA_H

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_IR_THREADS_H
-#define NSA_IR_THREADS_H
+#ifndef NSA_CODEGEN_THREADS_H
+#define NSA_CODEGEN_THREADS_H
 
 #include "mlir/IR/Builders.h"
 
@@ -44,4 +44,4 @@ public:
 
 } // namespace nsa
 
-#endif // NSA_IR_THREADS_H
+#endif // NSA_CODEGEN_THREADS_H

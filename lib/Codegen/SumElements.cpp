@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Elements.h"
 #include "FormulaBody.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -14,6 +15,33 @@
 
 using namespace mlir;
 using namespace nsa;
+
+namespace {
+struct ScanElements : ElementsOf<ScanOp> {
+  using ElementsOf::ElementsOf;
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row, Threads &threads);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+
+struct IterateElements : ElementsOf<IterateOp> {
+  using ElementsOf::ElementsOf;
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange, Threads &threads);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+
+struct ReduceElements : ElementsOf<ReduceOp> {
+  using ElementsOf::ElementsOf;
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row, Threads &threads);
+  Value emitElement(ElementBuilder &builder, ValueRange indices);
+  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+};
+} // namespace
+
+void nsa::attachSumElements(MLIRContext &context) {
+  attach<ScanElements, IterateElements, ReduceElements>(context);
+}
 
 //===----------------------------------------------------------------------===//
 // Sums
@@ -117,7 +145,7 @@ static Value emitNumElements(ElementBuilder &builder, Value source) {
                                 builder.constantIndex(0));
 }
 
-SmallVector<Value> ScanOp::emitShared(ElementBuilder &builder, ValueRange row,
+SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder, ValueRange row,
                                       Threads &threads) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
@@ -176,7 +204,7 @@ SmallVector<Value> ScanOp::emitShared(ElementBuilder &builder, ValueRange row,
   return {sums, shift, numTiles};
 }
 
-Value ScanOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value ScanElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   SumEmitter math{builder};
   ValueRange row = indices.drop_back();
   Value count = indices.back();
@@ -207,13 +235,13 @@ static Value emitScalars(ElementBuilder &builder, Value value,
   });
 }
 
-Value ScanOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value ScanElements::emitElements(ElementBuilder &builder, ValueRange indices,
                            int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }
 
-Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
-                         Value position) {
+Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
+                            Value position) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
@@ -222,12 +250,12 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
     Value index = arith::IndexCastOp::create(b, loc, b.getIndexType(), sum);
     return arith::CmpIOp::create(b, loc, CmpIPredicate::sle, index, position);
   };
-  Value size = emitNumElements(builder, getSource());
+  Value size = emitNumElements(builder, op.getSource());
   Value zero = math.constant(0), one = math.constant(1);
   Value begin = zero, end = size;
-  Value sum = math.zero(getElementTypeOrSelf(getType()));
+  Value sum = math.zero(getElementTypeOrSelf(op.getType()));
   if (std::optional<SharedTiles> shared =
-          SharedTiles::find(builder, *this, row)) {
+          SharedTiles::find(builder, op, row)) {
     // The last tile that begins with `position` or less.
     SmallVector<Value> initial = {zero, shared->numTiles};
     auto loop = scf::WhileOp::create(
@@ -274,7 +302,7 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
           SmallVector<Value> indices(row);
           indices.push_back(state[0]);
           Value more = arith::AddIOp::create(
-              b, loc, state[1], inner.element(getSource(), indices));
+              b, loc, state[1], inner.element(op.getSource(), indices));
           scf::YieldOp::create(b, loc, more);
           b.setInsertionPointToStart(next.elseBlock());
           scf::YieldOp::create(b, loc, state[1]);
@@ -292,7 +320,7 @@ Value ScanOp::emitSearch(ElementBuilder &builder, ValueRange row,
   // The first of the exclusive sums is 0.
   Value isSome =
       arith::CmpIOp::create(b, loc, CmpIPredicate::sge, position, zero);
-  Value count = getInclusive() ? last : math.add(last, one);
+  Value count = op.getInclusive() ? last : math.add(last, one);
   return arith::SelectOp::create(b, loc, isSome, count, zero);
 }
 
@@ -333,9 +361,7 @@ static Value emitFirst(ElementBuilder &builder, IterateOp op) {
                                  .sextOrTrunc(type.getIntOrFloatBitWidth())));
 }
 
-std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
-
-SmallVector<Value> IterateOp::emitShared(ElementBuilder &builder, ValueRange,
+SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder, ValueRange,
                                          Threads &threads) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
@@ -376,7 +402,7 @@ SmallVector<Value> IterateOp::emitShared(ElementBuilder &builder, ValueRange,
   return {before, shift, math.emitTiles(size, shift)};
 }
 
-Value IterateOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value IterateElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   SumEmitter math{builder};
   Value index = indices.front();
   std::optional<SharedTiles> shared =
@@ -392,7 +418,7 @@ Value IterateOp::emitElement(ElementBuilder &builder, ValueRange indices) {
                    element);
 }
 
-Value IterateOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,
                               int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }
@@ -442,7 +468,7 @@ static Value emitStrided(ElementBuilder &builder, ReduceOp op, ValueRange row,
   return loop.getResult(0);
 }
 
-SmallVector<Value> ReduceOp::emitShared(ElementBuilder &builder, ValueRange row,
+SmallVector<Value> ReduceElements::emitShared(ElementBuilder &builder, ValueRange row,
                                         Threads &threads) {
   OpBuilder &b = builder.b;
   Value part = emitStrided(builder, *this, row, threads.emitThread(b, getLoc()),
@@ -453,7 +479,7 @@ SmallVector<Value> ReduceOp::emitShared(ElementBuilder &builder, ValueRange row,
       })};
 }
 
-Value ReduceOp::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value ReduceElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   int64_t rank = cast<ShapedType>(getSource().getType()).getRank();
   ValueRange row = indices.take_front(rank - 1);
   ArrayRef<Value> shared = builder.getShared(*this, row);
@@ -463,7 +489,7 @@ Value ReduceOp::emitElement(ElementBuilder &builder, ValueRange indices) {
                      /*step=*/1);
 }
 
-Value ReduceOp::emitElements(ElementBuilder &builder, ValueRange indices,
+Value ReduceElements::emitElements(ElementBuilder &builder, ValueRange indices,
                              int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }

@@ -1,0 +1,33 @@
+//===- Elements.h - The code of elements ------------------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CODEGEN_ELEMENTS_H
+#define NSA_CODEGEN_ELEMENTS_H
+
+#include "nsa/Codegen/ElementBuilder.h"
+#include "nsa/Codegen/Threads.h"
+#include "nsa/IR/NSADialect.h"
+
+#include "nsa/Codegen/ElementInterface.h.inc"
+
+namespace nsa {
+
+/// Has every value operation know the code of its elements.
+void registerElements(mlir::DialectRegistry &registry);
+
+/// Emits the rows that `request` takes of `expansion`, between 0 and the bound
+/// (index).
+mlir::Value emitCount(ExpansionOp expansion, ElementBuilder &builder,
+                      mlir::Value request);
+/// Finds the request of row `row`, of `requests` (all of index).
+ExpandedRow emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
+                            mlir::Value requests, mlir::Value row);
+
+} // namespace nsa
+
+#endif // NSA_CODEGEN_ELEMENTS_H

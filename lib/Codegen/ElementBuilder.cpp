@@ -1,0 +1,314 @@
+//===- ElementBuilder.cpp - Emits elements of nsa values -----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Codegen/Elements.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nsa;
+
+Value ElementBuilder::constantIndex(int64_t value) {
+  return arith::ConstantIndexOp::create(b, loc, value);
+}
+
+Value ElementBuilder::lookup(Value value) const {
+  return ports.lookupOrDefault(value);
+}
+
+Value ElementBuilder::size(OpFoldResult size) {
+  if (auto value = dyn_cast<Value>(size))
+    return lookup(value);
+  return constantIndex(*getConstantIntValue(size));
+}
+
+Value ElementBuilder::size(const Size &size) {
+  Size resolved = size.resolve();
+  if (std::optional<int64_t> constant = resolved.getConstant())
+    return constantIndex(*constant);
+  auto operands = llvm::map_to_vector(
+      resolved.getSymbols(), [&](const Size::Symbol &symbol) -> OpFoldResult {
+        return symbol.dim < 0 ? lookup(symbol.value)
+                              : dim(symbol.value, symbol.dim);
+      });
+  OpFoldResult result = affine::makeComposedFoldedAffineApply(
+      b, loc, AffineMap::get(0, operands.size(), resolved.getExpr()), operands);
+  return cast<Value>(result);
+}
+
+Value ElementBuilder::dim(Value port, unsigned dim) {
+  auto argument = cast<BlockArgument>(port);
+  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
+  if (BlockArgument extent = step.getExtent(argument, dim)) {
+    Value size = lookup(extent);
+    int64_t offset = step.getExtentOffset(argument, dim);
+    if (offset == 0)
+      return size;
+    return arith::AddIOp::create(b, loc, size, constantIndex(offset));
+  }
+  return memref::DimOp::create(b, loc, lookup(port), dim);
+}
+
+/// Loads one element. Its alignment is its size, which the launcher checks; the
+/// default would be that of the host's ABI.
+static Value emitLoad(OpBuilder &b, Location loc, Value memref,
+                      ValueRange indices) {
+  Type type = cast<MemRefType>(memref.getType()).getElementType();
+  return memref::LoadOp::create(
+      b, loc, memref, indices, /*nontemporal=*/false,
+      llvm::MaybeAlign(type.getIntOrFloatBitWidth() / 8));
+}
+
+ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
+    : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
+      home(b.getInsertionBlock()), team(outer.team), condition(outer.condition),
+      row(outer.row) {
+  for (const auto &[value, entries] : outer.known)
+    for (const Known &entry : entries)
+      if (outer.isVisible(entry.block))
+        known[value].push_back(
+            {entry.indices, entry.width, entry.result, nullptr});
+}
+
+Value ElementBuilder::findKnown(Value value, ValueRange indices,
+                                int64_t width) const {
+  auto it = known.find(value);
+  if (it == known.end())
+    return {};
+  for (const Known &entry : it->second)
+    if (entry.width == width && llvm::equal(entry.indices, indices) &&
+        isVisible(entry.block))
+      return entry.result;
+  return {};
+}
+
+Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
+                               Value result) {
+  known[value].push_back(
+      {llvm::to_vector<2>(indices), width, result, b.getInsertionBlock()});
+  return result;
+}
+
+void ElementBuilder::bind(Value value, Value scalar) {
+  int64_t rank = cast<ShapedType>(value.getType()).getRank();
+  setKnown(value, ValueRange(point).take_front(rank), 0, scalar);
+}
+
+Value ElementBuilder::element(Value value, ValueRange indices) {
+  if (Value scalar = findKnown(value, indices, 0))
+    return scalar;
+  Operation *op = value.getDefiningOp();
+  return setKnown(value, indices, 0,
+                  op ? cast<ElementOpInterface>(op).emitElement(*this, indices)
+                     : emitLoad(b, loc, lookup(value), indices));
+}
+
+Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
+                                function_ref<Value(ValueRange)> emit) {
+  SmallVector<Value> lanes;
+  SmallVector<Value> lane(indices);
+  for (int64_t i = 0; i < width; ++i) {
+    if (i > 0)
+      lane.back() =
+          arith::AddIOp::create(b, loc, indices.back(), constantIndex(i));
+    lanes.push_back(emit(lane));
+  }
+  auto type = VectorType::get(width, lanes.front().getType());
+  return vector::FromElementsOp::create(b, loc, type, lanes);
+}
+
+Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
+  Value memref = lookup(port);
+  auto type = cast<MemRefType>(memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
+    return {};
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  // What the text says of the base and the row stride need not be looked at.
+  auto argument = cast<BlockArgument>(port);
+  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
+  bool isBaseAligned = step.getAlignment(argument) % (bytes * width) == 0;
+  bool areRowsAligned =
+      type.getRank() == 1 ||
+      (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
+  if (isBaseAligned && areRowsAligned)
+    return arith::ConstantIntOp::create(b, loc, 1, 1);
+  Value address =
+      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+  if (!areRowsAligned) {
+    auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
+    Value offset = metadata.getStrides().front();
+    if (row)
+      offset = arith::MulIOp::create(b, loc, row, offset);
+    offset = arith::MulIOp::create(b, loc, offset, constantIndex(bytes));
+    if (isBaseAligned)
+      address = offset;
+    else if (row)
+      address = arith::AddIOp::create(b, loc, address, offset);
+    else // Aligned rows at an aligned distance: none of either's low bits.
+      address = arith::OrIOp::create(b, loc, address, offset);
+  }
+  Value low =
+      arith::AndIOp::create(b, loc, address, constantIndex(bytes * width - 1));
+  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, low,
+                               constantIndex(0));
+}
+
+Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
+                           Value isValid) {
+  Value memref = lookup(port);
+  Value column = indices.back();
+  Value columns = dim(port, indices.size() - 1);
+  Type elementType = cast<MemRefType>(memref.getType()).getElementType();
+
+  auto isInside = [&](Value column) -> Value {
+    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
+                                         column, columns);
+    for (Value other : {isValid, condition})
+      if (other)
+        inside = arith::AndIOp::create(b, loc, other, inside);
+    return inside;
+  };
+  auto loadLane = [&](ValueRange lane) -> Value {
+    auto ifOp = scf::IfOp::create(
+        b, loc, isInside(lane.back()),
+        [&](OpBuilder &b, Location loc) {
+          Value element = emitLoad(b, loc, memref, lane);
+          scf::YieldOp::create(b, loc, element);
+        },
+        [&](OpBuilder &b, Location loc) {
+          Value zero =
+              arith::ConstantOp::create(b, loc, b.getZeroAttr(elementType));
+          scf::YieldOp::create(b, loc, zero);
+        });
+    return ifOp.getResult(0);
+  };
+  if (width == 1) {
+    return vector::FromElementsOp::create(
+        b, loc, VectorType::get(1, elementType), loadLane(indices));
+  }
+
+  Value isAligned =
+      isRowAligned(port, indices.size() > 1 ? indices.front() : Value(), width);
+  if (!isAligned)
+    return emitLanes(indices, width, loadLane);
+  Value last = arith::AddIOp::create(b, loc, column, constantIndex(width - 1));
+  Value canLoadVector =
+      arith::AndIOp::create(b, loc, isInside(last), isAligned);
+  auto ifOp = scf::IfOp::create(
+      b, loc, canLoadVector,
+      [&](OpBuilder &b, Location loc) {
+        int64_t bytes = width * elementType.getIntOrFloatBitWidth() / 8;
+        Value vector = vector::LoadOp::create(
+            b, loc, VectorType::get(width, elementType), memref, indices,
+            /*nontemporal=*/false, llvm::MaybeAlign(bytes));
+        scf::YieldOp::create(b, loc, vector);
+      },
+      [&](OpBuilder &b, Location loc) {
+        scf::YieldOp::create(b, loc, emitLanes(indices, width, loadLane));
+      });
+  return ifOp.getResult(0);
+}
+
+Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
+  if (Value vector = findKnown(value, indices, width))
+    return vector;
+  Operation *op = value.getDefiningOp();
+  return setKnown(
+      value, indices, width,
+      op ? cast<ElementOpInterface>(op).emitElements(*this, indices, width)
+         : load(value, indices, width));
+}
+
+ExpandedRow ElementBuilder::expandedRow(ExpandOpInterface op, Value row) {
+  auto expansion = op.getExpansion().getDefiningOp<ExpansionOp>();
+  auto it = expandedRows.find({expansion, row});
+  if (it != expandedRows.end() && isVisible(it->second.second))
+    return it->second.first;
+  Block *block = b.getInsertionBlock();
+  ExpandedRow place = emitExpandedRow(expansion, *this, size(op.getNumRequests()), row);
+  expandedRows[{expansion, row}] = {place, block};
+  return place;
+}
+
+Value ElementBuilder::emitOfRow(ExpandOpInterface op, Value row,
+                                function_ref<Value(const ExpandedRow &)> emit) {
+  ExpandedRow place = expandedRow(op, row);
+  if (!place.isRow)
+    return emit(place);
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange(b.getI32Type()), place.isRow,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, emit(place));
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  scf::YieldOp::create(b, loc, zero);
+  return ifOp.getResult(0);
+}
+
+SmallVector<Value>
+ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
+                           Value value, ArrayRef<SmallVector<Value>> points,
+                           int64_t width) {
+  if (Operation *op = value.getDefiningOp())
+    return cast<ElementOpInterface>(op).emitPoints(builders, points, width);
+  SmallVector<Value> vectors;
+  for (auto [builder, point] : llvm::zip_equal(builders, points))
+    vectors.push_back(builder.elements(value, point, width));
+  return vectors;
+}
+
+Value ElementBuilder::sum(Value value, Value count) {
+  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  auto loop = scf::ForOp::create(
+      b, loc, team ? team->thread : constantIndex(0), count,
+      constantIndex(team ? team->size : 1), zero,
+      [&](OpBuilder &b, Location loc, Value index, ValueRange sums) {
+        ElementBuilder inner(b, loc, ports, index);
+        Value sum = arith::AddIOp::create(b, loc, sums.front(),
+                                          inner.element(value, index));
+        scf::YieldOp::create(b, loc, sum);
+      });
+  return team ? team->emitSum(b, loop.getResult(0)) : loop.getResult(0);
+}
+
+SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
+  if (row)
+    if (auto it = row->find(op); it != row->end())
+      return it->second;
+  return cast<ElementOpInterface>(op).emitRow(*this, index);
+}
+
+ArrayRef<Value> ElementBuilder::getShared(Operation *op,
+                                          ValueRange index) const {
+  if (!row)
+    return {};
+  auto it = row->find(op);
+  if (it == row->end())
+    return {};
+  ArrayRef<Value> shared = it->second;
+  if (!llvm::equal(shared.take_front(index.size()), index))
+    return {};
+  return shared.drop_front(index.size());
+}
+
+Value ElementBuilder::isThere(Value value, Value row) {
+  ExpandOpInterface op = getExpandOp(value);
+  if (!op || op.getExpansion().getDefiningOp<ExpansionOp>().getPadded())
+    return {};
+  return expandedRow(op, row).isRow;
+}
+
