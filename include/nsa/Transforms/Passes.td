@@ -70,7 +70,10 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
     Option<"guards", "guards", "bool", /*default=*/"false",
            "Mark the step so that its kernels check every access.">,
     Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"4352",
-           "The most that a kernel's parameters take.">
+           "The most that a kernel's parameters take.">,
+    Option<"pdl", "pdl", "bool", /*default=*/"false",
+           "Mark the step so that its kernels begin before the kernel that comes "
+           "before them ends.">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",
