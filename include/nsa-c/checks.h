@@ -19,9 +19,9 @@
 #ifndef NSA_C_CHECKS_H
 #define NSA_C_CHECKS_H
 
-/* Raised with every change of this file: a file that includes headers of two
+/* Raised with every change of this file or of embed.h: a file that includes headers of two
  * compilers has one set of checks. */
-#define NSA_CHECKS_VERSION 3
+#define NSA_CHECKS_VERSION 4
 
 #ifndef NSA_C_TYPES_H
 #include "nsa-c/types.h"

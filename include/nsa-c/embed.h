@@ -87,6 +87,37 @@ static inline nsa_status nsa_launch(CUfunction function, int64_t blocks,
                           "cannot launch", message);
 }
 
+/* The same for a kernel that waits for the one before it in the stream by
+ * itself: it may begin before that has ended. (A cuda.h before CUDA 11.8 cannot
+ * say so.) */
+static inline nsa_status nsa_launch_dependent(CUfunction function,
+                                              int64_t blocks, unsigned threads,
+                                              CUstream stream,
+                                              void **parameters,
+                                              nsa_message *message) {
+#if defined(CUDA_VERSION) && CUDA_VERSION >= 11080
+  CUlaunchAttribute attribute;
+  CUlaunchConfig config;
+  if (blocks == 0)
+    return NSA_OK;
+  memset(&attribute, 0, sizeof(attribute));
+  attribute.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  attribute.value.programmaticStreamSerializationAllowed = 1;
+  memset(&config, 0, sizeof(config));
+  config.gridDimX = (unsigned)blocks;
+  config.blockDimX = threads;
+  config.gridDimY = config.gridDimZ = config.blockDimY = config.blockDimZ = 1;
+  config.hStream = stream;
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  return nsa_check_driver(
+      cuLaunchKernelEx(&config, function, parameters, NULL), "cannot launch",
+      message);
+#else
+  return nsa_launch(function, blocks, threads, stream, parameters, message);
+#endif
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -118,6 +118,7 @@ typedef struct nsa_ffi_step {
   const char *ptx;
   void **functions; /* num_kernels for each device */
   int32_t *is_loaded;
+  int32_t is_dependent; /* its kernels wait for the one before them */
 } nsa_ffi_step;
 
 /* Room for a call, with an entry for each argument and so on. */
@@ -131,6 +132,25 @@ typedef struct nsa_ffi_room {
 } nsa_ffi_room;
 
 /*===-- The CUDA driver ---------------------------------------------------===*/
+
+/* CUlaunchAttribute and CUlaunchConfig. */
+typedef struct nsa_ffi_attribute {
+  int32_t id;
+  int32_t padding;
+  union {
+    int32_t number;
+    char bytes[64];
+  } value;
+} nsa_ffi_attribute;
+
+typedef struct nsa_ffi_config {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  void *stream;
+  nsa_ffi_attribute *attributes;
+  unsigned num_attributes;
+} nsa_ffi_config;
 
 typedef struct nsa_ffi_driver {
   int (*init)(unsigned);
@@ -146,6 +166,8 @@ typedef struct nsa_ffi_driver {
   int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned,
                 unsigned, unsigned, void *, void **, void **);
   int (*error)(int, const char **);
+  /* Null in drivers before CUDA 11.8. */
+  int (*launch_ex)(const nsa_ffi_config *, void *, void **, void **);
   int is_usable;
 } nsa_ffi_driver;
 
@@ -176,6 +198,10 @@ static void nsa_ffi_find_driver(void) {
     void *found = dlsym(library, wanted[i].name);
     is_complete = found != NULL;
     memcpy(wanted[i].function, &found, sizeof(found));
+  }
+  if (is_complete) {
+    void *found = dlsym(library, "cuLaunchKernelEx");
+    memcpy(&nsa_ffi_cuda.launch_ex, &found, sizeof(found));
   }
   nsa_ffi_cuda.is_usable = is_complete && nsa_ffi_cuda.init(0) == 0;
 }
@@ -434,6 +460,29 @@ static void nsa_ffi_point(const nsa_ffi_kernel *kernel,
   }
 }
 
+/* Launches a grid. One of a dependent step may begin before the grid before it
+ * in the stream has ended, as it waits for that by itself. */
+static int nsa_ffi_launch(const nsa_ffi_step *step, void *function,
+                          unsigned blocks, unsigned threads, void *stream,
+                          void **parameters) {
+  nsa_ffi_attribute attribute;
+  nsa_ffi_config config;
+  if (!step->is_dependent || !nsa_ffi_cuda.launch_ex)
+    return nsa_ffi_cuda.launch(function, blocks, 1, 1, threads, 1, 1, 0, stream,
+                               parameters, NULL);
+  memset(&attribute, 0, sizeof(attribute));
+  attribute.id = 6; /* PROGRAMMATIC_STREAM_SERIALIZATION */
+  attribute.value.number = 1;
+  memset(&config, 0, sizeof(config));
+  config.grid[0] = blocks;
+  config.block[0] = threads;
+  config.grid[1] = config.grid[2] = config.block[1] = config.block[2] = 1;
+  config.stream = stream;
+  config.attributes = &attribute;
+  config.num_attributes = 1;
+  return nsa_ffi_cuda.launch_ex(&config, function, parameters, NULL);
+}
+
 static nsa_status nsa_ffi_run(const nsa_ffi_step *step,
                               const nsa_ffi_room *room, int32_t device_type,
                               int32_t device_id, nsa_message *message) {
@@ -453,9 +502,8 @@ static nsa_status nsa_ffi_run(const nsa_ffi_step *step,
     nsa_ffi_point(kernel, room);
     if (is_cuda)
       status = nsa_ffi_check_driver(
-          nsa_ffi_cuda.launch(functions[i], (unsigned)room->blocks[i], 1, 1,
-                              kernel->threads, 1, 1, 0, stream,
-                              room->parameters, NULL),
+          nsa_ffi_launch(step, functions[i], (unsigned)room->blocks[i],
+                         kernel->threads, stream, room->parameters),
           "cannot launch", message);
     else
       kernel->host(room->parameters);

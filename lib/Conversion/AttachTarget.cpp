@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "DependentLaunch.h"
+
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
 
@@ -69,12 +71,34 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
           << warp << " threads, as '" << chip << "' has, but got " << other;
       return signalPassFailure();
     }
+    if (failed(verifyDependentLaunches()))
+      return signalPassFailure();
     OpBuilder b(&getContext());
     StringRef features = largeParameters ? "+ptx81" : "";
     auto target = NVVM::NVVMTargetAttr::get(&getContext(), /*optLevel=*/3,
                                             triple, chip, features);
     for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
       module.setTargetsAttr(b.getArrayAttr(target));
+  }
+
+  /// That the chip has what the kernels ask for.
+  LogicalResult verifyDependentLaunches() {
+    unsigned version = 0;
+    StringRef digits = chip;
+    digits.consume_front("sm_");
+    digits.consumeInteger(10, version);
+    if (version >= firstDependentChip)
+      return success();
+    WalkResult result = getOperation().walk([&](gpu::GPUFuncOp kernel) {
+      if (!kernel->hasAttr(dependentLaunchAttrName))
+        return WalkResult::advance();
+      emitError(kernel.getLoc())
+          << "programmatic dependent launch ('pdl') needs sm_"
+          << firstDependentChip << " or later, but the chip is '" << chip
+          << "'";
+      return WalkResult::interrupt();
+    });
+    return failure(result.wasInterrupted());
   }
 };
 } // namespace

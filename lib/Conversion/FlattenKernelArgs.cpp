@@ -178,7 +178,9 @@ struct FlattenKernelArgs
     auto descriptor =
         MemRefDescriptor::poison(b, loc, converter.convertType(type));
     Type pointerType = LLVM::LLVMPointerType::get(b.getContext());
-    bool isReadOnly = kernel.getArgAttr(number, readOnlyAttrName) != nullptr;
+    // What a kernel before this one writes changes while this one is there.
+    bool isReadOnly = kernel.getArgAttr(number, readOnlyAttrName) != nullptr &&
+                      !kernel->hasAttr(dependentLaunchAttrName);
     Value pointer = parameters.next(pointerType, isReadOnly);
     descriptor.setAllocatedPtr(b, loc, pointer);
     descriptor.setAlignedPtr(b, loc, pointer);

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "BlockScan.h"
+#include "DependentLaunch.h"
 #include "ExpandSegment.h"
 #include "Guards.h"
 #include "LowerSegment.h"
@@ -608,8 +609,11 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
     b.setInsertionPointToStart(&kernel.getBody().front());
     IRMapping mapping;
     mapPorts(b, launch, ports, kernel, mapping);
+    auto step = cast<StepOp>(launch->getParentOp());
+    if (step.getPdl())
+      emitDependentStart(b, kernel);
     KernelEmitter(b, launch, mapping, kernel).emit();
-    if (cast<StepOp>(launch->getParentOp()).getGuards())
+    if (step.getGuards())
       guardAccesses(kernel);
     return verifySharedMemory(launch, kernel);
   }

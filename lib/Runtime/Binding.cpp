@@ -182,11 +182,9 @@ void Binding::launch(const int64_t *sizes, void *stream) {
   ContextScope scope(driver, context);
   for (Kernel &kernel : kernels)
     if (kernel.blocks != 0)
-      driver.check(driver.cuLaunchKernel(
-                       kernel.deviceFunction,
-                       static_cast<unsigned>(kernel.blocks), 1, 1,
-                       static_cast<unsigned>(kernel.spec->threads), 1, 1,
-                       /*sharedMemBytes=*/0, static_cast<CUstream>(stream),
-                       kernel.pointers.data(), nullptr),
-                   "cuLaunchKernel");
+      driver.launch(kernel.deviceFunction,
+                    static_cast<unsigned>(kernel.blocks),
+                    static_cast<unsigned>(kernel.spec->threads),
+                    static_cast<CUstream>(stream), kernel.pointers.data(),
+                    step->manifest.pdl);
 }

@@ -81,6 +81,7 @@ Driver::Driver() {
   required(cuModuleGetFunction, "cuModuleGetFunction");
   required(cuFuncGetAttribute, "cuFuncGetAttribute");
   required(cuLaunchKernel, "cuLaunchKernel");
+  optional(cuLaunchKernelEx, "cuLaunchKernelEx");
   optional(cuFuncLoad, "cuFuncLoad");
   optional(cuCtxGetId, "cuCtxGetId");
   optional(cuThreadExchangeStreamCaptureMode,
@@ -151,6 +152,24 @@ CUcontext Driver::contextFor(int ordinal) {
     check(cuDevicePrimaryCtxRetain(&primary[ordinal], device),
           "cuDevicePrimaryCtxRetain");
   return primary[ordinal];
+}
+
+void Driver::launch(CUfunction function, unsigned blocks, unsigned threads,
+                    CUstream stream, void **parameters,
+                    bool isDependent) const {
+  if (!isDependent || !cuLaunchKernelEx) {
+    check(cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1,
+                         /*sharedMemBytes=*/0, stream, parameters, nullptr),
+          "cuLaunchKernel");
+    return;
+  }
+  LaunchAttribute attribute{};
+  attribute.id = LaunchAttribute::programmaticStreamSerialization;
+  attribute.value = 1;
+  LaunchConfig config{{blocks, 1, 1}, {threads, 1, 1}, /*sharedBytes=*/0,
+                      stream,         &attribute,      /*numAttributes=*/1};
+  check(cuLaunchKernelEx(&config, function, parameters, nullptr),
+        "cuLaunchKernelEx");
 }
 
 uint64_t Driver::contextId(CUcontext context) const {

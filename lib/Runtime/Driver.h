@@ -31,6 +31,30 @@ using CUmodule = struct CUmod_st *;
 using CUfunction = struct CUfunc_st *;
 using CUstream = struct CUstream_st *;
 
+/// CUlaunchAttribute: what is said of a launch.
+struct LaunchAttribute {
+  /// CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: whether the grid may
+  /// begin before the one before it in the stream has ended.
+  static constexpr int programmaticStreamSerialization = 6;
+
+  int id;
+  char padding[4];
+  union {
+    int value;
+    char bytes[64];
+  };
+};
+
+/// CUlaunchConfig.
+struct LaunchConfig {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned sharedBytes;
+  CUstream stream;
+  LaunchAttribute *attributes;
+  unsigned numAttributes;
+};
+
 class Driver {
 public:
   /// The driver, looked for on the first call. Throws NSA_NO_DRIVER or
@@ -55,6 +79,12 @@ public:
   /// is on that device, else the device's primary context, retained once and
   /// for the life of the process.
   CUcontext contextFor(int device);
+
+  /// Launches a grid of one dimension in the current context. `isDependent`:
+  /// that may begin before the grid before it in the stream has ended, if the
+  /// driver knows how.
+  void launch(CUfunction function, unsigned blocks, unsigned threads,
+              CUstream stream, void **parameters, bool isDependent) const;
 
   /// A number that no other context has or had, where the driver knows one.
   uint64_t contextId(CUcontext context) const;
@@ -82,6 +112,8 @@ public:
                              unsigned, unsigned, unsigned, CUstream, void **,
                              void **) = nullptr;
   // Null in drivers that are too old for them.
+  CUresult (*cuLaunchKernelEx)(const LaunchConfig *, CUfunction, void **,
+                               void **) = nullptr;
   CUresult (*cuFuncLoad)(CUfunction) = nullptr;
   CUresult (*cuCtxGetId)(CUcontext, unsigned long long *) = nullptr;
   CUresult (*cuThreadExchangeStreamCaptureMode)(int *) = nullptr;

@@ -44,6 +44,8 @@ Manifest Parser::parse(const JsonReader &root) {
   manifest.step = root.member("step").string();
   if (auto chip = root.optionalMember("chip"))
     manifest.chip = chip->string();
+  if (auto pdl = root.optionalMember("pdl"))
+    manifest.pdl = pdl->boolean();
   auto readFile = [&](const char *member, std::string &file) {
     auto json = root.optionalMember(member);
     if (!json)

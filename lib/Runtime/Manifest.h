@@ -81,6 +81,9 @@ struct KernelSpec {
 struct Manifest {
   std::string step;
   std::string chip;
+  /// Whether its kernels wait for the one before them, so that they may be
+  /// launched before that has ended.
+  bool pdl = false;
   /// The file name of the PTX beside the manifest, "" if there is none.
   std::string ptx;
   /// The same for a cubin of `chip`, and for a shared library of host kernels.

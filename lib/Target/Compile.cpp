@@ -205,7 +205,7 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
 
   PassManager pm(&parsed.context);
   bool large = options.largeParameters || hasLargeParameters(options.chip);
-  buildLaunchPipeline(pm, {options.fuse, options.guards, large});
+  buildLaunchPipeline(pm, {options.fuse, options.guards, large, options.pdl});
   if (failed(pm.run(*module)))
     return nullptr;
 
@@ -213,6 +213,11 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   for (StepOp step : module->getOps<StepOp>()) {
     if (step.getLaunches().empty()) {
       step.emitError("expected a step that copies something");
+      return nullptr;
+    }
+    if (step.getPdl() && !options.ptx) {
+      step.emitError("expected no 'pdl' where nothing is compiled for a GPU: on "
+                     "the host, a kernel begins when the one before it ends");
       return nullptr;
     }
     FailureOr<std::string> manifest = buildManifest(step, options.chip);

@@ -49,6 +49,8 @@ public:
 
 private:
   const json::Array &list(StringRef key) { return *root.getArray(key); }
+  /// Whether kernels may begin before those before them end.
+  bool isDependent() const { return root.getBoolean("pdl").value_or(false); }
   /// Appends the code of a size expression, and returns its length.
   unsigned emitCode(const json::Value &value, llvm::raw_ostream &code);
   /// Appends it to the code of the step, and returns the nsa_size.
@@ -320,10 +322,11 @@ void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
     os << ",\n";
   }
   os << llvm::formatv("    };\n"
-                      "    status = nsa_launch(module->functions[{0}], "
+                      "    status = {2}(module->functions[{0}], "
                       "blocks[{0}], {1}, stream,\n"
                       "                        parameters, message);\n  }\n",
-                      number, *kernel.getInteger("threads"));
+                      number, *kernel.getInteger("threads"),
+                      isDependent() ? "nsa_launch_dependent" : "nsa_launch");
 }
 
 void HeaderWriter::writeLaunch() {
@@ -469,7 +472,7 @@ static void *{0}_functions[NSA_FFI_MAX_DEVICES * {1}];
 static int32_t {0}_is_loaded[NSA_FFI_MAX_DEVICES];
 static const nsa_ffi_step {0}_step = {{
     &{0}_signature, {0}_dtypes, {0}_ffi_kernels,
-    {0}_ptx, {0}_functions, {0}_is_loaded};
+    {0}_ptx, {0}_functions, {0}_is_loaded, {6}};
 
 #define NSA_FFI_EXPORT __attribute__((visibility("default")))
 
@@ -503,7 +506,8 @@ NSA_FFI_EXPORT int __tvm_ffi__doc_{0}(void *self, const nsa_ffi_any *args,
 }
 )c",
                       name, numKernels, places.size(), sizes, parameters,
-                      describeCall(name, list("arguments")));
+                      describeCall(name, list("arguments")),
+                      int(isDependent()));
 }
 
 std::string nsa::emitFFISource(const CompiledStep &step) {

@@ -308,6 +308,8 @@ LogicalResult ManifestBuilder::build(StringRef chip) {
     j.attribute("llvm", LLVM_VERSION_STRING);
   });
   j.attribute("chip", chip);
+  if (step.getPdl())
+    j.attribute("pdl", true);
   j.attribute("ptx", (step.getSymName() + ".ptx").str());
   j.attributeArray("arguments", [&] {
     for (BlockArgument port : step.getBody().getArguments())

@@ -9,6 +9,10 @@
 
 #include "PTXTarget.h"
 
+#include "DependentPTX.h"
+
+#include "nsa/Conversion/Passes.h"
+
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVM/ModuleToObject.h"
@@ -32,9 +36,26 @@ protected:
       return failure();
     FailureOr<SmallString<0>> ptx = translateModuleToISA(
         code, **machine, [&] { return getOperation().emitError(); });
-    if (failed(ptx))
+    if (failed(ptx) || failed(verifyWaits(*ptx)))
       return failure();
     return SmallVector<char, 0>(ptx->begin(), ptx->end());
+  }
+
+private:
+  /// That kernels which may begin early wait before they touch memory.
+  LogicalResult verifyWaits(StringRef ptx) {
+    WalkResult result = getOperation().walk([&](LLVM::LLVMFuncOp kernel) {
+      if (!kernel->hasAttr(nsa::dependentLaunchAttrName))
+        return WalkResult::advance();
+      std::optional<std::string> error =
+          nsa::findAccessBeforeWait(ptx, kernel.getSymName());
+      if (!error)
+        return WalkResult::advance();
+      emitError(kernel.getLoc())
+          << "kernel '" << kernel.getSymName() << "': " << *error;
+      return WalkResult::interrupt();
+    });
+    return failure(result.wasInterrupted());
   }
 };
 

@@ -48,13 +48,15 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
   if (!options.fuse) {
-    step.addPass(createFormLaunches({/*perCopy=*/false, options.guards, bytes}));
+    step.addPass(createFormLaunches(
+        {/*perCopy=*/false, options.guards, bytes, options.pdl}));
     step.addPass(createCSEPass());
     step.addPass(createAssignTiles());
     return;
   }
   step.addPass(createMergeCopies());
-  step.addPass(createFormLaunches({/*perCopy=*/true, options.guards, bytes}));
+  step.addPass(createFormLaunches(
+      {/*perCopy=*/true, options.guards, bytes, options.pdl}));
   step.addPass(createCSEPass());
   step.addPass(createFuseLaunches({bytes}));
   step.addPass(createCSEPass());
@@ -102,7 +104,7 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
 
 void nsa::buildToPTXPipeline(OpPassManager &pm, const ToPTXOptions &options) {
   bool large = options.largeParameters || hasLargeParameters(options.chip);
-  buildLaunchPipeline(pm, {options.fuse, options.guards, large});
+  buildLaunchPipeline(pm, {options.fuse, options.guards, large, options.pdl});
   buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters);
 }
 

@@ -102,6 +102,8 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
     StepOp step = getOperation();
     if (guards)
       step.setGuards(true);
+    if (pdl)
+      step.setPdl(true);
     Block &body = step.getBody().front();
     for (CopyMetadataOp copy : body.getOps<CopyMetadataOp>()) {
       copy.emitOpError("expected sets to be expanded; run "

@@ -63,10 +63,12 @@ def _compile_command(options: argparse.Namespace, rest: list[str]) -> str:
     how = (options.chip, not options.no_fuse, options.guards)
     for target in targets:
         if target == "tvm-ffi":
-            paths = tvm_ffi.build(options.input, options.output, *how)
+            paths = tvm_ffi.build(
+                options.input, options.output, *how, pdl=options.pdl
+            )
             names = [os.path.basename(path).removesuffix(".ffi.so") for path in paths]
         else:
-            module = _compile.compile(options.input, target, *how)
+            module = _compile.compile(options.input, target, *how, pdl=options.pdl)
             module.save(options.output)
             names = list(module)
         steps.update(dict.fromkeys(names))
@@ -126,9 +128,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("input", metavar="IN.mlir")
     command.add_argument("-o", dest="output", required=True, metavar="DIR")
     command.add_argument("--target", default="cuda", help="some of cuda, cpu, tvm-ffi, with commas")
-    command.add_argument("--chip", help="sm_80 if it is not given")
+    command.add_argument("--chip", help="sm_80 if it is not given; with --pdl, sm_90")
     command.add_argument("--no-fuse", action="store_true", help="a launch a destination")
     command.add_argument("--guards", action="store_true", help="check every access")
+    command.add_argument("--pdl", action="store_true", help="programmatic dependent launch")
 
     def add_bundle(command: argparse.ArgumentParser) -> None:
         command.add_argument("bundle", metavar="BUNDLE", help="a folder, a text or a key")

@@ -26,9 +26,9 @@ import threading
 
 from . import _compile, _nsa_runtime
 from ._compile import (
-    DEFAULT_CHIP,
     CompileError,
     compile,
+    default_chip,
     encode,
     has_compiler,
     host_module,
@@ -56,9 +56,22 @@ def _renew_lock():
 os.register_at_fork(after_in_child=_renew_lock)
 
 
-def bundle_key(text, chip=None, fuse=True, guards=False):
+def wants_pdl(target):
+    """Whether ``NSA_PDL`` asks for programmatic dependent launch, and `target` has it.
+
+    Raises ``ValueError`` if it is neither 0 nor 1.
+    """
+    value = os.environ.get("NSA_PDL") or "0"
+    if value not in ("0", "1"):
+        raise ValueError(f"NSA_PDL: expected 0 or 1 but got {value!r}")
+    return value == "1" and target != "cpu"
+
+
+def bundle_key(text, chip=None, fuse=True, guards=False, pdl=False):
     """The name of the directory that holds the bundle of `text`."""
-    options = {"chip": chip or DEFAULT_CHIP, "fuse": bool(fuse), "guards": bool(guards)}
+    options = {"chip": chip or default_chip(pdl), "fuse": bool(fuse), "guards": bool(guards)}
+    if pdl:
+        options["pdl"] = True
     content = encode(text) + b"\0" + json.dumps(options, sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()
 
@@ -78,13 +91,15 @@ def get_module(text, target, chip=None, fuse=True, guards=False):
     """The steps of `text`, compiled for `target` on the first call.
 
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
-    ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none.
+    ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none, or
+    ``NSA_PDL`` neither 0 nor 1.
     """
     if target == "cpu" and _compile.simulates():
         target = "simt"
     # Before anything is compiled in vain; binding asks again.
     _nsa_runtime.check_target(target)
-    key = (text, target, chip or DEFAULT_CHIP, bool(fuse), bool(guards))
+    pdl = wants_pdl(target)
+    key = (text, target, chip or default_chip(pdl), bool(fuse), bool(guards), pdl)
     module = _steps.get(key)
     if module is None:
         with _lock:
@@ -131,10 +146,10 @@ def compiler_fingerprint():
     return _fingerprint
 
 
-def cache_key(text, target, chip, fuse, guards):
+def cache_key(text, target, chip, fuse, guards, pdl=False):
     """The name of a bundle's directory in the cache."""
     facts = {
-        "bundle": bundle_key(text, chip, fuse, guards),
+        "bundle": bundle_key(text, chip, fuse, guards, pdl),
         "target": target,
         "compiler": compiler_fingerprint(),
     }
@@ -247,28 +262,29 @@ def _shipped(key, target):
         return None
 
 
-def _make(text, target, chip, fuse, guards):
+def _make(text, target, chip, fuse, guards, pdl):
     if target == "simt":
         from . import simt  # needs NumPy, which nothing else here does
 
-        module = _make(text, "cuda", chip, fuse, guards)
+        module = _make(text, "cuda", chip, fuse, guards, pdl)
         # What NSA_TARGET=simt loads is simulated already.
         steps = [step if step.simulates else simt.simulate(step) for step in module.values()]
         return Module(steps)
-    key = bundle_key(text, chip, fuse, guards)
+    key = bundle_key(text, chip, fuse, guards, pdl)
     if has_compiler():
         if _ships_own_bundles() and (module := _shipped(key, target)):
             return module
-        return _compile_or_find(text, target, chip, fuse, guards)
+        return _compile_or_find(text, target, chip, fuse, guards, pdl)
     directories = bundle_directories()
     module = _prebuilt(key, target, directories)
     if module is None:
         arrays = "CPU arrays" if target == "cpu" else "CUDA arrays"
+        options = ", pdl=True" if pdl else ""
         raise CompileError(
             "a step is missing: this installation of nsa has no compiler, and there is no "
             f"bundle {key} with kernels for {arrays} in {', '.join(directories)}. Where there "
             f"is a compiler, 'python -m nsa.prebuild DIR' makes those of other constants, and "
-            f"nsa.compile(text, '{target}').save('DIR/{key}') that of any text; "
+            f"nsa.compile(text, '{target}'{options}).save('DIR/{key}') that of any text; "
             f"NSA_BUNDLE_PATH=DIR then finds it. Its text:\n{_shown(text)}"
         )
     return module
@@ -278,11 +294,11 @@ def _shown(text):
     return text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
 
 
-def _compile_or_find(text, target, chip, fuse, guards):
+def _compile_or_find(text, target, chip, fuse, guards, pdl):
     directory = cache_directory()
     if directory is None:
-        return compile(text, target, chip, fuse, guards)
-    path = os.path.join(directory, cache_key(text, target, chip, fuse, guards))
+        return compile(text, target, chip, fuse, guards, pdl=pdl)
+    path = os.path.join(directory, cache_key(text, target, chip, fuse, guards, pdl))
     module = _find(path, target)
     if module is None:
         if target == "cpu":
@@ -290,6 +306,6 @@ def _compile_or_find(text, target, chip, fuse, guards):
             made = host_module(text, fuse, guards)
             module = _find(path, target) if _keep(made, path, target) else None
         else:
-            module = compile(text, target, chip, fuse, guards)
+            module = compile(text, target, chip, fuse, guards, pdl=pdl)
             _keep(module, path, target)
-    return module or compile(text, target, chip, fuse, guards)
+    return module or compile(text, target, chip, fuse, guards, pdl=pdl)

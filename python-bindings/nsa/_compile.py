@@ -23,6 +23,8 @@ __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 
 #: PTX for it runs on every GPU from there on.
 DEFAULT_CHIP = "sm_80"
+#: The same with programmatic dependent launch.
+DEFAULT_PDL_CHIP = "sm_90"
 
 logger = logging.getLogger("nsa")
 
@@ -89,14 +91,26 @@ def _run(source, name, **options):
     return module, diagnostics
 
 
-def _program(source, fuse, guards, large_parameters=False):
+def default_chip(pdl=False):
+    """What is compiled for where no chip is named."""
+    return DEFAULT_PDL_CHIP if pdl else DEFAULT_CHIP
+
+
+def _program(source, fuse, guards, large_parameters=False, pdl=False):
     """What the kernels of a text compute, however they were compiled."""
-    options = f"\0{bool(fuse)} {bool(guards)}" + " large" * large_parameters
+    options = f"\0{bool(fuse)} {bool(guards)}" + " large" * large_parameters + " pdl" * pdl
     return hashlib.sha256(source + options.encode()).hexdigest()
 
 
 def compile(
-    text_or_path, target="cuda", chip=None, fuse=True, guards=False, *, large_parameters=False
+    text_or_path,
+    target="cuda",
+    chip=None,
+    fuse=True,
+    guards=False,
+    *,
+    large_parameters=False,
+    pdl=False,
 ):
     """Compiles nsa text and returns a ``Module`` of its steps.
 
@@ -110,6 +124,10 @@ def compile(
     `large_parameters=True` lets a kernel have 32,764 bytes of parameters instead of 4,352,
     as steps with hundreds of arrays need to be one launch: the PTX is then of version 8.1,
     which needs a driver of CUDA 12.1 (from ``"sm_100"`` on, all PTX is).
+    `pdl=True` is programmatic dependent launch, of CUDA and from ``"sm_90"`` on, which is then
+    the default chip: kernels begin while the kernel before them in the stream still runs, and
+    wait for its end before they touch an array. A kernel after them that is launched so, too,
+    has to wait (``griddepcontrol.wait``) before it reads or writes what they do.
 
     Raises ``CompileError`` with the diagnostics, ``ValueError`` for an unknown target,
     ``OSError`` for a file that cannot be read.
@@ -117,16 +135,18 @@ def compile(
     if target not in ("cuda", "cpu", "simt"):
         raise wrong(ValueError, "target", f"expected 'cuda', 'cpu' or 'simt' but got {target!r}")
     text, name = _source(text_or_path)
+    chip = chip or default_chip(pdl)
     start = time.perf_counter()
     module, diagnostics = _run(
         text,
         name,
-        chip=chip or DEFAULT_CHIP,
+        chip=chip,
         fuse=fuse,
         guards=guards,
         ptx=target != "cpu",
         host=target == "cpu",
         large_parameters=large_parameters,
+        pdl=pdl,
     )
     if diagnostics:
         logger.warning("%s", diagnostics.rstrip())
@@ -137,7 +157,7 @@ def compile(
     logger.info(
         "compiled %s for %s in %.1f ms",
         ", ".join(step.name for step in steps),
-        (chip or DEFAULT_CHIP) if target != "cpu" else "the host",
+        chip if target != "cpu" else "the host",
         1e3 * (time.perf_counter() - start),
     )
     if target == "simt":
@@ -149,7 +169,7 @@ def compile(
         (lambda: host_libraries(text, name, fuse, guards, large_parameters))
         if target == "cpu"
         else None,
-        _program(text, fuse, guards, large_parameters),
+        _program(text, fuse, guards, large_parameters, pdl),
     )
 
 
@@ -190,10 +210,17 @@ def host_libraries(text, name, fuse, guards, large_parameters=False):
         return _nsa_compiler.host_libraries(module)
 
 
-def ffi_modules(text_or_path, chip, fuse, guards):
+def ffi_modules(text_or_path, chip, fuse, guards, pdl=False):
     """[(step, shared library)] for ``nsa.tvm_ffi``."""
     text, name = _source(text_or_path)
-    chip = chip or DEFAULT_CHIP
-    module, _ = _run(text, name, chip=chip, fuse=fuse, guards=guards, host_object=True)
+    module, _ = _run(
+        text,
+        name,
+        chip=chip or default_chip(pdl),
+        fuse=fuse,
+        guards=guards,
+        host_object=True,
+        pdl=pdl,
+    )
     with _compilations:
         return _nsa_compiler.ffi_modules(module)

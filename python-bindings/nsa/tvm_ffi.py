@@ -33,6 +33,8 @@ def build(
     chip: str | None = None,
     fuse: bool = True,
     guards: bool = False,
+    *,
+    pdl: bool = False,
 ) -> list[str]:
     """Writes ``NAME.ffi.so`` for every step of a text into `directory`, which is made if it is
     missing, and returns the paths. Arguments as of ``nsa.compile``.
@@ -40,7 +42,7 @@ def build(
     Raises ``CompileError`` as ``nsa.compile`` does, ``RuntimeError`` without a C compiler,
     ``OSError`` if a file cannot be written.
     """
-    made = _compile.ffi_modules(text_or_path, chip, fuse, guards)
+    made = _compile.ffi_modules(text_or_path, chip, fuse, guards, pdl)
     directory = os.fsdecode(directory)
     os.makedirs(directory, exist_ok=True)
     paths = []

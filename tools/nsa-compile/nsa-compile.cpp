@@ -65,6 +65,12 @@ static cl::opt<bool> largeParameters(
              "which needs a driver of CUDA 12.1 (all PTX from sm_100 on does)"),
     cl::cat(category));
 static cl::opt<bool>
+    pdl("pdl",
+        cl::desc("Programmatic dependent launch: kernels begin before the kernel "
+                 "that comes before them ends (the chip is sm_90 or later, and "
+                 "sm_90 if none is named)"),
+        cl::cat(category));
+static cl::opt<bool>
     remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
             cl::cat(category));
 static cl::opt<bool> noFuse("no-fuse",
@@ -184,9 +190,12 @@ int main(int argc, char **argv) {
 
   nsa::CompileOptions options;
   options.chip = chip;
+  if (pdl && chip.getNumOccurrences() == 0)
+    options.chip = "sm_90";
   options.fuse = !noFuse;
   options.guards = guards;
   options.largeParameters = largeParameters;
+  options.pdl = pdl;
   options.remarks = remarks;
   options.hostObject = wants(Emit::Host) || wants(Emit::FFI);
   std::unique_ptr<nsa::CompiledModule> module =

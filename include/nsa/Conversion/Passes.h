@@ -25,6 +25,11 @@
 #include "mlir/Pass/Pass.h"
 
 namespace nsa {
+/// An attribute on GPU kernels that may begin before the kernel before them
+/// ends (programmatic dependent launch).
+inline constexpr llvm::StringLiteral dependentLaunchAttrName =
+    "nsa.dependent_launch";
+
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Conversion/Passes.h.inc"

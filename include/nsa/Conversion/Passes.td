@@ -42,10 +42,16 @@ def LaunchToGPU : Pass<"nsa-launch-to-gpu", "mlir::ModuleOp"> {
 
     Kernels have memref arguments here; `nsa-flatten-kernel-args` gives them
     their final form.
+
+    Those of a step with `pdl` begin with `griddepcontrol.wait` and
+    `griddepcontrol.launch_dependents`, in every thread, and carry the attribute
+    `nsa.dependent_launch`: what becomes PTX is checked for accesses to global
+    memory before the wait.
   }];
   let dependentDialects = [
     "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
-    "::mlir::cf::ControlFlowDialect", "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::cf::ControlFlowDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect",
     "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
 }
@@ -93,7 +99,8 @@ def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
   let summary = "Says which GPU to compile for";
   let description = [{
     Attaches the NVVM target for `chip` to every GPU module, or reports that
-    there is no such chip. Chips from sm_80 on are known.
+    there is no such chip. Chips from sm_80 on are known; kernels that carry
+    `nsa.dependent_launch` need sm_90.
   }];
   let options = [
     Option<"chip", "chip", "std::string", /*default=*/"\"sm_80\"",

@@ -64,6 +64,11 @@ def NSA_StepOp : NSA_Op<"step", [
     against the array's sizes and stop at a wrong one. Kernels need no guards to
     stay inside of their arrays; guards are how tests show it.
 
+    With `attributes {pdl}`, kernels begin while the kernel before them in the
+    stream still runs (programmatic dependent launch, from sm_90 on), and wait
+    for its end before they touch an array. They let the kernel after them begin
+    as early: one that is launched so has to wait, too, before it reads.
+
     Example:
 
     ```mlir
@@ -115,7 +120,7 @@ def NSA_StepOp : NSA_Op<"step", [
                        OptionalAttr<TypedArrayAttrBase<
                            DenseI64ArrayAttr, "offsets">>:$extent_offsets,
                        OptionalAttr<DictArrayAttr>:$port_attrs,
-                       UnitAttr:$guards,
+                       UnitAttr:$guards, UnitAttr:$pdl,
                        OptionalAttr<DenseI64ArrayAttr>:$port_values);
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;

@@ -22,6 +22,8 @@ struct LaunchOptions {
   bool guards = false;
   /// Kernels may have as many parameters as PTX 8.1 allows.
   bool largeParameters = false;
+  /// Kernels begin before the kernel that comes before them ends.
+  bool pdl = false;
 };
 
 /// From values and copies to launches.
@@ -40,6 +42,9 @@ struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<bool> largeParameters{
       *this, "large-parameters", llvm::cl::init(false),
       llvm::cl::desc("Kernels may have 32,764 bytes of parameters (PTX 8.1).")};
+  Option<bool> pdl{
+      *this, "pdl", llvm::cl::init(false),
+      llvm::cl::desc("Programmatic dependent launch, from sm_90 on.")};
 };
 
 /// From launches to a `gpu.binary` that holds PTX, for each step.

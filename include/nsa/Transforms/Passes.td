@@ -71,7 +71,10 @@ def FormLaunches : Pass<"nsa-form-launches", "nsa::StepOp"> {
            "Mark the step so that its kernels check every access.">,
     Option<"parameterBytes", "parameter-bytes", "int64_t", /*default=*/"0",
            "The most that a kernel's parameters take; 0 for what the target "
-           "allows.">
+           "allows.">,
+    Option<"pdl", "pdl", "bool", /*default=*/"false",
+           "Mark the step so that its kernels begin before the kernel that comes "
+           "before them ends.">
   ];
   let dependentDialects = ["::mlir::affine::AffineDialect",
                            "::mlir::arith::ArithDialect",

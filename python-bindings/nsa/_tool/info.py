@@ -24,6 +24,9 @@ VARIABLES = {
     " `$XDG_CACHE_HOME/nsa` or `~/.cache/nsa`",
     "NSA_BUNDLE_PATH": "folders of bundles made ahead, separated as in `PATH`; they are looked into"
     " before those of the package",
+    "NSA_PDL": "`1`: operations on CUDA arrays are compiled for `sm_90` with programmatic"
+    " dependent launch ([Performance.md](Performance.md#programmatic-dependent-launch)). `0`,"
+    " empty or unset: without",
     "NSA_LINKER": "the program that links host kernels. Unset: `cc`, `gcc`, `clang`, `ld.lld` or"
     " `ld` from `PATH`",
     "NSA_CC": "the C compiler for modules of tvm-ffi. Unset: `cc`, `gcc` or `clang` from `PATH`",

@@ -382,13 +382,13 @@ class Builder(NamedOps):
         guards: bool = False,
         *,
         large_parameters: bool = False,
+        pdl: bool = False,
     ) -> Step:
         """The step, to be called. Arguments, and errors, as in ``nsa.compile``;
         diagnostics name the line of Python."""
         text = self.print(locations=True)
-        return compile(
-            text, target, chip, fuse, guards, large_parameters=large_parameters
-        )[self.name]
+        options = {"large_parameters": large_parameters, "pdl": pdl}
+        return compile(text, target, chip, fuse, guards, **options)[self.name]
 
     def __repr__(self) -> str:
         return f"<nsa.build.Builder {self.name!r}>"

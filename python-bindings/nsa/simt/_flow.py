@@ -230,8 +230,10 @@ class Flow:
                 if instruction.opcode == "griddepcontrol.wait" and not instruction.guard:
                     break
                 parts = instruction.opcode.split(".")
-                touches = parts[0] in ("ld", "st", "atom", "red", "cp") and not (
-                    {"param", "shared", "local"} & set(parts)
+                spaces = {part.split("::")[0] for part in parts}
+                # A copy has two.
+                touches = parts[0] in ("ld", "st", "atom", "red", "cp") and (
+                    "global" in spaces or not {"param", "shared", "local"} & spaces
                 )
                 if touches or parts[0] in ("ret", "exit"):
                     what = "an access to global memory" if touches else "an end"

@@ -20,6 +20,7 @@ TEST(Manifest, Good) {
   Manifest manifest = Manifest::parse(test::manifestText);
   EXPECT_EQ(manifest.step, "gather");
   EXPECT_EQ(manifest.chip, "sm_80");
+  EXPECT_FALSE(manifest.pdl);
   EXPECT_EQ(manifest.ptx, "");
   EXPECT_EQ(manifest.arguments.size(), 8u);
   EXPECT_EQ(manifest.sizes, (std::vector<int32_t>{0, 1}));
@@ -48,6 +49,13 @@ void expectError(const std::string &text, const std::string &message) {
     EXPECT_EQ(error.status, NSA_MANIFEST);
     EXPECT_EQ(std::string(error.what()), message);
   }
+}
+
+TEST(Manifest, DependentLaunches) {
+  EXPECT_TRUE(Manifest::parse(changed("\"chip\":", "\"pdl\": true, \"chip\":")).pdl);
+  EXPECT_FALSE(Manifest::parse(changed("\"chip\":", "\"pdl\": false, \"chip\":")).pdl);
+  expectError(changed("\"chip\":", "\"pdl\": 1, \"chip\":"),
+              "manifest: pdl: expected true or false but got 1");
 }
 
 TEST(Manifest, MalformedJson) {

@@ -45,4 +45,16 @@ CUresult cuLaunchKernel(CUfunction function, unsigned int x, unsigned int y,
   return driver_fails ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function,
+                          void **params, void **extra) {
+  unsigned i;
+  for (i = 0; i < config->numAttrs; ++i)
+    printf("attribute %d: %d\n", (int)config->attrs[i].id,
+           config->attrs[i].value.programmaticStreamSerializationAllowed);
+  return cuLaunchKernel(function, config->gridDimX, config->gridDimY,
+                        config->gridDimZ, config->blockDimX, config->blockDimY,
+                        config->blockDimZ, config->sharedMemBytes,
+                        config->hStream, params, extra);
+}
+
 #endif /* NSA_TEST_CUDA_DRIVER_H */
