@@ -17,6 +17,7 @@
 #include "FormulaBody.h"
 
 #include "Formula.h"
+#include "TileSearch.h"
 
 #include "nsa/Codegen/KernelParameters.h"
 
@@ -190,9 +191,11 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   auto emit = [&]() -> Value {
     if (auto scan = source.getDefiningOp<ScanOp>())
       return emitSearchInSums(scan, builder, row, position);
-    return emitBinarySearch(builder, source, row, builder.constantIndex(0),
-                            builder.size(Size::of(source, row.size())),
-                            position);
+    Value begin = builder.constantIndex(0);
+    Value end = builder.size(Size::of(source, row.size()));
+    if (auto iterate = source.getDefiningOp<IterateOp>())
+      std::tie(begin, end) = emitSearchRange(builder, iterate, position);
+    return emitBinarySearch(builder, source, row, begin, end, position);
   };
   if (row.empty())
     return emit();

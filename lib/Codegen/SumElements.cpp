@@ -8,6 +8,8 @@
 
 #include "Elements.h"
 #include "FormulaBody.h"
+#include "PredictedSteps.h"
+#include "TileSearch.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -123,15 +125,16 @@ struct SumEmitter {
 struct SharedTiles {
   /// What there is before each tile, of the type of elements.
   Value before;
-  /// The logarithm of a tile's elements, and the number of tiles.
-  Value shift, numTiles;
+  /// The logarithm of a tile's elements, the number of tiles, and the first
+  /// stride of searches.
+  Value shift, numTiles, stride;
 
   static std::optional<SharedTiles> find(ElementBuilder &builder, Operation *op,
                                          ValueRange row) {
     ArrayRef<Value> shared = builder.getShared(op, row);
     if (shared.empty())
       return std::nullopt;
-    return SharedTiles{shared[0], shared[1], shared[2]};
+    return SharedTiles{shared[0], shared[1], shared[2], shared[3]};
   }
 };
 } // namespace
@@ -201,7 +204,7 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder, ValueRange 
     scf::YieldOp::create(b, loc);
   });
   threads.emitBarrier(b, loc);
-  return {sums, shift, numTiles};
+  return {sums, shift, numTiles, emitSearchStride(builder, numTiles)};
 }
 
 Value ScanElements::emitElement(ElementBuilder &builder, ValueRange indices) {
@@ -257,29 +260,8 @@ Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
   if (std::optional<SharedTiles> shared =
           SharedTiles::find(builder, op, row)) {
     // The last tile that begins with `position` or less.
-    SmallVector<Value> initial = {zero, shared->numTiles};
-    auto loop = scf::WhileOp::create(
-        b, loc, TypeRange(ValueRange(initial)), initial,
-        [&](OpBuilder &b, Location loc, ValueRange state) {
-          Value isLeft = arith::CmpIOp::create(b, loc, CmpIPredicate::ult,
-                                               state[0], state[1]);
-          scf::ConditionOp::create(b, loc, isLeft, state);
-        },
-        [&](OpBuilder &b, Location loc, ValueRange state) {
-          ElementBuilder inner(b, builder);
-          SumEmitter math{inner};
-          // Rounded up, so that it ends.
-          Value middle = math.apply<arith::ShRUIOp>(
-              math.add(math.add(state[0], state[1]), one), one);
-          Value isAtMost = isAtMostPosition(
-              b, loc, memref::LoadOp::create(b, loc, shared->before, middle));
-          Value low =
-              arith::SelectOp::create(b, loc, isAtMost, middle, state[0]);
-          Value high = arith::SelectOp::create(
-              b, loc, isAtMost, state[1], math.add(middle, math.constant(-1)));
-          scf::YieldOp::create(b, loc, ValueRange{low, high});
-        });
-    Value tile = loop.getResult(0);
+    Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
+                                shared->stride, position);
     sum = memref::LoadOp::create(b, loc, shared->before, tile);
     begin = math.min(math.apply<arith::ShLIOp>(tile, shared->shift), size);
     // The sum after the tile is more than that.
@@ -335,18 +317,13 @@ static Value emitStep(ElementBuilder &builder, IterateOp op, Value step,
   return BodyEmitter(op, builder, point, /*width=*/0).emit().front().front();
 }
 
-/// Emits element `end` from element `begin`, which is `element`; `visit` gets
-/// each before the next.
-static Value
-emitSteps(ElementBuilder &builder, IterateOp op, Value begin, Value end,
-          Value element,
-          function_ref<void(ElementBuilder &, Value, Value)> visit = {}) {
+/// Emits element `end` from element `begin`, which is `element`.
+static Value emitSteps(ElementBuilder &builder, IterateOp op, Value begin,
+                       Value end, Value element) {
   auto loop = scf::ForOp::create(
       builder.b, builder.loc, begin, end, builder.constantIndex(1), element,
       [&](OpBuilder &b, Location loc, Value step, ValueRange carried) {
         ElementBuilder inner(b, builder);
-        if (visit)
-          visit(inner, step, carried.front());
         scf::YieldOp::create(b, loc,
                              emitStep(inner, op, step, carried.front()));
       });
@@ -371,35 +348,52 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder, ValueRan
   Value shift = math.emitShift(size, threads.getMostTiles());
   Value before = threads.emitMemory(b, loc, threads.getMostTiles() + 1,
                                     getElementTypeOrSelf(getType()));
-  Value isFirst =
-      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
-                            threads.emitThread(b, loc), math.constant(0));
-  auto ifOp = scf::IfOp::create(b, loc, isFirst, /*withElseRegion=*/false);
+  Value thread = threads.emitThread(b, loc);
+  Value isInWarp =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, thread,
+                            math.constant(threads.getWarpSize()));
+  auto ifOp = scf::IfOp::create(b, loc, isInWarp, /*withElseRegion=*/false);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(ifOp.thenBlock());
     ElementBuilder inner(b, builder);
-    Value last = emitSteps(
-        inner, *this, math.constant(0), size, emitFirst(inner, *this),
+    Value first = emitFirst(inner, *this);
+    auto emitIf = [&](OpBuilder &b, Value condition,
+                      function_ref<void(OpBuilder &)> body) {
+      scf::IfOp::create(b, loc, condition, [&](OpBuilder &b, Location loc) {
+        body(b);
+        scf::YieldOp::create(b, loc);
+      });
+    };
+    Value isFirst = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                                          thread, math.constant(0));
+    emitIf(b, isFirst, [&](OpBuilder &b) {
+      memref::StoreOp::create(b, loc, first, before, math.constant(0));
+    });
+    emitPredictedSteps(
+        inner, threads, size, first,
         [&](ElementBuilder &builder, Value step, Value element) {
+          return emitStep(builder, *this, step, element);
+        },
+        [&](ElementBuilder &builder, Value number, Value element) {
           SumEmitter math{builder};
-          Value tile = math.apply<arith::ShRUIOp>(step, shift);
+          OpBuilder &b = builder.b;
+          Value tile = math.emitTiles(number, shift);
           Value isBegin = arith::CmpIOp::create(
-              builder.b, loc, arith::CmpIPredicate::eq,
-              math.apply<arith::ShLIOp>(tile, shift), step);
-          auto ifOp = scf::IfOp::create(builder.b, loc, isBegin,
-                                        /*withElseRegion=*/false);
-          OpBuilder::InsertionGuard guard(builder.b);
-          builder.b.setInsertionPointToStart(ifOp.thenBlock());
-          memref::StoreOp::create(builder.b, loc, element, before, tile);
+              b, loc, arith::CmpIPredicate::eq,
+              math.apply<arith::ShLIOp>(tile, shift), number);
+          // Where the last element begins a tile, it is asked for there.
+          Value isLast = arith::CmpIOp::create(
+              b, loc, arith::CmpIPredicate::eq, number, size);
+          emitIf(b, math.apply<arith::OrIOp>(isBegin, isLast),
+                 [&](OpBuilder &b) {
+                   memref::StoreOp::create(b, loc, element, before, tile);
+                 });
         });
-    // Where the last element begins a tile, it is asked for there.
-    SumEmitter innerMath{inner};
-    memref::StoreOp::create(b, loc, last, before,
-                            innerMath.emitTiles(size, shift));
   }
   threads.emitBarrier(b, loc);
-  return {before, shift, math.emitTiles(size, shift)};
+  Value numTiles = math.emitTiles(size, shift);
+  return {before, shift, numTiles, emitSearchStride(builder, numTiles)};
 }
 
 Value IterateElements::emitElement(ElementBuilder &builder, ValueRange indices) {
@@ -416,6 +410,32 @@ Value IterateElements::emitElement(ElementBuilder &builder, ValueRange indices) 
   return emitSteps(builder, *this,
                    math.apply<arith::ShLIOp>(tile, shared->shift), index,
                    element);
+}
+
+std::pair<Value, Value> nsa::emitSearchRange(ElementBuilder &builder,
+                                             IterateOp op, Value position) {
+  SumEmitter math{builder};
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Value zero = math.constant(0), one = math.constant(1);
+  Value size = arith::MaxSIOp::create(
+      b, loc, builder.size(op.getIndexBounds().front()), zero);
+  std::optional<SharedTiles> shared =
+      SharedTiles::find(builder, op, /*row=*/{});
+  if (!shared)
+    return {zero, math.add(size, one)};
+  Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
+                              shared->stride, position);
+  Value element = memref::LoadOp::create(b, loc, shared->before, tile);
+  Value isSome = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle,
+                                       math.toIndex(element), position);
+  auto emitBegin = [&](Value tile) {
+    return math.min(math.apply<arith::ShLIOp>(tile, shared->shift), size);
+  };
+  Value begin = math.add(emitBegin(tile), one);
+  Value end = emitBegin(math.add(tile, one));
+  return {arith::SelectOp::create(b, loc, isSome, begin, zero),
+          arith::SelectOp::create(b, loc, isSome, end, zero)};
 }
 
 Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,

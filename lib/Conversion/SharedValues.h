@@ -39,6 +39,11 @@ public:
   mlir::Value emitReduce(mlir::OpBuilder &b, mlir::Location loc,
                          mlir::Value value, Combine combine) override;
   void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) override;
+  int64_t getWarpSize() const override;
+  mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
+                          mlir::Value condition) override;
+  mlir::Value emitFrom(mlir::OpBuilder &b, mlir::Location loc,
+                       mlir::Value value, mlir::Value lane) override;
 
 private:
   /// Memory that nothing of this segment is in.
@@ -70,6 +75,13 @@ public:
     return value;
   }
   void emitBarrier(mlir::OpBuilder &, mlir::Location) override {}
+  int64_t getWarpSize() const override { return 1; }
+  mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
+                          mlir::Value condition) override;
+  mlir::Value emitFrom(mlir::OpBuilder &, mlir::Location, mlir::Value value,
+                       mlir::Value) override {
+    return value;
+  }
 
 private:
   mlir::Block &entry;

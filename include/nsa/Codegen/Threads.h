@@ -40,6 +40,17 @@ public:
                                  mlir::Value value, Combine combine) = 0;
   /// What each has written is seen by all.
   virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
+
+  /// Those of them that exchange values without memory; the first ones are the
+  /// first warp. All of a warp get to each call of what follows.
+  virtual int64_t getWarpSize() const = 0;
+  /// Emits how many lanes of the warp have `condition`, one after the other
+  /// from the first one on (index).
+  virtual mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
+                                  mlir::Value condition) = 0;
+  /// Emits `value` of lane `lane` (index) of the warp.
+  virtual mlir::Value emitFrom(mlir::OpBuilder &b, mlir::Location loc,
+                               mlir::Value value, mlir::Value lane) = 0;
 };
 
 } // namespace nsa
