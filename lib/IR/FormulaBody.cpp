@@ -41,11 +41,9 @@ SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
       values, [&](Value value) { return get(value, point, lane); });
 }
 
-Value BodyEmitter::emitIsInside(size_t point, Value index, Value source,
-                                unsigned dim) {
+Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   // Unsigned, so that a negative index is too large.
-  return compare(arith::CmpIPredicate::ult, index,
-                 builders[point].size(Size::of(source, dim)));
+  return compare(arith::CmpIPredicate::ult, index, builders[point].size(size));
 }
 
 Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
@@ -54,7 +52,8 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
   Value source = read.getSource();
   Value isInside;
   for (unsigned dim : dims)
-    isInside = both(isInside, emitIsInside(point, indices[dim], source, dim));
+    isInside = both(isInside, emitIsInside(point, indices[dim],
+                                           read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -101,7 +100,8 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   for (unsigned dim = 0; dim < outer.size(); ++dim)
     if (!read.isKnownInside(dim))
       isOuterInside =
-          both(isOuterInside, emitIsInside(point, indices[dim], source, dim));
+          both(isOuterInside, emitIsInside(point, indices[dim],
+                                             read.getSourceSize(dim)));
   bool isInside = read.isKnownInside(outer.size());
   if (!isOuterInside && isInside)
     return getLanes(builder.elements(source, indices, numLanes),
@@ -115,8 +115,9 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
     for (auto [lane, value] : llvm::enumerate(lanes)) {
       Value isLane = isOuterInside;
       if (!isInside)
-        isLane = both(isLane, emitIsInside(point, get(last, point, lane),
-                                           source, outer.size()));
+        isLane = both(isLane,
+                      emitIsInside(point, get(last, point, lane),
+                                   read.getSourceSize(outer.size())));
       value = arith::SelectOp::create(b(), loc(), isLane, value,
                                       get(read.getFill(), point, lane));
     }
@@ -197,7 +198,7 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   if (row.empty())
     return emit();
   auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
-                                emitIsInside(point, row.front(), source, 0),
+                                emitIsInside(point, row.front(), Size::of(source, 0)),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b());
   b().setInsertionPointToStart(ifOp.thenBlock());
