@@ -47,6 +47,8 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createWalkSums());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
+  step.addPass(createShareForms());
+  step.addPass(createCSEPass());
   if (!options.fuse) {
     step.addPass(createFormLaunches({/*perCopy=*/false, options.guards, bytes}));
     step.addPass(createCSEPass());

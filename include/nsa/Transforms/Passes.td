@@ -30,6 +30,33 @@ def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
   }];
 }
 
+def ExpandNamed : Pass<"nsa-expand-named", "nsa::StepOp"> {
+  let summary = "Writes named operations as formulas";
+  let description = [{
+    `nsa.seqlens`, `nsa.clip_seqlens`, `nsa.page_table`, `nsa.real_page_table` and
+    `nsa.context_lens` become an `nsa.map`, and `nsa.cu_seqlens` an `nsa.scan`:
+    what each of them means, to be looked at. Those of rows of an expansion, of
+    sums, or with dead elements (`live`) stay, because no formula says where their
+    rows are or what need not be written; so do operations whose code is special.
+
+    Not part of the pipelines, which compute these operations directly
+    (see `nsa-share-forms`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def ShareForms : Pass<"nsa-share-forms", "nsa::StepOp"> {
+  let summary = "Formulas that say what a named operation says are that";
+  let description = [{
+    Replaces an `nsa.map` or `nsa.scan` by the value of a named operation of the
+    step whose form by `nsa-expand-named` it equals, so that `cse` shares what two
+    backends compute when one of them names it and the other one writes it out.
+    Formulas are compared as expressions, in whatever order their operations
+    stand. A step that has only one of both kinds stays as it is.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def WalkSums : Pass<"nsa-walk-sums", "nsa::StepOp"> {
   let summary = "Sums that are only stored become one walk over the rows";
   let description = [{
