@@ -18,6 +18,7 @@
 
 #include "Formula.h"
 
+#include "nsa/IR/FormulaCost.h"
 #include "nsa/IR/KernelParameters.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -81,17 +82,54 @@ BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   return lanes;
 }
 
+/// Whether `value`, of the formula that `index` is an argument of, depends on
+/// it.
+static bool dependsOn(Value value, Value index) {
+  SmallVector<Value> worklist = {value};
+  llvm::DenseSet<Value> seen;
+  while (!worklist.empty()) {
+    Value next = worklist.pop_back_val();
+    if (next == index)
+      return true;
+    Operation *op = next.getDefiningOp();
+    if (op && seen.insert(next).second &&
+        op->getBlock() == index.getParentBlock())
+      llvm::append_range(worklist, op->getOperands());
+  }
+  return false;
+}
+
+StringRef nsa::getScalarReason(ReadOp read) {
+  Value inner = read.getFormula().getArguments().back();
+  Value source = read.getSource();
+  auto outer = read.getIndices().drop_back();
+  // One for all elements of a vector.
+  if (llvm::none_of(read.getIndices(),
+                    [&](Value index) { return dependsOn(index, inner); }))
+    return {};
+  if (read.getIndices().back() != inner)
+    return "its last index is not the formula's own";
+  if (llvm::any_of(outer, [&](Value index) { return dependsOn(index, inner); }))
+    return "its row follows from the innermost index";
+  if (source.getDefiningOp<SharedOpInterface>())
+    return "a block makes its source by itself";
+  // Sums and rows of expansions are asked for one by one, and only inside.
+  if (dependsOnScan(source) || getExpansion(source))
+    return "its source is made row by row";
+  bool isInside = true;
+  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
+    isInside &= read.isKnownInside(dim);
+  if (!isInside && !isa<BlockArgument>(source))
+    return "it may be outside of what is computed";
+  return {};
+}
+
 std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
                                                        size_t point) {
   Value last = read.getIndices().back();
   auto outer = read.getIndices().drop_back();
-  bool isTogether =
-      llvm::none_of(outer, [&](Value index) { return isVarying(index); });
-  if (!isVector || last != op.getArguments().back() || !isTogether ||
-      read.getSource().getDefiningOp<SharedOpInterface>())
-    return std::nullopt;
-  // Sums and rows of expansions are asked for one by one, and only inside.
-  if (dependsOnScan(read.getSource()) || getExpansion(read.getSource()))
+  if (!isVector || last != op.getArguments().back() ||
+      !getScalarReason(read).empty())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
@@ -106,8 +144,6 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   if (!isOuterInside && isInside)
     return getLanes(builder.elements(source, indices, numLanes),
                     read.getType());
-  if (!isa<BlockArgument>(source))
-    return std::nullopt;
   Lanes lanes = getLanes(builder.load(source, indices, numLanes, isOuterInside),
                          read.getType());
   // What is outside was loaded as 0.

@@ -53,6 +53,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
     step.addPass(createFormLaunches({/*perCopy=*/false, options.guards, bytes}));
     step.addPass(createCSEPass());
     step.addPass(createAssignTiles());
+    step.addPass(createRemarkCosts());
     return;
   }
   step.addPass(createMergeCopies());
@@ -61,6 +62,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createFuseLaunches({bytes}));
   step.addPass(createCSEPass());
   step.addPass(createAssignTiles());
+  step.addPass(createRemarkCosts());
 }
 
 /// What both targets do to kernels before their own conversion. Rounding to

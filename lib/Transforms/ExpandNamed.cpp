@@ -238,7 +238,10 @@ struct ShareForms : public nsa::impl::ShareFormsBase<ShareForms> {
   void runOnOperation() override {
     SmallVector<Operation *> named, general;
     for (Operation &op : getOperation().getBody().front())
-      (isa<MapOp, ScanOp>(op) ? general : named).push_back(&op);
+      // Sums have a pass of their own: who reads them adds up, and only those
+      // that are stored are named (nsa-walk-sums).
+      if (!isa<CuSeqlensOp>(op))
+        (isa<MapOp>(op) ? general : named).push_back(&op);
     if (general.empty())
       return markAllAnalysesPreserved();
     for (Operation *op : named) {

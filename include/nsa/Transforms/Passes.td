@@ -11,6 +11,16 @@
 
 include "mlir/Pass/PassBase.td"
 
+def RemarkCosts : Pass<"nsa-remark-costs", "nsa::StepOp"> {
+  let summary = "Says what formulas cost, where remarks are asked for";
+  let description = [{
+    Remarks on the formulas of launches whose tiles are assigned: how many reads
+    and searches an element takes, and how many elements a thread computes at
+    once; which reads are made for each of these by itself, and why; and what
+    each block computes by itself, once or once a row. Changes nothing.
+  }];
+}
+
 def WarnUnused : Pass<"nsa-warn-unused", "nsa::StepOp"> {
   let summary = "Warns of ports and values that nothing uses";
   let description = [{
@@ -48,8 +58,7 @@ def ExpandNamed : Pass<"nsa-expand-named", "nsa::StepOp"> {
 def ShareForms : Pass<"nsa-share-forms", "nsa::StepOp"> {
   let summary = "Formulas that say what a named operation says are that";
   let description = [{
-    Replaces an `nsa.map` or `nsa.scan` by the value of a named operation of the
-    step whose form by `nsa-expand-named` it equals, so that `cse` shares what two
+    Replaces an `nsa.map` by the value of a named operation of the step whose form by `nsa-expand-named` it equals, so that `cse` shares what two
     backends compute when one of them names it and the other one writes it out.
     Formulas are compared as expressions, in whatever order their operations
     stand. A step that has only one of both kinds stays as it is.
