@@ -57,6 +57,11 @@ Value ElementBuilder::dim(Value port, unsigned dim) {
       return size;
     return arith::AddIOp::create(b, loc, size, constantIndex(offset));
   }
+  // What is read of an array that is written is as much as is written.
+  if (step.isInOut(argument))
+    for (Operation *user : argument.getUsers())
+      if (auto copy = dyn_cast<CopyOp>(user))
+        return this->size(Size::of(copy.getValue(), dim));
   return memref::DimOp::create(b, loc, lookup(port), dim);
 }
 

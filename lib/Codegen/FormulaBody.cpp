@@ -20,6 +20,7 @@
 #include "TileSearch.h"
 
 #include "nsa/Codegen/KernelParameters.h"
+#include "nsa/Codegen/FormulaCost.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -42,11 +43,9 @@ SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
       values, [&](Value value) { return get(value, point, lane); });
 }
 
-Value BodyEmitter::emitIsInside(size_t point, Value index, Value source,
-                                unsigned dim) {
+Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   // Unsigned, so that a negative index is too large.
-  return compare(arith::CmpIPredicate::ult, index,
-                 builders[point].size(Size::of(source, dim)));
+  return compare(arith::CmpIPredicate::ult, index, builders[point].size(size));
 }
 
 Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
@@ -55,7 +54,8 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
   Value source = read.getSource();
   Value isInside;
   for (unsigned dim : dims)
-    isInside = both(isInside, emitIsInside(point, indices[dim], source, dim));
+    isInside = both(isInside, emitIsInside(point, indices[dim],
+                                           read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -83,17 +83,54 @@ BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   return lanes;
 }
 
+/// Whether `value`, of the formula that `index` is an argument of, depends on
+/// it.
+static bool dependsOn(Value value, Value index) {
+  SmallVector<Value> worklist = {value};
+  llvm::DenseSet<Value> seen;
+  while (!worklist.empty()) {
+    Value next = worklist.pop_back_val();
+    if (next == index)
+      return true;
+    Operation *op = next.getDefiningOp();
+    if (op && seen.insert(next).second &&
+        op->getBlock() == index.getParentBlock())
+      llvm::append_range(worklist, op->getOperands());
+  }
+  return false;
+}
+
+StringRef nsa::getScalarReason(ReadOp read) {
+  Value inner = read.getFormula().getArguments().back();
+  Value source = read.getSource();
+  auto outer = read.getIndices().drop_back();
+  // One for all elements of a vector.
+  if (llvm::none_of(read.getIndices(),
+                    [&](Value index) { return dependsOn(index, inner); }))
+    return {};
+  if (read.getIndices().back() != inner)
+    return "its last index is not the formula's own";
+  if (llvm::any_of(outer, [&](Value index) { return dependsOn(index, inner); }))
+    return "its row follows from the innermost index";
+  if (source.getDefiningOp<SharedOpInterface>())
+    return "a block makes its source by itself";
+  // Sums and rows of expansions are asked for one by one, and only inside.
+  if (dependsOnScan(source) || getExpansion(source))
+    return "its source is made row by row";
+  bool isInside = true;
+  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
+    isInside &= read.isKnownInside(dim);
+  if (!isInside && !isa<BlockArgument>(source))
+    return "it may be outside of what is computed";
+  return {};
+}
+
 std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
                                                        size_t point) {
   Value last = read.getIndices().back();
   auto outer = read.getIndices().drop_back();
-  bool isTogether =
-      llvm::none_of(outer, [&](Value index) { return isVarying(index); });
-  if (!isVector || last != op.getArguments().back() || !isTogether ||
-      read.getSource().getDefiningOp<SharedOpInterface>())
-    return std::nullopt;
-  // Sums and rows of expansions are asked for one by one, and only inside.
-  if (dependsOnScan(read.getSource()) || getExpansion(read.getSource()))
+  if (!isVector || last != op.getArguments().back() ||
+      !getScalarReason(read).empty())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
@@ -102,13 +139,12 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   for (unsigned dim = 0; dim < outer.size(); ++dim)
     if (!read.isKnownInside(dim))
       isOuterInside =
-          both(isOuterInside, emitIsInside(point, indices[dim], source, dim));
+          both(isOuterInside, emitIsInside(point, indices[dim],
+                                             read.getSourceSize(dim)));
   bool isInside = read.isKnownInside(outer.size());
   if (!isOuterInside && isInside)
     return getLanes(builder.elements(source, indices, numLanes),
                     read.getType());
-  if (!isa<BlockArgument>(source))
-    return std::nullopt;
   Lanes lanes = getLanes(builder.load(source, indices, numLanes, isOuterInside),
                          read.getType());
   // What is outside was loaded as 0.
@@ -116,8 +152,9 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
     for (auto [lane, value] : llvm::enumerate(lanes)) {
       Value isLane = isOuterInside;
       if (!isInside)
-        isLane = both(isLane, emitIsInside(point, get(last, point, lane),
-                                           source, outer.size()));
+        isLane = both(isLane,
+                      emitIsInside(point, get(last, point, lane),
+                                   read.getSourceSize(outer.size())));
       value = arith::SelectOp::create(b(), loc(), isLane, value,
                                       get(read.getFill(), point, lane));
     }
@@ -200,7 +237,7 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   if (row.empty())
     return emit();
   auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
-                                emitIsInside(point, row.front(), source, 0),
+                                emitIsInside(point, row.front(), Size::of(source, 0)),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b());
   b().setInsertionPointToStart(ifOp.thenBlock());

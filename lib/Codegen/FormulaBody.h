@@ -57,9 +57,8 @@ private:
                          llvm::ArrayRef<unsigned> dims, int64_t lane);
   /// A read along the innermost dimension, or nothing where it is another one.
   std::optional<Lanes> emitRun(ReadOp read, size_t point);
-  /// Whether `index` is inside dimension `dim` of `source` (i1).
-  mlir::Value emitIsInside(size_t point, mlir::Value index, mlir::Value source,
-                           unsigned dim);
+  /// Whether `index` is inside a dimension of `size` elements (i1).
+  mlir::Value emitIsInside(size_t point, mlir::Value index, const Size &size);
   Lanes getLanes(mlir::Value vector, mlir::Type type);
   /// `value` as a formula has it, or as memory does: bf16 is moved as 16 bits.
   mlir::Value as(mlir::Type type, mlir::Value value) {

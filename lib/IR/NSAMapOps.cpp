@@ -335,8 +335,8 @@ ParseResult ReadOp::parse(OpAsmParser &parser, OperationState &result) {
   if (parser.parseOptionalAttrDict(result.attributes) ||
       parser.getCurrentLocation(&location) || parser.parseColonType(type))
     return failure();
-  auto array = dyn_cast<RankedTensorType>(type);
-  if (!array)
+  auto array = dyn_cast<ShapedType>(type);
+  if (!isa<RankedTensorType, MemRefType>(type))
     return parser.emitError(location, "expected the type of an array, such as "
                                       "tensor<?xi32>");
   Type element = array.getElementType();
@@ -361,7 +361,7 @@ void ReadOp::print(OpAsmPrinter &p) {
 }
 
 LogicalResult ReadOp::verify() {
-  int64_t rank = getSource().getType().getRank();
+  int64_t rank = getSourceType().getRank();
   if (int64_t(getIndices().size()) != rank)
     return emitOpError() // (C1)
            << "expected " << rank << (rank == 1 ? " index" : " indices")
@@ -374,9 +374,15 @@ LogicalResult ReadOp::verify() {
   return success();
 }
 
+Size ReadOp::getSourceSize(unsigned dim) {
+  if (isa<MemRefType>(getSourceType()))
+    return getFormula().getIndexBounds()[dim];
+  return Size::of(getSource(), dim);
+}
+
 bool ReadOp::isKnownInside(unsigned dim) {
   Value index = getIndices()[dim];
-  Size size = Size::of(getSource(), dim).resolve();
+  Size size = getSourceSize(dim).resolve();
   APInt constant;
   if (matchPattern(index, m_ConstantInt(&constant)))
     return constant.sge(0) && size.getConstant() &&

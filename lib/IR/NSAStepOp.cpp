@@ -43,7 +43,8 @@ static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
 }
 
 static constexpr StringLiteral alignmentName = "alignment",
-                               layoutName = "layout", optionalName = "optional";
+                               layoutName = "layout", optionalName = "optional",
+                               inOutName = "inout";
 
 int64_t StepOp::getAlignment(BlockArgument port) {
   if (auto alignment =
@@ -58,6 +59,10 @@ StridedLayoutAttr StepOp::getLayout(BlockArgument port) {
 
 bool StepOp::isOptional(BlockArgument port) {
   return getPortAttrDict(*this, port).contains(optionalName);
+}
+
+bool StepOp::isInOut(BlockArgument port) {
+  return getPortAttrDict(*this, port).contains(inOutName);
 }
 
 void StepOp::getAsmBlockArgumentNames(Region &region,
@@ -76,7 +81,7 @@ struct ParsedPort {
   OpAsmParser::Argument argument;
   SmallVector<std::optional<OpAsmParser::UnresolvedOperand>> extents;
   SmallVector<int64_t> offsets;
-  bool isOptional = false;
+  bool isOptional = false, isInOut = false;
   NamedAttrList attrs;
 };
 } // namespace
@@ -84,8 +89,9 @@ struct ParsedPort {
 static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   StringRef direction;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseOptionalKeyword(&direction, {"in", "out"}))
-    return parser.emitError(loc, "expected a port: 'in' or 'out'");
+  if (parser.parseOptionalKeyword(&direction, {"in", "out", inOutName}))
+    return parser.emitError(loc, "expected a port: 'in', 'out' or 'inout'");
+  port.isInOut = direction == inOutName;
   if (succeeded(parser.parseOptionalKeyword(optionalName)))
     port.isOptional = true;
   if (parser.parseArgument(port.argument))
@@ -116,12 +122,14 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
     return failure();
   if (port.isOptional)
     port.attrs.set(optionalName, parser.getBuilder().getUnitAttr());
+  if (port.isInOut)
+    port.attrs.set(inOutName, parser.getBuilder().getUnitAttr());
   bool isOut = StepOp::isOut(port.argument.type);
   bool isSet = isa<MetadataType, MetadataRefType>(port.argument.type);
-  if (isOut != (direction == "out"))
+  if (isOut != (direction != "in"))
     return parser.emitError(typeLoc)
-           << "expected "
-           << (isOut ? "an 'out' port for a " : "an 'out' port to be a ")
+           << "expected an '" << (port.isInOut ? inOutName : "out")
+           << (isOut ? "' port for a " : "' port to be a ")
            << (isSet ? "metadata_ref" : "memref") << " but got '" << direction
            << "' with type " << port.argument.type;
   return success();
@@ -190,7 +198,9 @@ void StepOp::print(OpAsmPrinter &p) {
   p.printSymbolName(getSymName());
   p << '(';
   llvm::interleaveComma(getBody().getArguments(), p, [&](BlockArgument port) {
-    p << (isOut(port.getType()) ? "out " : "in ");
+    p << (isInOut(port)             ? "inout "
+          : isOut(port.getType()) ? "out "
+                                  : "in ");
     if (isOptional(port))
       p << optionalName << ' ';
     p.printRegionArgument(port, /*argAttrs=*/{}, /*omitType=*/true);
@@ -211,7 +221,7 @@ void StepOp::print(OpAsmPrinter &p) {
     }
     p << " : " << port.getType();
     p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue(),
-                            optionalName);
+                            {optionalName, inOutName});
   });
   p << ')';
   p.printOptionalAttrDictWithKeyword(
@@ -327,6 +337,14 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
                   "to be there";
       continue;
     }
+    if (attr.getName() == inOutName) {
+      if (!isa<MemRefType>(port.getType()) || !isa<UnitAttr>(attr.getValue()) ||
+          StepOp(step).isOptional(port))
+        return emitPortError(port) // (C10)
+               << "expected 'inout' port '" << name
+               << "' to be one array that is there, because it is read";
+      continue;
+    }
     bool isAlignment = attr.getName() == alignmentName;
     if (!isAlignment && attr.getName() != layoutName)
       return emitPortError(port) // (C7)
@@ -427,8 +445,51 @@ LogicalResult StepOp::verifyDestinations(Operation *copy,
   return success();
 }
 
+/// What is wrong with a read of an array that is written, or nothing.
+static std::string getReadProblem(StepOp step, ReadOp read) {
+  auto port = cast<BlockArgument>(read.getSource());
+  std::string name = ("'" + step.getPortName(port) + "'").str();
+  if (!step.isInOut(port))
+    return "expected port " + name +
+           " to be 'in' or 'inout', because it is read";
+  auto map = dyn_cast<MapOp>(read->getParentOp());
+  if (!map)
+    return "expected a read of 'inout' port " + name +
+           " to be in an 'nsa.map', which reads an element once";
+  if (!llvm::equal(read.getIndices(), map.getArguments()))
+    return "expected the indices of the 'nsa.map' itself, because other "
+           "elements of 'inout' port " +
+           name + " may have been written before this read";
+  for (Operation *user : map->getUsers()) {
+    auto copy = dyn_cast<CopyOp>(user);
+    if (!copy || copy.getValue() != map.getResult() ||
+        copy.getMask() == map.getResult() ||
+        copy.getDestinations() != ValueRange(port))
+      return "expected its 'nsa.map' to be stored to 'inout' port " + name +
+             " and used nowhere else, because what reads it elsewhere may do "
+             "so after it was written";
+    if (!copy.getPlaces().empty())
+      return "expected its 'nsa.map' to be stored without 'at', because "
+             "another read of 'inout' port " +
+             name + " may come after such a store";
+  }
+  return {};
+}
+
 LogicalResult StepOp::verifyRegions() {
   Block &body = getBody().front();
+  WalkResult reads = walk([&](ReadOp read) { // (C11)
+    auto port = dyn_cast<BlockArgument>(read.getSource());
+    if (!port || !isOut(port.getType()))
+      return WalkResult::advance();
+    std::string problem = getReadProblem(*this, read);
+    if (problem.empty())
+      return WalkResult::advance();
+    read.emitOpError() << problem;
+    return WalkResult::interrupt();
+  });
+  if (reads.wasInterrupted())
+    return failure();
   for (Operation &op : body)
     if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValue(&op) &&
         failed(verifySize(&op))) // (C6)

@@ -140,6 +140,12 @@ void Parser::parseArgument(const JsonReader &json) {
     if (argument.isOptional && argument.kind != NSA_KIND_OUT)
       optional->error("expected only \"out\" arguments to be optional");
   }
+  if (auto access = json.optionalMember("access"))
+    // Checked as any array that is written: nothing may overlap it.
+    if (access->string() != "inout" || argument.kind != NSA_KIND_OUT ||
+        argument.isOptional)
+      access->error("expected \"inout\", of an \"out\" argument that is not "
+                    "optional");
   if (auto alignment = json.optionalMember("alignment"))
     argument.alignment = alignment->integer(1, 1 << 20, "a number of bytes");
   manifest.arguments.push_back(std::move(argument));

@@ -195,7 +195,7 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
     return nullptr;
   if (options.remarks) {
     remark::RemarkCategories categories;
-    categories.passed = categories.missed = "nsa";
+    categories.analysis = categories.passed = categories.missed = "nsa";
     if (failed(remark::enableOptimizationRemarks(
             parsed.context, /*streamer=*/nullptr,
             std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,

@@ -150,7 +150,8 @@ void HeaderWriter::writeArguments() {
       os << "  int64_t " << *argument.getString("name") << ";\n";
       continue;
     }
-    os << "  nsa_view " << *argument.getString("name") << "; /* " << kind
+    os << "  nsa_view " << *argument.getString("name") << "; /* "
+       << argument.getString("access").value_or(kind)
        << ", " << *argument.getString("dtype") << ", rank "
        << argument.getArray("shape")->size() << " */\n";
   }

@@ -185,6 +185,8 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   j.attribute("alignment", step.getAlignment(port));
   if (step.isOptional(port))
     j.attribute("optional", true);
+  if (step.isInOut(port))
+    j.attribute("access", "inout");
   if (isOut && step.getPortValues())
     j.attribute("value", (*step.getPortValues())[port.getArgNumber()]);
   j.objectEnd();

@@ -47,11 +47,14 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createWalkSums());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
+  step.addPass(createShareForms());
+  step.addPass(createCSEPass());
   if (!options.fuse) {
     step.addPass(createFormLaunches(
         {/*perCopy=*/false, options.guards, bytes, options.pdl}));
     step.addPass(createCSEPass());
     step.addPass(createAssignTiles());
+    step.addPass(createRemarkCosts());
     return;
   }
   step.addPass(createMergeCopies());
@@ -61,6 +64,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createFuseLaunches({bytes}));
   step.addPass(createCSEPass());
   step.addPass(createAssignTiles());
+  step.addPass(createRemarkCosts());
 }
 
 /// What both targets do to kernels before their own conversion. Rounding to

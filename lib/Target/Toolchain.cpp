@@ -65,11 +65,12 @@ static std::string findProgram(const char *variable,
 }
 
 /// Runs `program` on files with `inputs` and returns the file that it writes.
-/// `makeArguments` takes the names of those and of that.
+/// `makeArguments` takes the names of those and of that; `said` gets what it
+/// prints.
 static std::optional<std::string>
 transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
           std::function<Arguments(Arguments, std::string)> makeArguments,
-          std::string &error) {
+          std::string &error, std::string *said = nullptr) {
   llvm::SmallString<128> folder;
   if (std::error_code code = sys::fs::createUniqueDirectory("nsa", folder)) {
     error = "cannot make a temporary folder: " + code.message();
@@ -116,6 +117,9 @@ transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
       error += ": " + reason;
     return std::nullopt;
   }
+  if (said)
+    if (auto output = llvm::MemoryBuffer::getFile(log))
+      *said = (*output)->getBuffer().str();
   auto output = llvm::MemoryBuffer::getFile(result);
   if (!output) {
     error = "'" + program + "' wrote nothing";
@@ -139,6 +143,47 @@ std::optional<std::string> nsa::assemblePTX(std::string_view ptx,
         return Arguments{arch, inputs[0], "-o", output};
       },
       error);
+}
+
+std::optional<std::vector<nsa::KernelUsage>>
+nsa::measurePTX(std::string_view ptx, std::string_view chip,
+                std::string &error) {
+  std::string ptxas = findPtxas();
+  if (ptxas.empty()) {
+    error = "there is no 'ptxas' in PATH or in CUDA_HOME";
+    return std::nullopt;
+  }
+  std::string arch = "-arch=" + std::string(chip), said;
+  auto cubin = transform(
+      ptxas, ptx,
+      [&](Arguments inputs, std::string output) {
+        return Arguments{arch, "-v", inputs[0], "-o", output};
+      },
+      error, &said);
+  if (!cubin)
+    return std::nullopt;
+  std::vector<KernelUsage> kernels;
+  auto numberBefore = [](StringRef line, StringRef words) {
+    StringRef before = line.split(words).first;
+    int number = 0;
+    (void)before.substr(before.rfind(' ') + 1).getAsInteger(10, number);
+    return number;
+  };
+  llvm::SmallVector<StringRef> lines;
+  StringRef(said).split(lines, '\n');
+  for (StringRef line : lines) {
+    if (line.contains("Compiling entry function"))
+      kernels.push_back({line.split('\'').second.split('\'').first.str()});
+    if (kernels.empty())
+      continue;
+    if (line.contains("bytes spill stores")) {
+      kernels.back().spillStores = numberBefore(line, " bytes spill stores");
+      kernels.back().spillLoads = numberBefore(line, " bytes spill loads");
+    }
+    if (line.contains(" registers"))
+      kernels.back().registers = numberBefore(line, " registers");
+  }
+  return kernels;
 }
 
 std::optional<std::string> nsa::linkSharedLibrary(std::string_view object,

@@ -51,7 +51,8 @@ def _signature(step):
             shape = ", ".join(
                 "?" if size is None else str(size) for size in argument["shape"]
             )
-            annotation = f"{argument['kind']} {argument['dtype']}[{shape}]"
+            access = argument.get("access", argument["kind"])
+            annotation = f"{access} {argument['dtype']}[{shape}]"
             if argument.get("optional"):
                 default = None
         name = argument["name"]

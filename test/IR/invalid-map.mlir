@@ -156,7 +156,7 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>) {
 // MapOp C5
 nsa.step @step(in %n : index, out %a : memref<?xi32>) {
   %x = nsa.map(%r) in (%n) : tensor<?xi32> {
-    // expected-error @+1 {{operand #0 must be}}
+    // expected-error @+1 {{expected port 'a' to be 'in' or 'inout', because it is read}}
     %element = "nsa.read"(%a, %r) <{operandSegmentSizes = array<i32: 1, 1, 0>}> : (memref<?xi32>, index) -> i32
     nsa.yield %element : i32
   }

@@ -141,3 +141,159 @@ nsa.step @step(in %n : index, in %src[%n, %n] : !nsa.metadata<decode>, out %d : 
 nsa.step @step(in optional %lens : tensor<?xi32>, out %x : memref<?xi32>) {
   nsa.copy %lens to %x : tensor<?xi32> to memref<?xi32>
 }
+
+// -----
+
+// StepOp C10
+// expected-error @below {{expected 'inout' port 'd' to be one array that is there, because it is read}}
+nsa.step @step(inout optional %d : memref<?xi32>) {}
+
+// -----
+
+// StepOp C10
+// expected-error @below {{expected 'inout' port 'd' to be one array that is there, because it is read}}
+nsa.step @step(inout %d : !nsa.metadata_ref<decode>) {}
+
+// -----
+
+// expected-error @below {{expected an 'inout' port to be a memref but got 'inout' with type 'tensor<?xi32>'}}
+nsa.step @step(inout %d : tensor<?xi32>) {}
+
+// -----
+
+nsa.step @step(in %n : index, out %d : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // StepOp C11: an array that is only written
+    // expected-error @below {{expected port 'd' to be 'in' or 'inout', because it is read}}
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %zero = arith.constant 0 : index
+    %none = arith.constant 0 : i32
+    // StepOp C11: another element
+    // expected-error @below {{expected the indices of the 'nsa.map' itself, because other elements of 'inout' port 'd' may have been written before this read}}
+    %x = nsa.read %d[%zero] else %none : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?x?xi32, strided<[?, 1]>>) {
+  %v = nsa.map(%r, %c) in (%n, %n) : tensor<?x?xi32> {
+    // StepOp C11: the transposed table
+    // expected-error @below {{expected the indices of the 'nsa.map' itself, because other elements}}
+    %x = nsa.read %d[%c, %r] : memref<?x?xi32, strided<[?, 1]>>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>) {
+  %v = nsa.iterate(%r, %y) in (%n) from 0 : tensor<?xi32> {
+    // StepOp C11: who reads an element of a recurrence makes all before it
+    // expected-error @below {{expected a read of 'inout' port 'd' to be in an 'nsa.map', which reads an element once}}
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>, out %e : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // StepOp C11: stored elsewhere, too
+    // expected-error @below {{expected its 'nsa.map' to be stored to 'inout' port 'd' and used nowhere else, because what reads it elsewhere may do so after it was written}}
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d, %e : tensor<?xi32> to memref<?xi32>, memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>, inout %e : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // StepOp C11: the other array of two
+    // expected-error @below {{expected its 'nsa.map' to be stored to 'inout' port 'e' and used nowhere else}}
+    %x = nsa.read %e[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>, out %s : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // StepOp C11: a sum reads it, too
+    // expected-error @below {{expected its 'nsa.map' to be stored to 'inout' port 'd' and used nowhere else}}
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  %sum = nsa.reduce add %v : tensor<?xi32> -> tensor<1xi32>
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+  nsa.copy %sum to %s : tensor<1xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>, out %e : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // expected-error @below {{expected its 'nsa.map' to be stored to 'inout' port 'd' and used nowhere else}}
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  // StepOp C11: a formula that reads it
+  %w = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %x = nsa.read %v[%r] : tensor<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+  nsa.copy %w to %e : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(in %n : index, in %p[%n] : tensor<?xi64>, inout %d : memref<?xi32, strided<[?]>>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    // StepOp C11: two elements may go to one place
+    // expected-error @below {{expected its 'nsa.map' to be stored without 'at', because another read of 'inout' port 'd' may come after such a store}}
+    %x = nsa.read %d[%r] : memref<?xi32, strided<[?]>>
+    nsa.yield %x : i32
+  }
+  nsa.copy %v at [%p] to %d : tensor<?xi32> at tensor<?xi64> to memref<?xi32, strided<[?]>>
+}
+
+// -----
+
+nsa.step @step(in %n : index, inout %d : memref<?xi32>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %x = nsa.read %d[%r] : memref<?xi32>
+    nsa.yield %x : i32
+  }
+  // expected-note @below {{the other copy is here}}
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+  // StepOp C5: two writers
+  // expected-error @below {{writes to port 'd', which another copy writes to}}
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+nsa.step @step(inout %d : memref<?xi32>) {
+  // expected-error @below {{invalid kind of type specified: expected builtin.tensor, but found 'memref<?xi32>'}}
+  %v = nsa.seqlens %d plus 1 : memref<?xi32> -> tensor<?xi32>
+  nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}

@@ -14,14 +14,14 @@ nsa.step @step {
 
 // -----
 
-// expected-error @+1 {{expected a port: 'in' or 'out'}}
+// expected-error @+1 {{expected a port: 'in', 'out' or 'inout'}}
 nsa.step @step(%a : tensor<?xi32>) {
 }
 
 // -----
 
-// expected-error @+1 {{expected a port: 'in' or 'out'}}
-nsa.step @step(inout %a : tensor<?xi32>) {
+// expected-error @+1 {{expected a port: 'in', 'out' or 'inout'}}
+nsa.step @step(to %a : tensor<?xi32>) {
 }
 
 // -----

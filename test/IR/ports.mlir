@@ -31,3 +31,17 @@ nsa.step @sets(in %bs : index, in %max_len : index, in %src[%bs, %max_len] : !ns
   nsa.copy_metadata %few to %b1 : !nsa.metadata<decode, only [cu_seqlens_k]>
       to !nsa.metadata_ref<decode, only [cu_seqlens_k]>
 }
+
+// An array that is read and written keeps its word and its type.
+// CHECK-LABEL: nsa.step @counted
+// CHECK-SAME: inout %counts : memref<?xi32> {alignment = 16 : i64}
+// CHECK: nsa.read %counts[%r] : memref<?xi32>
+nsa.step @counted(in %n : index, inout %counts : memref<?xi32> {alignment = 16}) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %one = arith.constant 1 : i32
+    %old = nsa.read %counts[%r] : memref<?xi32>
+    %new = arith.addi %old, %one : i32
+    nsa.yield %new : i32
+  }
+  nsa.copy %v to %counts : tensor<?xi32> to memref<?xi32>
+}

@@ -295,9 +295,58 @@ def parts_reference(counts, workers, **_):
     return {"begins": begins, "sizes": sizes, "longest": sizes.max(keepdims=True)}
 
 
+@nb.step
+def draft_ends(s):
+    """Draft ids behind the tokens that ragged rows have, in one array of all rows: as many as
+    each row's request accepted, and none past the array."""
+    requests = s.size("requests")
+    lens = s.input("lens", "int32", (requests,))
+    drafts = s.input("drafts", "int32", (requests, 4))
+    accepted = s.input("accepted", "int32", (requests,))
+
+    def taken(b):
+        return nb.maximum(nb.minimum(accepted[b], 4), 0)
+
+    rows = s.map(requests, lambda b: nb.maximum(lens[b], 0) + taken(b))
+    starts = s.scan(rows)
+
+    def end(b, j):
+        return starts[b] + nb.maximum(lens[b], 0) + j
+
+    kept = s.map((requests, 4), lambda b, j: nb.where(j < taken(b), 1, 0))
+    ids = s.map((requests, 4), lambda b, j: drafts[b, j])
+    places = s.map((requests, 4), end, dtype="int32")
+    s.output("tokens", ids, when=kept, at=places)
+    s.output("starts", starts)
+
+
+def draft_ends_case(rng):
+    lens, accepted = rng.integers(-1, 9, 37, np.int32), rng.integers(-1, 7, 37, np.int32)
+    total = int(sum(max(n, 0) + min(max(a, 0), 4) for n, a in zip(lens, accepted)))
+    return dict(
+        lens=lens,
+        drafts=rng.integers(0, 999, (37, 4), np.int32),
+        accepted=accepted,
+        # The last rows do not fit.
+        tokens=np.zeros(total - 5, np.int32),
+        starts=np.zeros(38, np.int32),
+    )
+
+
+def draft_ends_reference(lens, drafts, accepted, tokens, **_):
+    filled, starts = [], [0]
+    for length, row, count in zip(lens.tolist(), drafts, accepted.tolist()):
+        filled += [FILL] * max(length, 0) + row[: min(max(count, 0), 4)].tolist()
+        starts.append(len(filled))
+    return {
+        "tokens": np.array(filled[: len(tokens)], np.int32),
+        "starts": np.array(starts, np.int32),
+    }
+
+
 STEPS = {
     step.name: (step, globals()[f"{step.name}_case"], globals()[f"{step.name}_reference"])
-    for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed, parts)
+    for step in (window_ids, slot_mapping, valid_entries, owners, compacted, mixed, parts, draft_ends)
 }
 
 

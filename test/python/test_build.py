@@ -728,3 +728,50 @@ def test_examples():
         runner.run(test)
     assert runner.summarize(verbose=False).failed == 0
     assert runner.tries > 3
+
+
+# ----------------------------------------------------------------------------
+# Filled up to a width
+# ----------------------------------------------------------------------------
+
+
+@nb.step
+def filled(s):
+    n, width = s.size("n"), s.size("width")
+    lens = s.input("lens", "int32", (n,))
+    table = s.input("table", "int32", (n, 5))
+    s.output("ids", s.pad(s.map((n, 5), lambda r, c: table[r, c] + 1), width, -1))
+    s.output("rows", s.pad(table, 8, 7))
+    s.output("lengths", s.pad(lens, width, lens[0].otherwise(-9)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_filled_to_a_width(target):
+    step = filled.compile(target)
+    for n, width in ((3, 9), (2, 5), (4, 3), (0, 6), (129, 130), (2, 0)):
+        rng = np.random.default_rng(n)
+        lens = rng.integers(-99, 99, n, np.int32)
+        table = rng.integers(-99, 99, (n, 5), np.int32)
+        ids, rows = np.full((n, width + 1), 50, np.int32), np.full((n, 9), 50, np.int32)
+        lengths = np.full(width + 1, 50, np.int32)
+        step(n=n, width=width, lens=lens, table=table, ids=ids, rows=rows, lengths=lengths)
+        wanted = np.full((n, width + 1), 50)
+        wanted[:, :width] = -1
+        wanted[:, : min(width, 5)] = table[:, :width] + 1
+        np.testing.assert_array_equal(ids, wanted)
+        np.testing.assert_array_equal(rows[:, :5], table)
+        assert (rows[:, 5:8] == 7).all() and (rows[:, 8] == 50).all()
+        wanted = np.full(width + 1, lens[0] if n else -9)
+        wanted[: min(n, width)], wanted[width] = lens[:width], 50
+        np.testing.assert_array_equal(lengths, wanted)
+
+
+def test_a_fill_has_to_fit():
+    s = nb.Builder("mistake")
+    n = s.size("n")
+    lens = s.input("lens", "int32", (n,))
+    with pytest.raises(nb.BuildError, match="int32 holds"):
+        s.pad(lens, 8, 1 << 40)
+    with pytest.raises(nb.BuildError, match="an array to fill up"):
+        s.pad(3, 8, 0)

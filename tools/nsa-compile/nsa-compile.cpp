@@ -14,6 +14,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
@@ -106,6 +107,35 @@ static void printOutputs(llvm::StringRef step) {
   for (auto [emit, ending] : endings)
     if (wants(emit))
       llvm::outs() << getBase(step) << ending << '\n';
+}
+
+/// What --stats says of each launch: its segments, and what ptxas, where there
+/// is one, says of its kernel.
+static void printKernels(const nsa::CompiledStep &step) {
+  auto manifest = llvm::json::parse(step.manifest);
+  if (!manifest) {
+    llvm::consumeError(manifest.takeError());
+    return;
+  }
+  std::string reason;
+  auto usage = nsa::measurePTX(step.ptx, chip.getValue(), reason);
+  for (const llvm::json::Value &value :
+       *manifest->getAsObject()->getArray("kernels")) {
+    const llvm::json::Object &kernel = *value.getAsObject();
+    llvm::StringRef name = *kernel.getString("name");
+    llvm::outs() << "  " << name << ": "
+                 << kernel.getArray("segments")->size() << " segment(s), "
+                 << kernel.getArray("parameters")->size() << " parameter(s)";
+    if (usage)
+      for (const nsa::KernelUsage &each : *usage)
+        if (each.name == name)
+          llvm::outs() << ", " << each.registers << " registers, "
+                       << each.spillStores << " bytes of spill stores, "
+                       << each.spillLoads << " of loads";
+    llvm::outs() << '\n';
+  }
+  if (!usage)
+    llvm::outs() << "  registers are not known: " << reason << '\n';
 }
 
 namespace {
@@ -251,6 +281,7 @@ int main(int argc, char **argv) {
         llvm::outs() << ", " << step.hostObject.size()
                      << " bytes of host object";
       llvm::outs() << '\n';
+      printKernels(step);
     }
   }
 

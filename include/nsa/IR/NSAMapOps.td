@@ -19,6 +19,9 @@ include "nsa/IR/NSAOpBase.td"
 
 def NSA_Scalar : AnyTypeOf<[I1, I8, I16, I32, I64, Index, BF16, F32]>;
 def NSA_Array : TensorRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
+def NSA_ReadArray : AnyTypeOf<[
+  NSA_Array, MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>
+]>;
 def NSA_IntArray : TensorRankOf<[I32, I64], [1, 2]>;
 
 //===----------------------------------------------------------------------===//
@@ -90,7 +93,8 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_Pick]> {
     - (C3) The type of the result says the sizes that are constants, and the type
       that the body yields, one that arrays have.
     - (C4) The body holds the operations above only, without flags.
-    - (C5) Arrays that it reads are `in` ports or values before it, other than
+    - (C5) Arrays that it reads are `in` ports, an `inout` port that it is stored
+      to (StepOp C11), or values before it, other than
       `nsa.total_rows`, which is the last of the sums of its rows.
   }];
   let arguments = (ins Variadic<Index>:$dynamic_sizes,
@@ -172,7 +176,8 @@ def NSA_ReadOp : NSA_Op<"read", [
   let summary = "An element of an array, in a formula";
   let description = [{
     Element `indices` of an `in` port or of a value of the step, or `fill` where
-    that is outside of the array (a negative index, too). Without a fill, each
+    that is outside of the array (a negative index, too). Of an `inout` port, the
+    element that is there before the step. Without a fill, each
     index has to be inside whatever the contents of arrays are: it is the map's
     index for a dimension of the same size, a constant less than a static size, or
     a size less than another, as the last one of exclusive sums.
@@ -196,7 +201,7 @@ def NSA_ReadOp : NSA_Op<"read", [
     - (C2) `fill` has the type of the elements.
     - (C3) Without a `fill` all indices are known to be inside.
   }];
-  let arguments = (ins NSA_Array:$source, Variadic<Index>:$indices,
+  let arguments = (ins NSA_ReadArray:$source, Variadic<Index>:$indices,
                        Optional<NSA_Scalar>:$fill);
   let results = (outs NSA_Scalar:$result);
   let hasCustomAssemblyFormat = 1;
@@ -205,6 +210,12 @@ def NSA_ReadOp : NSA_Op<"read", [
     FormulaOpInterface getFormula() {
       return ::llvm::cast<FormulaOpInterface>((*this)->getParentOp());
     }
+    ::mlir::ShapedType getSourceType() {
+      return ::llvm::cast<::mlir::ShapedType>(getSource().getType());
+    }
+    /// How many elements dimension `dim` of the source has; of an `inout` port
+    /// those that the map writes, which the host checks to be there.
+    ::nsa::Size getSourceSize(unsigned dim);
     /// Whether index `dim` is inside, whatever the contents of arrays are.
     bool isKnownInside(unsigned dim);
   }];

@@ -29,8 +29,8 @@ def NSA_StepOp : NSA_Op<"step", [
 
     ```
     step ::= `nsa.step` @name `(` port (`,` port)* `)` attr-dict? region
-    port ::= (`in` | `out` `optional`?) %name (`[` extent (`,` extent)* `]`)?
-             `:` type dictionary-attribute?
+    port ::= (`in` | `out` `optional`? | `inout`) %name
+             (`[` extent (`,` extent)* `]`)? `:` type dictionary-attribute?
     extent ::= %size-port (`+` integer)? | `?`
     ```
 
@@ -47,6 +47,12 @@ def NSA_StepOp : NSA_Op<"step", [
     argument that is not given. Nothing is written there, and where all
     destinations of a segment are missing, its blocks are not launched; so one
     kernel serves every subset of fields and backends.
+
+    An `inout` port is an `out` port that the value which is stored there may
+    read: a map reads the port at its own indices, and is stored there and
+    nowhere else. So each element is read and written by one thread, and what a
+    counter or a stamp was before the step is what its new element is computed
+    from. Any other read could come before or after a store, and is refused.
 
     What is known of the array behind a port specialises the kernels, and the
     host checks it: `{alignment = 16}` is a number of bytes that divides the
@@ -106,6 +112,9 @@ def NSA_StepOp : NSA_Op<"step", [
       dimension, positive or dynamic, an inner one of 1 if the rank is 2, and no
       offset.
     - (C9) `optional` ports are written.
+    - (C10) An `inout` port is a memref and not `optional`.
+    - (C11) An array that is written is read if it is `inout`, by an `nsa.map` at its own
+      indices, whose only use is a copy to this port alone, without `at`.
   }];
 
   // port_values[p] numbers the values that are copied to `out` ports, once
@@ -146,6 +155,8 @@ def NSA_StepOp : NSA_Op<"step", [
     ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
     /// Whether the array behind `port` may be missing.
     bool isOptional(::mlir::BlockArgument port);
+    /// Whether what is written to `port` may be computed from what was there.
+    bool isInOut(::mlir::BlockArgument port);
     /// Whether a port of this type is written.
     static bool isOut(::mlir::Type type) {
       return ::llvm::isa<::mlir::MemRefType, MetadataRefType>(type);

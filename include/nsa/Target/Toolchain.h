@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace nsa {
 
@@ -25,6 +26,18 @@ namespace nsa {
 /// it fails.
 std::optional<std::string>
 assemblePTX(std::string_view ptx, std::string_view chip, std::string &error);
+
+/// What ptxas says of a kernel.
+struct KernelUsage {
+  std::string name;
+  int registers = 0;
+  /// Bytes that a thread stores and loads because there are no more.
+  int spillStores = 0, spillLoads = 0;
+};
+
+/// Has ptxas say what the kernels of `ptx` take on `chip`. Errors as above.
+std::optional<std::vector<KernelUsage>>
+measurePTX(std::string_view ptx, std::string_view chip, std::string &error);
 
 /// Links an object to a shared library with a C compiler or a linker from
 /// PATH (or the one that NSA_LINKER names). Errors as above.

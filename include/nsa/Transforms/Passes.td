@@ -11,6 +11,16 @@
 
 include "mlir/Pass/PassBase.td"
 
+def RemarkCosts : Pass<"nsa-remark-costs", "nsa::StepOp"> {
+  let summary = "Says what formulas cost, where remarks are asked for";
+  let description = [{
+    Remarks on the formulas of launches whose tiles are assigned: how many reads
+    and searches an element takes, and how many elements a thread computes at
+    once; which reads are made for each of these by itself, and why; and what
+    each block computes by itself, once or once a row. Changes nothing.
+  }];
+}
+
 def WarnUnused : Pass<"nsa-warn-unused", "nsa::StepOp"> {
   let summary = "Warns of ports and values that nothing uses";
   let description = [{
@@ -28,6 +38,32 @@ def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
     and every `nsa.copy_metadata` becomes an `nsa.copy` for each field, to the
     destinations that have it. Sizes become the extents of the source's fields.
   }];
+}
+
+def ExpandNamed : Pass<"nsa-expand-named", "nsa::StepOp"> {
+  let summary = "Writes named operations as formulas";
+  let description = [{
+    `nsa.seqlens`, `nsa.clip_seqlens`, `nsa.page_table`, `nsa.real_page_table` and
+    `nsa.context_lens` become an `nsa.map`, and `nsa.cu_seqlens` an `nsa.scan`:
+    what each of them means, to be looked at. Those of rows of an expansion, of
+    sums, or with dead elements (`live`) stay, because no formula says where their
+    rows are or what need not be written; so do operations whose code is special.
+
+    Not part of the pipelines, which compute these operations directly
+    (see `nsa-share-forms`).
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def ShareForms : Pass<"nsa-share-forms", "nsa::StepOp"> {
+  let summary = "Formulas that say what a named operation says are that";
+  let description = [{
+    Replaces an `nsa.map` by the value of a named operation of the step whose form by `nsa-expand-named` it equals, so that `cse` shares what two
+    backends compute when one of them names it and the other one writes it out.
+    Formulas are compared as expressions, in whatever order their operations
+    stand. A step that has only one of both kinds stays as it is.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
 def WalkSums : Pass<"nsa-walk-sums", "nsa::StepOp"> {

@@ -23,7 +23,7 @@ def head(found: Found) -> str:
 
 def port_rows(manifest: facts.Manifest) -> list[list[str]]:
     return [
-        [a["name"], a["kind"], facts.type_of(a), facts.needs_of(manifest, a)]
+        [a["name"], a.get("access", a["kind"]), facts.type_of(a), facts.needs_of(manifest, a)]
         for a in manifest["arguments"]
     ]
 

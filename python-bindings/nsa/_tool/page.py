@@ -58,7 +58,11 @@ def draw(manifest: facts.Manifest) -> str:
         [n for n in facts.used_arrays(k) if ports[n]["kind"] != "in"] for k in kernels
     ]
     outputs = list(dict.fromkeys(name for names in written for name in names))
-    inputs = [name for name, port in ports.items() if port["kind"] != "out"]
+    inputs = [
+        name
+        for name, port in ports.items()
+        if port["kind"] != "out" or port.get("access") == "inout"
+    ]
     height = max(len(outputs), len(inputs), 2) * _ROW
     out_y = dict(zip(outputs, _spread(max(len(outputs), 1), height)))
     in_y = dict(zip(inputs, _spread(max(len(inputs), 1), height)))

@@ -78,7 +78,11 @@ def prepare(found: Found, pairs: list[str], inputs: str) -> tuple[dict[str, int]
             shapes[name] = list(arrays[name].shape)
         else:
             shapes[name] = parse_shape(name, value)
-    missing = [n for n, p in ports.items() if p["kind"] != "out" and n not in arrays]
+    missing = [
+        n
+        for n, p in ports.items()
+        if (p["kind"] != "out" or p.get("access") == "inout") and n not in arrays
+    ]
     if inputs == "given" and missing:
         raise UsageError(f"arrays that are read are missing: --{missing[0]}=@FILE.npy")
     sizes = {n: parse_size(n, v) for n, v in given.items() if n not in ports}

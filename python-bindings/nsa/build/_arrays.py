@@ -115,6 +115,23 @@ class Array(Operand):
         return f"<{self.name} : {self.text}>"
 
 
+class InOut(Array):
+    """An array that is read and written: what `Builder.inout` returns. Its elements are
+    read by the formula of the map that is stored there, at the map's own indices."""
+
+    __slots__ = ()
+
+    def __init__(self, step: Writer, name: str, type: Type, rank: int, text: str) -> None:
+        super().__init__(step, name, type, (None,) * rank)
+        self.text = text
+
+    def search(self, position: Any, row: Any = None) -> NoReturn:
+        raise BuildError(
+            "expected no search in an array that the step writes; read its elements at the"
+            " indices of the map that is stored there"
+        )
+
+
 class Expansion:
     """How requests become rows; see ``Builder.expansion``."""
 

@@ -254,6 +254,40 @@ class Builder(NamedOps):
         if array.type not in (INT32, INT64):
             raise BuildError(f"expected {what} of int32 or int64 but got {array.type}")
 
+    def pad(
+        self,
+        array: Array,
+        width: int | Size,
+        fill: Any,
+        *,
+        name: str | None = None,
+    ) -> Array:
+        """An array, or each row of a table, filled to a width: for a destination that is
+        wider than what is computed. What is past the width is left out.
+
+        Parameters
+        ----------
+        array : Array
+        width : size or int
+            Elements of the array, or columns of the table.
+        fill : number or Element
+            Of the elements that `array` does not have.
+
+        Examples
+        --------
+        >>> s.output("ids", s.pad(ids, s.size("width"), -1))
+        """
+        self._check_array(array, "an array to fill up")
+        if len(array.extents) == 1:
+            return self.map(width, lambda i: array[i].otherwise(fill), name=name)
+        rows = array.shape[0]
+        if rows is None:
+            raise BuildError(
+                "expected a table whose rows the host knows, but those of an expansion"
+                " have no number; fill the table up before it is expanded"
+            )
+        return self.map((rows, width), lambda r, c: array[r, c].otherwise(fill), name=name)
+
     def scan(self, array: Array, *, inclusive: bool = False, name: str | None = None) -> Array:
         """Sums of the elements before each place, of an array or of each row of a table.
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import _metadata
-from ._arrays import Array, dimensions, tensor
+from ._arrays import Array, InOut, dimensions, tensor
 from ._elements import Element
 from ._places import BuildError, Place, here
 from ._sizes import Extent, Size, Symbol, check_extent, split
-from ._types import ELEMENTS, to_type
+from ._types import ELEMENTS, Type, to_type
 from ._writer import Writer
 
 __all__ = ["MetadataSet", "Ports"]
@@ -121,9 +121,42 @@ class Ports(Writer):
             )
         return tree.name + (f" + {added}" if added else "")
 
+    def inout(
+        self,
+        name: str,
+        dtype: Any,
+        shape: Sequence[int | None],
+        *,
+        strides: str | Sequence[int | None] | None = None,
+        alignment: int | None = None,
+    ) -> Array:
+        """An array that the step reads and writes, element by element.
+
+        The formula of one map may read it, at the map's own indices, and that map is
+        what ``output`` stores there: ``s.output(counts, s.map(n, lambda r: counts[r] + 1))``.
+        Elements past those of the map are left as they are.
+
+        Parameters
+        ----------
+        name : str
+        dtype : str or dtype
+        shape : sequence of int or None
+            One or two dimensions; integers are part of the type.
+        strides, alignment
+            As in ``output``.
+        """
+        place = here()
+        element = to_type(dtype, ELEMENTS)
+        rank = len(self._check_shape(shape))
+        text = self._destination(element, rank, shape, strides)
+        (port,) = self._claim(name, place=place)
+        rest = f" : {text}{write_attributes(alignment, '')}"
+        self._ports.append((OUT, f"inout {port}", place, rest))
+        return InOut(self, port, element, rank, text)
+
     def output(
         self,
-        name: str | Sequence[str],
+        name: str | Array | Sequence[str],
         value: Array,
         *,
         shape: Sequence[int | None] | None = None,
@@ -141,8 +174,9 @@ class Ports(Writer):
 
         Parameters
         ----------
-        name : str or sequence of str
-            One destination, or several that get the same.
+        name : str, sequence of str, or Array
+            One destination, or several that get the same; or what ``inout`` returned,
+            which has its own layout.
         value : Array
             What ``map`` and the others return, or an array that is read.
         shape : sequence of int or None, optional
@@ -164,7 +198,7 @@ class Ports(Writer):
             of several that go to one place stays is unspecified.
         """
         place = here()
-        names = (name,) if isinstance(name, str) else tuple(name)
+        names = (name,) if isinstance(name, (str, InOut)) else tuple(name)
         if not names:
             raise BuildError("expected at least one destination")
         if isinstance(value, Element):
@@ -174,11 +208,21 @@ class Ports(Writer):
             )
         self._check_array(value, "a value to write")
         words, word_types, rank = self._placement(value, when, at)
-        type = self._destination(value, rank, shape, strides)
-        attributes = write_attributes(alignment, "")
-        ports = self._claim(*names, place=place)
-        kind = "out optional" if optional else "out"
-        self._ports += [(OUT, f"{kind} {port}", place, f" : {type}{attributes}") for port in ports]
+        if isinstance(name, InOut):
+            if shape is not None or strides is not None or alignment is not None or optional:
+                raise BuildError(
+                    f"expected shape, strides and alignment at s.inout, which made {name.name},"
+                    " and no optional"
+                )
+            type, ports = name.text, [name.name]
+        else:
+            type = self._destination(value.type, rank, shape, strides)
+            attributes = write_attributes(alignment, "")
+            ports = self._claim(*names, place=place)
+            kind = "out optional" if optional else "out"
+            self._ports += [
+                (OUT, f"{kind} {port}", place, f" : {type}{attributes}") for port in ports
+            ]
         first = f" from {start}" if start else ""
         types = ", ".join([type] * len(ports))
         self._add(
@@ -205,9 +249,9 @@ class Ports(Writer):
             rank = len(places)
         return words, types, rank
 
-    def _destination(self, value: Array, rank: int, shape: Any, strides: Any) -> str:
+    def _destination(self, type: Type, rank: int, shape: Any, strides: Any) -> str:
         if shape is None and strides is None:
-            return ANY_LAYOUT[rank].format(value.type.text)
+            return ANY_LAYOUT[rank].format(type.text)
         extents = (None,) * rank if shape is None else self._check_shape(shape)
         if len(extents) != rank or any(isinstance(x, Size) for x in extents):
             raise BuildError(f"expected a shape of {rank} integers or None but got {shape!r}")
@@ -218,7 +262,7 @@ class Ports(Writer):
             layout = f", {write_strides(strides, extents)}"
         elif strides != "contiguous":
             raise BuildError(f"expected 'contiguous' or numbers but got {strides!r}")
-        return f"memref<{dimensions(extents)}{value.type.text}{layout}>"
+        return f"memref<{dimensions(extents)}{type.text}{layout}>"
 
     # ------------------------------------------------------------------------
     # Sets of metadata fields

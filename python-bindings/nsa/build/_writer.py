@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from ._arrays import Array
+from ._arrays import Array, InOut
 from ._places import BuildError, Place, here
 from ._sizes import Extent, Size, Symbol, symbols, write
 from ._types import Type
@@ -107,6 +107,12 @@ class Writer:
     def _check_array(self, value: Any, what: str) -> None:
         if not isinstance(value, Array):
             raise BuildError(f"expected {what} that is an array but got {value!r}")
+        if isinstance(value, InOut):
+            raise BuildError(
+                f"expected {what} that is read or computed but got {value.name}, which the"
+                " step writes; read it in a formula, at the indices of the map that is"
+                " stored there"
+            )
         if value.step is not self:
             raise BuildError(
                 f"expected an array of step {self.name} but got one of {value.step.name}"

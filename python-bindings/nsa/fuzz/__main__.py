@@ -9,6 +9,7 @@ import argparse
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 from .check import run_all
 from .generate import draw_formulas, draw_task
@@ -27,13 +28,23 @@ def main() -> int:
         "--formulas", action="store_true", help="steps of random formulas, 40 each"
     )
     parser.add_argument("--simt", action="store_true", help="and execute it in the simulator")
+    parser.add_argument(
+        "--builds",
+        type=int,
+        default=4,
+        choices=range(1, 5),
+        help="of each step: fused, unfused, and both with guards (default: 4)",
+    )
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: all cores)")
     options = parser.parse_args()
     begin = time.time()
     until = begin + options.seconds if options.seconds else 0
     draw = draw_formulas if options.formulas else draw_task
     seeds = range(options.seed, options.seed + options.count)
-    tasks = [draw(seed, ptx=options.ptx, simt=options.simt) for seed in seeds]
+    tasks = [
+        replace(draw(seed, ptx=options.ptx, simt=options.simt), builds=options.builds)
+        for seed in seeds
+    ]
     counts: Counter[str] = Counter()
     shown = begin
     for task, outcome in run_all(tasks, options.jobs, until=until):

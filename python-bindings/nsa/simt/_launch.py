@@ -73,7 +73,7 @@ class Simulator:
     def __init__(self, manifest: str, ptx: str, seed: int | None = None) -> None:
         description = json.loads(manifest)
         self.ptx, self.seed = ptx, seed
-        self.kinds = {a["name"]: a["kind"] for a in description["arguments"]}
+        self.kinds = {a["name"]: a.get("access", a["kind"]) for a in description["arguments"]}
         self.kernels = {k["name"]: k for k in description["kernels"]}
         #: Of the last launch of the step.
         self.launches: list[Launch] = []

@@ -1,0 +1,22 @@
+//===- FormulaCost.h - What a formula's reads cost --------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CODEGEN_FORMULACOST_H
+#define NSA_CODEGEN_FORMULACOST_H
+
+#include "nsa/IR/NSADialect.h"
+
+namespace nsa {
+
+/// Why a read is made once for each element of a vector, and not once for all of
+/// them; empty if it is one access wherever memory allows.
+llvm::StringRef getScalarReason(ReadOp read);
+
+} // namespace nsa
+
+#endif // NSA_CODEGEN_FORMULACOST_H
