@@ -47,27 +47,32 @@ extern "C" __global__ void produce(long long *lengths, const long long *drawn,
 }
 
 // For each row, a sum over the live columns of a table, with the row's length and the sum of
-// the lengths before it: what one block of an attention kernel reads of metadata.
+// the lengths before it: what the blocks of an attention kernel read of metadata. As there, a
+// row is cut into `parts`, a block each; they add to what `result` holds.
 extern "C" __global__ void consume(const int *lengths, const int *sums,
                                    const int *table, long long stride,
                                    unsigned long long *result,
                                    const long long *round, long long bs,
-                                   long long rounds) {
+                                   long long rounds, long long parts) {
   let_next_begin();
   wait();
   __shared__ unsigned long long total;
-  int row = blockIdx.x, length = lengths[row];
+  int row = blockIdx.x / parts, part = blockIdx.x % parts, length = lengths[row];
+  int columns = (length + parts - 1) / parts, begin = part * columns;
+  int end = min(begin + columns, length);
   if (threadIdx.x == 0)
     total = 0;
   __syncthreads();
   unsigned long long mine = 0;
-  for (int column = threadIdx.x; column < length; column += blockDim.x)
+  for (int column = begin + threadIdx.x; column < end; column += blockDim.x)
     mine += (unsigned long long)(unsigned)table[row * stride + column] * (column + 1);
   atomicAdd(&total, mine);
   __syncthreads();
-  if (threadIdx.x == 0)
-    result[*round % rounds * bs + row] =
-        total + 1000003ull * (unsigned)length + 7919ull * (unsigned)sums[row];
+  if (threadIdx.x == 0) {
+    if (part == 0)
+      total += 1000003ull * (unsigned)length + 7919ull * (unsigned)sums[row];
+    atomicAdd(&result[*round % rounds * bs + row], total);
+  }
 }
 """
 

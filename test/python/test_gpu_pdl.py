@@ -5,7 +5,8 @@
 
 The producer lets the step begin at once and writes late, so that a step which does not wait
 reads the lengths of the replay before; the reader begins as early. Skipped, with the reason,
-without a device of sm_90, CuPy, nvrtc or a compiler.
+without a device of sm_90, CuPy or nvrtc. Kernels are compiled here, or come from the bundles in
+NSA_BUNDLE_PATH.
 """
 
 from __future__ import annotations
@@ -21,18 +22,24 @@ from conftest import device_or_skip
 from reference import reference_metadata
 
 import nsa
+from nsa import _cache
 
 TEXT = (Path(__file__).resolve().parents[2] / "examples/decode_replay.mlir").read_text()
+LENGTHS = """
+nsa.step @lens(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>) {
+  %len = nsa.seqlens %a plus 0 : tensor<?xi64> -> tensor<?xi32>
+  nsa.copy %len to %x : tensor<?xi32> to memref<?xi32>
+}"""
 TOPK, PAGE_SIZE, BACKENDS = 2048, 64, 3
 MAX_LEN, CAPACITY, REPLAYS, CYCLES = 700, 40, 1000, 20_000
-POISON = -7
+POISON, PARTS = -7, 3
 
 
 @pytest.fixture(scope="module")
 def cupy():
     device_or_skip()
-    if not nsa.has_compiler():
-        pytest.skip("no compiler")
+    if not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"):
+        pytest.skip("no compiler, and no bundles: NSA_BUNDLE_PATH is not set")
     cupy = pytest.importorskip("cupy")
     if int(cupy.cuda.Device().compute_capability) < 90:
         pytest.skip("the device is older than sm_90")
@@ -48,6 +55,10 @@ def kernels(cupy):
         return Kernels()
     except OSError as error:
         pytest.skip(str(error))
+
+
+def get_step(fuse: bool = True, pdl: bool = True) -> nsa.Step:
+    return _cache.get_step("decode_replay", TEXT, "cuda", "sm_90", fuse, pdl=pdl)
 
 
 @dataclass
@@ -115,8 +126,9 @@ class Chain:
             round_,
             self.bs,
             REPLAYS,
+            PARTS,
         ]
-        self.kernels.launch("consume", self.bs, 128, consume, stream, pdl)
+        self.kernels.launch("consume", self.bs * PARTS, 128, consume, stream, pdl)
 
     def check(self) -> None:
         """Every replay by what the reader made of it, the last one in all fields."""
@@ -143,7 +155,7 @@ class Chain:
 @pytest.mark.parametrize("bs", [1, CAPACITY])
 def test_replays_with_changing_lengths(cupy, kernels, bs, pdl, fuse) -> None:
     """1,000 replays of one graph, never waited for."""
-    step = nsa.compile(TEXT, chip="sm_90", fuse=fuse, pdl=pdl)["decode_replay"]
+    step = get_step(fuse, pdl)
     chain = Chain(cupy, kernels, bs)
     bound = chain.bind(step)
     graph = kernels.capture(chain.stream.ptr, lambda: chain.run(bound, pdl))
@@ -162,7 +174,7 @@ def test_replays_with_changing_lengths(cupy, kernels, bs, pdl, fuse) -> None:
 
 def test_launched_on_a_stream(cupy, kernels) -> None:
     """The same without a graph."""
-    step = nsa.compile(TEXT, pdl=True)["decode_replay"]
+    step = get_step()
     chain = Chain(cupy, kernels, CAPACITY, seed=1)
     bound = chain.bind(step)
     for _ in range(REPLAYS):
@@ -172,7 +184,7 @@ def test_launched_on_a_stream(cupy, kernels) -> None:
 
 def test_between_plain_kernels(cupy, kernels) -> None:
     """Neighbours that know nothing of it: the step waits, and the reader for the step."""
-    step = nsa.compile(TEXT, pdl=True)["decode_replay"]
+    step = get_step()
     chain = Chain(cupy, kernels, 7, seed=2)
     bound = chain.bind(step)
     graph = kernels.capture(chain.stream.ptr, lambda: chain.run(bound, False))
@@ -183,12 +195,7 @@ def test_between_plain_kernels(cupy, kernels) -> None:
 
 def test_an_empty_step_between(cupy, kernels) -> None:
     """A launch of no blocks is none: the reader then follows the producer."""
-    text = """
-        nsa.step @empty(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>) {
-          %len = nsa.seqlens %a plus 0 : tensor<?xi64> -> tensor<?xi32>
-          nsa.copy %len to %x : tensor<?xi32> to memref<?xi32>
-        }"""
-    step = nsa.compile(text, pdl=True)["empty"]
+    step = _cache.get_step("lens", LENGTHS, "cuda", pdl=True)
     out = cupy.full(4, POISON, np.int32)
     stream = cupy.cuda.Stream(non_blocking=True)
     lengths = cupy.arange(4)
@@ -201,31 +208,6 @@ def test_an_empty_step_between(cupy, kernels) -> None:
 
 
 def test_operations_by_the_environment(cupy, monkeypatch) -> None:
-    from nsa import _cache
-
     monkeypatch.setenv("NSA_PDL", "1")
     step = _cache.get_step("decode_replay", TEXT, "cuda")
     assert "griddepcontrol.wait" in step.ptx
-    monkeypatch.setenv("NSA_PDL", "0")
-    assert "griddepcontrol" not in _cache.get_step("decode_replay", TEXT, "cuda").ptx
-    assert os.environ["NSA_PDL"] == "0"
-
-
-def test_module_of_tvm_ffi(cupy, tmp_path) -> None:
-    tvm_ffi = pytest.importorskip("tvm_ffi")
-    torch = pytest.importorskip("torch")
-    text = """
-        nsa.step @lens(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>) {
-          %len = nsa.seqlens %a plus 1 : tensor<?xi64> -> tensor<?xi32>
-          nsa.copy %len to %x : tensor<?xi32> to memref<?xi32>
-        }"""
-    from nsa import tvm_ffi as modules
-
-    [path] = modules.build(text, tmp_path, pdl=True)
-    function = tvm_ffi.load_module(path)["lens"]
-    lengths = torch.arange(100, device="cuda")
-    out = torch.full((100,), POISON, dtype=torch.int32, device="cuda")
-    for _ in range(100):
-        function(100, lengths, out)
-    torch.cuda.synchronize()
-    assert out.tolist() == list(range(1, 101))
