@@ -124,10 +124,10 @@ def _nvrtc() -> Any:
     raise OSError(f"no libnvrtc in {', '.join(folders)}")
 
 
-def compile_ptx(chip: str = "90") -> bytes:
-    """SOURCE as PTX. Raises ``OSError`` without nvrtc, ``RuntimeError`` with its log."""
+def compile_ptx(source: str = SOURCE, chip: str = "90") -> bytes:
+    """CUDA C as PTX. Raises ``OSError`` without nvrtc, ``RuntimeError`` with its log."""
     nvrtc, program = _nvrtc(), ctypes.c_void_p()
-    nvrtc.nvrtcCreateProgram(ctypes.byref(program), SOURCE.encode(), b"chain.cu", 0, None, None)
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"source.cu", 0, None, None)
     options = (ctypes.c_char_p * 1)(f"--gpu-architecture=compute_{chip}".encode())
     failed = nvrtc.nvrtcCompileProgram(program, 1, options)
     what = "ProgramLog" if failed else "PTX"
@@ -142,18 +142,24 @@ def compile_ptx(chip: str = "90") -> bytes:
 
 
 class Kernels:
-    """`advance`, `produce` and `consume` in the current context, and graphs.
+    """Kernels of CUDA C in the current context, by name, and graphs. By default `advance`,
+    `produce` and `consume`.
 
     Raises ``OSError`` without nvrtc or a driver, ``RuntimeError`` where a call of the driver
-    fails: devices before sm_90 do not take them.
+    fails, as for a device older than `chip`.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        source: str = SOURCE,
+        names: Sequence[str] = ("advance", "produce", "consume"),
+        chip: str = "90",
+    ) -> None:
         self.cuda = ctypes.CDLL("libcuda.so.1")
         module = ctypes.c_void_p()
-        self._call("cuModuleLoadData", ctypes.byref(module), compile_ptx())
+        self._call("cuModuleLoadData", ctypes.byref(module), compile_ptx(source, chip))
         self.functions: dict[str, ctypes.c_void_p] = {}
-        for name in ("advance", "produce", "consume"):
+        for name in names:
             self.functions[name] = ctypes.c_void_p()
             self._call(
                 "cuModuleGetFunction",
