@@ -16,7 +16,7 @@ import pytest
 from reference import reference_metadata
 
 import nsa
-from nsa import _cache, simt
+from nsa import _cache, prebuild, simt
 
 if not nsa.has_compiler():
     pytest.skip("no compiler", allow_module_level=True)
@@ -45,6 +45,18 @@ def test_targets_without() -> None:
         nsa.compile(LENGTHS, chip="sm_86", pdl=True)
     with pytest.raises(nsa.CompileError, match="no 'pdl' where nothing is compiled for a GPU"):
         nsa.compile(LENGTHS, "cpu", pdl=True)
+
+
+def test_shipped_steps() -> None:
+    """Of each kind the longest: every kernel waits, by the compiler's check of its PTX."""
+    kinds: dict[str, str] = {}
+    for text in prebuild.texts():
+        kind = text[: text.index("(")]
+        kinds[kind] = max(kinds.get(kind, ""), text, key=len)
+    for text in kinds.values():
+        for step in nsa.compile(text, pdl=True).values():
+            assert step.ptx.count("griddepcontrol.wait;") == len(step.kernels)
+            assert "ld.global.nc" not in step.ptx
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -106,6 +118,22 @@ def test_environment(monkeypatch) -> None:
     monkeypatch.setenv("NSA_PDL", "yes")
     with pytest.raises(ValueError, match="NSA_PDL: expected 0 or 1 but got 'yes'"):
         _cache.get_step("lens", LENGTHS, "cuda")
+
+
+def test_made_ahead(monkeypatch, tmp_path) -> None:
+    """Where there is no compiler, ``NSA_PDL`` finds what ``prebuild --pdl`` made."""
+    text = LENGTHS.replace("plus 1", "plus 5")
+    prebuild.build(str(tmp_path), [text], pdl=True)
+    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(tmp_path))
+    monkeypatch.setenv("NSA_PDL", "1")
+    assert "griddepcontrol.wait" in _cache.get_step("lens", text, "cuda").ptx
+    monkeypatch.setenv("NSA_PDL", "0")
+    with pytest.raises(nsa.CompileError, match="a step is missing"):
+        _cache.get_step("lens", text, "cuda")
+    monkeypatch.setenv("NSA_PDL", "1")
+    with pytest.raises(nsa.CompileError, match=r"nsa.compile\(text, 'cuda', pdl=True\)"):
+        _cache.get_step("lens", text + "\n", "cuda")
 
 
 def test_kept_on_disk(monkeypatch, tmp_path) -> None:
