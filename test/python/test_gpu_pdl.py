@@ -80,6 +80,8 @@ class Chain:
         self.lengths = cupy.zeros(self.bs, np.int64)
         self.round = cupy.full(1, -1, np.int64)
         self.device_drawn = cupy.asarray(self.drawn)
+        self.device_pool = cupy.asarray(self.pool)
+        self.device_tokens = cupy.asarray(self.tokens)
         self.results = cupy.zeros((REPLAYS, self.bs), np.uint64)
         sizes = {
             "cache_seqlens": (self.bs,),
@@ -102,8 +104,8 @@ class Chain:
             bs=self.bs,
             max_len=MAX_LEN,
             seq_lens=self.lengths,
-            req_pool_indices=self.cupy.asarray(self.pool),
-            req_to_token=self.cupy.asarray(self.tokens),
+            req_pool_indices=self.device_pool,
+            req_to_token=self.device_tokens,
             **self.fields,
         )
 
