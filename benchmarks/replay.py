@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 
 import harness  # noqa: E402
+import replay_by_hand  # noqa: E402
 import replay_peer as peer  # noqa: E402
 import replay_workload as workload  # noqa: E402
 import reporting  # noqa: E402
@@ -49,6 +50,7 @@ TITLES = {
     "nsa": "nsa (1 launch)",
     "nsa_live": "nsa, live only",
     "nsa_maps": "nsa, written in formulas",
+    "by_hand": "a kernel by hand",
     "copy": "copy kernel",
     "empty": "empty kernel",
     "nsa_no_stream": "nsa, current stream asked for",
@@ -66,6 +68,8 @@ decode, one for each backend in the other modes, where it has no more. The Trito
 each request's length, about 9/16 of the tables here; the copies write whole rows.
 peer, x 3: the Triton kernel once per backend, live columns only, with no intermediate set.
 nsa and torch write, and are compared on, all max_len columns; nsa, live only, those that the peer's kernel has to.
+a kernel by hand: CUDA C for this step alone, three backends, contiguous fields, no checks of indices or arguments
+(replay_by_hand.py); it shows what a kernel of one launch can reach.
 copy kernel: moves as many bytes as a single launch has to (tables read once, written to each backend)."""
 
 
@@ -94,6 +98,8 @@ class Variants:
         if mode.name == "decode" and backends == BACKENDS:
             maps = [workload.maps_step().bind(**each, **self.sizes) for each in self.arrays]
             self.operations["nsa_maps"] = self.launches(maps)
+            if replay_by_hand.is_available():
+                self.operations["by_hand"] = self.over_sets(replay_by_hand.launch)
         if backends == BACKENDS:
             live = workload.nsa_step(mode, backends, live_only=True)
             bound = [live.bind(**each, **self.sizes) for each in self.arrays]
@@ -121,7 +127,7 @@ class Variants:
         argument."""
         stream = torch.cuda.current_stream().cuda_stream
         calls = {name: partial(run, 0) for name, run in self.operations.items()}
-        for way in ("nsa_live", "nsa_maps"):
+        for way in ("nsa_live", "nsa_maps", "by_hand"):
             calls.pop(way, None)
         calls["nsa"] = partial(self.bound[0].launch, stream=stream, **self.sizes)
         calls["nsa_no_stream"] = partial(self.bound[0].launch, **self.sizes)

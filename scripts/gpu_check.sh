@@ -104,6 +104,7 @@ stage_bench() {
     "$python" benchmarks/replay_scaling.py "${options[@]}" --rounds 10 --out "$out" &&
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
   "$python" benchmarks/incremental.py --out "$out" || return
+  "$python" benchmarks/pdl.py --out "$out" || return
   "$python" benchmarks/v4.py --out "$out" || return
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then
@@ -168,7 +169,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling launch_cost expand compilations copy_metadata dequant prefill; do
+for table in replay replay_scaling pdl launch_cost expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

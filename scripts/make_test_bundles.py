@@ -36,11 +36,14 @@ from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
 from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
+from replay_modes import BACKENDS, MODES  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
+from test_gpu_pdl import LENGTHS  # noqa: E402
+from test_gpu_pdl import TEXT as PDL_TEXT  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
@@ -64,6 +67,13 @@ def peer_texts() -> set[str]:
     }
 
 
+def dependent_launches() -> list[tuple[str, bool, bool]]:
+    """(text, fuse, pdl) of what is run with programmatic dependent launch, and beside it."""
+    benchmark = MODES["decode"].text(BACKENDS, False)
+    chains = [(PDL_TEXT, True), (PDL_TEXT, False), (benchmark, True)]
+    return [(LENGTHS, True, True)] + [(*each, pdl) for each in chains for pdl in (False, True)]
+
+
 def main(directory: str) -> None:
     replays = [*gpu_variants(), *replay_variants(36), *incremental_variants(36)]
     texts = {variant.text for variant in replays} | history_texts() | graph_texts()
@@ -83,6 +93,8 @@ def main(directory: str) -> None:
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory, host=False)
+    for text, fuse, pdl in dependent_launches():
+        _cache.save_bundle(text, directory, "sm_90", fuse, host=False, pdl=pdl)
     print(f"{len(texts)} steps in {directory}")
 
 

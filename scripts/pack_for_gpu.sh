@@ -8,7 +8,7 @@
 #
 #   .bundles/   each of examples/*.mlir compiled by build/bin/nsa-compile, for
 #               CHIP if that is set; unfused/, the decode replay without fusion;
-#               tvm_ffi/, the same as a module of tvm-ffi;
+#               tvm_ffi/, the same as a module of tvm-ffi, and tvm_ffi_pdl/;
 #               ops/, the steps that tests and benchmarks ask nsa.ops for;
 #               shipped/, those that the Python package ships
 #   .carry/     the JSON header that the runtime is built with
@@ -31,6 +31,7 @@ build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/unfused --no-fuse 
   ${CHIP:+--chip="$CHIP"}
 build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/tvm_ffi --emit=tvm-ffi \
   ${CHIP:+--chip="$CHIP"}
+build/bin/nsa-compile examples/decode_replay.mlir -o .bundles/tvm_ffi_pdl --emit=tvm-ffi --pdl
 build/venv/bin/python scripts/make_test_bundles.py .bundles/ops
 cp -r build/python/nsa/bundles .bundles/shipped
 

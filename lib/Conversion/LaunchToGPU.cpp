@@ -230,10 +230,22 @@ Value KernelEmitter::emitSize(Value size, Value value) {
 
 Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
   ElementBuilder builder(b, loc(), ports, {});
-  AffineExpr tiles = b.getAffineSymbolExpr(0).ceilDiv(tile);
-  return toI32(affine::makeComposedAffineApply(
-      b, loc(), AffineMap::get(0, 1, tiles),
-      {emitSize(size, builder.size(count))}));
+  AffineMap map =
+      AffineMap::get(0, 1, b.getAffineSymbolExpr(0).ceilDiv(tile));
+  SmallVector<Value> operands{emitSize(size, builder.size(count))};
+  affine::fullyComposeAffineMapAndOperands(&map, &operands);
+  affine::canonicalizeMapAndOperands(&map, &operands);
+  // Of a size, which is 0 or more, the quotient without a sign is shorter. Every
+  // block waits for it before it knows its row.
+  auto quotient = dyn_cast<AffineBinaryOpExpr>(map.getResult(0));
+  if (quotient && quotient.getKind() == AffineExprKind::CeilDiv &&
+      isa<AffineSymbolExpr, AffineDimExpr>(quotient.getLHS()) &&
+      operands.size() == 1)
+    if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS()))
+      return toI32(arith::CeilDivUIOp::create(b, loc(), operands.front(),
+                                              index(divisor.getValue())));
+  return toI32(
+      affine::AffineApplyOp::create(b, loc(), map, operands));
 }
 
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {

@@ -76,19 +76,20 @@ def bundle_key(text, chip=None, fuse=True, guards=False, pdl=False):
     return hashlib.sha256(content).hexdigest()
 
 
-def save_bundle(text, directory, chip=None, fuse=True, guards=False, host=True):
+def save_bundle(text, directory, chip=None, fuse=True, guards=False, host=True, pdl=False):
     """Compiles `text` and saves it where a process with `directory` in its
     ``NSA_BUNDLE_PATH`` finds it. `host`: with host kernels beside the PTX, which takes a
-    linker. Returns the bundle's directory."""
-    path = os.path.join(directory, bundle_key(text, chip, fuse, guards))
-    compile(text, "cuda", chip, fuse, guards).save(path)
-    if host:
+    linker; there are none with `pdl`. Returns the bundle's directory."""
+    path = os.path.join(directory, bundle_key(text, chip, fuse, guards, pdl))
+    compile(text, "cuda", chip, fuse, guards, pdl=pdl).save(path)
+    if host and not pdl:
         host_module(text, fuse, guards).save(path)
     return path
 
 
-def get_module(text, target, chip=None, fuse=True, guards=False):
-    """The steps of `text`, compiled for `target` on the first call.
+def get_module(text, target, chip=None, fuse=True, guards=False, pdl=None):
+    """The steps of `text`, compiled for `target` on the first call. `pdl`: None is what
+    ``NSA_PDL`` says.
 
     Raises ``CompileError`` if it neither compiles here nor is saved anywhere,
     ``DriverError`` if ``NSA_TARGET`` names another target, ``ValueError`` if it names none, or
@@ -98,7 +99,8 @@ def get_module(text, target, chip=None, fuse=True, guards=False):
         target = "simt"
     # Before anything is compiled in vain; binding asks again.
     _nsa_runtime.check_target(target)
-    pdl = wants_pdl(target)
+    if pdl is None:
+        pdl = wants_pdl(target)
     key = (text, target, chip or default_chip(pdl), bool(fuse), bool(guards), pdl)
     module = _steps.get(key)
     if module is None:
@@ -109,9 +111,9 @@ def get_module(text, target, chip=None, fuse=True, guards=False):
     return module
 
 
-def get_step(name, text, target, chip=None, fuse=True, guards=False):
+def get_step(name, text, target, chip=None, fuse=True, guards=False, pdl=None):
     """The step `name` of ``get_module``."""
-    return get_module(text, target, chip, fuse, guards)[name]
+    return get_module(text, target, chip, fuse, guards, pdl)[name]
 
 
 # ----------------------------------------------------------------------------

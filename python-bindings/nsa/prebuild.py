@@ -178,13 +178,17 @@ def texts(
 # ----------------------------------------------------------------------------
 
 
-def build(directory: str, wanted: Sequence[str], host: bool = True) -> None:
+def build(
+    directory: str, wanted: Sequence[str], host: bool = True, *, pdl: bool = False
+) -> None:
     """Makes the bundles of the texts `wanted` in `directory`, and notes there which compiler
-    it was. `host`: with host kernels. Raises ``CompileError`` without a compiler,
+    it was. `host`: with host kernels. `pdl`: those that ``NSA_PDL=1`` finds, PTX for
+    ``sm_90`` alone. Raises ``CompileError`` without a compiler,
     ``RuntimeError`` without a linker where `host` asks for one."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         saved = [
-            threads.submit(_cache.save_bundle, text, directory, host=host) for text in wanted
+            threads.submit(_cache.save_bundle, text, directory, host=host, pdl=pdl)
+            for text in wanted
         ]
         for each in saved:
             each.result()
@@ -208,10 +212,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--no-host", action="store_true", help="PTX alone, which needs no linker"
     )
+    parser.add_argument(
+        "--pdl", action="store_true", help="those of NSA_PDL=1: programmatic dependent launch"
+    )
     options = parser.parse_args(arguments)
     logging.getLogger("nsa").setLevel(logging.WARNING)
     wanted = texts(options.topk, options.page_size, options.next_n)
-    build(options.directory, wanted, not options.no_host)
+    build(options.directory, wanted, not options.no_host, pdl=options.pdl)
     print(f"{len(wanted)} steps in {options.directory}")
 
 

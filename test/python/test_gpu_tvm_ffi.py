@@ -28,12 +28,16 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples/decode_replay.mlir"
 BS, COLUMNS = 9, 700
 
 
-@pytest.fixture(scope="module")
-def step(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "pdl"])
+def step(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    if request.param and torch.cuda.get_device_capability() < (9, 0):
+        pytest.skip("the device is older than sm_90")
     if nsa.has_compiler():
-        (path,) = modules.build(EXAMPLE, tmp_path_factory.mktemp("modules"))
+        folder = tmp_path_factory.mktemp("modules")
+        (path,) = modules.build(EXAMPLE, folder, pdl=request.param)
     else:
-        path = str(Path(os.environ.get("NSA_TEST_BUNDLES", ""), "tvm_ffi/decode_replay.ffi.so"))
+        folder = Path(os.environ.get("NSA_TEST_BUNDLES", ""), "tvm_ffi" + "_pdl" * request.param)
+        path = str(folder / "decode_replay.ffi.so")
         if not Path(path).exists():
             pytest.skip("no compiler, and no module in NSA_TEST_BUNDLES")
     return tvm_ffi.load_module(path)

@@ -19,6 +19,8 @@ from simt_ptx import ptx, region, run
 import nsa
 from nsa import _cache, simt
 from nsa.simt import SimtError
+from nsa.simt._flow import Flow
+from nsa.simt._parse import parse
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -318,6 +320,17 @@ def test_access_before_wait() -> None:
     assert report(f"@%p1 bra $w; ret; $w: {wait} ret;").kind == "access before wait"
     # Without the instruction nobody waits.
     run(LOAD, arrays)
+    # A copy has two spaces; a block's own memory may be named in full.
+    for access, is_early in (
+        ("cp.async.ca.shared.global [%r1], [%rd1], 4;", True),
+        ("ld.shared::cta.b32 %r1, [%rd1];", False),
+    ):
+        flow = Flow(parse(ptx(f"{access} {wait} ret;", 1))["k"])
+        if is_early:
+            with pytest.raises(SimtError, match="access before wait"):
+                flow.check_waits()
+        else:
+            flow.check_waits()
 
 
 def test_assertions_and_traps() -> None:
