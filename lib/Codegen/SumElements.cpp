@@ -11,6 +11,8 @@
 #include "PredictedSteps.h"
 #include "TileSearch.h"
 
+#include "nsa/Codegen/Reductions.h"
+
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -447,66 +449,17 @@ Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,
 // Reductions
 //===----------------------------------------------------------------------===//
 
-static Value emitCombine(OpBuilder &b, Location loc, ReduceKind kind, Value lhs,
-                         Value rhs) {
-  switch (kind) {
-  case ReduceKind::Add:
-    return arith::AddIOp::create(b, loc, lhs, rhs);
-  case ReduceKind::Max:
-    return arith::MaxSIOp::create(b, loc, lhs, rhs);
-  case ReduceKind::Min:
-    return arith::MinSIOp::create(b, loc, lhs, rhs);
-  }
-  llvm_unreachable("a ReduceKind");
-}
-
-/// Emits what elements `first`, `first + step` and so on of a row become.
-static Value emitStrided(ElementBuilder &builder, ReduceOp op, ValueRange row,
-                         Value first, int64_t step) {
-  Type type = getElementTypeOrSelf(op.getType());
-  unsigned bits = type.getIntOrFloatBitWidth();
-  APInt neutral = APInt::getZero(bits);
-  if (op.getKind() == ReduceKind::Max)
-    neutral = APInt::getSignedMinValue(bits);
-  if (op.getKind() == ReduceKind::Min)
-    neutral = APInt::getSignedMaxValue(bits);
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  Value initial =
-      arith::ConstantOp::create(b, loc, type, b.getIntegerAttr(type, neutral));
-  auto loop = scf::ForOp::create(
-      b, loc, first, emitNumElements(builder, op.getSource()),
-      builder.constantIndex(step), initial,
-      [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
-        ElementBuilder inner(b, builder);
-        SmallVector<Value> indices(row);
-        indices.push_back(index);
-        Value next = emitCombine(b, loc, op.getKind(), carried.front(),
-                                 inner.element(op.getSource(), indices));
-        scf::YieldOp::create(b, loc, next);
-      });
-  return loop.getResult(0);
-}
-
-SmallVector<Value> ReduceElements::emitShared(ElementBuilder &builder, ValueRange row,
-                                        Threads &threads) {
-  OpBuilder &b = builder.b;
-  Value part = emitStrided(builder, *this, row, threads.emitThread(b, getLoc()),
-                           threads.getSize());
-  return {threads.emitReduce(
-      b, getLoc(), part, [&](OpBuilder &b, Value lhs, Value rhs) {
-        return emitCombine(b, getLoc(), getKind(), lhs, rhs);
-      })};
+SmallVector<Value> ReduceElements::emitShared(ElementBuilder &builder,
+                                              ValueRange row,
+                                              Threads &threads) {
+  return emitReductions(builder, getOp(), row, threads);
 }
 
 Value ReduceElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   int64_t rank = cast<ShapedType>(getSource().getType()).getRank();
   ValueRange row = indices.take_front(rank - 1);
   ArrayRef<Value> shared = builder.getShared(*this, row);
-  if (!shared.empty())
-    return shared.front();
-  return emitStrided(builder, *this, row, builder.constantIndex(0),
-                     /*step=*/1);
+  return shared.empty() ? emitReduction(builder, getOp(), row) : shared.front();
 }
 
 Value ReduceElements::emitElements(ElementBuilder &builder, ValueRange indices,

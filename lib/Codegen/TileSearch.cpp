@@ -52,7 +52,11 @@ Value nsa::emitSearchStride(ElementBuilder &builder, Value numTiles) {
 
 Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
                           Value stride, Value position) {
-  Value last = toI32(builder.b, builder.loc, numTiles);
+  // Said again for whoever looks at an access alone.
+  int64_t most = cast<MemRefType>(before.getType()).getDimSize(0) - 1;
+  Value last = arith::MinUIOp::create(
+      builder.b, builder.loc, toI32(builder.b, builder.loc, numTiles),
+      i32(builder.b, builder.loc, most));
   SmallVector<Value> initial = {i32(builder.b, builder.loc, 0), stride};
   auto loop = scf::WhileOp::create(
       builder.b, builder.loc, TypeRange(ValueRange(initial)), initial,
@@ -70,7 +74,7 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
         SmallVector<Value> places;
         for (int64_t quarter = 1; quarter < 4; ++quarter) {
           place = arith::AddIOp::create(b, loc, place, state[1]);
-          places.push_back(arith::MinSIOp::create(b, loc, place, last));
+          places.push_back(arith::MinUIOp::create(b, loc, place, last));
         }
         SmallVector<Value> sums;
         for (Value place : places)

@@ -8,6 +8,7 @@
 
 #include "SharedValues.h"
 
+#include "nsa/Codegen/Reductions.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -50,15 +51,12 @@ Value BlockThreads::emitSumBefore(OpBuilder &b, Location loc, Value value) {
   return emitBlockScan(b, loc, value, add, block, buffer, half).front().before;
 }
 
-Value BlockThreads::emitReduce(OpBuilder &b, Location loc, Value value,
-                               Combine combine) {
-  auto combineOne = [&](OpBuilder &b, size_t, Value lhs, Value rhs) {
-    return combine(b, lhs, rhs);
-  };
-  Value buffer = take(
-      getBlockScanBufferType(
-      b.getContext(), block, /*count=*/1, value.getType()));
-  return emitBlockReduce(b, loc, value, combineOne, block, buffer).front();
+SmallVector<Value> BlockThreads::emitReduce(OpBuilder &b, Location loc,
+                                            ValueRange values,
+                                            Combine combine) {
+  Value buffer = take(getBlockScanBufferType(
+      b.getContext(), block, values.size(), values.front().getType()));
+  return emitBlockReduce(b, loc, values, combine, block, buffer);
 }
 
 void BlockThreads::emitBarrier(OpBuilder &b, Location loc) {
@@ -139,13 +137,33 @@ int64_t nsa::getMostTiles(LaunchOp launch) {
 RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
                                 const IRMapping &ports, Threads &threads) {
   RowValues values;
+  SmallVector<ReduceOp> reductions;
+  auto emitPending = [&] {
+    if (reductions.empty())
+      return;
+    ElementBuilder builder(b, segment.getLoc(), ports, {});
+    builder.setRow(&values);
+    for (auto [op, value] :
+         llvm::zip_equal(reductions, emitReductions(builder, reductions,
+                                                    /*row=*/{}, threads)))
+      values[op] = {value};
+    reductions.clear();
+  };
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
     if (op.getSharedRows())
       continue;
+    if (auto reduce = dyn_cast<ReduceOp>(op.getOperation())) {
+      if (!canReduceWith(reduce, reductions))
+        emitPending();
+      reductions.push_back(reduce);
+      continue;
+    }
+    emitPending();
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);
     values[op] = cast<ElementOpInterface>(op.getOperation()).emitShared(builder, /*row=*/{}, threads);
   }
+  emitPending();
   return values;
 }
 

@@ -36,8 +36,10 @@ public:
                          mlir::Type type) override;
   mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
                             mlir::Value value) override;
-  mlir::Value emitReduce(mlir::OpBuilder &b, mlir::Location loc,
-                         mlir::Value value, Combine combine) override;
+  llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &b,
+                                            mlir::Location loc,
+                                            mlir::ValueRange values,
+                                            Combine combine) override;
   void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) override;
   int64_t getWarpSize() const override;
   mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
@@ -70,9 +72,10 @@ public:
                          mlir::Type type) override;
   mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
                             mlir::Value value) override;
-  mlir::Value emitReduce(mlir::OpBuilder &, mlir::Location, mlir::Value value,
-                         Combine) override {
-    return value;
+  llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &, mlir::Location,
+                                            mlir::ValueRange values,
+                                            Combine) override {
+    return values;
   }
   void emitBarrier(mlir::OpBuilder &, mlir::Location) override {}
   int64_t getWarpSize() const override { return 1; }

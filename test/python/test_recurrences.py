@@ -107,7 +107,8 @@ def test_searches(target):
         sums = np.concatenate([[0], inclusive])
         ends = rng.integers(-2, sums[-1] + 3, 40)
         places = np.array([-(2**40), -3, -2, -1, 0, 1, *ends, sums[-1], x[-1], 2**40])
-        outs = {k: np.full(len(places), -77, np.int32) for k in ("exclusive", "inclusive", "begins")}
+        names = ("exclusive", "inclusive", "begins")
+        outs = {name: np.full(len(places), -77, np.int32) for name in names}
         step(n=size, parts=parts, m=len(places), counts=counts, places=places, **outs)
         for name, of in (("exclusive", sums), ("inclusive", inclusive), ("begins", x)):
             wanted = np.searchsorted(of, places, "right")

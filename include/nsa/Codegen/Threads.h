@@ -17,8 +17,9 @@ namespace nsa {
 /// or the only one of a host. All of them get to each call.
 class Threads {
 public:
-  using Combine = llvm::function_ref<mlir::Value(mlir::OpBuilder &, mlir::Value,
-                                                 mlir::Value)>;
+  /// Combines two values of the one with a number.
+  using Combine = llvm::function_ref<mlir::Value(
+      mlir::OpBuilder &, size_t, mlir::Value, mlir::Value)>;
 
   virtual ~Threads() = default;
 
@@ -35,9 +36,10 @@ public:
   /// Emits the sum of `value` over the threads before this one.
   virtual mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
                                     mlir::Value value) = 0;
-  /// Emits the combination of `value` over all threads.
-  virtual mlir::Value emitReduce(mlir::OpBuilder &b, mlir::Location loc,
-                                 mlir::Value value, Combine combine) = 0;
+  /// Emits the combination of each of `values`, of one type, over all threads.
+  virtual llvm::SmallVector<mlir::Value>
+  emitReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
+             Combine combine) = 0;
   /// What each has written is seen by all.
   virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
 

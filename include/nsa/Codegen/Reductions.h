@@ -1,0 +1,33 @@
+//===- Reductions.h - Reductions that a block makes together ----*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CODEGEN_REDUCTIONS_H
+#define NSA_CODEGEN_REDUCTIONS_H
+
+#include "nsa/Codegen/Elements.h"
+
+namespace nsa {
+
+/// Whether `op`, which shares something by no row, can be made with the
+/// reductions `others`: it is of as many elements of the same type, and rests
+/// on none of them.
+bool canReduceWith(ReduceOp op, llvm::ArrayRef<ReduceOp> others);
+
+/// Emits what `ops`, which can be made together, share: one walk over their
+/// elements, and one exchange.
+llvm::SmallVector<mlir::Value>
+emitReductions(ElementBuilder &builder, llvm::ArrayRef<ReduceOp> ops,
+               mlir::ValueRange row, Threads &threads);
+
+/// Emits what the elements of `row` become, all by this thread.
+mlir::Value emitReduction(ElementBuilder &builder, ReduceOp op,
+                          mlir::ValueRange row);
+
+} // namespace nsa
+
+#endif // NSA_CODEGEN_REDUCTIONS_H

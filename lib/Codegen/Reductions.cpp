@@ -1,0 +1,128 @@
+//===- Reductions.cpp - Reductions that a block makes together ------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Codegen/Reductions.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nsa;
+
+static Value emitCombine(OpBuilder &b, Location loc, ReduceKind kind, Value lhs,
+                         Value rhs) {
+  switch (kind) {
+  case ReduceKind::Add:
+    return arith::AddIOp::create(b, loc, lhs, rhs);
+  case ReduceKind::Max:
+    return arith::MaxSIOp::create(b, loc, lhs, rhs);
+  case ReduceKind::Min:
+    return arith::MinSIOp::create(b, loc, lhs, rhs);
+  }
+  llvm_unreachable("a ReduceKind");
+}
+
+static Size getNumElements(ReduceOp op) {
+  Value source = op.getSource();
+  return Size::of(source, cast<ShapedType>(source.getType()).getRank() - 1);
+}
+
+/// Emits what elements `first`, `first + step` and so on of a row become, for
+/// each of `ops`, which are of as many elements.
+static SmallVector<Value> emitStrided(ElementBuilder &builder,
+                                      ArrayRef<ReduceOp> ops, ValueRange row,
+                                      Value first, int64_t step) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  SmallVector<Value> initial;
+  for (ReduceOp op : ops) {
+    Type type = getElementTypeOrSelf(op.getType());
+    unsigned bits = type.getIntOrFloatBitWidth();
+    APInt neutral = APInt::getZero(bits);
+    if (op.getKind() == ReduceKind::Max)
+      neutral = APInt::getSignedMinValue(bits);
+    if (op.getKind() == ReduceKind::Min)
+      neutral = APInt::getSignedMaxValue(bits);
+    initial.push_back(arith::ConstantOp::create(
+        b, loc, type, b.getIntegerAttr(type, neutral)));
+  }
+  // Sizes that the text computes may be negative.
+  Value size =
+      arith::MaxSIOp::create(b, loc, builder.size(getNumElements(ops.front())),
+                             builder.constantIndex(0));
+  auto loop = scf::ForOp::create(
+      b, loc, first, size, builder.constantIndex(step), initial,
+      [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
+        ElementBuilder inner(b, builder);
+        SmallVector<Value> indices(row), next;
+        indices.push_back(index);
+        for (auto [op, value] : llvm::zip_equal(ops, carried))
+          next.push_back(
+              emitCombine(b, loc, ReduceOp(op).getKind(), value,
+                          inner.element(ReduceOp(op).getSource(), indices)));
+        scf::YieldOp::create(b, loc, next);
+      });
+  return loop.getResults();
+}
+
+/// Whether what `op` computes rests on one of `others`.
+static bool restsOn(Operation *op, ArrayRef<ReduceOp> others) {
+  llvm::SmallDenseSet<Operation *> seen;
+  SmallVector<Operation *> left = {op};
+  while (!left.empty()) {
+    Operation *next = left.pop_back_val();
+    if (!seen.insert(next).second)
+      continue;
+    if (next != op && llvm::is_contained(others, next))
+      return true;
+    next->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands())
+        if (Operation *defining = operand.getDefiningOp())
+          left.push_back(defining);
+    });
+  }
+  return false;
+}
+
+bool nsa::canReduceWith(ReduceOp op, ArrayRef<ReduceOp> others) {
+  if (others.empty())
+    return true;
+  ReduceOp first = others.front();
+  return getElementTypeOrSelf(op.getType()) ==
+             getElementTypeOrSelf(first.getType()) &&
+         getNumElements(op).isSameAs(getNumElements(first)) &&
+         !restsOn(op, others);
+}
+
+SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
+                                       ArrayRef<ReduceOp> ops, ValueRange row,
+                                       Threads &threads) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  // Each thread makes the only element, and waits for no other.
+  if (getNumElements(ops.front()).getConstant() == 1) {
+    SmallVector<Value> index(row);
+    index.push_back(builder.constantIndex(0));
+    return llvm::map_to_vector(ops, [&](ReduceOp op) {
+      return builder.element(op.getSource(), index);
+    });
+  }
+  return threads.emitReduce(
+      b, loc,
+      emitStrided(builder, ops, row, threads.emitThread(b, loc),
+                  threads.getSize()),
+      [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
+        return emitCombine(b, loc, ReduceOp(ops[number]).getKind(), lhs, rhs);
+      });
+}
+
+Value nsa::emitReduction(ElementBuilder &builder, ReduceOp op, ValueRange row) {
+  return emitStrided(builder, op, row, builder.constantIndex(0), /*step=*/1)
+      .front();
+}
