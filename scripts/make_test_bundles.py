@@ -28,6 +28,7 @@ from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
+from inout_cases import texts as inout_texts  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
@@ -86,7 +87,7 @@ def main(directory: str) -> None:
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
-    texts |= build_texts() | formula_texts()
+    texts |= build_texts() | formula_texts() | inout_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

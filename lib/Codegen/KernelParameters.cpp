@@ -39,23 +39,36 @@ static bool isScattered(BlockArgument port) {
   });
 }
 
+SmallVector<SmallVector<BlockArgument, 0>>
+nsa::getPresenceWords(ArrayRef<BlockArgument> ports) {
+  SmallVector<SmallVector<BlockArgument, 0>> words;
+  for (BlockArgument port : ports) {
+    if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
+      continue;
+    if (words.empty() || words.back().size() == 64)
+      words.emplace_back();
+    words.back().push_back(port);
+  }
+  return words;
+}
+
 SmallVector<KernelParameter>
 nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
   using Field = KernelParameter::Field;
   SmallVector<KernelParameter> parameters;
   for (BlockArgument port : ports) {
     if (port.getType().isIndex()) {
-      parameters.push_back({Field::Value, port});
+      parameters.push_back({Field::Value, port, 0, {}});
       continue;
     }
-    parameters.push_back({Field::Pointer, port});
+    parameters.push_back({Field::Pointer, port, 0, {}});
     MemRefType type = getKernelMemRefType(port);
     SmallVector<int64_t> strides;
     int64_t offset;
     (void)type.getStridesAndOffset(strides, offset);
     for (auto [dim, stride] : llvm::enumerate(strides))
       if (ShapedType::isDynamic(stride))
-        parameters.push_back({Field::Stride, port, unsigned(dim)});
+        parameters.push_back({Field::Stride, port, unsigned(dim), {}});
     // Sizes are needed where they bound an index from device memory, and by
     // guards.
     auto step = cast<StepOp>(port.getOwner()->getParentOp());
@@ -64,7 +77,9 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
       if (type.isDynamicDim(dim) &&
           (step.getGuards() || isScattered(port) ||
            (!isOut && !step.getExtent(port, dim))))
-        parameters.push_back({Field::Size, port, unsigned(dim)});
+        parameters.push_back({Field::Size, port, unsigned(dim), {}});
   }
+  for (auto &word : getPresenceWords(ports))
+    parameters.push_back({Field::Presence, {}, 0, word});
   return parameters;
 }

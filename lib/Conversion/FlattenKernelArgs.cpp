@@ -144,6 +144,8 @@ struct FlattenKernelArgs
       Value value;
       if (auto type = dyn_cast<MemRefType>(argument.getType()))
         value = rebuild(b, kernel, number, type, parameters);
+      else if (argument.getType().isInteger(64))
+        value = parameters.next(argument.getType());
       else
         value =
             arith::IndexCastOp::create(b, kernel.getLoc(), argument.getType(),
@@ -151,6 +153,7 @@ struct FlattenKernelArgs
       argument.replaceAllUsesWith(value);
     }
     eraseFirstArguments(kernel, count);
+    kernel->removeAttr(presenceAttrName);
   }
 
   /// Upstream's `eraseArguments` takes a kernel's own memory, which are

@@ -45,11 +45,15 @@ LogicalResult nsa::verifyFormed(StepOp step) {
 }
 
 SmallVector<Type> nsa::getKernelArgumentTypes(ArrayRef<BlockArgument> ports) {
-  return llvm::map_to_vector(ports, [](BlockArgument port) -> Type {
+  auto types = llvm::map_to_vector(ports, [](BlockArgument port) -> Type {
     if (port.getType().isIndex())
       return port.getType();
     return getKernelMemRefType(port);
   });
+  if (!ports.empty())
+    types.append(getPresenceWords(ports).size(),
+                 IntegerType::get(ports.front().getContext(), 64));
+  return types;
 }
 
 /// Computes `size` in the kernel.
@@ -82,6 +86,13 @@ void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
       kernel.setArgAttr(number, sizesAttrName,
                         b.getDenseI64ArrayAttr(sizes[port]));
   }
+
+  SmallVector<int64_t> optional;
+  for (ArrayRef<BlockArgument> word : getPresenceWords(ports))
+    for (BlockArgument port : word)
+      optional.push_back(port.getArgNumber());
+  if (!optional.empty())
+    kernel->setAttr(presenceAttrName, b.getDenseI64ArrayAttr(optional));
 
   // Sizes are computed where they are first used, whatever order the text has
   // them in.
@@ -195,15 +206,44 @@ void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
          body);
 }
 
+/// Whether any of the arrays behind `ports`, which are optional, is there (i1):
+/// bits of the kernel's last arguments.
+static Value emitIsAnyThere(ElementBuilder &builder,
+                            ArrayRef<BlockArgument> ports) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  // Operations whose regions are being built are in no function yet.
+  auto array = cast<BlockArgument>(builder.lookup(ports.front()));
+  auto kernel = cast<FunctionOpInterface>(array.getOwner()->getParentOp());
+  ArrayRef<int64_t> optional =
+      kernel->getAttrOfType<DenseI64ArrayAttr>(presenceAttrName).asArrayRef();
+  size_t numWords = llvm::divideCeil(optional.size(), 64);
+  SmallVector<uint64_t> masks(numWords);
+  for (BlockArgument port : ports) {
+    size_t bit = llvm::find(optional, port.getArgNumber()) - optional.begin();
+    masks[bit / 64] |= uint64_t(1) << (bit % 64);
+  }
+  Value any;
+  for (auto [number, mask] : llvm::enumerate(masks)) {
+    if (mask == 0)
+      continue;
+    Value word = kernel.getArgument(kernel.getNumArguments() - numWords + number);
+    Value bits = arith::AndIOp::create(
+        b, loc, word, arith::ConstantIntOp::create(b, loc, int64_t(mask), 64));
+    Value isThere =
+        compare(builder, arith::CmpIPredicate::ne, bits,
+                arith::ConstantIntOp::create(b, loc, 0, 64));
+    any = any ? arith::OrIOp::create(b, loc, any, isThere) : isThere;
+  }
+  return any;
+}
+
 /// Whether the array behind `destination` is there (i1), or null for yes.
 static Value emitIsThere(ElementBuilder &builder, Value destination) {
   auto port = cast<BlockArgument>(destination);
   if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
     return {};
-  Value address = memref::ExtractAlignedPointerAsIndexOp::create(
-      builder.b, builder.loc, builder.lookup(port));
-  return compare(builder, arith::CmpIPredicate::ne, address,
-                 builder.constantIndex(0));
+  return emitIsAnyThere(builder, port);
 }
 
 void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
@@ -217,13 +257,8 @@ void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
 }
 
 Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {
-  Value any;
-  for (BlockArgument port : segment.getOptionalPorts()) {
-    Value isThere = emitIsThere(builder, port);
-    any = any ? arith::OrIOp::create(builder.b, builder.loc, any, isThere)
-              : isThere;
-  }
-  return any;
+  SmallVector<BlockArgument> ports = segment.getOptionalPorts();
+  return ports.empty() ? Value() : emitIsAnyThere(builder, ports);
 }
 
 namespace {

@@ -27,6 +27,9 @@ namespace nsa {
 inline constexpr llvm::StringLiteral sizesAttrName = "nsa.sizes";
 /// A function argument attribute on kernels: the array is only read.
 inline constexpr llvm::StringLiteral readOnlyAttrName = "nsa.readonly";
+/// On a kernel: the numbers of the ports whose presence its last arguments say,
+/// 64 in a word.
+inline constexpr llvm::StringLiteral presenceAttrName = "nsa.presence";
 
 /// An attribute on kernels whose arguments are those of a launch: memrefs and
 /// sizes.

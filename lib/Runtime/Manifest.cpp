@@ -243,8 +243,19 @@ ParameterSpec Parser::parseParameter(const JsonReader &json) {
     parameter.argument = argumentOf(json.member("argument"), /*array=*/false);
     return parameter;
   }
+  if (field == "presence") {
+    parameter.field = ParameterSpec::Field::Presence;
+    JsonReader arguments = json.member("arguments");
+    if (arguments.size() < 1 || arguments.size() > 64)
+      arguments.expected("1 to 64 arguments");
+    for (size_t i = 0, e = arguments.size(); i != e; ++i)
+      parameter.arguments.push_back(argumentOf(arguments[i], /*array=*/true));
+    parameter.argument = parameter.arguments.front();
+    return parameter;
+  }
   if (field != "pointer" && field != "stride" && field != "size")
-    fieldJson.expected("\"pointer\", \"stride\", \"size\" or \"value\"");
+    fieldJson.expected("\"pointer\", \"stride\", \"size\", \"value\" or "
+                       "\"presence\"");
   parameter.argument = argumentOf(json.member("argument"), /*array=*/true);
   parameter.field = ParameterSpec::Field::Pointer;
   if (field != "pointer") {

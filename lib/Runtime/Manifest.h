@@ -57,10 +57,12 @@ struct Require {
 };
 
 struct ParameterSpec {
-  enum class Field { Pointer, Stride, Size, Value };
+  enum class Field { Pointer, Stride, Size, Value, Presence };
   Field field;
   int64_t argument;
   int64_t dim = 0;
+  /// Those whose presence its bits are.
+  std::vector<int64_t> arguments;
 };
 
 struct SegmentSpec {

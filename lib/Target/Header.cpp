@@ -305,10 +305,28 @@ static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
 }
 
 void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
-  os << "  if (status == NSA_OK) {\n    void *parameters[] = {\n";
+  os << "  if (status == NSA_OK) {\n";
+  unsigned words = 0;
+  for (const json::Value &value : *kernel.getArray("parameters")) {
+    const json::Array *arguments = value.getAsObject()->getArray("arguments");
+    if (!arguments)
+      continue;
+    os << "    /* Which arrays are there. */\n    uint64_t presence_" << words++
+       << " = 0";
+    for (auto [bit, argument] : llvm::enumerate(*arguments))
+      os << "\n        | (uint64_t)(args->" << *argument.getAsString()
+         << ".data != 0) << " << bit;
+    os << ";\n";
+  }
+  os << "    void *parameters[] = {\n";
+  words = 0;
   for (const json::Value &value : *kernel.getArray("parameters")) {
     const json::Object &parameter = *value.getAsObject();
     StringRef field = *parameter.getString("field");
+    if (field == "presence") {
+      os << "        &presence_" << words++ << ",\n";
+      continue;
+    }
     StringRef argument = *parameter.getString("argument");
     if (field == "value") {
       os << "        &sizes[" << sizePlaces.lookup(argument) << "], /* "

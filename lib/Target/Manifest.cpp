@@ -284,8 +284,15 @@ LogicalResult ManifestBuilder::addKernel(LaunchOp launch) {
       j.object([&] {
         using Field = KernelParameter::Field;
         static constexpr StringLiteral names[] = {"pointer", "stride", "size",
-                                                  "value"};
+                                                  "value", "presence"};
         j.attribute("field", names[static_cast<int>(parameter.field)]);
+        if (parameter.field == Field::Presence) {
+          j.attributeArray("arguments", [&] {
+            for (BlockArgument port : parameter.ports)
+              j.value(getName(port));
+          });
+          return;
+        }
         j.attribute("argument", getName(parameter.port));
         if (parameter.field == Field::Stride || parameter.field == Field::Size)
           j.attribute("dim", parameter.dim);

@@ -46,18 +46,23 @@ nsa.step @masked(in %n : index, in %v[%n, ?] : tensor<?x?xi32>, in %m[%n, ?] : t
 
 // -----
 
-// An address is compared with null before its store. Where all that a segment
-// writes may be missing, it has no blocks, and the host skips its loop.
+// A bit of the last argument says whether an array is there, before its store.
+// Where all that a segment writes may be missing, it has no blocks, and the host
+// skips its loop. No address is looked at for that.
 // GPU-LABEL: gpu.func @optional
-// GPU: %[[SUMS:.*]] = memref.extract_aligned_pointer_as_index
+// GPU-SAME: %[[THERE:[a-z0-9]+]]: i64)
+// GPU-SAME: nsa.presence = array<i64: 4, 5>
+// GPU-NOT: memref.extract_aligned_pointer_as_index %arg4
+// GPU: %[[SUMS:.*]] = arith.andi %[[THERE]], %{{.*}} : i64
 // GPU: %[[WANTED:.*]] = arith.cmpi ne, %[[SUMS]]
 // GPU: arith.select %[[WANTED]], %{{.*}}, %{{.*}} : i32
-// GPU: memref.extract_aligned_pointer_as_index
+// GPU: arith.andi %[[THERE]]
 // GPU: scf.if
 // GPU: memref.store
 // HOST-LABEL: func.func @optional.optional
-// HOST: memref.extract_aligned_pointer_as_index
-// HOST: %[[WANTED:.*]] = arith.cmpi ne
+// HOST-SAME: %[[THERE:[a-z0-9]+]]: i64)
+// HOST: %[[SUMS:.*]] = arith.andi %[[THERE]]
+// HOST: %[[WANTED:.*]] = arith.cmpi ne, %[[SUMS]]
 // HOST: scf.if %[[WANTED]]
 // HOST: scf.for
 nsa.step @optional(in %n : index, in %c : index, in %v[%n] : tensor<?xi32>, in %t[%n, %c] : tensor<?x?xi32>,

@@ -775,3 +775,10 @@ def test_a_fill_has_to_fit():
         s.pad(lens, 8, 1 << 40)
     with pytest.raises(nb.BuildError, match="an array to fill up"):
         s.pad(3, 8, 0)
+
+
+def test_texts_are_those_of_the_tree():
+    """test/IR/formula-steps.mlir has them; a change of one is a change of both."""
+    text = (ROOT / "test/IR/formula-steps.mlir").read_text()
+    for name, (step, _, _) in STEPS.items():
+        assert f"// CHECK-LABEL: nsa.step @{name}(\n{step.text}" in text, name

@@ -28,6 +28,19 @@ def test_steps():
     assert counts["ok"] > 20
 
 
+def test_a_single_build(monkeypatch, capsys):
+    """As a run over many seeds takes it: the fused host kernels alone."""
+    from nsa.fuzz import __main__ as main
+
+    seen = []
+    monkeypatch.setattr(main, "run_all", lambda tasks, *_, **__: seen.extend(tasks) or run_all(tasks))
+    arguments = ["nsa.fuzz", "--formulas", "--count", "1", "--seed", "3", "--builds", "1"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert main.main() == 0
+    assert [task.builds for task in seen] == [1]
+    assert "1 steps from seed 3" in capsys.readouterr().out
+
+
 def test_seeds_are_repeatable():
     assert draw_task(5).program.text() == draw_task(5).program.text()
     assert draw_task(5).program.text() != draw_task(6).program.text()

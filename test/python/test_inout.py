@@ -7,25 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from inout_cases import SIZES, check, updated
 
 import nsa
 import nsa.build as nb
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
-
-
-@nb.step
-def updated(s):
-    """A counter, a table, a stamp that some elements keep, and what is only read."""
-    n, rows, columns = s.size("n"), s.size("rows"), s.size("columns")
-    hits, live = s.input("hits", "int32", (n,)), s.input("live", "int32", (n,))
-    counts = s.inout("counts", "int32", (None,))
-    table = s.inout("table", "int64", (None, None), alignment=8)
-    stamps = s.inout("stamps", "int16", (None,), strides=(2,))
-    s.output(counts, s.map(n, lambda r: counts[r] + hits[r]))
-    s.output(table, s.map((rows, columns), lambda r, c: table[r, c] * 2 + c))
-    s.output(stamps, s.map(n, lambda r: stamps[r] + 1), when=live)
-    s.output("twice", s.map(n, lambda r: hits[r] * 2))
 
 
 OPTIONS = [{}, {"fuse": False}, {"guards": True}]
@@ -35,29 +22,8 @@ OPTIONS = [{}, {"fuse": False}, {"guards": True}]
 @pytest.mark.parametrize("target", ["cpu", "simt"])
 def test_updates(target, options):
     step = updated.compile(target, **options)
-    for n, rows, columns in ((5, 3, 7), (0, 0, 4), (1, 1, 1), (131, 2, 513), (129, 5, 64)):
-        draw = np.random.default_rng(n)
-        low, high = np.iinfo(np.int32).min, np.iinfo(np.int32).max
-        hits = draw.integers(low, high, n, np.int32, endpoint=True)
-        live = draw.integers(0, 2, n, np.int32)
-        counts = draw.integers(low, high, n + 3, np.int32, endpoint=True)
-        table = draw.integers(-(1 << 62), 1 << 62, (rows + 1, columns + 5))
-        memory = draw.integers(-9, 9, 2 * n + 4, np.int16)
-        stamps = memory[::2]
-        twice = np.full(n, -7, np.int32)
-        wanted_counts, wanted_table, wanted = counts.copy(), table.copy(), memory.copy()
-        wanted_counts[:n] += hits
-        wanted_table[:rows, :columns] *= 2
-        wanted_table[:rows, :columns] += np.arange(columns)
-        wanted[::2][:n][live != 0] += 1
-        step(
-            n=n, rows=rows, columns=columns, hits=hits, live=live, counts=counts,
-            table=table, stamps=stamps, twice=twice,
-        )
-        np.testing.assert_array_equal(counts, wanted_counts)
-        np.testing.assert_array_equal(table, wanted_table)
-        np.testing.assert_array_equal(memory, wanted)
-        np.testing.assert_array_equal(twice, hits * 2)
+    for sizes in SIZES:
+        check(step, *sizes, launches=2)
 
 
 @nb.step

@@ -280,3 +280,42 @@ def test_null_pointers_through_the_c_abi():
     assert empty.ctypes.data_as(ctypes.c_void_p).value
     with pytest.raises(ValueError, match="'sums': expected shape"):
         step(**case.inputs, n=case.n, columns=case.columns, sums=empty)
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_more_arrays_than_a_word_has_bits(target):
+    """Which of 70 arrays are there is in two words; any of them may be missing."""
+    s = nb.Builder("many")
+    n = s.size("n")
+    values = s.input("values", "int32", (n,))
+    names = [f"out{i}" for i in range(70)]
+    s.output(names[:40], values, optional=True)
+    s.output(names[40:], s.map(n, lambda i: values[i] + 1), optional=True)
+    step = s.compile(target)
+    (kernel,) = json.loads(step.manifest)["kernels"]
+    words = [p["arguments"] for p in kernel["parameters"] if p["field"] == "presence"]
+    assert words == [names[:64], names[64:]]
+    values = np.arange(5, dtype=np.int32)
+    chosen = [[], [0], [63], [64], [69], [39, 40], [0, 31, 32, 63, 64, 69], list(range(70))]
+    for present in chosen:
+        arrays = {names[i]: np.full(5, -7, np.int32) for i in present}
+        step(n=5, values=values, **arrays)
+        for i in present:
+            np.testing.assert_array_equal(arrays[names[i]], values + (i >= 40), names[i])
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["n"], ["table"] * 65])
+def test_a_manifest_with_another_presence(tmp_path, arguments):
+    s = nb.Builder("few")
+    n = s.size("n")
+    s.output("table", s.map(n, lambda i: i), optional=True)
+    nsa.compile(s.text, "cpu").save(tmp_path)
+    (path,) = tmp_path.glob("**/few.json")
+    manifest = json.loads(path.read_text())
+    (word,) = (
+        p for p in manifest["kernels"][0]["parameters"] if p["field"] == "presence"
+    )
+    word["arguments"] = arguments
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="few.json|arguments|argument"):
+        nsa.load(tmp_path)

@@ -25,11 +25,14 @@ struct KernelParameter {
     /// Its size in dimension `dim`, in elements.
     Size,
     /// The value of an `index` port.
-    Value
+    Value,
+    /// Which of `ports` have an array: bit i says it of the i-th.
+    Presence
   };
   Field field;
   mlir::BlockArgument port;
   unsigned dim = 0;
+  llvm::SmallVector<mlir::BlockArgument, 0> ports;
 
   static constexpr int64_t bytes = 8;
 };
@@ -43,10 +46,17 @@ mlir::Type getStorageType(mlir::Type type);
 /// accept, with elements as `getStorageType` says.
 mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 
+/// The `optional` ones of `ports`, by the words of the kernel's presence
+/// parameters.
+llvm::SmallVector<llvm::SmallVector<mlir::BlockArgument, 0>>
+getPresenceWords(llvm::ArrayRef<mlir::BlockArgument> ports);
+
 /// The parameters of a kernel that uses `ports`, in the order in which they are
 /// passed: for each port a pointer, its dynamic strides, and for an `in` port
 /// the dynamic sizes that have no extent; all dynamic sizes in a step with
-/// guards, and of a port that elements are stored to at computed places.
+/// guards, and of a port that elements are stored to at computed places. Last,
+/// words that say which `optional` ports are there, so that no block looks at the
+/// address of an array that is not.
 llvm::SmallVector<KernelParameter>
 getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
 

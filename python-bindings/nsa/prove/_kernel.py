@@ -101,7 +101,10 @@ class Kernel:
     # -- What the launcher has checked
 
     def _arguments(self, block: Block, manifest: dict[str, Any], kernel: dict[str, Any]) -> None:
-        names = list(dict.fromkeys(p["argument"] for p in kernel["parameters"]))
+        names = list(
+            dict.fromkeys(p["argument"] for p in kernel["parameters"] if "argument" in p)
+        )
+        words = sum(p["field"] == "presence" for p in kernel["parameters"])
         described = {argument["name"]: argument for argument in manifest["arguments"]}
         for name, argument in zip(names, block.arguments):
             if described[name]["kind"] == "size":
@@ -109,7 +112,11 @@ class Kernel:
             else:
                 self.env[argument] = self._array(name, argument.type)
         self.plain.update(block.arguments)
-        for argument in block.arguments[len(names) :]:
+        first = len(names) + words
+        # Any of the optional arrays may be there.
+        for number, argument in enumerate(block.arguments[len(names) : first]):
+            self.env[argument] = self.facts.number(f"presence {number}", -(2**63), 2**63 - 1)
+        for argument in block.arguments[first:]:
             shape, _ = _shape(argument.type)
             if "workgroup" not in argument.type or None in shape:
                 raise ValueError(f"unknown argument of type {argument.type}")

@@ -191,7 +191,12 @@ TEST(Manifest, Kernels) {
       "1025");
   expectError(changed("\"field\": \"value\"", "\"field\": \"values\""),
               "manifest: kernels[0].parameters[0].field: expected \"pointer\", "
-              "\"stride\", \"size\" or \"value\" but got \"values\"");
+              "\"stride\", \"size\", \"value\" or \"presence\" but got "
+              "\"values\"");
+  expectError(changed("\"field\": \"value\", \"argument\": \"bs\"",
+                      "\"field\": \"presence\", \"arguments\": []"),
+              "manifest: kernels[0].parameters[0].arguments: expected 1 to 64 "
+              "arguments but got []");
   expectError(
       changed("\"field\": \"value\", \"argument\": \"bs\"",
               "\"field\": \"value\", \"argument\": \"lens\""),
