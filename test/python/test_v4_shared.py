@@ -120,5 +120,7 @@ def test_other_fields(asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     arrays = {name: np.zeros(BS, np.int64) for name in ("c4_out_loc", "c2_out_loc")}
     with pytest.raises(nsa.CompileError, match="a step is missing"):
-        nsa.ops.replay_v4([arrays], seq_lens=np.ones(BS, np.int64), out_cache_loc=np.ones(BS, np.int64))
+        nsa.ops.replay_v4(
+            [arrays], seq_lens=np.ones(BS, np.int64), out_cache_loc=np.ones(BS, np.int64)
+        )
     assert len(asked) == 1
