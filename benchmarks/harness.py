@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 import triton
 import triton.language as tl
+from torch.profiler import ProfilerActivity, profile
 
 # An operation to measure: called with the number of the repetition, so that it
 # can take turns between sets of buffers.
@@ -198,6 +199,16 @@ def queued_time(call: Callable[[], object], calls: int = 10, batches: int = 30) 
         if len(samples) == batches:
             return Timing.of(samples)
     raise RuntimeError("the call waits for the GPU")
+
+
+def count_kernels(step: Callable[[], Any]) -> int:
+    """Kernels and fills that a call launches."""
+    step()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
+        step()
+        torch.cuda.synchronize()
+    return sum(event.device_type.name == "CUDA" for event in trace.events())
 
 
 @triton.jit

@@ -1,17 +1,17 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The decode metadata of DeepSeek V4: one launch beside a kernel that moves as many bytes.
+"""The metadata of DeepSeek V4 and V4.1 steps: SGLang's own sequence beside one launch of nsa.
 
-    python benchmarks/v4.py [--rounds N] [--out DIR]
+    python benchmarks/v4.py --sglang DIR [--check] [--quick] [--json FILE] [--out DIR]
 
-The fields are those that a V4 decode step reads. Kernels are compiled here, or come from
+Every field is compared before anything is timed; with --check that is all. Kernels are compiled here, or come from
 NSA_BUNDLE_PATH. See benchmarks/README.md.
 """
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,81 +23,186 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 
 import harness  # noqa: E402
 import reporting  # noqa: E402
-from v4_steps import FIELDS, optional_text, text  # noqa: E402
+import v4_peer  # noqa: E402
+from v4_steps import Case, cases  # noqa: E402
 
-from nsa import _cache  # noqa: E402
+from nsa import ops  # noqa: E402
 
+CHECKED_BATCHES, CHECKED_CONTEXT = (1, 7, 130), 4096
 BATCHES = (1, 8, 32, 128, 256)
-CONTEXTS = (4096, 131072)
-PAGE, WINDOW, TOPK = 256, 128, 512
+CONTEXTS = (4096, 32768, 131072)
+#: How many times as fast as the peer: with few requests, with many, anywhere, drafting.
+FEW, FEW_BAR, MANY_BAR, EACH_BAR, DRAFT_BAR = 32, 6.0, 3.0, 1.5, 8.0
+
+NOTES = """\
+SGLang's sequence is what its attention backend runs in the captured graph of the mode (for a draft extend, before it),
+called with its own code, without schedules of indexers and attention, and without the copies between graphs' buffers.
+nsa's is one call of nsa.ops.replay_v4 with the same fields. Plans of prefill are compared as sets of rows, since
+SGLang's are in any order."""
 
 
-def arrays(bs: int, context: int) -> dict[str, Any]:
+def inputs(case: Case, bs: int, context: int, device: str = "cuda") -> dict[str, Any]:
+    """Valid ones: room for the tokens of the step is left in the context."""
     slots, rows = 1 << 20, 2 * bs + 1
-    device = "cuda"
-    columns = -(-context // PAGE)
-    made = {
-        "seq_lens": torch.randint(context // 8, context + 1, (bs,), device=device),
-        "req_pool_indices": torch.randperm(rows, device=device)[:bs],
-        "req_to_token": torch.randint(
-            0, slots, (rows, context), dtype=torch.int32, device=device
-        ),
-        "full_to_swa": torch.randint(0, slots, (slots,), device=device),
-        "out_cache_loc": torch.randint(0, slots, (bs,), device=device),
+    last = context - (case.next_n if case.mode == "target_verify" else 0)
+
+    def draw(low: int, high: int, *shape: int, dtype: Any = torch.int64) -> Any:
+        return torch.randint(low, high, shape, dtype=dtype, device=device)
+
+    return {
+        "seq_lens": draw(max(context // 8, case.next_n), last + 1, bs),
+        "req_pool_indices": torch.randperm(rows - 1, device=device)[:bs] + 1,
+        "req_to_token": draw(0, slots, rows, context, dtype=torch.int32),
+        "full_to_swa": draw(0, slots, slots),
+        "out_cache_loc": draw(0, slots, bs * case.next_n * case.steps),
     }
-    widths = {
-        "swa_page_indices": WINDOW, "page_table": columns, "c4_sparse_page_indices": TOPK,
-        "c128_page_indices": -(-columns * 2 // 64) * 64,
-    }  # fmt: skip
-    for name in FIELDS:
-        shape = (bs, widths[name]) if name in widths else (bs,)
-        dtype = torch.int64 if name.endswith("out_loc") else torch.int32
-        made[f"b0_{name}"] = torch.zeros(shape, dtype=dtype, device=device)
-    return made
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    step = _cache.get_step("v4_decode", text(), "cuda")
-    for_all = _cache.get_step("v4_decode", optional_text(), "cuda")
-    rows = []
-    for context in CONTEXTS:
-        for bs in BATCHES:
-            sizes = {"bs": bs, "max_len": context, "num_locs": bs}
-            made = arrays(bs, context)
-            ways = {}
-            for name, each in (("nsa", step), ("for all", for_all)):
-                bound = each.bind(**made, **sizes)
+def outputs(case: Case, bs: int, context: int, device: str = "cuda") -> list[dict[str, Any]]:
+    """Destinations full of what no field holds."""
+    return [
+        {
+            name: torch.full(shape, -77, dtype=getattr(torch, dtype), device=device)
+            for name, (shape, dtype) in case.outputs(bs, context).items()
+        }
+        for _ in range(case.steps)
+    ]
 
-                def launch(_: int, bound: Any = bound, sizes: Any = sizes) -> None:
-                    bound.launch(stream=torch.cuda.current_stream().cuda_stream, **sizes)
 
-                ways[name] = launch
-            written = sum(a.nbytes for name, a in made.items() if name.startswith("b0_"))
-            times = harness.gpu_times(
-                {
-                    **ways,
-                    "copy": harness.copy_operation(2 * written),
-                    "empty": harness.empty_operation(),
-                },
-                options.rounds,
+def sort_rows(plan: Any) -> Any:
+    """The rows in the order of their elements."""
+    for column in reversed(range(plan.shape[1])):
+        plan = plan[torch.argsort(plan[:, column], stable=True)]
+    return plan
+
+
+def compare(case: Case, ours: list[dict[str, Any]], theirs: list[Any]) -> None:
+    """Raises ``AssertionError`` where a field differs."""
+    for step, (destination, metadata) in enumerate(zip(ours, theirs, strict=True)):
+        for name, mine in destination.items():
+            other = v4_peer.field(metadata, name)
+            if name.endswith(("_plan_c", "_plan_w")):
+                mine, other = sort_rows(mine), sort_rows(other)
+            same = mine.shape == other.shape and torch.equal(
+                mine.to(torch.int64), other.to(torch.int64)
             )
-            medians = {name: t.median for name, t in times.items()}
-            ratio = medians["for all"] / medians["nsa"]
-            rows.append([f"{bs} x {context}", written / 1e6, *medians.values(), ratio])
-    header = [
-        "bs x context", "MB written", "nsa (1 launch)", "nsa, one bundle for all", "copy kernel",
-        "empty kernel", "for all / nsa",
+            if not same:
+                raise AssertionError(f"{case.name}, step {step}: {name} differs")
+
+
+def ways(peer: Any, case: Case, bs: int, context: int) -> tuple[Any, Any, list[dict[str, Any]]]:
+    """SGLang's sequence, nsa's launch and what that writes, after a comparison."""
+    arrays, ours = inputs(case, bs, context), outputs(case, bs, context)
+    theirs = v4_peer.sequence(peer, case, arrays)
+
+    def launch() -> None:
+        ops.replay_v4(ours, **arrays, **case.arguments(context))
+
+    launch()
+    compare(case, ours, theirs())
+    return theirs, launch, ours
+
+
+def measure(peer: Any, case: Case, bs: int, context: int, rounds: int) -> dict[str, Any]:
+    theirs, launch, ours = ways(peer, case, bs, context)
+    written = sum(array.nbytes for each in ours for array in each.values())
+    times = harness.gpu_times(
+        {
+            "peer": lambda _: theirs() and None,
+            "nsa": lambda _: launch(),
+            "copy": harness.copy_operation(2 * written),
+            "empty": harness.empty_operation(),
+        },
+        rounds,
+    )
+    return {
+        "case": case.name,
+        "bs": bs,
+        "context": context,
+        "fields": len(case.fields),
+        "written_bytes": written,
+        "launches": {
+            "peer": harness.count_kernels(theirs),
+            "nsa": harness.count_kernels(launch),
+        },
+        "gpu_us": reporting.as_json(times),
+    }
+
+
+def ratio(row: dict[str, Any]) -> float:
+    times = reporting.medians(row)
+    return times["peer"] / times["nsa"]
+
+
+def verdicts(rows: list[dict[str, Any]]) -> list[str]:
+    lines = []
+    for name in dict.fromkeys(row["case"] for row in rows):
+        of_case = [row for row in rows if row["case"] == name]
+        drafting = "draft steps" in name
+        few = [ratio(row) for row in of_case if row["bs"] <= FEW]
+        many = [ratio(row) for row in of_case if row["bs"] == max(BATCHES)]
+        bar = DRAFT_BAR if drafting else FEW_BAR
+        lines.append(reporting.verdict(f"{name}, up to {FEW} requests, least", min(few), bar))
+        if many:
+            what = f"{name}, {max(BATCHES)} requests, least"
+            lines.append(reporting.verdict(what, min(many), MANY_BAR))
+        least = min(map(ratio, of_case))
+        lines.append(reporting.verdict(f"{name}, anywhere", least, EACH_BAR))
+    return lines
+
+
+def report(result: dict[str, Any]) -> str:
+    parts = [reporting.headline("Metadata of V4 and V4.1 steps", result)]
+    heads = [
+        "bs x context", "MB written", "launches, SGLang", "launches, nsa", "SGLang", "nsa",
+        "copy kernel", "empty kernel", "SGLang / nsa",
     ]  # fmt: skip
-    report = reporting.markdown(f"V4 decode, {len(FIELDS)} fields, us", header, rows)
-    print(report)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "v4.md").write_text(report)
+    for name in dict.fromkeys(row["case"] for row in result["rows"]):
+        cells = []
+        for row in result["rows"]:
+            if row["case"] == name:
+                times = reporting.medians(row)
+                cells.append([
+                    f"{row['bs']} x {row['context']}", row["written_bytes"] / 1e6,
+                    row["launches"]["peer"], row["launches"]["nsa"], times["peer"],
+                    times["nsa"], times["copy"], times["empty"], ratio(row),
+                ])  # fmt: skip
+        title = f"{name}, in a replayed graph, us"
+        parts.append(reporting.markdown(title, heads, cells))
+    parts += ["\n".join(verdicts(result["rows"])) + "\n", NOTES]
+    return "\n".join(parts)
+
+
+def main() -> int:
+    parser = reporting.argument_parser(__doc__)
+    parser.set_defaults(sglang=ROOT / ".peers/sglang")
+    parser.add_argument("--check", action="store_true", help="compare, and time nothing")
+    parser.add_argument("--quick", action="store_true", help="two batches, two contexts")
+    parser.add_argument("--json", type=Path, help="where results go, besides --out")
+    options = parser.parse_args()
+    if not reporting.has_device("v4"):
+        return 1
+    peer = v4_peer.load(options.sglang)
+    if options.check:
+        for case in cases():
+            for bs in CHECKED_BATCHES:
+                ways(peer, case, bs, CHECKED_CONTEXT)
+            print(f"{case.name}: equal to {peer.name}")
+        return 0
+    batches = BATCHES[::4] if options.quick else BATCHES
+    contexts = CONTEXTS[::2] if options.quick else CONTEXTS
+    rows = []
+    for case in cases():
+        for context in contexts:
+            for bs in batches:
+                rows.append(measure(peer, case, bs, context, options.rounds))
+        print(f"{case.name}: equal to {peer.name}", file=sys.stderr, flush=True)
+    result = {"benchmark": "v4", "machine": reporting.machine(peer), "rows": rows}
+    reporting.save(result, report(result), options.out)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -16,12 +16,10 @@ import importlib
 import logging
 import sys
 import types
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
+
+from hollow import Finder
 
 MODULES = {
     "metadata": "vllm.v1.attention.ops.metadata",
@@ -48,22 +46,6 @@ REAL = frozenset(
         "vllm.v1.worker.gpu.buffer_utils",
     }
 )
-
-
-class _Hollow(type):
-    """A class with whatever attributes are asked for."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return hollow(name)
-
-    def __getitem__(cls, _: Any) -> Any:
-        return cls
-
-
-def hollow(name: str) -> Any:
-    return _Hollow(name, (), {"__init__": lambda self, *args, **kwargs: None})
 
 
 class _Platform:
@@ -100,38 +82,6 @@ def _given(name: str) -> dict[str, Any]:
     }.get(name, {})
 
 
-class _HollowModule(types.ModuleType):
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value = hollow(name)
-        setattr(self, name, value)
-        return value
-
-
-class _Finder(MetaPathFinder, Loader):
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: Any = None
-    ) -> ModuleSpec | None:
-        if name.partition(".")[0] not in ("vllm", "transformers"):
-            return None
-        if name in REAL:
-            file = self.root / (name.replace(".", "/") + ".py")
-            return spec_from_file_location(name, file)
-        return ModuleSpec(name, self, is_package=True)
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        module = _HollowModule(spec.name)
-        vars(module).update(_given(spec.name))
-        return module
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        pass
-
-
 def load_vllm(path: str | Path) -> types.SimpleNamespace:
     """vLLM's kernel modules under `path`, a folder that holds ``vllm/``, by the names in
     ``MODULES``, and its ``version``. scripts/fetch_peers.sh makes such a folder.
@@ -149,7 +99,7 @@ def load_vllm(path: str | Path) -> types.SimpleNamespace:
         return [name for name in sys.modules if name.partition(".")[0] in taken]
 
     before = {name: sys.modules.pop(name) for name in loaded()}
-    finder = _Finder(root)
+    finder = Finder(root, taken, REAL.__contains__, _given)
     sys.meta_path.insert(0, finder)
     try:
         modules = {key: importlib.import_module(name) for key, name in MODULES.items()}

@@ -128,18 +128,6 @@ def peer_step(v: SimpleNamespace, a: dict[str, Any], batch: Batch) -> Callable[[
     return step
 
 
-def count_kernels(step: Callable[[], Any]) -> int:
-    """Kernels and fills that a call launches."""
-    from torch.profiler import ProfilerActivity, profile
-
-    step()
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as trace:
-        step()
-        torch.cuda.synchronize()
-    return sum(event.device_type.name == "CUDA" for event in trace.events())
-
-
 def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     """Raises ``AssertionError`` where an output differs."""
     for name, array in ours.items():
@@ -193,7 +181,7 @@ def main() -> None:
             )
             name = f"{requests} x {context}"
             gpu.append([name, *(t.median for t in times.values())])
-            launches = [count_kernels(call) for call in operations.values()]
+            launches = [harness.count_kernels(call) for call in operations.values()]
             waits = [harness.host_time(call).median for call in operations.values()]
             host.append([name, *launches, *waits])
     names = list(operations)

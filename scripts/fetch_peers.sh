@@ -74,6 +74,13 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsv4/flashmla_sched_meta.py' \
   'sglang/kernels/ops/attention/dsv4/utils.py' \
   'sglang/kernels/ops/attention/dsv4/kv_layout.py' \
+  'sglang/kernels/jit/csrc/deepseek_v4/c_plan.cuh' \
+  'sglang/kernels/ops/attention/dsv4/attn_metadata_kernels.py' \
+  'sglang/kernels/ops/attention/dsv4/compress.py' \
+  'sglang/kernels/ops/attention/dsv4/metadata_kernel.py' \
+  'sglang/srt/layers/attention/deepseek_v4_backend.py' \
+  'sglang/srt/layers/attention/dsv4/*.py' \
+  'sglang/srt/speculative/eagle_utils.py' \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py' \
   'sglang/srt/layers/attention/base_attn_backend.py' \

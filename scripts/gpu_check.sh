@@ -105,7 +105,10 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
   "$python" benchmarks/incremental.py --out "$out" || return
   "$python" benchmarks/pdl.py --out "$out" || return
-  "$python" benchmarks/v4.py --out "$out" || return
+  "$python" benchmarks/v4_bundles.py --out "$out" || return
+  if [[ -d .peers/sglang ]]; then
+    "$python" benchmarks/v4.py --out "$out" || return
+  fi
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then
     "$python" benchmarks/vllm_steps.py --out "$out" &&

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from . import _arguments, _schedules, _v4_schedules
+from . import _arguments, _cache, _schedules, _v4_schedules, _v4_shared
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
+from ._compile import CompileError
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
 from ._v4_plans import plan_options
@@ -63,10 +64,16 @@ class _Replay:
         options: Options,
         fields: tuple[tuple[str, ...], ...],
         schedules: _schedules.Schedules,
+        shared: tuple[str, ...] | None = None,
     ) -> None:
-        self.options, self.fields, self.schedules = options, fields, schedules
+        """`shared`: the fields that the step has for each destination, all optional; `fields`
+        are those that are given."""
+        self.options, self.schedules, self.optional = options, schedules, shared is not None
+        self.fields = fields if shared is None else (shared,) * len(fields)
+        #: What runs where this step cannot be had.
+        self.instead: _Replay | None = None
         # Which ports there are depends on no dtype.
-        _, self.inputs = write(options, fields, {}, schedules)
+        _, self.inputs = write(options, self.fields, {}, schedules, self.optional)
         self.arrays = list(self.inputs)
         for number, names in enumerate(fields):
             self.arrays += [f"b{number}_{name}" for name in names]
@@ -88,11 +95,19 @@ class _Replay:
                 check_rank(name, shape, 1)
                 size = f"{name.split('_')[1]}_num_slots"
                 sizes[size] = min(sizes.get(size, shape[0]), shape[0])
-        text, _ = write(self.options, self.fields, dtypes, self.schedules)
+        text, _ = write(self.options, self.fields, dtypes, self.schedules, self.optional)
         return get_step(f"v4_{self.options.mode}", text, target), sizes
 
 
 _replay = cache(_Replay)
+
+
+def _shared(known: _Replay, fields: tuple[tuple[str, ...], ...]) -> _Replay | None:
+    """The step for any fields of the model, in place of that for these."""
+    if known.schedules:
+        return None
+    every = _v4_shared.all_fields(known.options, fields)
+    return None if every is None else _replay(known.options, fields, (), every)
 
 
 def _parse_request_window(given: Any, window: int) -> tuple[int | None, int | None, int | None]:
@@ -322,7 +337,8 @@ def replay_v4(
         return next_n * (_arguments.length("seq_lens", seq_lens)[1] if bs is None else bs)
 
     found, written = _v4_schedules.parse(schedules, len(dsts), count, options)
-    known = _replay(options, tuple(map(tuple, dsts)), found)
+    fields = tuple(map(tuple, dsts))
+    known = _replay(options, fields, found)
     given = dict(
         zip(
             INPUTS,
@@ -330,15 +346,32 @@ def replay_v4(
              extend_seq_lens, floors, whole, valid_from),
         )
     )  # fmt: skip
-    arrays = []
-    for name in known.inputs:
-        if given[name] is None:
-            raise wrong(TypeError, name, "missing, a field needs it")
-        arrays.append(given[name])
-    for destination in dsts:
-        arrays += destination.values()
-    arrays += written
     if num_tokens is None:
         num_tokens = rows
     sizes = (bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row)
-    known.call(arrays, sizes, stream)
+
+    def run(step: _Replay) -> None:
+        arrays = []
+        for name in step.inputs:
+            if given[name] is None:
+                raise wrong(TypeError, name, "missing, a field needs it")
+            arrays.append(given[name])
+        for destination in dsts:
+            arrays += destination.values()
+        arrays += written
+        step.call(arrays, sizes, stream)
+
+    def has_inputs(step: _Replay) -> bool:
+        return all(given[name] is not None for name in step.inputs)
+
+    if known.instead is not None and has_inputs(known.instead):
+        run(known.instead)
+        return
+    try:
+        run(known)
+    except CompileError:
+        shared = None if _cache.has_compiler() else _shared(known, fields)
+        if shared is None or not has_inputs(shared):
+            raise
+        run(shared)
+        known.instead = shared
