@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import and_
 from typing import Any, NamedTuple, NoReturn
 
 from .. import build as nb
@@ -25,6 +26,7 @@ from .._arguments import describe as describe_array
 from .._cache import get_step
 from .._errors import index_dtype, wrong
 from .._nsa_runtime import Caller
+from ..build._arrays import to_index
 
 #: A size that the host gives, or leaves to an array: its name, the dimension, what to add.
 Source = tuple[str, int, int]
@@ -59,27 +61,44 @@ class Shape(NamedTuple):
     wired: tuple[tuple[str, tuple[int, str]], ...]
 
 
-class Partial:
-    """A value of which some elements are written: a read of another one is a read outside."""
+class Written:
+    """What an earlier call of a launch writes, read as the formula that it is.
 
-    def __init__(self, value: nb.Array, mask: nb.Array) -> None:
-        self.value, self.mask = value, mask
+    The formula becomes part of the one that reads it, so what both need, such as the request
+    of a row, is in it once. Elements that are not written count as outside.
+    """
+
+    def __init__(
+        self,
+        value: nb.Array,
+        element: Callable[..., Any],
+        when: Callable[..., Any] | None,
+    ) -> None:
+        self.value, self.element, self.when = value, element, when
         self.extents, self.shape = value.extents, value.shape
 
-    def __getitem__(self, indices: Any) -> PartialRead:
-        return PartialRead(self, indices)
+    def __getitem__(self, indices: Any) -> WrittenRead:
+        indices = indices if isinstance(indices, tuple) else (indices,)
+        return WrittenRead(self, tuple(to_index(index) for index in indices))
 
-    def search(self, *_: Any, **__: Any) -> NoReturn:
-        raise ValueError("a later call of one launch cannot search what is written in part")
+    def search(self, position: Any, row: Any = None) -> nb.Element:
+        if self.when is not None:
+            raise ValueError("a later call of one launch cannot search what is written in part")
+        return self.value.search(position, row)
 
 
-class PartialRead(NamedTuple):
-    array: Partial
-    indices: Any
+class WrittenRead(NamedTuple):
+    array: Written
+    indices: tuple[nb.Element, ...]
 
     def otherwise(self, fill: Any) -> nb.Element:
-        value = self.array.value[self.indices].otherwise(fill)
-        return nb.where(self.array.mask[self.indices].otherwise(0) != 0, value, fill)
+        array, indices = self.array, self.indices
+        tests = [] if array.when is None else [array.when(*indices)]
+        for index, extent in zip(indices, array.extents):
+            tests += [index >= 0, index < extent]
+        is_there = reduce(and_, tests)
+        value = array.element(*indices).astype(array.value.dtype)
+        return nb.where(is_there, value, fill)
 
 
 class Formulas:
@@ -93,7 +112,7 @@ class Formulas:
         self._sizes: dict[str, nb.Size] = {}
         self._inputs: dict[str, Any] = {}
         #: Of outputs; None of those whose elements go to computed places.
-        self.values: dict[str, nb.Array | Partial | None] = {}
+        self.values: dict[str, nb.Array | Written | None] = {}
 
     def has(self, name: str) -> bool:
         """Whether the caller gave this array."""
@@ -108,7 +127,7 @@ class Formulas:
         """The names of the sizes that the step has."""
         return {self._prefix + name for name in self._sizes}
 
-    def wire(self, name: str, value: nb.Array | Partial) -> None:
+    def wire(self, name: str, value: nb.Array | Written) -> None:
         self._inputs[name] = value
 
     def input(self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS) -> Any:
@@ -175,7 +194,7 @@ class Formulas:
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
         self.s.output(self._prefix + name, value, when=mask, at=places)
         if places is None:
-            self.values[name] = value if mask is None else Partial(value, mask)
+            self.values[name] = Written(value, element, when)
         else:
             self.values[name] = None
 
