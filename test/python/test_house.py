@@ -1,0 +1,95 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The house keeps its order: who includes whom, and who asks for the class of an operation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+#: Which rooms a room knows: docs/Rationale.md, "Code generation has its own room".
+KNOWS = {
+    "IR": (),
+    "Codegen": ("IR",),
+    "Transforms": ("IR", "Codegen"),
+    "Conversion": ("IR", "Codegen"),
+    "Target": ("IR", "Codegen", "Transforms", "Conversion"),
+    "Runtime": (),
+}
+
+#: What steps are made of, and formulas: everybody may know these.
+STRUCTURE = {
+    *("StepOp", "LaunchOp", "SegmentOp", "CopyOp", "CopyMetadataOp", "ExpansionOp"),
+    *("MapOp", "ReadOp", "SearchOp", "YieldOp"),
+}
+
+#: Passes that rewrite an operation, which is what they are for; and the shared tiles in which
+#: the sums and recurrences of formulas are searched and reductions are made together.
+KNOWN = {
+    ("Transforms/WalkSums.cpp", "ScanOp"),
+    ("Transforms/ExpandNamed.cpp", "CuSeqlensOp"),
+    ("Codegen/FormulaBody.cpp", "ScanOp"),
+    ("Codegen/FormulaBody.cpp", "IterateOp"),
+    ("Conversion/SharedValues.cpp", "ReduceOp"),
+}
+
+CLASS_TEST = re.compile(
+    r"(?:isa|isa_and_nonnull|isa_and_present|dyn_cast|dyn_cast_or_null|dyn_cast_if_present|cast"
+    r"|getDefiningOp|IsaPred|getOps|getParentOfType)<([^<>]*)>"
+)
+
+
+def files(room: str) -> list[Path]:
+    found = [
+        path
+        for top in ("lib", "include/nsa")
+        for path in sorted((ROOT / top / room).rglob("*"))
+        if path.suffix in (".h", ".cpp", ".td")
+    ]
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("room", KNOWS)
+def test_rooms(room: str) -> None:
+    wrong = []
+    for path in files(room):
+        for other in re.findall(r'(?:#include|include) "nsa/(\w+)/', path.read_text()):
+            if other != room and other not in KNOWS[room]:
+                wrong.append(f"{path.relative_to(ROOT)} includes nsa/{other}")
+    assert not wrong
+
+
+def class_tests(text: str) -> set[str]:
+    """The operations of the dialect whose class `text` asks for."""
+    names = set()
+    for arguments in CLASS_TEST.findall(text):
+        for name in arguments.split(","):
+            name = name.strip().removeprefix("nsa::")
+            if re.fullmatch(r"\w+Op", name):
+                names.add(name)
+    return names
+
+
+def test_class_tests_are_found() -> None:
+    assert class_tests("isa<nsa::PageTableOp, CopyOp>(op); x.getDefiningOp<arith::AddIOp>()") == {
+        "PageTableOp",
+        "CopyOp",
+    }
+
+
+@pytest.mark.parametrize("room", ["Codegen", "Transforms", "Conversion", "Target"])
+def test_no_class_tests(room: str) -> None:
+    """An operation says what it is by its interfaces."""
+    found = {
+        (f"{room}/{path.name}", name)
+        for path in files(room)
+        for name in class_tests(path.read_text()) - STRUCTURE
+    }
+    assert found - KNOWN == set()
+    assert {entry for entry in KNOWN if entry[0].startswith(room + "/")} - found == set()
