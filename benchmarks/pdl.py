@@ -6,9 +6,9 @@
     python benchmarks/pdl.py [--shapes 1x1024,...] [--json] [--out DIR]
 
 In a CUDA graph, plainly, with the step alone begun early, and with its neighbours begun early,
-too; beside the step alone, and chains without it. The neighbours are CUDA C
-(test/python/dependent_chain.py, compiled by nvrtc): one thread a length, and a block for each
-2,048 columns of a row. Every way is checked against the reference first. Steps are compiled here,
+too; beside the step alone, and chains without it. The neighbours are CUDA C, compiled by nvrtc, as
+short as they can be, so that what is seen is the way from one kernel to the next: a thread for each
+length, and one for each live column of a table. Every way is checked against the reference first. Steps are compiled here,
 or come from NSA_BUNDLE_PATH. From sm_90 on. See benchmarks/README.md.
 """
 
@@ -36,7 +36,33 @@ from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
-CHIP, THREADS, COLUMNS = "sm_90", 128, 2048
+CHIP, THREADS = "sm_90", 128
+#: All wait before their first access, and let the next one begin before that.
+SOURCE = r"""
+__device__ void begin() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+extern "C" __global__ void produce(long long *lengths, const long long *drawn, long long bs) {
+  begin();
+  long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < bs)
+    lengths[i] = drawn[i];
+}
+
+extern "C" __global__ void consume(const int *lengths, const int *sums, const int *table,
+                                   long long stride, unsigned *result) {
+  begin();
+  int row = blockIdx.y, column = blockIdx.x * blockDim.x + threadIdx.x;
+  unsigned mine = column < lengths[row] ? table[row * stride + column] : 0u;
+  if (column == 0)
+    mine += 1000003u * (unsigned)sums[row];
+  mine = __reduce_add_sync(~0u, mine);
+  if (threadIdx.x % 32 == 0 && mine)
+    atomicAdd(&result[row], mine);
+}
+"""
 TITLES = {
     "plain": "chain, plain",
     "pdl_step": "chain, step early",
@@ -66,13 +92,11 @@ class Chain:
             for pdl in (False, True)
         }
         self.drawn = self.buffers.seq_lens.clone()
-        self.round = torch.zeros(1, dtype=torch.int64, device="cuda")
-        self.result = torch.zeros(shape.bs, dtype=torch.int64, device="cuda")
-        self.parts = -(-shape.max_len // COLUMNS)
+        self.result = torch.zeros(shape.bs, dtype=torch.int32, device="cuda")
 
     def produce(self, pdl: bool) -> None:
-        pointers = [self.buffers.seq_lens, self.drawn, self.round]
-        arguments = [*(tensor.data_ptr() for tensor in pointers), self.shape.bs, 1, 0]
+        pointers = [self.buffers.seq_lens, self.drawn]
+        arguments = [*(tensor.data_ptr() for tensor in pointers), self.shape.bs]
         blocks = -(-self.shape.bs // THREADS)
         stream = torch.cuda.current_stream().cuda_stream
         self.kernels.launch("produce", blocks, THREADS, arguments, stream, pdl)
@@ -81,7 +105,7 @@ class Chain:
         self.bound[pdl].launch(stream=torch.cuda.current_stream().cuda_stream)
 
     def consume(self, pdl: bool) -> None:
-        fields, bs = self.buffers.backends[0], self.shape.bs
+        fields, shape = self.buffers.backends[0], self.shape
         table = fields["page_table_1"]
         arguments = [
             fields["cache_seqlens"].data_ptr(),
@@ -89,13 +113,10 @@ class Chain:
             table.data_ptr(),
             table.stride(0),
             self.result.data_ptr(),
-            self.round.data_ptr(),
-            bs,
-            1,
-            self.parts,
         ]
+        blocks = (-(-shape.max_len // THREADS), shape.bs)
         stream = torch.cuda.current_stream().cuda_stream
-        self.kernels.launch("consume", bs * self.parts, THREADS, arguments, stream, pdl)
+        self.kernels.launch("consume", blocks, THREADS, arguments, stream, pdl)
 
     def operations(self) -> dict[str, Operation]:
         def chain(neighbours: bool, step: bool | None) -> Operation:
@@ -196,7 +217,7 @@ def main() -> int:
         print("pdl: the device is older than sm_90", file=sys.stderr)
         return 1
     torch.zeros(1, device="cuda")  # makes the context current
-    kernels = Kernels()
+    kernels = Kernels(SOURCE, ("produce", "consume"))
     result = {
         "benchmark": "pdl",
         "machine": reporting.machine(None, CHIP),

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from hollow import Finder
-from v4_steps import PAGE, TOPK, WINDOW, Case
+from v4_steps import PAGE, SWA_PAGE, TOPK, Case
 
 _KERNELS = "sglang.kernels.ops.attention.dsv4"
 _BACKEND = "sglang.srt.layers.attention.deepseek_v4_backend"
@@ -137,7 +137,7 @@ def _backend(peer: SimpleNamespace, case: Case, a: dict[str, Any], step: int) ->
         request_window=None,
         swa_req_ring_size=None,
         full_to_swa_index_mapping=a["full_to_swa"],
-        swa_page_size=WINDOW,
+        swa_page_size=SWA_PAGE,
         rings=case.rings,
         _unified_kv=False,
     )

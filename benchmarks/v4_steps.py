@@ -52,6 +52,8 @@ CORE = (
     "page_table", "swa_out_cache_loc",
 )  # fmt: skip
 PAGE, WINDOW, TOPK, INDEX_PAGE = 256, 128, 512, 64
+#: Slots of a page of the window's cache: no less than the longest ring of states.
+SWA_PAGE = 256
 NEXT_N, STEPS = 4, 4
 #: Ring of the compressors' states, without and with speculation.
 RINGS = {False: (8, 128), True: (16, 256)}
@@ -133,11 +135,12 @@ class Case:
         return {
             "mode": self.mode, "next_n": self.next_n, "steps": self.steps, "topk": TOPK,
             "page_size": PAGE, "window": WINDOW, "index_page_size": INDEX_PAGE,
+            "swa_page_size": SWA_PAGE,
             "rings": self.rings, "max_len": self.table_length(context),
         }  # fmt: skip
 
     def text(self) -> str:
-        plans = _v4.plan_options(self.rings, WINDOW, False, False, None)
+        plans = _v4.plan_options(self.rings, SWA_PAGE, False, False, None)
         options = _v4.Options(
             self.mode, self.next_n, False, False, TOPK, PAGE, WINDOW, INDEX_PAGE, plans,
             self.steps,

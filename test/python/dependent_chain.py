@@ -175,18 +175,19 @@ class Kernels:
     def launch(
         self,
         name: str,
-        blocks: int,
+        blocks: int | tuple[int, int],
         threads: int,
         arguments: Sequence[int],
         stream: int,
         pdl: bool,
     ) -> None:
-        """`arguments`: addresses and integers, 8 bytes each."""
+        """`blocks` along x, or x and y; `arguments`: addresses and integers, 8 bytes each."""
+        x, y = blocks if isinstance(blocks, tuple) else (blocks, 1)
         values = [ctypes.c_int64(value) for value in arguments]
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         attribute = _Attribute(_PROGRAMMATIC_SERIALIZATION, b"", 1)
         config = _Config(
-            (blocks, 1, 1), (threads, 1, 1), 0, stream, ctypes.pointer(attribute), int(pdl)
+            (x, y, 1), (threads, 1, 1), 0, stream, ctypes.pointer(attribute), int(pdl)
         )
         self._call(
             "cuLaunchKernelEx", ctypes.byref(config), self.functions[name], pointers, None
