@@ -221,7 +221,7 @@ def main() -> int:
     result = {
         "benchmark": "pdl",
         "machine": reporting.machine(None, CHIP),
-        "options": {"rounds": options.rounds, "threads": THREADS, "columns": COLUMNS},
+        "options": {"rounds": options.rounds, "threads": THREADS},
         "rows": [measure(kernels, shape, options) for shape in options.shapes],
     }
     if options.json:

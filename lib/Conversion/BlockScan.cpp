@@ -47,17 +47,18 @@ Value nsa::addSharedMemory(gpu::GPUFuncOp kernel, MemRefType type) {
   return memory;
 }
 
-/// `value` of the lane `offset` before this one, and whether there is one. The
-/// shuffle's own answer to that is not the same on every target.
+/// `value` of the lane `offset` before this one, and whether there is one.
 static std::pair<Value, Value> emitShuffleUp(OpBuilder &b, Location loc,
                                              Value value, Value lane,
-                                             int64_t offset, int64_t warp) {
-  Value shuffled =
-      gpu::ShuffleOp::create(b, loc, value,
-                             arith::ConstantIntOp::create(b, loc, offset, 32),
-                             arith::ConstantIntOp::create(b, loc, warp, 32),
-                             gpu::ShuffleMode::UP)
-          .getShuffleResult();
+                                             int64_t offset,
+                                             const ThreadBlock &block) {
+  auto shuffle = gpu::ShuffleOp::create(
+      b, loc, value, arith::ConstantIntOp::create(b, loc, offset, 32),
+      arith::ConstantIntOp::create(b, loc, block.warp, 32),
+      gpu::ShuffleMode::UP);
+  Value shuffled = shuffle.getShuffleResult();
+  if (block.shuffleTells)
+    return {shuffled, shuffle.getValid()};
   Value isThere = arith::CmpIOp::create(
       b, loc, arith::CmpIPredicate::uge, lane,
       arith::ConstantIndexOp::create(b, loc, offset));
@@ -66,10 +67,10 @@ static std::pair<Value, Value> emitShuffleUp(OpBuilder &b, Location loc,
 
 /// The sum of `value` over this lane and those before it in the warp.
 static Value emitWarpScan(OpBuilder &b, Location loc, Value value, Value lane,
-                          int64_t warp,
+                          const ThreadBlock &block,
                           function_ref<Value(Value, Value)> combine) {
-  for (int64_t step = 1; step < warp; step *= 2) {
-    auto [other, isThere] = emitShuffleUp(b, loc, value, lane, step, warp);
+  for (int64_t step = 1; step < block.warp; step *= 2) {
+    auto [other, isThere] = emitShuffleUp(b, loc, value, lane, step, block);
     value =
         arith::SelectOp::create(b, loc, isThere, combine(other, value), value);
   }
@@ -90,7 +91,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   SmallVector<Value> inclusive;
   for (auto [number, value] : llvm::enumerate(values))
     inclusive.push_back(emitWarpScan(
-        b, loc, value, lane, block.warp,
+        b, loc, value, lane, block,
         [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
@@ -110,7 +111,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
         arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
     // Sums that saturate cannot be had by taking the thread's own value away.
     auto [previous, isThere] =
-        emitShuffleUp(b, loc, value, lane, 1, block.warp);
+        emitShuffleUp(b, loc, value, lane, 1, block);
     Value before = arith::SelectOp::create(b, loc, isThere, previous, zero);
     Value total = zero;
     for (int64_t other = 0; other < block.getNumWarps(); ++other) {

@@ -23,6 +23,8 @@ struct ThreadBlock {
   mlir::Value thread;
   /// How many there are, in a block and in a warp.
   int64_t size, warp;
+  /// See `#nsa.target`.
+  bool shuffleTells;
 
   int64_t getNumWarps() const { return size / warp; }
 };

@@ -35,7 +35,8 @@ public:
                 gpu::GPUFuncOp kernel)
       : b(b), launch(launch), ports(ports), kernel(kernel),
         threads{gpu::ThreadIdOp::create(b, launch.getLoc(), gpu::Dimension::x),
-                int64_t(*launch.getThreads()), TargetAttr::of(launch).getWarp()},
+                int64_t(*launch.getThreads()), TargetAttr::of(launch).getWarp(),
+                TargetAttr::of(launch).getShuffleTells()},
         thread(threads.thread), mostTiles(getMostTiles(launch)) {}
 
   void emit();

@@ -21,7 +21,8 @@ TargetAttr TargetAttr::getNVIDIA(MLIRContext *context) {
   return get(context, /*warp=*/32, /*threads=*/128, /*vectors=*/1,
              /*accessBytes=*/16, /*sharedBytes=*/48 * 1024,
              /*tileBytes=*/40 * 1024, /*parameterBytes=*/4352,
-             /*inFlightBytes=*/4800 * 700, /*residentThreads=*/132 * 2048);
+             /*inFlightBytes=*/4800 * 700, /*residentThreads=*/132 * 2048,
+             /*shuffleTells=*/true);
 }
 
 TargetAttr TargetAttr::of(Operation *op) {
@@ -36,7 +37,7 @@ TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t warp,
                    int64_t threads, int64_t vectors, int64_t accessBytes,
                    int64_t sharedBytes, int64_t tileBytes,
                    int64_t parameterBytes, int64_t inFlightBytes,
-                   int64_t residentThreads) {
+                   int64_t residentThreads, bool) {
   auto isPower = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most && llvm::isPowerOf2_64(value);
   };

@@ -159,8 +159,9 @@ def _run_replay_v4(
     out_cache_loc: Tensor | None, extend_seq_lens: Tensor | None, next_n: int, rows: int | None,
     num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
     index_page_size: int, floors: Tensor | None, rings: list[int], swa_page_size: int,
-    request_ring: bool, plans_in_place: bool, steps: int, ring: int | None,
-    valid_from: Tensor | None, tail_rows: int | None, whole: Tensor | None, bs: int | None,
+    request_ring: bool, plans_in_place: bool, online_offset: int | None, steps: int,
+    ring: int | None, valid_from: Tensor | None, tail_rows: int | None, whole: Tensor | None,
+    bs: int | None,
 ) -> None:  # fmt: skip
     ops.replay_v4(
         _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
@@ -169,8 +170,8 @@ def _run_replay_v4(
         num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
         index_page_size=index_page_size, floors=floors, rings=(rings[0], rings[1]),
         swa_page_size=swa_page_size, request_ring=request_ring,
-        plans_in_place=plans_in_place, steps=steps, ring=ring, valid_from=valid_from,
-        tail_rows=tail_rows, whole=whole, bs=bs,
+        plans_in_place=plans_in_place, online_offset=online_offset, steps=steps, ring=ring,
+        valid_from=valid_from, tail_rows=tail_rows, whole=whole, bs=bs,
     )  # fmt: skip
 
 
@@ -180,8 +181,8 @@ _replay_v4 = _register(
     " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
     " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
     " int index_page_size, Tensor? floors, int[] rings, int swa_page_size, bool request_ring,"
-    " bool plans_in_place, int steps, int? ring, Tensor? valid_from, SymInt? tail_rows,"
-    " Tensor? whole, SymInt? bs)",
+    " bool plans_in_place, int? online_offset, int steps, int? ring, Tensor? valid_from,"
+    " SymInt? tail_rows, Tensor? whole, SymInt? bs)",
     _run_replay_v4,
 )
 
@@ -209,6 +210,7 @@ def replay_v4(
     swa_page_size: int = 128,
     request_ring: bool = False,
     plans_in_place: bool = False,
+    online_offset: int | None = None,
     steps: int = 1,
     ring: int | None = None,
     valid_from: Tensor | None = None,
@@ -221,7 +223,7 @@ def replay_v4(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
         out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
         window, index_page_size, floors, list(rings), swa_page_size, request_ring,
-        plans_in_place, steps, ring, valid_from, tail_rows, whole, bs,
+        plans_in_place, online_offset, steps, ring, valid_from, tail_rows, whole, bs,
     )  # fmt: skip
 
 

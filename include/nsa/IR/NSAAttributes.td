@@ -197,6 +197,8 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     - `in_flight_bytes`: what a kernel has to keep in flight so that memory does
       not wait for it: bandwidth times latency.
     - `resident_threads`: how many threads load at a time.
+    - `shuffle_tells`: whether a shuffle up says rightly if there was a lane to
+      take from, which saves looking at the lane's number.
 
     Example:
 
@@ -224,7 +226,8 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     "int64_t":$tile_bytes,
     "int64_t":$parameter_bytes,
     "int64_t":$in_flight_bytes,
-    "int64_t":$resident_threads
+    "int64_t":$resident_threads,
+    DefaultValuedParameter<"bool", "false">:$shuffle_tells
   );
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
