@@ -21,8 +21,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
 #include "E4M3.h"
+#include "Elements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -39,8 +39,11 @@ struct DequantPagedElements : ElementsOf<DequantPagedOp> {
   using ElementsOf::ElementsOf;
   SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
   Value emitIsLive(ElementBuilder &builder, ValueRange indices);
-  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders, ArrayRef<SmallVector<Value>> points, int64_t width);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
+                                ArrayRef<SmallVector<Value>> points,
+                                int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
 };
 } // namespace
@@ -395,20 +398,24 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
 }
 
 /// The id, and where it is one of an expansion, whether that has the row.
-SmallVector<Value> DequantPagedElements::emitRow(ElementBuilder &builder, Value row) {
+SmallVector<Value> DequantPagedElements::emitRow(ElementBuilder &builder,
+                                                 Value row) {
   SmallVector<Value> values = {builder.element(getIds(), row)};
   if (Value isThere = builder.isThere(getIds(), row))
     values.push_back(isThere);
   return values;
 }
 
-Value DequantPagedElements::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+Value DequantPagedElements::emitIsLive(ElementBuilder &builder,
+                                       ValueRange indices) {
   SmallVector<Value> values = builder.rowValues(*this, indices.front());
   return values.size() > 1 ? values[1] : Value();
 }
 
-SmallVector<Value> DequantPagedElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
-                           ArrayRef<SmallVector<Value>> points, int64_t width) {
+SmallVector<Value>
+DequantPagedElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
+                                 ArrayRef<SmallVector<Value>> points,
+                                 int64_t width) {
   if (isUniform(width))
     return Emitter(*this, builders, width).emit(points);
   SmallVector<Value> vectors;
@@ -419,12 +426,13 @@ SmallVector<Value> DequantPagedElements::emitPoints(MutableArrayRef<ElementBuild
   return vectors;
 }
 
-Value DequantPagedElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                   int64_t width) {
+Value DequantPagedElements::emitElements(ElementBuilder &builder,
+                                         ValueRange indices, int64_t width) {
   return emitPoints(builder, SmallVector<Value>(indices), width).front();
 }
 
-Value DequantPagedElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value DequantPagedElements::emitElement(ElementBuilder &builder,
+                                        ValueRange indices) {
   Value lanes = emitElements(builder, indices, 1);
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }

@@ -243,7 +243,8 @@ ExpandedRow ElementBuilder::expandedRow(ExpandOpInterface op, Value row) {
   if (it != expandedRows.end() && isVisible(it->second.second))
     return it->second.first;
   Block *block = b.getInsertionBlock();
-  ExpandedRow place = emitExpandedRow(expansion, *this, size(op.getNumRequests()), row);
+  ExpandedRow place =
+      emitExpandedRow(expansion, *this, size(op.getNumRequests()), row);
   expandedRows[{expansion, row}] = {place, block};
   return place;
 }
@@ -316,4 +317,3 @@ Value ElementBuilder::isThere(Value value, Value row) {
     return {};
   return expandedRow(op, row).isRow;
 }
-

@@ -18,8 +18,8 @@ using namespace nsa;
 #include "nsa/Codegen/ElementInterface.cpp.inc"
 
 void nsa::registerElements(DialectRegistry &registry) {
-  registry.insert<memref::MemRefDialect, scf::SCFDialect,
-                  vector::VectorDialect>();
+  registry
+      .insert<memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
   registry.addExtension(+[](MLIRContext *context, NSADialect *) {
     attachDequantElements(*context);
     attachExpansionElements(*context);

@@ -101,9 +101,8 @@ struct ElementModel
              int64_t width) const {
     return Elements(op).emitPoints(builders, points, width);
   }
-  llvm::SmallVector<mlir::Value> emitRow(mlir::Operation *op,
-                                         ElementBuilder &builder,
-                                         mlir::Value row) const {
+  llvm::SmallVector<mlir::Value>
+  emitRow(mlir::Operation *op, ElementBuilder &builder, mlir::Value row) const {
     return Elements(op).emitRow(builder, row);
   }
   mlir::Value emitIsLive(mlir::Operation *op, ElementBuilder &builder,

@@ -25,7 +25,8 @@ struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
   Value emitBase(ElementBuilder &builder, Value request);
   Value emitOfRequest(ElementBuilder &builder, Value, Value base, Value number);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitSum(ElementBuilder &builder, Value base, Value count, int64_t limit);
+  Value emitSum(ElementBuilder &builder, Value base, Value count,
+                int64_t limit);
 };
 
 struct ExpandRowsElements : ElementsOf<ExpandRowsOp> {
@@ -56,8 +57,10 @@ Value nsa::emitCount(ExpansionOp expansion, ElementBuilder &builder,
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value count = arith::IndexCastOp::create(
-      b, loc, b.getIndexType(), builder.element(expansion.getExtend(), request));
-  count = arith::MinSIOp::create(b, loc, count, builder.lookup(expansion.getBound()));
+      b, loc, b.getIndexType(),
+      builder.element(expansion.getExtend(), request));
+  count = arith::MinSIOp::create(b, loc, count,
+                                 builder.lookup(expansion.getBound()));
   return arith::MaxSIOp::create(b, loc, count, builder.constantIndex(0));
 }
 
@@ -71,8 +74,8 @@ ExpandedRow nsa::emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
   };
   if (expansion.isUniform()) {
     // Without rows for a request all rows are padding, which none belongs to.
-    Value count =
-        builder.constantIndex(std::max<int64_t>(*expansion.getStaticExtend(), 1));
+    Value count = builder.constantIndex(
+        std::max<int64_t>(*expansion.getStaticExtend(), 1));
     Value request = arith::DivUIOp::create(b, loc, row, count);
     Value number = arith::RemUIOp::create(b, loc, row, count);
     if (!expansion.getPadded())
@@ -98,8 +101,8 @@ ExpandedRow nsa::emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
-        Value next =
-            arith::AddIOp::create(b, loc, state[1], emitCount(expansion, inner, state[0]));
+        Value next = arith::AddIOp::create(
+            b, loc, state[1], emitCount(expansion, inner, state[0]));
         Value isHere = compare(CmpIPredicate::slt, row, next);
         Value after =
             arith::AddIOp::create(b, loc, state[0], builder.constantIndex(1));
@@ -138,8 +141,8 @@ Value ExpandSeqlensElements::emitBase(ElementBuilder &builder, Value request) {
   return arith::AddIOp::create(b, loc, length, constant(1));
 }
 
-Value ExpandSeqlensElements::emitOfRequest(ElementBuilder &builder, Value, Value base,
-                                     Value number) {
+Value ExpandSeqlensElements::emitOfRequest(ElementBuilder &builder, Value,
+                                           Value base, Value number) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value offset = arith::IndexCastOp::create(b, loc, b.getI32Type(), number);
@@ -153,7 +156,7 @@ Value ExpandSeqlensElements::emitOfRequest(ElementBuilder &builder, Value, Value
 }
 
 Value ExpandSeqlensElements::emitElement(ElementBuilder &builder,
-                                   ValueRange indices) {
+                                         ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
     return emitOfRequest(builder, place.request,
                          emitBase(builder, place.request), place.number);
@@ -216,8 +219,8 @@ static Value emitSumBelow(SumMath &math, ExpandKind kind, int64_t limit,
   return math.add(math.add(below, clipped), wrapped);
 }
 
-Value ExpandSeqlensElements::emitSum(ElementBuilder &builder, Value base, Value count,
-                               int64_t limit) {
+Value ExpandSeqlensElements::emitSum(ElementBuilder &builder, Value base,
+                                     Value count, int64_t limit) {
   SumMath math{builder};
   base = math.toIndex(base);
   if (getKind() == ExpandKind::Broadcast)
@@ -227,10 +230,10 @@ Value ExpandSeqlensElements::emitSum(ElementBuilder &builder, Value base, Value 
   return math.toI32(math.sub(end, begin));
 }
 
-Value ExpandRowsElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value ExpandRowsElements::emitElement(ElementBuilder &builder,
+                                      ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
     return builder.element(getSource(), {place.request, indices.back()});
   };
   return builder.emitOfRow(getOp(), indices.front(), emit);
 }
-

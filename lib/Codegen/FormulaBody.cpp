@@ -19,8 +19,8 @@
 #include "Formula.h"
 #include "TileSearch.h"
 
-#include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Codegen/FormulaCost.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -54,8 +54,8 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
   Value source = read.getSource();
   Value isInside;
   for (unsigned dim : dims)
-    isInside = both(isInside, emitIsInside(point, indices[dim],
-                                           read.getSourceSize(dim)));
+    isInside = both(isInside,
+                    emitIsInside(point, indices[dim], read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -139,8 +139,8 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
   for (unsigned dim = 0; dim < outer.size(); ++dim)
     if (!read.isKnownInside(dim))
       isOuterInside =
-          both(isOuterInside, emitIsInside(point, indices[dim],
-                                             read.getSourceSize(dim)));
+          both(isOuterInside,
+               emitIsInside(point, indices[dim], read.getSourceSize(dim)));
   bool isInside = read.isKnownInside(outer.size());
   if (!isOuterInside && isInside)
     return getLanes(builder.elements(source, indices, numLanes),
@@ -152,9 +152,8 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
     for (auto [lane, value] : llvm::enumerate(lanes)) {
       Value isLane = isOuterInside;
       if (!isInside)
-        isLane = both(isLane,
-                      emitIsInside(point, get(last, point, lane),
-                                   read.getSourceSize(outer.size())));
+        isLane = both(isLane, emitIsInside(point, get(last, point, lane),
+                                           read.getSourceSize(outer.size())));
       value = arith::SelectOp::create(b(), loc(), isLane, value,
                                       get(read.getFill(), point, lane));
     }
@@ -236,9 +235,10 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   };
   if (row.empty())
     return emit();
-  auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
-                                emitIsInside(point, row.front(), Size::of(source, 0)),
-                                /*withElseRegion=*/true);
+  auto ifOp =
+      scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
+                        emitIsInside(point, row.front(), Size::of(source, 0)),
+                        /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b());
   b().setInsertionPointToStart(ifOp.thenBlock());
   scf::YieldOp::create(b(), loc(), emit());

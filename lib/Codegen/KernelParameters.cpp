@@ -74,9 +74,8 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
     auto step = cast<StepOp>(port.getOwner()->getParentOp());
     bool isOut = StepOp::isOut(port.getType());
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
-      if (type.isDynamicDim(dim) &&
-          (step.getGuards() || isScattered(port) ||
-           (!isOut && !step.getExtent(port, dim))))
+      if (type.isDynamicDim(dim) && (step.getGuards() || isScattered(port) ||
+                                     (!isOut && !step.getExtent(port, dim))))
         parameters.push_back({Field::Size, port, unsigned(dim), {}});
   }
   for (auto &word : getPresenceWords(ports))

@@ -19,8 +19,11 @@ namespace {
 struct MapElements : ElementsOf<MapOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
-  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders, ArrayRef<SmallVector<Value>> points, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
+  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
+                                ArrayRef<SmallVector<Value>> points,
+                                int64_t width);
   Value emitPicked(ElementBuilder &builder, ValueRange indices, Value element);
 };
 } // namespace
@@ -31,18 +34,21 @@ void nsa::attachMapElements(MLIRContext &context) {
 
 Value MapElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   SmallVector<Value> point(indices);
-  return BodyEmitter(getOp(), builder, point, /*width=*/0).emit().front().front();
+  return BodyEmitter(getOp(), builder, point, /*width=*/0)
+      .emit()
+      .front()
+      .front();
 }
 
 Value MapElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                          int64_t width) {
+                                int64_t width) {
   SmallVector<Value> point(indices);
   return emitPoints(builder, point, width).front();
 }
 
-SmallVector<Value> MapElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
-                                     ArrayRef<SmallVector<Value>> points,
-                                     int64_t width) {
+SmallVector<Value>
+MapElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
+                        ArrayRef<SmallVector<Value>> points, int64_t width) {
   OpBuilder &b = builders.front().b;
   SmallVector<Value> vectors;
   for (ArrayRef<Value> lanes :
@@ -53,7 +59,7 @@ SmallVector<Value> MapElements::emitPoints(MutableArrayRef<ElementBuilder> build
 }
 
 Value MapElements::emitPicked(ElementBuilder &builder, ValueRange indices,
-                        Value element) {
+                              Value element) {
   SmallVector<Value> point(indices);
   BodyEmitter emitter(getOp(), builder, point, /*width=*/0);
   emitter.bind(getPickingRead(), element);

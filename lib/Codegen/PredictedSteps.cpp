@@ -36,8 +36,7 @@ void nsa::emitPredictedSteps(
   Type type = first.getType();
   // All threads that are here are of the first warp.
   Value lane = threads.emitThread(builder.b, loc);
-  Value laneAsElement =
-      arith::IndexCastOp::create(builder.b, loc, type, lane);
+  Value laneAsElement = arith::IndexCastOp::create(builder.b, loc, type, lane);
   Value none =
       arith::ConstantOp::create(builder.b, loc, builder.b.getZeroAttr(type));
   // Elements so far, the last one, the stride, and how far the last step went.
@@ -67,8 +66,8 @@ void nsa::emitPredictedSteps(
         };
         Value done = state[0], element = state[1], stride = state[2];
         Value zero = inner.constantIndex(0), one = inner.constantIndex(1);
-        Value guess = add(
-            element, arith::MulIOp::create(b, loc, laneAsElement, stride));
+        Value guess =
+            add(element, arith::MulIOp::create(b, loc, laneAsElement, stride));
         Value left = sub(sub(size, done), one);
         // Lanes past the last step take that one.
         Value step = add(done, min(lane, left));
@@ -77,9 +76,9 @@ void nsa::emitPredictedSteps(
         Value last = min(min(threads.emitLeading(b, loc, isRight),
                              inner.constantIndex(threads.getWarpSize() - 1)),
                          left);
-        auto ifOp = scf::IfOp::create(b, loc,
-                                      compare(CmpIPredicate::ule, lane, last),
-                                      /*withElseRegion=*/false);
+        auto ifOp =
+            scf::IfOp::create(b, loc, compare(CmpIPredicate::ule, lane, last),
+                              /*withElseRegion=*/false);
         {
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(ifOp.thenBlock());
@@ -94,9 +93,8 @@ void nsa::emitPredictedSteps(
             b, loc, isAgain, compare(CmpIPredicate::eq, done, zero));
         scf::YieldOp::create(
             b, loc,
-            ValueRange{add(done, add(last, one)),
-                       threads.emitFrom(b, loc, next, last),
-                       arith::SelectOp::create(b, loc, isOther, went, stride),
-                       went});
+            ValueRange{
+                add(done, add(last, one)), threads.emitFrom(b, loc, next, last),
+                arith::SelectOp::create(b, loc, isOther, went, stride), went});
       });
 }

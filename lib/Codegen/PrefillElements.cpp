@@ -26,26 +26,30 @@ namespace {
 struct WindowLensElements : ElementsOf<WindowLensOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct WindowStartsElements : ElementsOf<WindowStartsOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct TokenRangesElements : ElementsOf<TokenRangesOp> {
   using ElementsOf::ElementsOf;
   Value emitBase(ElementBuilder &, Value);
-  Value emitOfRequest(ElementBuilder &builder, Value request, Value, Value number);
+  Value emitOfRequest(ElementBuilder &builder, Value request, Value,
+                      Value number);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
 };
 
 struct LookupElements : ElementsOf<LookupOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
@@ -65,7 +69,8 @@ struct QueryRowsElements : ElementsOf<QueryRowsOp> {
 
 struct CompressedIdsElements : ElementsOf<CompressedIdsOp> {
   using ElementsOf::ElementsOf;
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
 };
 
@@ -77,13 +82,17 @@ struct CombineLensElements : ElementsOf<CombineLensOp> {
 struct CombineIndicesElements : ElementsOf<CombineIndicesOp> {
   using ElementsOf::ElementsOf;
   SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
 };
 } // namespace
 
 void nsa::attachPrefillElements(MLIRContext &context) {
-  attach<WindowLensElements, WindowStartsElements, TokenRangesElements, LookupElements, CompressedBasesElements, WindowBasesElements, QueryRowsElements, CompressedIdsElements, CombineLensElements, CombineIndicesElements>(context);
+  attach<WindowLensElements, WindowStartsElements, TokenRangesElements,
+         LookupElements, CompressedBasesElements, WindowBasesElements,
+         QueryRowsElements, CompressedIdsElements, CombineLensElements,
+         CombineIndicesElements>(context);
 }
 
 namespace {
@@ -166,25 +175,27 @@ static Value emitWindowStarts(ElementBuilder &builder, Value lengths,
                            emitWindowLens(builder, lengths, extends, window));
 }
 
-Value WindowLensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowLensElements::emitElement(ElementBuilder &builder,
+                                      ValueRange indices) {
   return emitWindowLens(builder, builder.element(getLengths(), indices),
                         builder.element(getExtends(), indices), getWindow());
 }
 
-Value WindowLensElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                 int64_t width) {
+Value WindowLensElements::emitElements(ElementBuilder &builder,
+                                       ValueRange indices, int64_t width) {
   return emitWindowLens(builder, builder.elements(getLengths(), indices, width),
                         builder.elements(getExtends(), indices, width),
                         getWindow());
 }
 
-Value WindowStartsElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowStartsElements::emitElement(ElementBuilder &builder,
+                                        ValueRange indices) {
   return emitWindowStarts(builder, builder.element(getLengths(), indices),
                           builder.element(getExtends(), indices), getWindow());
 }
 
-Value WindowStartsElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                   int64_t width) {
+Value WindowStartsElements::emitElements(ElementBuilder &builder,
+                                         ValueRange indices, int64_t width) {
   return emitWindowStarts(
       builder, builder.elements(getLengths(), indices, width),
       builder.elements(getExtends(), indices, width), getWindow());
@@ -193,7 +204,7 @@ Value WindowStartsElements::emitElements(ElementBuilder &builder, ValueRange ind
 Value TokenRangesElements::emitBase(ElementBuilder &, Value) { return {}; }
 
 Value TokenRangesElements::emitOfRequest(ElementBuilder &builder, Value request,
-                                   Value, Value number) {
+                                         Value, Value number) {
   Math math(builder);
   Value row = math.toIndex(builder.element(getRows(), request));
   Value start = math.toIndex(builder.element(getStarts(), request));
@@ -204,7 +215,8 @@ Value TokenRangesElements::emitOfRequest(ElementBuilder &builder, Value request,
   return math.load(getReqToToken(), {row, position}, isToken);
 }
 
-Value TokenRangesElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value TokenRangesElements::emitElement(ElementBuilder &builder,
+                                       ValueRange indices) {
   auto emit = [&](const ExpandedRow &place) {
     return emitOfRequest(builder, place.request, {}, place.number);
   };
@@ -228,7 +240,7 @@ Value LookupElements::emitElement(ElementBuilder &builder, ValueRange indices) {
 }
 
 Value LookupElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                             int64_t width) {
+                                   int64_t width) {
   Value numbers = builder.elements(getIndices(), indices, width);
   SmallVector<Value> lanes;
   for (int64_t i = 0; i < width; ++i)
@@ -244,19 +256,21 @@ Value LookupElements::emitElements(ElementBuilder &builder, ValueRange indices,
 //===----------------------------------------------------------------------===//
 
 Value CompressedBasesElements::emitElement(ElementBuilder &builder,
-                                     ValueRange indices) {
+                                           ValueRange indices) {
   Math math(builder);
   return math.toI32(
       math.apply<arith::MulIOp>(indices.front(), builder.lookup(getStride())));
 }
 
-Value WindowBasesElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value WindowBasesElements::emitElement(ElementBuilder &builder,
+                                       ValueRange indices) {
   Math math(builder);
   return math.add(builder.element(getOffsets(), indices),
                   math.toI32(builder.lookup(getFirst())));
 }
 
-Value QueryRowsElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value QueryRowsElements::emitElement(ElementBuilder &builder,
+                                     ValueRange indices) {
   Math math(builder);
   // Lanes past the last request have no offset to load.
   Value offset = builder.element(getQueryStartLoc(), math.index(0));
@@ -270,8 +284,8 @@ Value QueryRowsElements::emitElement(ElementBuilder &builder, ValueRange indices
   return math.select(math.less(begin, end), result, math.i32(-1));
 }
 
-Value CompressedIdsElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                    int64_t width) {
+Value CompressedIdsElements::emitElements(ElementBuilder &builder,
+                                          ValueRange indices, int64_t width) {
   Math math(builder);
   // Columns of vectors are multiples of their width.
   if (getPageSize() != 1 && getPageSize() % width != 0)
@@ -300,7 +314,7 @@ Value CompressedIdsElements::emitElements(ElementBuilder &builder, ValueRange in
 }
 
 Value CompressedIdsElements::emitElement(ElementBuilder &builder,
-                                   ValueRange indices) {
+                                         ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(),
                                    emitElements(builder, indices, 1), 0);
 }
@@ -438,7 +452,8 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
   return ifOp.getResults();
 }
 
-Value CombineLensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value CombineLensElements::emitElement(ElementBuilder &builder,
+                                       ValueRange indices) {
   return emitQuery(
              *this, builder, indices.front(), 1,
              [&](const Query &query) -> SmallVector<Value> {
@@ -450,7 +465,7 @@ Value CombineLensElements::emitElement(ElementBuilder &builder, ValueRange indic
 /// Where compressed rows end, where window rows end, and what is to be added to
 /// a compressed row and to the column of a window row.
 SmallVector<Value> CombineIndicesElements::emitRow(ElementBuilder &builder,
-                                             Value row) {
+                                                   Value row) {
   Math math(builder);
   return emitQuery(
       *this, builder, row, 4, [&](const Query &query) -> SmallVector<Value> {
@@ -467,7 +482,7 @@ SmallVector<Value> CombineIndicesElements::emitRow(ElementBuilder &builder,
 }
 
 Value CombineIndicesElements::emitElements(ElementBuilder &builder,
-                                     ValueRange indices, int64_t width) {
+                                           ValueRange indices, int64_t width) {
   Math math(builder);
   SmallVector<Value> shared = builder.rowValues(*this, indices.front());
   Value numCompressed = shared[0];
@@ -492,7 +507,7 @@ Value CombineIndicesElements::emitElements(ElementBuilder &builder,
 }
 
 Value CombineIndicesElements::emitElement(ElementBuilder &builder,
-                                    ValueRange indices) {
+                                          ValueRange indices) {
   return vector::ExtractOp::create(builder.b, getLoc(),
                                    emitElements(builder, indices, 1), 0);
 }

@@ -23,23 +23,29 @@ using namespace nsa;
 namespace {
 struct ScanElements : ElementsOf<ScanOp> {
   using ElementsOf::ElementsOf;
-  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row, Threads &threads);
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
+                                Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct IterateElements : ElementsOf<IterateOp> {
   using ElementsOf::ElementsOf;
-  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange, Threads &threads);
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange,
+                                Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct ReduceElements : ElementsOf<ReduceOp> {
   using ElementsOf::ElementsOf;
-  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row, Threads &threads);
+  SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
+                                Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 } // namespace
 
@@ -150,8 +156,8 @@ static Value emitNumElements(ElementBuilder &builder, Value source) {
                                 builder.constantIndex(0));
 }
 
-SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder, ValueRange row,
-                                      Threads &threads) {
+SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
+                                            ValueRange row, Threads &threads) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
   Location loc = getLoc();
@@ -241,7 +247,7 @@ static Value emitScalars(ElementBuilder &builder, Value value,
 }
 
 Value ScanElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                           int64_t width) {
+                                 int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }
 
@@ -259,8 +265,7 @@ Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
   Value zero = math.constant(0), one = math.constant(1);
   Value begin = zero, end = size;
   Value sum = math.zero(getElementTypeOrSelf(op.getType()));
-  if (std::optional<SharedTiles> shared =
-          SharedTiles::find(builder, op, row)) {
+  if (std::optional<SharedTiles> shared = SharedTiles::find(builder, op, row)) {
     // The last tile that begins with `position` or less.
     Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                                 shared->stride, position);
@@ -340,8 +345,8 @@ static Value emitFirst(ElementBuilder &builder, IterateOp op) {
                                  .sextOrTrunc(type.getIntOrFloatBitWidth())));
 }
 
-SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder, ValueRange,
-                                         Threads &threads) {
+SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder,
+                                               ValueRange, Threads &threads) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
   Location loc = getLoc();
@@ -385,8 +390,8 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder, ValueRan
               b, loc, arith::CmpIPredicate::eq,
               math.apply<arith::ShLIOp>(tile, shift), number);
           // Where the last element begins a tile, it is asked for there.
-          Value isLast = arith::CmpIOp::create(
-              b, loc, arith::CmpIPredicate::eq, number, size);
+          Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq,
+                                               number, size);
           emitIf(b, math.apply<arith::OrIOp>(isBegin, isLast),
                  [&](OpBuilder &b) {
                    memref::StoreOp::create(b, loc, element, before, tile);
@@ -398,7 +403,8 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder, ValueRan
   return {before, shift, numTiles, emitSearchStride(builder, numTiles)};
 }
 
-Value IterateElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value IterateElements::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
   SumEmitter math{builder};
   Value index = indices.front();
   std::optional<SharedTiles> shared =
@@ -441,7 +447,7 @@ std::pair<Value, Value> nsa::emitSearchRange(ElementBuilder &builder,
 }
 
 Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                              int64_t width) {
+                                    int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }
 
@@ -463,6 +469,6 @@ Value ReduceElements::emitElement(ElementBuilder &builder, ValueRange indices) {
 }
 
 Value ReduceElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                             int64_t width) {
+                                   int64_t width) {
   return emitScalars(builder, getResult(), indices, width);
 }

@@ -39,9 +39,9 @@ Value nsa::emitSearchStride(ElementBuilder &builder, Value numTiles) {
       builder.b, builder.loc, TypeRange(builder.b.getI32Type()),
       i32(builder.b, builder.loc, 1),
       [&](OpBuilder &b, Location loc, ValueRange stride) {
-        Value isSmall = arith::CmpIOp::create(
-            b, loc, arith::CmpIPredicate::sle,
-            times4(b, loc, stride.front()), count);
+        Value isSmall =
+            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle,
+                                  times4(b, loc, stride.front()), count);
         scf::ConditionOp::create(b, loc, isSmall, stride);
       },
       [&](OpBuilder &b, Location loc, ValueRange stride) {
@@ -54,16 +54,15 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
                           Value stride, Value position) {
   // Said again for whoever looks at an access alone.
   int64_t most = cast<MemRefType>(before.getType()).getDimSize(0) - 1;
-  Value last = arith::MinUIOp::create(
-      builder.b, builder.loc, toI32(builder.b, builder.loc, numTiles),
-      i32(builder.b, builder.loc, most));
+  Value last = arith::MinUIOp::create(builder.b, builder.loc,
+                                      toI32(builder.b, builder.loc, numTiles),
+                                      i32(builder.b, builder.loc, most));
   SmallVector<Value> initial = {i32(builder.b, builder.loc, 0), stride};
   auto loop = scf::WhileOp::create(
       builder.b, builder.loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft =
-            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, state[1],
-                                  i32(b, loc, 0));
+        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne,
+                                             state[1], i32(b, loc, 0));
         scf::ConditionOp::create(b, loc, isLeft, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
@@ -89,8 +88,7 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
               b, loc, arith::CmpIPredicate::sle, index, position);
           tile = arith::SelectOp::create(b, loc, isAtMost, place, tile);
         }
-        Value next =
-            arith::ShRUIOp::create(b, loc, state[1], i32(b, loc, 2));
+        Value next = arith::ShRUIOp::create(b, loc, state[1], i32(b, loc, 2));
         scf::YieldOp::create(b, loc, ValueRange{tile, next});
       });
   return arith::IndexCastUIOp::create(

@@ -28,27 +28,32 @@ struct CuSeqlensElements : ElementsOf<CuSeqlensOp> {
 struct SeqlensElements : ElementsOf<SeqlensOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct ClipSeqlensElements : ElementsOf<ClipSeqlensOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
-  Value emitSum(ElementBuilder &builder, Value base, Value count, int64_t limit);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
+  Value emitSum(ElementBuilder &builder, Value base, Value count,
+                int64_t limit);
 };
 
 struct PageTableElements : ElementsOf<PageTableOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
   Value emitIsLive(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct ContextLensElements : ElementsOf<ContextLensOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices, int64_t width);
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width);
 };
 
 struct RealPageTableElements : ElementsOf<RealPageTableOp> {
@@ -60,7 +65,9 @@ struct RealPageTableElements : ElementsOf<RealPageTableOp> {
 } // namespace
 
 void nsa::attachValueElements(MLIRContext &context) {
-  attach<CuSeqlensElements, SeqlensElements, ClipSeqlensElements, PageTableElements, ContextLensElements, RealPageTableElements>(context);
+  attach<CuSeqlensElements, SeqlensElements, ClipSeqlensElements,
+         PageTableElements, ContextLensElements, RealPageTableElements>(
+      context);
 }
 
 //===----------------------------------------------------------------------===//
@@ -68,7 +75,8 @@ void nsa::attachValueElements(MLIRContext &context) {
 //===----------------------------------------------------------------------===//
 
 /// Cumulative sums are bound where a scan passes; elsewhere they are added up.
-Value CuSeqlensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value CuSeqlensElements::emitElement(ElementBuilder &builder,
+                                     ValueRange indices) {
   return builder.sum(getSource(), indices.front());
 }
 
@@ -94,12 +102,13 @@ static Value emitSeqlens(OpBuilder &b, SeqlensOp op, Value length) {
       constantLike(b, op.getLoc(), length.getType(), op.getPlus()));
 }
 
-Value SeqlensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value SeqlensElements::emitElement(ElementBuilder &builder,
+                                   ValueRange indices) {
   return emitSeqlens(builder.b, *this, builder.element(getSource(), indices));
 }
 
 Value SeqlensElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                              int64_t width) {
+                                    int64_t width) {
   return emitSeqlens(builder.b, *this,
                      builder.elements(getSource(), indices, width));
 }
@@ -111,18 +120,19 @@ static Value emitClip(OpBuilder &b, ClipSeqlensOp op, Value length) {
       constantLike(b, op.getLoc(), length.getType(), op.getLimit()));
 }
 
-Value ClipSeqlensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value ClipSeqlensElements::emitElement(ElementBuilder &builder,
+                                       ValueRange indices) {
   return emitClip(builder.b, *this, builder.element(getSource(), indices));
 }
 
-Value ClipSeqlensElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                  int64_t width) {
+Value ClipSeqlensElements::emitElements(ElementBuilder &builder,
+                                        ValueRange indices, int64_t width) {
   return emitClip(builder.b, *this,
                   builder.elements(getSource(), indices, width));
 }
 
-Value ClipSeqlensElements::emitSum(ElementBuilder &builder, Value base, Value count,
-                             int64_t limit) {
+Value ClipSeqlensElements::emitSum(ElementBuilder &builder, Value base,
+                                   Value count, int64_t limit) {
   return cast<ElementOpInterface>(getSource().getDefiningOp())
       .emitSum(builder, base, count, std::min<int64_t>(limit, getLimit()));
 }
@@ -141,12 +151,14 @@ emitTokenRow(PageTableOp op, ElementBuilder &builder, ValueRange indices) {
   return {row, isRow};
 }
 
-Value PageTableElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value PageTableElements::emitElement(ElementBuilder &builder,
+                                     ValueRange indices) {
   Value lanes = emitElements(builder, indices, 1);
   return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
 }
 
-Value PageTableElements::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+Value PageTableElements::emitIsLive(ElementBuilder &builder,
+                                    ValueRange indices) {
   if (!getLive())
     return {};
   OpBuilder &b = builder.b;
@@ -156,18 +168,19 @@ Value PageTableElements::emitIsLive(ElementBuilder &builder, ValueRange indices)
                                indices.back(), live);
 }
 
-Value PageTableElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                int64_t width) {
+Value PageTableElements::emitElements(ElementBuilder &builder,
+                                      ValueRange indices, int64_t width) {
   auto [row, isRow] = emitTokenRow(*this, builder, indices);
   return builder.load(getReqToToken(), {row, indices.back()}, width, isRow);
 }
 
-Value ContextLensElements::emitElement(ElementBuilder &builder, ValueRange indices) {
+Value ContextLensElements::emitElement(ElementBuilder &builder,
+                                       ValueRange indices) {
   return builder.element(getSource(), indices.front());
 }
 
-Value ContextLensElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                  int64_t width) {
+Value ContextLensElements::emitElements(ElementBuilder &builder,
+                                        ValueRange indices, int64_t width) {
   Value length = emitElement(builder, indices);
   return vector::BroadcastOp::create(
       builder.b, getLoc(), VectorType::get(width, length.getType()), length);
@@ -187,11 +200,12 @@ static Value emitPage(OpBuilder &b, RealPageTableOp op, Value token) {
 }
 
 Value RealPageTableElements::emitPicked(ElementBuilder &builder, ValueRange,
-                                  Value token) {
+                                        Value token) {
   return emitPage(builder.b, getOp(), token);
 }
 
-Value RealPageTableElements::emitIsLive(ElementBuilder &builder, ValueRange indices) {
+Value RealPageTableElements::emitIsLive(ElementBuilder &builder,
+                                        ValueRange indices) {
   if (!hasDeadElements())
     return {};
   auto table = getSource().getDefiningOp<ElementOpInterface>();
@@ -201,7 +215,7 @@ Value RealPageTableElements::emitIsLive(ElementBuilder &builder, ValueRange indi
 }
 
 Value RealPageTableElements::emitElement(ElementBuilder &builder,
-                                   ValueRange indices) {
+                                         ValueRange indices) {
   Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
                                       builder.constantIndex(getPageSize()));
   // A lane past the last page has no token to load.

@@ -17,7 +17,6 @@
 
 #include "nsa/IR/NSADialect.h"
 
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -33,8 +32,8 @@ MemRefType nsa::getBlockScanBufferType(MLIRContext *context,
       gpu::AddressSpaceAttr::get(context, gpu::AddressSpace::Workgroup);
   if (!type)
     type = IntegerType::get(context, 32);
-  return MemRefType::get({2, int64_t(count), block.getNumWarps()}, type, AffineMap(),
-                         space);
+  return MemRefType::get({2, int64_t(count), block.getNumWarps()}, type,
+                         AffineMap(), space);
 }
 
 Value nsa::addSharedMemory(gpu::GPUFuncOp kernel, MemRefType type) {
@@ -59,9 +58,9 @@ static std::pair<Value, Value> emitShuffleUp(OpBuilder &b, Location loc,
   Value shuffled = shuffle.getShuffleResult();
   if (block.shuffleTells)
     return {shuffled, shuffle.getValid()};
-  Value isThere = arith::CmpIOp::create(
-      b, loc, arith::CmpIPredicate::uge, lane,
-      arith::ConstantIndexOp::create(b, loc, offset));
+  Value isThere =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge, lane,
+                            arith::ConstantIndexOp::create(b, loc, offset));
   return {shuffled, isThere};
 }
 
@@ -91,8 +90,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
   SmallVector<Value> inclusive;
   for (auto [number, value] : llvm::enumerate(values))
     inclusive.push_back(emitWarpScan(
-        b, loc, value, lane, block,
-        [&, number = number](Value lhs, Value rhs) {
+        b, loc, value, lane, block, [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
   Value isLast = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, lane,
@@ -110,8 +108,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(OpBuilder &b, Location loc,
     Value zero =
         arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
     // Sums that saturate cannot be had by taking the thread's own value away.
-    auto [previous, isThere] =
-        emitShuffleUp(b, loc, value, lane, 1, block);
+    auto [previous, isThere] = emitShuffleUp(b, loc, value, lane, 1, block);
     Value before = arith::SelectOp::create(b, loc, isThere, previous, zero);
     Value total = zero;
     for (int64_t other = 0; other < block.getNumWarps(); ++other) {
@@ -154,8 +151,7 @@ SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
   SmallVector<Value> partial;
   for (auto [number, value] : llvm::enumerate(values))
     partial.push_back(emitWarpReduce(
-        b, loc, value, block.warp,
-        [&, number = number](Value lhs, Value rhs) {
+        b, loc, value, block.warp, [&, number = number](Value lhs, Value rhs) {
           return combine(b, number, lhs, rhs);
         }));
   Value isFirst =

@@ -51,17 +51,15 @@ mlir::Value addSharedMemory(mlir::gpu::GPUFuncOp kernel, mlir::MemRefType type);
 using CombineFn = llvm::function_ref<mlir::Value(
     mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
 
-/// Emits the sums of each of `values` (integers), added up by `combine`, over the
-/// block, with one barrier for all of them. All threads must get here. `half` is
-/// an index that is 0 and 1 in turn from call to call: it picks a half of
-/// `buffer`, so that a thread that is ahead by one call does not overwrite what
-/// a slower one still reads, and no second barrier is needed.
-llvm::SmallVector<BlockSum> emitBlockScan(mlir::OpBuilder &b,
-                                          mlir::Location loc,
-                                          mlir::ValueRange values,
-                                          CombineFn combine,
-                                          const ThreadBlock &block,
-                                          mlir::Value buffer, mlir::Value half);
+/// Emits the sums of each of `values` (integers), added up by `combine`, over
+/// the block, with one barrier for all of them. All threads must get here.
+/// `half` is an index that is 0 and 1 in turn from call to call: it picks a
+/// half of `buffer`, so that a thread that is ahead by one call does not
+/// overwrite what a slower one still reads, and no second barrier is needed.
+llvm::SmallVector<BlockSum>
+emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
+              CombineFn combine, const ThreadBlock &block, mlir::Value buffer,
+              mlir::Value half);
 
 /// Emits the combination of `value` (i32) over a warp of `warp` threads, which
 /// every lane gets.

@@ -23,8 +23,9 @@ void nsa::emitDependentStart(OpBuilder &b, gpu::GPUFuncOp kernel) {
   for (StringRef instruction :
        {"griddepcontrol.wait;", "griddepcontrol.launch_dependents;"})
     LLVM::InlineAsmOp::create(
-        b, kernel.getLoc(), /*resultTypes=*/TypeRange(), /*operands=*/ValueRange(),
-        instruction, /*constraints=*/"~{memory}", /*has_side_effects=*/true,
+        b, kernel.getLoc(), /*resultTypes=*/TypeRange(),
+        /*operands=*/ValueRange(), instruction, /*constraints=*/"~{memory}",
+        /*has_side_effects=*/true,
         /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
         /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
 }

@@ -105,8 +105,7 @@ void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
   for (auto [op, base] : llvm::zip_equal(rows, bases))
     builder.bind(op->getResult(0),
                  getElements(op).emitOfRequest(builder, request, base, number));
-  Value count =
-      arith::AddIOp::create(b, loc, number, builder.constantIndex(1));
+  Value count = arith::AddIOp::create(b, loc, number, builder.constantIndex(1));
   SmallVector<Value> sums = emitSums(builder, bases, count);
   for (auto [sum, rest] : llvm::zip_equal(sums, before))
     sum = arith::AddIOp::create(b, loc, sum, rest);

@@ -33,10 +33,12 @@ class KernelEmitter {
 public:
   KernelEmitter(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                 gpu::GPUFuncOp kernel)
-      : b(b), launch(launch), ports(ports), kernel(kernel),
-        threads{gpu::ThreadIdOp::create(b, launch.getLoc(), gpu::Dimension::x),
-                int64_t(*launch.getThreads()), TargetAttr::of(launch).getWarp(),
-                TargetAttr::of(launch).getShuffleTells()},
+      : b(b), launch(launch), ports(ports),
+        kernel(kernel), threads{gpu::ThreadIdOp::create(b, launch.getLoc(),
+                                                        gpu::Dimension::x),
+                                int64_t(*launch.getThreads()),
+                                TargetAttr::of(launch).getWarp(),
+                                TargetAttr::of(launch).getShuffleTells()},
         thread(threads.thread), mostTiles(getMostTiles(launch)) {}
 
   void emit();
@@ -231,13 +233,12 @@ Value KernelEmitter::emitSize(Value size, Value value) {
 
 Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
   ElementBuilder builder(b, loc(), ports, {});
-  AffineMap map =
-      AffineMap::get(0, 1, b.getAffineSymbolExpr(0).ceilDiv(tile));
+  AffineMap map = AffineMap::get(0, 1, b.getAffineSymbolExpr(0).ceilDiv(tile));
   SmallVector<Value> operands{emitSize(size, builder.size(count))};
   affine::fullyComposeAffineMapAndOperands(&map, &operands);
   affine::canonicalizeMapAndOperands(&map, &operands);
-  // Of a size, which is 0 or more, the quotient without a sign is shorter. Every
-  // block waits for it before it knows its row.
+  // Of a size, which is 0 or more, the quotient without a sign is shorter.
+  // Every block waits for it before it knows its row.
   auto quotient = dyn_cast<AffineBinaryOpExpr>(map.getResult(0));
   if (quotient && quotient.getKind() == AffineExprKind::CeilDiv &&
       isa<AffineSymbolExpr, AffineDimExpr>(quotient.getLHS()) &&
@@ -245,8 +246,7 @@ Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
     if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS()))
       return toI32(arith::CeilDivUIOp::create(b, loc(), operands.front(),
                                               index(divisor.getValue())));
-  return toI32(
-      affine::AffineApplyOp::create(b, loc(), map, operands));
+  return toI32(affine::AffineApplyOp::create(b, loc(), map, operands));
 }
 
 Value KernelEmitter::emitTilesPerRow(SegmentOp segment) {
@@ -333,7 +333,8 @@ void KernelEmitter::emitColumns(OpBuilder &b, SegmentOp segment, Value row,
         for (int64_t i = 0; i < tiling.getVectors(); ++i)
           points.push_back(
               {row, arith::AddIOp::create(b, loc, column, index(i * step))});
-        emitTile(b, segment, ports, points, tiling.getWidth(), /*rows=*/{}, &values);
+        emitTile(b, segment, ports, points, tiling.getWidth(), /*rows=*/{},
+                 &values);
         scf::YieldOp::create(b, loc);
       });
 }
@@ -346,23 +347,25 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
   Value lane = arith::RemUIOp::create(b, loc(), thread, warpSize);
   Value row = arith::AddIOp::create(
       b, loc(),
-      arith::MulIOp::create(b, loc(), toIndex(block), index(tiling.getRows())), warp);
+      arith::MulIOp::create(b, loc(), toIndex(block), index(tiling.getRows())),
+      warp);
   Value rows = ports.lookupOrDefault(segment.getSizes().front());
   Value isRow =
       arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::slt, row, rows);
-  auto emitWarpSum = [warpSize = threads.warp](OpBuilder &b, Value value) -> Value {
+  auto emitWarpSum = [warpSize = threads.warp](OpBuilder &b,
+                                               Value value) -> Value {
     Location loc = value.getLoc();
-    return emitWarpReduce(b, loc, value, warpSize, [&](Value lhs, Value rhs) -> Value {
-      return arith::AddIOp::create(b, loc, lhs, rhs);
-    });
+    return emitWarpReduce(b, loc, value, warpSize,
+                          [&](Value lhs, Value rhs) -> Value {
+                            return arith::AddIOp::create(b, loc, lhs, rhs);
+                          });
   };
   auto ifOp = scf::IfOp::create(b, loc(), isRow, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   // All lanes have the same row, so they are a team.
-  RowValues values =
-      emitRowValues(b, segment, ports, row,
-                    Team{lane, threads.warp, emitWarpSum}, shared);
+  RowValues values = emitRowValues(
+      b, segment, ports, row, Team{lane, threads.warp, emitWarpSum}, shared);
   emitColumns(b, segment, row, lane, threads.warp, values);
 }
 
@@ -378,8 +381,8 @@ void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
   SmallVector<Value> point = {row};
-  emitTile(b, segment, ports, point, segment.getTiling()->getWidth(), /*rows=*/{},
-           &shared);
+  emitTile(b, segment, ports, point, segment.getTiling()->getWidth(),
+           /*rows=*/{}, &shared);
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {
@@ -416,8 +419,7 @@ ThreadPair KernelEmitter::emitPair() {
     auto constant = [&](int64_t value) {
       return arith::ConstantIntOp::create(b, loc, value, 32);
     };
-    return gpu::ShuffleOp::create(b, loc, value, constant(1),
-                                  constant(warp),
+    return gpu::ShuffleOp::create(b, loc, value, constant(1), constant(warp),
                                   gpu::ShuffleMode::XOR)
         .getShuffleResult();
   };
@@ -550,8 +552,8 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, TilingAttr tiling,
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     // 32 bits are enough for the place in the tile.
-    Value number = arith::AddIOp::create(b, loc(), toI32(thread),
-                                         i32(i * threads.size));
+    Value number =
+        arith::AddIOp::create(b, loc(), toI32(thread), i32(i * threads.size));
     Value inTile = arith::DivUIOp::create(b, loc(), number, i32(perRow));
     Value inRow = arith::SubIOp::create(
         b, loc(), number, arith::MulIOp::create(b, loc(), inTile, i32(perRow)));
@@ -563,10 +565,11 @@ KernelEmitter::emitPointsOfRows(SegmentOp segment, TilingAttr tiling,
           b, loc(), isRow,
           arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::ult, inTile,
                                 i32(tiling.getRows())));
-    Value column =
-        arith::MulIOp::create(b, loc(), toIndex(inRow), index(tiling.getWidth()));
+    Value column = arith::MulIOp::create(b, loc(), toIndex(inRow),
+                                         index(tiling.getWidth()));
     // A place past the rows is one past the columns of a row that there is.
-    Value past = arith::AddIOp::create(b, loc(), column, index(tiling.getColumns()));
+    Value past =
+        arith::AddIOp::create(b, loc(), column, index(tiling.getColumns()));
     points.push_back({arith::SelectOp::create(b, loc(), isRow, row, first),
                       arith::SelectOp::create(b, loc(), isRow, column, past)});
   }
@@ -580,9 +583,9 @@ LogicalResult verifySharedMemory(LaunchOp launch, gpu::GPUFuncOp kernel) {
   int64_t bytes = 0;
   for (BlockArgument memory : kernel.getWorkgroupAttributions()) {
     auto type = cast<MemRefType>(memory.getType());
-    bytes += llvm::alignTo(type.getNumElements() *
-                               type.getElementTypeBitWidth() / 8,
-                           target.getAccessBytes());
+    bytes +=
+        llvm::alignTo(type.getNumElements() * type.getElementTypeBitWidth() / 8,
+                      target.getAccessBytes());
   }
   if (bytes <= target.getSharedBytes())
     return success();

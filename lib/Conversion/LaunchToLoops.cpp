@@ -241,10 +241,10 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
       ElementBuilder builder(b, segment.getLoc(), mapping, {});
       OpBuilder::InsertionGuard inner(b);
       if (Value isWanted = emitIsWanted(builder, segment))
-        b.setInsertionPointToStart(
-            scf::IfOp::create(b, segment.getLoc(), isWanted,
-                              /*withElseRegion=*/false)
-                .thenBlock());
+        b.setInsertionPointToStart(scf::IfOp::create(b, segment.getLoc(),
+                                                     isWanted,
+                                                     /*withElseRegion=*/false)
+                                       .thenBlock());
       lower(b, segment, mapping, thread);
     }
     func::ReturnOp::create(b, launch.getLoc());

@@ -8,7 +8,6 @@
 
 #include "LowerSegment.h"
 
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -187,8 +186,7 @@ struct Written {
 
 private:
   Value isSet(ElementBuilder &builder, int64_t lane) const {
-    Value flag =
-        vector::ExtractOp::create(builder.b, builder.loc, mask, lane);
+    Value flag = vector::ExtractOp::create(builder.b, builder.loc, mask, lane);
     Value zero = arith::ConstantOp::create(
         builder.b, builder.loc, builder.b.getZeroAttr(flag.getType()));
     return compare(builder, arith::CmpIPredicate::ne, flag, zero);
@@ -227,12 +225,12 @@ static Value emitIsAnyThere(ElementBuilder &builder,
   for (auto [number, mask] : llvm::enumerate(masks)) {
     if (mask == 0)
       continue;
-    Value word = kernel.getArgument(kernel.getNumArguments() - numWords + number);
+    Value word =
+        kernel.getArgument(kernel.getNumArguments() - numWords + number);
     Value bits = arith::AndIOp::create(
         b, loc, word, arith::ConstantIntOp::create(b, loc, int64_t(mask), 64));
-    Value isThere =
-        compare(builder, arith::CmpIPredicate::ne, bits,
-                arith::ConstantIntOp::create(b, loc, 0, 64));
+    Value isThere = compare(builder, arith::CmpIPredicate::ne, bits,
+                            arith::ConstantIntOp::create(b, loc, 0, 64));
     any = any ? arith::OrIOp::create(b, loc, any, isThere) : isThere;
   }
   return any;
@@ -352,8 +350,8 @@ static void storeParts(ElementBuilder &builder, const Parts &parts, Value port,
   Value last = add(builder, indices.back(), parts.getSpan() - 1);
   Value isFull = written.contain(builder, indices.back(), last);
   if (written.mask)
-    isFull = emitAnd(builder, isFull,
-                     written.isWhole(builder, parts.getSpan()));
+    isFull =
+        emitAnd(builder, isFull, written.isWhole(builder, parts.getSpan()));
   // Where every row is made of whole aligned vectors, there is nothing else.
   int64_t multiple = parts.vectors.size() * parts.distance;
   std::optional<int64_t> end = getConstantIntValue(written.end);
@@ -404,10 +402,11 @@ static void storeScattered(ElementBuilder &builder, Value vector, Value port,
 /// Stores what `op` picks from the `width` elements of `vector` at `point`, to
 /// each row that `forEachRow` calls back with: from lane i, if its column is a
 /// multiple of the stride.
-static void storePicked(ElementBuilder &builder, PickOpInterface op,
-                        Value vector, CopyOp copy, ArrayRef<Value> point,
-                        function_ref<void(function_ref<void(Value)>)> forEachRow,
-                        Value columns, int64_t width) {
+static void
+storePicked(ElementBuilder &builder, PickOpInterface op, Value vector,
+            CopyOp copy, ArrayRef<Value> point,
+            function_ref<void(function_ref<void(Value)>)> forEachRow,
+            Value columns, int64_t width) {
   int64_t stride = op.getPickStride();
   Value strideValue = builder.constantIndex(stride);
   // Columns are multiples of `width`; if the stride is too, only lane 0 can be
@@ -427,7 +426,8 @@ static void storePicked(ElementBuilder &builder, PickOpInterface op,
           vector::ExtractOp::create(builder.b, builder.loc, vector, i);
       Value number =
           arith::DivUIOp::create(builder.b, builder.loc, column, strideValue);
-      Value picked = cast<ElementOpInterface>(op.getOperation()).emitPicked(builder, {point.front(), number}, element);
+      Value picked = cast<ElementOpInterface>(op.getOperation())
+                         .emitPicked(builder, {point.front(), number}, element);
       forEachRow([&](Value row) {
         emitForDestinations(builder, copy, [&](Value destination) {
           memref::StoreOp::create(builder.b, builder.loc, picked,
@@ -503,8 +503,7 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
 static Value emitIsLive(ElementBuilder &builder, Value value,
                         ArrayRef<Value> point) {
   Operation *op = value.getDefiningOp();
-  return op ? cast<ElementOpInterface>(op).emitIsLive(builder, point)
-            : Value();
+  return op ? cast<ElementOpInterface>(op).emitIsLive(builder, point) : Value();
 }
 
 TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {

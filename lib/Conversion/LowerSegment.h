@@ -9,8 +9,8 @@
 #ifndef NSA_LIB_CONVERSION_LOWERSEGMENT_H
 #define NSA_LIB_CONVERSION_LOWERSEGMENT_H
 
-#include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Codegen/Elements.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"

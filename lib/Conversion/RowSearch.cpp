@@ -10,7 +10,6 @@
 
 #include "BlockScan.h"
 
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
@@ -111,9 +110,9 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
       gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   scanBuffer = addSharedMemory(
       kernel, getBlockScanBufferType(b.getContext(), block, numSums));
-  before = addSharedMemory(
-      kernel, MemRefType::get({2, int64_t(numSums), block.size},
-                              b.getI32Type(), AffineMap(), space));
+  before = addSharedMemory(kernel,
+                           MemRefType::get({2, int64_t(numSums), block.size},
+                                           b.getI32Type(), AffineMap(), space));
 }
 
 Value RowSearch::combine(OpBuilder &b, size_t number, Value lhs, Value rhs) {
@@ -166,8 +165,9 @@ RowSearch::State RowSearch::emitRound(const State &state) {
       block, scanBuffer, state.half);
   State next;
   for (auto [number, sum] : llvm::enumerate(sums)) {
-    memref::StoreOp::create(b, loc, sum.before, before,
-                            ValueRange{state.half, index(number), block.thread});
+    memref::StoreOp::create(
+        b, loc, sum.before, before,
+        ValueRange{state.half, index(number), block.thread});
     next.sums.push_back(combine(b, number, state.sums[number], sum.total));
   }
   gpu::BarrierOp::create(b, loc);
@@ -187,8 +187,8 @@ RowSearch::State RowSearch::emitRound(const State &state) {
     // Requests past the last one have no rows, so none of them is found; what
     // loads depend on does not rest on sums alone.
     Value last = arith::SubIOp::create(b, loc, numRequests, index(1));
-    SmallVector<Value> found = {arith::MinSIOp::create(
-        b, loc, add(state.first, place), last)};
+    SmallVector<Value> found = {
+        arith::MinSIOp::create(b, loc, add(state.first, place), last)};
     for (auto [number, sum] : llvm::enumerate(state.sums)) {
       Value part = memref::LoadOp::create(
           b, loc, before, ValueRange{state.half, index(number), place});

@@ -44,9 +44,8 @@ Value BlockThreads::emitSumBefore(OpBuilder &b, Location loc, Value value) {
   auto add = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
     return arith::AddIOp::create(b, loc, lhs, rhs);
   };
-  Value buffer = take(
-      getBlockScanBufferType(
-      b.getContext(), block, /*count=*/1, value.getType()));
+  Value buffer = take(getBlockScanBufferType(b.getContext(), block, /*count=*/1,
+                                             value.getType()));
   Value half = arith::ConstantIndexOp::create(b, loc, 0);
   return emitBlockScan(b, loc, value, add, block, buffer, half).front().before;
 }
@@ -67,13 +66,12 @@ int64_t BlockThreads::getWarpSize() const { return block.warp; }
 
 Value BlockThreads::emitLeading(OpBuilder &b, Location loc, Value condition) {
   Value all = arith::ConstantIntOp::create(b, loc, -1, 32);
-  Value ballot =
-      NVVM::VoteSyncOp::create(b, loc, b.getI32Type(), all, condition,
-                               NVVM::VoteSyncKind::ballot);
+  Value ballot = NVVM::VoteSyncOp::create(
+      b, loc, b.getI32Type(), all, condition, NVVM::VoteSyncKind::ballot);
   Value others = arith::XOrIOp::create(b, loc, ballot, all);
-  Value count = LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(),
-                                                   others,
-                                                   /*is_zero_poison=*/false);
+  Value count =
+      LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(), others,
+                                         /*is_zero_poison=*/false);
   return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), count);
 }
 
@@ -161,7 +159,8 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
     emitPending();
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);
-    values[op] = cast<ElementOpInterface>(op.getOperation()).emitShared(builder, /*row=*/{}, threads);
+    values[op] = cast<ElementOpInterface>(op.getOperation())
+                     .emitShared(builder, /*row=*/{}, threads);
   }
   emitPending();
   return values;
@@ -175,7 +174,8 @@ void nsa::emitSharedRow(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
     ElementBuilder builder(b, segment.getLoc(), ports, row);
     builder.setRow(&values);
     SmallVector<Value> shared = {row};
-    llvm::append_range(shared, cast<ElementOpInterface>(op.getOperation()).emitShared(builder, row, threads));
+    llvm::append_range(shared, cast<ElementOpInterface>(op.getOperation())
+                                   .emitShared(builder, row, threads));
     values[op] = shared;
   }
 }

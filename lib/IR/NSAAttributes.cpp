@@ -253,8 +253,7 @@ LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  TilingUnit unit, int64_t rows, int64_t columns,
                                  int64_t width, int64_t vectors, bool, bool) {
   bool isTile = unit == TilingUnit::Tile;
-  // A thread's vectors are written out one by one.
-  constexpr int64_t most = 1 << 20, mostVectors = 64;
+  constexpr int64_t most = 1 << 20;
   if (rows < 1 || rows > most || vectors < 1 || vectors > mostVectors ||
       (isTile ? columns < 1 || columns > most : columns != 0))
     return emitError() // (C1)

@@ -169,8 +169,8 @@ IndexSpace IndexSpace::of(Value value) {
 static LogicalResult verifyExpandedScan(Value value) {
   if (!nsa::getExpansion(value) || !dependsOnScan(value))
     return success();
-  auto scan = cast<SumOpInterface>(
-      findOrigin(value, llvm::IsaPred<SumOpInterface>));
+  auto scan =
+      cast<SumOpInterface>(findOrigin(value, llvm::IsaPred<SumOpInterface>));
   auto summed = scan.getSummed().getDefiningOp<RequestSumOpInterface>();
   if (summed && summed.getSummand())
     return success();
@@ -302,9 +302,8 @@ bool SegmentOp::isSharedByRow(SharedOpInterface op) {
 
 bool SegmentOp::hasSharedRows() {
   return getKind() == SegmentKind::Tile &&
-         llvm::any_of(
-             getBody().getOps<SharedOpInterface>(),
-             [&](SharedOpInterface op) { return isSharedByRow(op); });
+         llvm::any_of(getBody().getOps<SharedOpInterface>(),
+                      [&](SharedOpInterface op) { return isSharedByRow(op); });
 }
 
 Grid SegmentOp::getGrid() {

@@ -198,9 +198,7 @@ void StepOp::print(OpAsmPrinter &p) {
   p.printSymbolName(getSymName());
   p << '(';
   llvm::interleaveComma(getBody().getArguments(), p, [&](BlockArgument port) {
-    p << (isInOut(port)             ? "inout "
-          : isOut(port.getType()) ? "out "
-                                  : "in ");
+    p << (isInOut(port) ? "inout " : isOut(port.getType()) ? "out " : "in ");
     if (isOptional(port))
       p << optionalName << ' ';
     p.printRegionArgument(port, /*argAttrs=*/{}, /*omitType=*/true);
@@ -253,7 +251,8 @@ static LogicalResult verifyIn(StepOp step, BlockArgument port) {
   if (type.isIndex() || isa<MetadataType>(type))
     return success();
   auto tensor = dyn_cast<RankedTensorType>(type);
-  if (!tensor || !isElement(tensor.getElementType()) || tensor.getRank() < 1 || tensor.getRank() > 2)
+  if (!tensor || !isElement(tensor.getElementType()) || tensor.getRank() < 1 ||
+      tensor.getRank() > 2)
     return emitPortError(port) // (C2)
            << "expected 'in' port '" << step.getPortName(port)
            << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "

@@ -16,8 +16,8 @@ using namespace nsa;
 TargetAttr TargetAttr::getNVIDIA(MLIRContext *context) {
   // The PTX for one chip runs on all later ones, so memory's facts are those of
   // the most demanding chip that was measured (H200): 4.8 TB/s, 700 ns, 132
-  // multiprocessors with room for 2,048 threads. Any GPU's blocks have 48 KiB of
-  // shared memory, any PTX 4,352 bytes of parameters.
+  // multiprocessors with room for 2,048 threads. Any GPU's blocks have 48 KiB
+  // of shared memory, any PTX 4,352 bytes of parameters.
   return get(context, /*warp=*/32, /*threads=*/128, /*vectors=*/1,
              /*accessBytes=*/16, /*sharedBytes=*/48 * 1024,
              /*tileBytes=*/40 * 1024, /*parameterBytes=*/4352,
@@ -32,26 +32,31 @@ TargetAttr TargetAttr::of(Operation *op) {
   return getNVIDIA(op->getContext());
 }
 
-LogicalResult
-TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t warp,
-                   int64_t threads, int64_t vectors, int64_t accessBytes,
-                   int64_t sharedBytes, int64_t tileBytes,
-                   int64_t parameterBytes, int64_t inFlightBytes,
-                   int64_t residentThreads, bool) {
+LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t warp, int64_t threads, int64_t vectors,
+                                 int64_t accessBytes, int64_t sharedBytes,
+                                 int64_t tileBytes, int64_t parameterBytes,
+                                 int64_t inFlightBytes, int64_t residentThreads,
+                                 bool) {
   auto isPower = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most && llvm::isPowerOf2_64(value);
   };
+  // An element of 64 bits is one access.
   if (!isPower(threads, 1024) || !isPower(warp, threads) ||
-      !isPower(accessBytes, 16))
+      (accessBytes != 8 && accessBytes != 16))
     return emitError() // (C1)
            << "expected powers of 2: 'threads' of at most 1024, 'warp' of at "
-              "most 'threads' and 'access_bytes' of at most 16, but got "
+              "most 'threads' and 'access_bytes' of 8 or 16, but got "
            << threads << ", " << warp << " and " << accessBytes;
   for (int64_t value : {vectors, sharedBytes, tileBytes, parameterBytes,
                         inFlightBytes, residentThreads})
     if (value < 1 || value > INT32_MAX)
       return emitError() // (C2)
              << "expected numbers from 1 to 2^31-1 but got " << value;
+  if (vectors > TilingAttr::mostVectors)
+    return emitError() // (C2)
+           << "expected 'vectors' of at most " << TilingAttr::mostVectors
+           << " but got " << vectors;
   if (tileBytes > sharedBytes)
     return emitError() // (C2)
            << "expected 'tile_bytes' of at most the " << sharedBytes
@@ -65,7 +70,6 @@ LogicalResult NSADialect::verifyOperationAttribute(Operation *op,
     return success();
   if (!isa<TargetAttr>(attribute.getValue()) || !isa<ModuleOp>(op))
     return op->emitOpError("expected '")
-           << TargetAttr::attrName
-           << "' to be a '#nsa.target' of a module";
+           << TargetAttr::attrName << "' to be a '#nsa.target' of a module";
   return success();
 }

@@ -291,8 +291,8 @@ LogicalResult CopyOp::verifyElements() {
     others.push_back(getMask());
   for (Value other : others) {
     auto type = cast<ShapedType>(other.getType());
-    bool isSame = type.getRank() ==
-                  cast<ShapedType>(getValue().getType()).getRank();
+    bool isSame =
+        type.getRank() == cast<ShapedType>(getValue().getType()).getRank();
     for (int64_t dim = 0; isSame && dim < type.getRank(); ++dim)
       isSame = Size::of(other, dim).isSameAs(Size::of(getValue(), dim));
     if (!isSame)

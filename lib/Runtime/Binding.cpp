@@ -190,8 +190,7 @@ void Binding::launch(const int64_t *sizes, void *stream) {
   ContextScope scope(driver, context);
   for (Kernel &kernel : kernels)
     if (kernel.blocks != 0)
-      driver.launch(kernel.deviceFunction,
-                    static_cast<unsigned>(kernel.blocks),
+      driver.launch(kernel.deviceFunction, static_cast<unsigned>(kernel.blocks),
                     static_cast<unsigned>(kernel.spec->threads),
                     static_cast<CUstream>(stream), kernel.pointers.data(),
                     step->manifest.pdl);

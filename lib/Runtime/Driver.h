@@ -33,8 +33,8 @@ using CUstream = struct CUstream_st *;
 
 /// CUlaunchAttribute: what is said of a launch.
 struct LaunchAttribute {
-  /// CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: whether the grid may
-  /// begin before the one before it in the stream has ended.
+  /// CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: whether the grid
+  /// may begin before the one before it in the stream has ended.
   static constexpr int programmaticStreamSerialization = 6;
 
   int id;

@@ -301,11 +301,11 @@ void Parser::parseKernel(const JsonReader &json) {
 
 void Parser::fillPorts() {
   for (const ArgumentSpec &argument : manifest.arguments)
-    manifest.ports.push_back(
-        {argument.name.c_str(), argument.kind, argument.sizeIndex,
-         argument.rank(), static_cast<int32_t>(argument.dtype.bytes()),
-         argument.alignment, argument.value, argument.dims.data(),
-         argument.isOptional});
+    manifest.ports.push_back({argument.name.c_str(), argument.kind,
+                              argument.sizeIndex, argument.rank(),
+                              static_cast<int32_t>(argument.dtype.bytes()),
+                              argument.alignment, argument.value,
+                              argument.dims.data(), argument.isOptional});
   for (const Require &require : manifest.requires_)
     manifest.requirements.push_back(
         {require.argument, require.dim, require.atLeast.get()});

@@ -216,8 +216,9 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
       return nullptr;
     }
     if (step.getPdl() && !options.ptx) {
-      step.emitError("expected no 'pdl' where nothing is compiled for a GPU: on "
-                     "the host, a kernel begins when the one before it ends");
+      step.emitError(
+          "expected no 'pdl' where nothing is compiled for a GPU: on "
+          "the host, a kernel begins when the one before it ends");
       return nullptr;
     }
     FailureOr<std::string> manifest = buildManifest(step, options.chip);
@@ -226,8 +227,7 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
     CompileAccess::steps(*result).push_back(
         {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
   }
-  if (options.ptx &&
-      failed(CompileAccess::addPTX(*result, *module, options)))
+  if (options.ptx && failed(CompileAccess::addPTX(*result, *module, options)))
     return nullptr;
   if (options.host && failed(CompileAccess::addHostKernels(*result, *module)))
     return nullptr;

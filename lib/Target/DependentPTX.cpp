@@ -53,8 +53,7 @@ private:
   void addStatement(StringRef text);
   /// Appends where the jump `statement` leads to. Returns false for a label
   /// that there is not.
-  bool addTargets(const Statement &statement,
-                  SmallVector<size_t> &ahead) const;
+  bool addTargets(const Statement &statement, SmallVector<size_t> &ahead) const;
 
   StringRef rest;
   unsigned line;
@@ -112,8 +111,8 @@ void Body::read() {
       continue;
     }
     // The one directive that ends with its line.
-    size_t end = std::min(rest.find(rest.starts_with(".loc") ? '\n' : ';'),
-                          rest.size());
+    size_t end =
+        std::min(rest.find(rest.starts_with(".loc") ? '\n' : ';'), rest.size());
     addStatement(rest.take_front(end));
     skip(end);
     if (!rest.empty())
@@ -142,8 +141,8 @@ static StringRef getHazard(StringRef opcode) {
   if (parts[0] == "call")
     return "a call";
   static constexpr StringRef accesses[] = {
-      "ld",      "ldu",           "st",      "atom", "red", "cp", "prefetch",
-      "discard", "applypriority", "multimem"};
+      "ld", "ldu",      "st",      "atom",          "red",
+      "cp", "prefetch", "discard", "applypriority", "multimem"};
   if (!llvm::is_contained(accesses, parts[0]))
     return {};
   // Without a space it is generic. A copy has two.
@@ -194,7 +193,8 @@ std::optional<std::string> Body::check() const {
     if (opcode == "griddepcontrol.wait" && !statement.isGuarded)
       continue;
     if (StringRef hazard = getHazard(opcode); !hazard.empty())
-      return report(statement, hazard + " on a path without griddepcontrol.wait");
+      return report(statement,
+                    hazard + " on a path without griddepcontrol.wait");
     bool isJump = opcode.starts_with("bra") || opcode.starts_with("brx");
     if (isJump && !addTargets(statement, ahead))
       return report(statement, "a jump to where there is nothing");

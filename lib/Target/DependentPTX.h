@@ -17,10 +17,10 @@
 namespace nsa {
 
 /// Checks that the kernel `name` of a PTX text waits for the kernel before it
-/// (`griddepcontrol.wait`) on every path before it accesses global memory, calls
-/// a function or ends, and that it loads nothing through the read-only path:
-/// what the kernel before it writes changes while this one is there. Returns
-/// what is wrong, with the line, or nothing.
+/// (`griddepcontrol.wait`) on every path before it accesses global memory,
+/// calls a function or ends, and that it loads nothing through the read-only
+/// path: what the kernel before it writes changes while this one is there.
+/// Returns what is wrong, with the line, or nothing.
 ///
 /// The compiler that writes the PTX knows nothing of the wait, so this is
 /// looked at where it is done.

@@ -43,8 +43,8 @@ static std::string findPtxas() {
 }
 
 /// The program that the environment variable `variable` names, or the first of
-/// `names` that is in PATH. Empty, with the reason in `error`, if there is none;
-/// `missing` is what to say where nobody has named one.
+/// `names` that is in PATH. Empty, with the reason in `error`, if there is
+/// none; `missing` is what to say where nobody has named one.
 static std::string findProgram(const char *variable,
                                llvm::ArrayRef<const char *> names,
                                StringRef missing, std::string &error) {
@@ -217,13 +217,20 @@ std::optional<std::string> nsa::buildFFIModule(std::string_view source,
       compiler, {source, object},
       [&](Arguments inputs, std::string output) {
         // Its host kernels are its own, whatever else the process has loaded.
-        return Arguments{"-shared",     "-fPIC",
-                         "-O2",         "-fvisibility=hidden",
-                         "-Wl,-Bsymbolic", "-x",
-                         "c",           inputs[0],
-                         "-x",          "none",
-                         inputs[1],     "-lpthread",
-                         "-ldl",        "-o",
+        return Arguments{"-shared",
+                         "-fPIC",
+                         "-O2",
+                         "-fvisibility=hidden",
+                         "-Wl,-Bsymbolic",
+                         "-x",
+                         "c",
+                         inputs[0],
+                         "-x",
+                         "none",
+                         inputs[1],
+                         "-lpthread",
+                         "-ldl",
+                         "-o",
                          output};
       },
       error);

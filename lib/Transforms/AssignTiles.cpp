@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A thread moves 16 bytes at a time. One of vectors does, too, if a vector among
-// them is contiguous; vectors of unknown stride allow no wide access, so a
-// thread has one element, and no load waits behind another. What is loaded from
-// less than it becomes fills a load instead, and is stored in parts.
+// A thread moves 16 bytes at a time. One of vectors does, too, if a vector
+// among them is contiguous; vectors of unknown stride allow no wide access, so
+// a thread has one element, and no load waits behind another. What is loaded
+// from less than it becomes fills a load instead, and is stored in parts.
 //
 // Rows that are long, or whose length is not known, are cut into tiles of one
 // row. Short ones share a tile. Rows whose elements share what is worth
@@ -107,14 +107,11 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
     return get(TilingUnit::Tile, threads, 1, 1, 1);
   int64_t width = getWidth(segment, target);
   if (segment.isWalked())
-    return get(TilingUnit::Warp,
-               threads / target.getWarp(), 0, width,
+    return get(TilingUnit::Warp, threads / target.getWarp(), 0, width,
                target.getVectorsInFlight(getLoadBytes(segment, width)));
-  bool isPaired =
-      width == 2 * target.getVectorWidth(segment.getElementBits());
+  bool isPaired = width == 2 * target.getVectorWidth(segment.getElementBits());
   TilingAttr longRows =
-      get(TilingUnit::Tile, 1,
-          threads * target.getVectors() * width, width,
+      get(TilingUnit::Tile, 1, threads * target.getVectors() * width, width,
           target.getVectors(), isPaired);
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
@@ -135,8 +132,8 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
 // What is right
 //===----------------------------------------------------------------------===//
 
-/// Checks a tiling that the text states: all elements have to be somebody's, and
-/// code has to be known for it.
+/// Checks a tiling that the text states: all elements have to be somebody's,
+/// and code has to be known for it.
 static LogicalResult verifyTiling(SegmentOp segment, TargetAttr target,
                                   int64_t threads) {
   TilingAttr tiling = *segment.getTiling();
@@ -169,31 +166,30 @@ static LogicalResult verifyTiling(SegmentOp segment, TargetAttr target,
                                "a table");
   if (isRowOfBlocks || tiling.isWalked())
     return success();
-  int64_t room =
-      threads * tiling.getVectors() * tiling.getWidth();
+  int64_t room = threads * tiling.getVectors() * tiling.getWidth();
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
   if (tiling.hasRows()) {
     if (segment.getKind() != SegmentKind::Tile || !columns ||
         tiling.getColumns() < *columns ||
         tiling.getColumns() % tiling.getWidth() != 0)
-      return segment.emitOpError("expected tiles of several rows to have all "
-                                 "columns, whose number is a constant, in whole "
-                                 "vectors, but got ")
+      return segment.emitOpError(
+                 "expected tiles of several rows to have all "
+                 "columns, whose number is a constant, in whole "
+                 "vectors, but got ")
              << tiling.getColumns() << " columns";
     if (tiling.getRows() * tiling.getColumns() > room)
       return segment.emitOpError("expected a tile of at most ")
-             << room << " elements, as " << threads
-             << " threads take " << tiling.getVectors() << " vectors of "
-             << tiling.getWidth() << ", but got "
-             << tiling.getRows() * tiling.getColumns();
+             << room << " elements, as " << threads << " threads take "
+             << tiling.getVectors() << " vectors of " << tiling.getWidth()
+             << ", but got " << tiling.getRows() * tiling.getColumns();
     return success();
   }
   if (tiling.getColumns() != room)
     return segment.emitOpError("expected tiles of ")
-           << room << " columns, as " << threads
-           << " threads take " << tiling.getVectors() << " vectors of "
-           << tiling.getWidth() << ", but got " << tiling.getColumns();
+           << room << " columns, as " << threads << " threads take "
+           << tiling.getVectors() << " vectors of " << tiling.getWidth()
+           << ", but got " << tiling.getColumns();
   return success();
 }
 

@@ -95,7 +95,8 @@ static Value expandNamed(OpBuilder &b, Operation *op) {
   auto isPerRequest = [](Value value) {
     return !dependsOnScan(value) && !getExpansion(value);
   };
-  if (!isa<ValueOpInterface>(op) || !llvm::all_of(op->getOperands(), isPerRequest))
+  if (!isa<ValueOpInterface>(op) ||
+      !llvm::all_of(op->getOperands(), isPerRequest))
     return {};
   FormulaWriter w(b, op);
   return llvm::TypeSwitch<Operation *, Value>(op)
@@ -173,7 +174,8 @@ public:
     if (!left)
       return lhs->getNumRegions() == 0;
     auto right = cast<FormulaOpInterface>(rhs);
-    for (auto [a, b] : llvm::zip_equal(left.getArguments(), right.getArguments()))
+    for (auto [a, b] :
+         llvm::zip_equal(left.getArguments(), right.getArguments()))
       known[{a, b}] = true;
     return compare(left.getYielded(), right.getYielded());
   }
@@ -191,14 +193,14 @@ private:
     if (auto it = known.find({lhs, rhs}); it != known.end())
       return it->second;
     Operation *left = lhs.getDefiningOp(), *right = rhs.getDefiningOp();
-    bool isSame = left && right && isa<FormulaOpInterface>(left->getParentOp()) &&
-                  isa<FormulaOpInterface>(right->getParentOp()) &&
-                  left->getName() == right->getName() &&
-                  left->getResultTypes() == right->getResultTypes() &&
-                  left->getPropertiesAsAttribute() ==
-                      right->getPropertiesAsAttribute() &&
-                  llvm::equal(left->getOperands(), right->getOperands(),
-                              [&](Value a, Value b) { return compare(a, b); });
+    bool isSame =
+        left && right && isa<FormulaOpInterface>(left->getParentOp()) &&
+        isa<FormulaOpInterface>(right->getParentOp()) &&
+        left->getName() == right->getName() &&
+        left->getResultTypes() == right->getResultTypes() &&
+        left->getPropertiesAsAttribute() == right->getPropertiesAsAttribute() &&
+        llvm::equal(left->getOperands(), right->getOperands(),
+                    [&](Value a, Value b) { return compare(a, b); });
     return known[{lhs, rhs}] = isSame;
   }
 

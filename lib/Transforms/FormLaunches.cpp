@@ -126,8 +126,9 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
 
   LogicalResult formLaunches(StepOp step) {
     OpBuilder b(step);
-    int64_t bytes = parameterBytes > 0 ? parameterBytes.getValue()
-                                       : TargetAttr::of(step).getParameterBytes();
+    int64_t bytes = parameterBytes > 0
+                        ? parameterBytes.getValue()
+                        : TargetAttr::of(step).getParameterBytes();
     numberValues(step);
     for (CopyOp copy :
          llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {

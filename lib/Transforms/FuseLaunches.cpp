@@ -54,9 +54,9 @@ static bool areEquivalent(Operation *lhs, Operation *rhs) {
       return it->second;
     auto haveEqualValues = [&](Value lhs, Value rhs) {
       Operation *op = lhs.getDefiningOp();
-      return success(lhs == rhs || inner.lookup(lhs) == rhs ||
-                     (op && rhs.getDefiningOp() &&
-                      compare(op, rhs.getDefiningOp())));
+      return success(
+          lhs == rhs || inner.lookup(lhs) == rhs ||
+          (op && rhs.getDefiningOp() && compare(op, rhs.getDefiningOp())));
     };
     auto mark = [&](Value lhs, Value rhs) { inner[lhs] = rhs; };
     return known[{lhs, rhs}] = OperationEquivalence::isEquivalentTo(

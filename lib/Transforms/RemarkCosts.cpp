@@ -23,31 +23,30 @@ static remark::RemarkOpts remarkName() {
   return remark::RemarkOpts::name("RemarkCosts").category("nsa");
 }
 
-/// Says how many reads and searches `formula` makes for an element, and which of
-/// its reads are one for each element of a vector of `width`.
+/// Says how many reads and searches `formula` makes for an element, and which
+/// of its reads are one for each element of a vector of `width`.
 static void remarkFormula(FormulaOpInterface formula, int64_t width) {
   Region &body = formula->getRegion(0);
   auto reads = body.getOps<ReadOp>();
   auto searches = body.getOps<SearchOp>();
-  remark::analysis(formula.getLoc(), remarkName())
-      << remark::add("{0} reads and {1} searches an element, {2} elements at once",
-                     llvm::range_size(reads), llvm::range_size(searches),
-                     width);
+  remark::analysis(formula.getLoc(), remarkName()) << remark::add(
+      "{0} reads and {1} searches an element, {2} elements at once",
+      llvm::range_size(reads), llvm::range_size(searches), width);
   if (width == 1)
     return;
   for (ReadOp read : reads)
     if (StringRef reason = getScalarReason(read); !reason.empty())
       remark::missed(read.getLoc(), remarkName())
-          << remark::add("read element by element") << remark::reason("{0}", reason);
+          << remark::add("read element by element")
+          << remark::reason("{0}", reason);
 }
 
 /// Says what threads make together before any of them has an element.
 static void remarkShared(SegmentOp segment, SharedOpInterface op) {
   bool isByRow = segment.isSharedByRow(op);
-  remark::analysis(op.getLoc(), remarkName())
-      << remark::add("'{0}' is computed by each block {1} by itself",
-                     op->getName().getStringRef(),
-                     isByRow ? "for its row" : "in full");
+  remark::analysis(op.getLoc(), remarkName()) << remark::add(
+      "'{0}' is computed by each block {1} by itself",
+      op->getName().getStringRef(), isByRow ? "for its row" : "in full");
 }
 
 namespace {

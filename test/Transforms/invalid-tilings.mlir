@@ -137,7 +137,7 @@ nsa.step @expand(in %n : index, in %v[%n] : tensor<?xi32>, in %e[%n] : tensor<?x
 // -----
 
 // TargetAttr C1: warps of 48
-// expected-error @+1 {{expected powers of 2: 'threads' of at most 1024, 'warp' of at most 'threads' and 'access_bytes' of at most 16, but got 128, 48 and 16}}
+// expected-error @+1 {{expected powers of 2: 'threads' of at most 1024, 'warp' of at most 'threads' and 'access_bytes' of 8 or 16, but got 128, 48 and 16}}
 #t = #nsa.target<warp = 48, threads = 128, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
 
 // -----
@@ -145,6 +145,18 @@ nsa.step @expand(in %n : index, in %v[%n] : tensor<?xi32>, in %e[%n] : tensor<?x
 // TargetAttr C1: blocks of less than a warp
 // expected-error @+1 {{but got 32, 64 and 16}}
 #t = #nsa.target<warp = 64, threads = 32, vectors = 1, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// TargetAttr C1: accesses that an element does not fit
+// expected-error @+1 {{'access_bytes' of 8 or 16, but got 128, 32 and 4}}
+#t = #nsa.target<warp = 32, threads = 128, vectors = 1, access_bytes = 4, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
+
+// -----
+
+// TargetAttr C2: more vectors than a tiling has
+// expected-error @+1 {{expected 'vectors' of at most 64 but got 65}}
+#t = #nsa.target<warp = 32, threads = 128, vectors = 65, access_bytes = 16, shared_bytes = 49152, tile_bytes = 40960, parameter_bytes = 4352, in_flight_bytes = 3360000, resident_threads = 270336>
 
 // -----
 

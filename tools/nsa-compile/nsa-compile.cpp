@@ -65,12 +65,12 @@ static cl::opt<bool> largeParameters(
     cl::desc("Let kernels have 32,764 bytes of parameters, not 4,352: PTX 8.1, "
              "which needs a driver of CUDA 12.1 (all PTX from sm_100 on does)"),
     cl::cat(category));
-static cl::opt<bool>
-    pdl("pdl",
-        cl::desc("Programmatic dependent launch: kernels begin before the kernel "
-                 "that comes before them ends (the chip is sm_90 or later, and "
-                 "sm_90 if none is named)"),
-        cl::cat(category));
+static cl::opt<bool> pdl(
+    "pdl",
+    cl::desc("Programmatic dependent launch: kernels begin before the kernel "
+             "that comes before them ends (the chip is sm_90 or later, and "
+             "sm_90 if none is named)"),
+    cl::cat(category));
 static cl::opt<bool>
     remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
             cl::cat(category));
@@ -100,9 +100,8 @@ static std::string getBase(llvm::StringRef step) {
 /// What --list-outputs prints; the order is that of main.
 static void printOutputs(llvm::StringRef step) {
   static constexpr std::pair<Emit, const char *> endings[] = {
-      {Emit::Host, ".o"},         {Emit::Host, ".so"},
-      {Emit::FFI, ".ffi.so"},     {Emit::Cubin, ".cubin"},
-      {Emit::PTX, ".ptx"},        {Emit::Manifest, ".json"},
+      {Emit::Host, ".o"},      {Emit::Host, ".so"}, {Emit::FFI, ".ffi.so"},
+      {Emit::Cubin, ".cubin"}, {Emit::PTX, ".ptx"}, {Emit::Manifest, ".json"},
       {Emit::Header, ".h"}};
   for (auto [emit, ending] : endings)
     if (wants(emit))
@@ -123,9 +122,9 @@ static void printKernels(const nsa::CompiledStep &step) {
        *manifest->getAsObject()->getArray("kernels")) {
     const llvm::json::Object &kernel = *value.getAsObject();
     llvm::StringRef name = *kernel.getString("name");
-    llvm::outs() << "  " << name << ": "
-                 << kernel.getArray("segments")->size() << " segment(s), "
-                 << kernel.getArray("parameters")->size() << " parameter(s)";
+    llvm::outs() << "  " << name << ": " << kernel.getArray("segments")->size()
+                 << " segment(s), " << kernel.getArray("parameters")->size()
+                 << " parameter(s)";
     if (usage)
       for (const nsa::KernelUsage &each : *usage)
         if (each.name == name)
@@ -248,8 +247,8 @@ int main(int argc, char **argv) {
       files.push_back({base + ".so", std::move(*library), {}});
     }
     if (wants(Emit::FFI)) {
-      auto library = nsa::buildFFIModule(nsa::emitFFISource(step),
-                                         step.hostObject, error);
+      auto library =
+          nsa::buildFFIModule(nsa::emitFFISource(step), step.hostObject, error);
       if (!library)
         return fail(error);
       files.push_back({base + ".ffi.so", std::move(*library), {}});

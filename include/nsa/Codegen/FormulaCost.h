@@ -13,8 +13,8 @@
 
 namespace nsa {
 
-/// Why a read is made once for each element of a vector, and not once for all of
-/// them; empty if it is one access wherever memory allows.
+/// Why a read is made once for each element of a vector, and not once for all
+/// of them; empty if it is one access wherever memory allows.
 llvm::StringRef getScalarReason(ReadOp read);
 
 } // namespace nsa

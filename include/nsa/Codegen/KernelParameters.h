@@ -55,8 +55,8 @@ getPresenceWords(llvm::ArrayRef<mlir::BlockArgument> ports);
 /// passed: for each port a pointer, its dynamic strides, and for an `in` port
 /// the dynamic sizes that have no extent; all dynamic sizes in a step with
 /// guards, and of a port that elements are stored to at computed places. Last,
-/// words that say which `optional` ports are there, so that no block looks at the
-/// address of an array that is not.
+/// words that say which `optional` ports are there, so that no block looks at
+/// the address of an array that is not.
 llvm::SmallVector<KernelParameter>
 getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
 

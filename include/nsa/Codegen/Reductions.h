@@ -20,9 +20,10 @@ bool canReduceWith(ReduceOp op, llvm::ArrayRef<ReduceOp> others);
 
 /// Emits what `ops`, which can be made together, share: one walk over their
 /// elements, and one exchange.
-llvm::SmallVector<mlir::Value>
-emitReductions(ElementBuilder &builder, llvm::ArrayRef<ReduceOp> ops,
-               mlir::ValueRange row, Threads &threads);
+llvm::SmallVector<mlir::Value> emitReductions(ElementBuilder &builder,
+                                              llvm::ArrayRef<ReduceOp> ops,
+                                              mlir::ValueRange row,
+                                              Threads &threads);
 
 /// Emits what the elements of `row` become, all by this thread.
 mlir::Value emitReduction(ElementBuilder &builder, ReduceOp op,

@@ -18,8 +18,8 @@ namespace nsa {
 class Threads {
 public:
   /// Combines two values of the one with a number.
-  using Combine = llvm::function_ref<mlir::Value(
-      mlir::OpBuilder &, size_t, mlir::Value, mlir::Value)>;
+  using Combine = llvm::function_ref<mlir::Value(mlir::OpBuilder &, size_t,
+                                                 mlir::Value, mlir::Value)>;
 
   virtual ~Threads() = default;
 
@@ -37,9 +37,10 @@ public:
   virtual mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
                                     mlir::Value value) = 0;
   /// Emits the combination of each of `values`, of one type, over all threads.
-  virtual llvm::SmallVector<mlir::Value>
-  emitReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-             Combine combine) = 0;
+  virtual llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &b,
+                                                    mlir::Location loc,
+                                                    mlir::ValueRange values,
+                                                    Combine combine) = 0;
   /// What each has written is seen by all.
   virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
 

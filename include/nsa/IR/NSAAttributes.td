@@ -167,6 +167,9 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{
+    /// A thread's vectors are written out one by one.
+    static constexpr int64_t mostVectors = 64;
+
     /// Whether a warp or a block walks a row.
     bool isWalked() { return getUnit() != TilingUnit::Tile; }
     /// Whether short rows share a tile.
@@ -212,10 +215,10 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     Constraints:
 
     - (C1) `warp`, `threads` and `access_bytes` are powers of 2, a warp has no
-      more threads than a block, a block at most 1,024, and an access has at
-      most 16 bytes.
-    - (C2) The other numbers are from 1 to 2^31-1, and `tile_bytes` at most
-      `shared_bytes`.
+      more threads than a block, a block at most 1,024, and an access has 8 or
+      16 bytes.
+    - (C2) The other numbers are from 1 to 2^31-1, `vectors` at most 64, and
+      `tile_bytes` at most `shared_bytes`.
   }];
   let parameters = (ins
     "int64_t":$warp,
@@ -242,10 +245,12 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     /// Elements of `bits` bits in the widest access.
     int64_t getVectorWidth(int64_t bits) { return getAccessBytes() * 8 / bits; }
     /// Vectors that a thread has to have in flight if it loads `bytes` bytes
-    /// for each.
+    /// for each; no more than a tiling may have.
     int64_t getVectorsInFlight(int64_t bytes) {
-      return ::llvm::divideCeil(getInFlightBytes(),
-                                getResidentThreads() * bytes);
+      return ::std::min<int64_t>(
+          TilingAttr::mostVectors,
+          ::llvm::divideCeil(getInFlightBytes(),
+                             getResidentThreads() * bytes));
     }
   }];
 }

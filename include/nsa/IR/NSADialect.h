@@ -40,8 +40,8 @@ class SizedResult : public mlir::OpTrait::TraitBase<ConcreteOp, SizedResult> {};
 template <typename ConcreteOp>
 class AllLive : public mlir::OpTrait::TraitBase<ConcreteOp, AllLive> {};
 template <typename ConcreteOp>
-class PlainVectors
-    : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {};
+class PlainVectors : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {
+};
 template <typename ConcreteOp>
 class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
 

@@ -175,7 +175,9 @@ def NSA_StepOp : NSA_Op<"step", [
 // Values
 //===----------------------------------------------------------------------===//
 
-def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
     `result[b] = int32(source[b]) + plus`, where `int32` keeps the low 32 bits
@@ -459,7 +461,9 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
   let hasFolder = 1;
 }
 
-def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLive, NSA_PlainVectors, NSA_Expanded]> {
+def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded
+  ]> {
   let summary = "The number of rows, as an array of one element";
   let description = [{
     The sum of the rows of all requests of a device array, at most the bound.
@@ -479,7 +483,9 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [NSA_AllLi
   let assemblyFormat = "$expansion attr-dict `:` type($result)";
 }
 
-def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{
     `result[b, j] = source[b]` for `j < columns`: the table of context lengths
@@ -503,7 +509,8 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [NSA_AllL
   }];
 }
 
-def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [], "::mlir::BFloat16Type::get(context)"> {
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [],
+  "::mlir::BFloat16Type::get(context)"> {
   let summary = "Rows of a paged, quantised cache as bf16";
   let description = [{
     Row t of the result is the row of token `ids[t]`, which is slot

@@ -21,7 +21,9 @@ include "nsa/IR/NSAOpBase.td"
 // Window
 //===----------------------------------------------------------------------===//
 
-def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "How many tokens the windows of a request's queries span";
   let description = [{
     `result[b] = min(lengths[b], extends[b] + window - 1)`, wrapping: the last
@@ -48,7 +50,9 @@ def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [NSA_AllLi
   }];
 }
 
-def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "The first token that the windows of a request's queries span";
   let description = [{
     `result[b] = lengths[b] - min(lengths[b], extends[b] + window - 1)`,
@@ -106,7 +110,9 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [
   }];
 }
 
-def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "Elements of an array at given indices";
   let description = [{
     `result[i] = int32(table[indices[i]])`, and 0 where `indices[i]` is negative
@@ -132,7 +138,9 @@ def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [NSA_AllLive, NSA_P
 // Workspace
 //===----------------------------------------------------------------------===//
 
-def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "Where each request's compressed rows begin in the workspace";
   let description = [{
     `result[b] = b * stride`, low 32 bits: the workspace begins with `stride` rows
@@ -150,7 +158,9 @@ def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", 
   }];
 }
 
-def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "Where each request's window rows begin in the workspace";
   let description = [{
     `result[b] = first + offsets[b]`, low 32 bits: window rows of all requests
@@ -182,7 +192,9 @@ def NSA_QueryEnd : I32EnumAttr<"QueryEnd", "an end of a request's queries",
   let cppNamespace = "::nsa";
 }
 
-def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "The row of each request's first or last query";
   let description = [{
     Queries of all requests are rows, one request after the other, and
@@ -209,7 +221,9 @@ def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [NSA_AllLive
   }];
 }
 
-def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [NSA_AllLive, NSA_PlainVectors]> {
+def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [
+    NSA_AllLive, NSA_PlainVectors
+  ]> {
   let summary = "The ids of each request's compressed tokens";
   let description = [{
     `result[b, j] = max(0, table[rows[b], j div page_size]) * page_size + j mod
@@ -240,7 +254,8 @@ def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [NSA_
 // Index combine
 //===----------------------------------------------------------------------===//
 
-def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [NSA_AllLive, NSA_PlainVectors, AttrSizedOperandSegments
+def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [
+    NSA_AllLive, NSA_PlainVectors, AttrSizedOperandSegments
   ]> {
   let summary = "The workspace rows that each query attends to";
   let description = [{
@@ -320,7 +335,8 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [NSA
   }];
 }
 
-def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [NSA_AllLive, AttrSizedOperandSegments
+def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [
+    NSA_AllLive, AttrSizedOperandSegments
   ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{

@@ -35,7 +35,8 @@ struct CompileOptions {
   /// PTX 8.1, that is a driver of CUDA 12.1. From sm_100 on all PTX does.
   bool largeParameters = false;
   /// Programmatic dependent launch: kernels begin before the kernel that comes
-  /// before them ends, and wait for that before they touch memory. From sm_90 on.
+  /// before them ends, and wait for that before they touch memory. From sm_90
+  /// on.
   bool pdl = false;
   /// Have the passes say what they merged and fused, and what not and why:
   /// remarks, among the diagnostics.
