@@ -79,7 +79,7 @@ public:
   Emitter(DequantPagedOp op, MutableArrayRef<ElementBuilder> builders,
           int64_t width)
       : op(op), layout(op.getLayout()), builders(builders),
-        b(op.getLoc(), builders.front().b), width(width),
+        b(op.getLoc(), builders.front().b), math(b, op.getLoc()), width(width),
         cache(builders.front().lookup(op.getCache())) {
     int64_t column = 0, scale = 0;
     for (const KVRun &run : layout.getFields()) {
@@ -109,9 +109,6 @@ private:
 
   Value emitBF16(const Raw &raw, Value isScaled);
 
-  Value index(int64_t value) {
-    return arith::ConstantIndexOp::create(b, value);
-  }
   VectorType vectorOf(Type type, int64_t count) {
     return VectorType::get(count, type);
   }
@@ -143,6 +140,7 @@ private:
   KVLayoutAttr layout;
   MutableArrayRef<ElementBuilder> builders;
   ImplicitLocOpBuilder b;
+  Arith math;
   int64_t width;
   Value cache;
   SmallVector<Field> fields;
@@ -157,22 +155,19 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   int64_t pageSize = op.getPageSize();
   Value id = builder.rowValues(op, point.front()).front();
   Value pages = builder.dim(op.getCache(), 0);
-  Value tokens = arith::MulIOp::create(b, pages, index(pageSize));
+  Value tokens = math.mul(pages, math.index(pageSize));
   // Unsigned, so that a negative id is too large.
-  Value isToken = arith::CmpIOp::create(
-      b, arith::CmpIPredicate::ult,
-      arith::IndexCastOp::create(b, b.getIndexType(), id), tokens);
+  Value isToken = math.isInside(math.toIndex(id), tokens);
   auto ofId = [&](int64_t value) {
     return arith::ConstantIntOp::create(b, id.getType(), value);
   };
   Value page, slot;
   if (llvm::isPowerOf2_64(pageSize)) {
-    page = arith::ShRUIOp::create(b, id, ofId(llvm::Log2_64(pageSize)));
-    slot = arith::AndIOp::create(b, id, ofId(pageSize - 1));
+    page = math.shiftRight(id, ofId(llvm::Log2_64(pageSize)));
+    slot = math.both(id, ofId(pageSize - 1));
   } else {
-    page = arith::DivUIOp::create(b, id, ofId(pageSize));
-    slot = arith::SubIOp::create(
-        b, id, arith::MulIOp::create(b, page, ofId(pageSize)));
+    page = math.divUnsigned(id, ofId(pageSize));
+    slot = math.sub(id, math.mul(page, ofId(pageSize)));
   }
   page = arith::IndexCastUIOp::create(b, b.getIndexType(), page);
 
@@ -193,13 +188,12 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   // group of them.
   auto place = [&](const Field &field, int64_t first, int64_t stride,
                    int64_t group) -> Value {
-    Value number = arith::SubIOp::create(b, column, constant(field.column));
-    number = arith::DivUIOp::create(b, number, constant(group));
-    return arith::AddIOp::create(
-        b, arith::MulIOp::create(b, number, constant(stride)), constant(first));
+    Value number = math.sub(column, constant(field.column));
+    number = math.divUnsigned(number, constant(group));
+    return math.add(math.mul(number, constant(stride)), constant(first));
   };
   Value isScaled = selectByField(column, [&](const Field &field) -> Value {
-    return arith::ConstantIntOp::create(b, isQuantised(field), 1);
+    return math.i1(isQuantised(field));
   });
   Value data = selectByField(column, [&](const Field &field) {
     return place(field, field.run.offset, getBytes(field.run.type), 1);
@@ -212,13 +206,11 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
                  layout.getGroup());
   });
   auto inPage = [&](Value offset, int64_t stride) -> Value {
-    offset = arith::AddIOp::create(
-        b, arith::MulIOp::create(b, slot, constant(stride)), offset);
+    offset = math.add(math.mul(slot, constant(stride)), offset);
     return arith::IndexCastUIOp::create(b, b.getIndexType(), offset);
   };
-  Value isColumn = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, column,
-                                         constant(layout.getRowSize()));
-  return {arith::AndIOp::create(b, isToken, isColumn), isScaled, page,
+  Value isColumn = math.isInside(column, constant(layout.getRowSize()));
+  return {math.both(isToken, isColumn), isScaled, page,
           inPage(data, layout.getDataBytes()), inPage(scale, getScaleStride())};
 }
 
@@ -233,9 +225,8 @@ Value Emitter::selectByField(Value column,
     }
     Value first =
         arith::ConstantIntOp::create(b, column.getType(), field.column);
-    Value isHere =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::uge, column, first);
-    result = arith::SelectOp::create(b, isHere, value, result);
+    Value isHere = math.compare(Arith::Predicate::uge, column, first);
+    result = math.select(isHere, value, result);
   }
   return result;
 }
@@ -281,8 +272,8 @@ Value Emitter::emitIsAligned() {
   Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, cache);
   auto metadata = memref::ExtractStridedMetadataOp::create(b, cache);
   Value bits = arith::OrIOp::create(b, address, metadata.getStrides().front());
-  bits = arith::AndIOp::create(b, bits, index(bytes - 1));
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits, index(0));
+  bits = math.both(bits, math.index(bytes - 1));
+  return math.equal(bits, math.index(0));
 }
 
 Value Emitter::emitLoad(Value condition, Value page, Value offset,
@@ -296,10 +287,7 @@ Value Emitter::emitLoad(Value condition, Value page, Value offset,
         scf::YieldOp::create(b,
                              Value(vector::BitCastOp::create(b, type, loaded)));
       },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(
-            b, Value(arith::ConstantOp::create(b, b.getZeroAttr(type))));
-      });
+      [&](OpBuilder &, Location) { scf::YieldOp::create(b, math.zero(type)); });
   return ifOp.getResult(0);
 }
 
@@ -312,16 +300,16 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
   for (const Place &place : places) {
     auto load = [&](Value condition, Value offset, int64_t bytes,
                     VectorType type, int64_t alignment) {
-      values.push_back(
-          emitLoad(arith::AndIOp::create(b, place.isCached, condition),
-                   place.page, offset, bytes, type, isAligned ? alignment : 1));
+      values.push_back(emitLoad(math.both(place.isCached, condition),
+                                place.page, offset, bytes, type,
+                                isAligned ? alignment : 1));
     };
-    Value yes = arith::ConstantIntOp::create(b, 1, 1);
+    Value yes = math.i1(true);
     load(yes, place.data, width, getRawType(), getDataAlignment());
     if (hasField(KVType::BF16))
       load(arith::XOrIOp::create(b, place.isScaled, yes),
-           arith::AddIOp::create(b, place.data, index(width)), width,
-           getRawType(), getDataAlignment());
+           math.add(place.data, math.index(width)), width, getRawType(),
+           getDataAlignment());
     if (hasField(KVType::E4M3))
       load(place.isScaled, place.scale, scaleBytes, scaleType,
            getScaleAlignment());

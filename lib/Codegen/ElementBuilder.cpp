@@ -19,10 +19,6 @@
 using namespace mlir;
 using namespace nsa;
 
-Value ElementBuilder::constantIndex(int64_t value) {
-  return arith::ConstantIndexOp::create(b, loc, value);
-}
-
 Value ElementBuilder::lookup(Value value) const {
   return ports.lookupOrDefault(value);
 }
@@ -30,13 +26,13 @@ Value ElementBuilder::lookup(Value value) const {
 Value ElementBuilder::size(OpFoldResult size) {
   if (auto value = dyn_cast<Value>(size))
     return lookup(value);
-  return constantIndex(*getConstantIntValue(size));
+  return index(*getConstantIntValue(size));
 }
 
 Value ElementBuilder::size(const Size &size) {
   Size resolved = size.resolve();
   if (std::optional<int64_t> constant = resolved.getConstant())
-    return constantIndex(*constant);
+    return index(*constant);
   auto operands = llvm::map_to_vector(
       resolved.getSymbols(), [&](const Size::Symbol &symbol) -> OpFoldResult {
         return symbol.dim < 0 ? lookup(symbol.value)
@@ -55,7 +51,7 @@ Value ElementBuilder::dim(Value port, unsigned dim) {
     int64_t offset = step.getExtentOffset(argument, dim);
     if (offset == 0)
       return size;
-    return arith::AddIOp::create(b, loc, size, constantIndex(offset));
+    return add(size, index(offset));
   }
   // What is read of an array that is written is as much as is written.
   if (step.isInOut(argument))
@@ -76,7 +72,7 @@ static Value emitLoad(OpBuilder &b, Location loc, Value memref,
 }
 
 ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
-    : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
+    : Arith(b, outer.loc), ports(outer.ports), point(outer.point),
       home(b.getInsertionBlock()), team(outer.team), condition(outer.condition),
       row(outer.row) {
   for (const auto &[value, entries] : outer.known)
@@ -125,8 +121,7 @@ Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
   SmallVector<Value> lane(indices);
   for (int64_t i = 0; i < width; ++i) {
     if (i > 0)
-      lane.back() =
-          arith::AddIOp::create(b, loc, indices.back(), constantIndex(i));
+      lane.back() = add(indices.back(), index(i));
     lanes.push_back(emit(lane));
   }
   auto type = VectorType::get(width, lanes.front().getType());
@@ -149,26 +144,24 @@ Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
       type.getRank() == 1 ||
       (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
   if (isBaseAligned && areRowsAligned)
-    return arith::ConstantIntOp::create(b, loc, 1, 1);
+    return i1(1);
   Value address =
       memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
   if (!areRowsAligned) {
     auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
     Value offset = metadata.getStrides().front();
     if (row)
-      offset = arith::MulIOp::create(b, loc, row, offset);
-    offset = arith::MulIOp::create(b, loc, offset, constantIndex(bytes));
+      offset = mul(row, offset);
+    offset = mul(offset, index(bytes));
     if (isBaseAligned)
       address = offset;
     else if (row)
-      address = arith::AddIOp::create(b, loc, address, offset);
+      address = add(address, offset);
     else // Aligned rows at an aligned distance: none of either's low bits.
       address = arith::OrIOp::create(b, loc, address, offset);
   }
-  Value low =
-      arith::AndIOp::create(b, loc, address, constantIndex(bytes * width - 1));
-  return arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, low,
-                               constantIndex(0));
+  Value low = both(address, index(bytes * width - 1));
+  return equal(low, index(0));
 }
 
 Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
@@ -179,11 +172,10 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
   Type elementType = cast<MemRefType>(memref.getType()).getElementType();
 
   auto isInside = [&](Value column) -> Value {
-    Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
-                                         column, columns);
+    Value inside = less(column, columns);
     for (Value other : {isValid, condition})
       if (other)
-        inside = arith::AndIOp::create(b, loc, other, inside);
+        inside = both(other, inside);
     return inside;
   };
   auto loadLane = [&](ValueRange lane) -> Value {
@@ -209,9 +201,8 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
       isRowAligned(port, indices.size() > 1 ? indices.front() : Value(), width);
   if (!isAligned)
     return emitLanes(indices, width, loadLane);
-  Value last = arith::AddIOp::create(b, loc, column, constantIndex(width - 1));
-  Value canLoadVector =
-      arith::AndIOp::create(b, loc, isInside(last), isAligned);
+  Value last = add(column, index(width - 1));
+  Value canLoadVector = both(isInside(last), isAligned);
   auto ifOp = scf::IfOp::create(
       b, loc, canLoadVector,
       [&](OpBuilder &b, Location loc) {
@@ -260,7 +251,7 @@ Value ElementBuilder::emitOfRow(ExpandOpInterface op, Value row,
   b.setInsertionPointToStart(ifOp.thenBlock());
   scf::YieldOp::create(b, loc, emit(place));
   b.setInsertionPointToStart(ifOp.elseBlock());
-  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  Value zero = i32(0);
   scf::YieldOp::create(b, loc, zero);
   return ifOp.getResult(0);
 }
@@ -278,14 +269,13 @@ ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
 }
 
 Value ElementBuilder::sum(Value value, Value count) {
-  Value zero = arith::ConstantIntOp::create(b, loc, 0, 32);
+  Value zero = i32(0);
   auto loop = scf::ForOp::create(
-      b, loc, team ? team->thread : constantIndex(0), count,
-      constantIndex(team ? team->size : 1), zero,
+      b, loc, team ? team->thread : index(0), count,
+      index(team ? team->size : 1), zero,
       [&](OpBuilder &b, Location loc, Value index, ValueRange sums) {
         ElementBuilder inner(b, loc, ports, index);
-        Value sum = arith::AddIOp::create(b, loc, sums.front(),
-                                          inner.element(value, index));
+        Value sum = add(sums.front(), inner.element(value, index));
         scf::YieldOp::create(b, loc, sum);
       });
   return team ? team->emitSum(b, loop.getResult(0)) : loop.getResult(0);

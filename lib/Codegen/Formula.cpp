@@ -8,17 +8,20 @@
 
 #include "Formula.h"
 
+#include "nsa/Codegen/Arith.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
+using namespace nsa;
 
 namespace {
-class FormulaEmitter {
+class FormulaEmitter : Arith {
 public:
   FormulaEmitter(OpBuilder &b, Operation *op, ValueRange operands)
-      : b(b), loc(op->getLoc()), op(op), operands(operands) {}
+      : Arith(b, op->getLoc()), op(op), operands(operands) {}
 
   Value emit();
 
@@ -30,12 +33,7 @@ private:
   Value constant(FloatType type, const APFloat &value) {
     return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
   }
-  Value select(Value condition, Value lhs, Value rhs) {
-    return arith::SelectOp::create(b, loc, condition, lhs, rhs);
-  }
-  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
-    return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
-  }
+  using Arith::compare;
   Value compare(arith::CmpFPredicate predicate, Value lhs, Value rhs) {
     return arith::CmpFOp::create(b, loc, predicate, lhs, rhs);
   }
@@ -57,8 +55,6 @@ private:
     return type.isIndex() ? 64 : type.getIntOrFloatBitWidth();
   }
 
-  OpBuilder &b;
-  Location loc;
   Operation *op;
   ValueRange operands;
 };
@@ -86,9 +82,8 @@ Value FormulaEmitter::emitDivision(bool isSigned) {
   if (isSigned && width > 1) {
     Value smallest = constant(type, APInt::getSignedMinValue(width));
     Value minusOne = constant(type, APInt::getAllOnes(width));
-    Value overflows = arith::AndIOp::create(
-        b, loc, compare(arith::CmpIPredicate::eq, lhs, smallest),
-        compare(arith::CmpIPredicate::eq, rhs, minusOne));
+    Value overflows = both(compare(arith::CmpIPredicate::eq, lhs, smallest),
+                           compare(arith::CmpIPredicate::eq, rhs, minusOne));
     replaced = arith::OrIOp::create(b, loc, isZero, overflows);
   }
   Value quotient = clone({lhs, select(replaced, one, rhs)});
@@ -170,11 +165,10 @@ Value FormulaEmitter::emitRoundToBF16(Value number) {
     return constant(i32, APInt(32, value));
   };
   Value bits = arith::BitcastOp::create(b, loc, i32, number);
-  Value shifted = arith::ShRUIOp::create(b, loc, bits, number32(16));
-  Value odd = arith::AndIOp::create(b, loc, shifted, number32(1));
-  Value half = arith::AddIOp::create(b, loc, odd, number32(0x7fff));
-  Value rounded = arith::ShRUIOp::create(
-      b, loc, arith::AddIOp::create(b, loc, bits, half), number32(16));
+  Value shifted = shiftRight(bits, number32(16));
+  Value odd = both(shifted, number32(1));
+  Value half = add(odd, number32(0x7fff));
+  Value rounded = shiftRight(add(bits, half), number32(16));
   Value low = arith::TruncIOp::create(b, loc, b.getI16Type(), rounded);
   return arith::BitcastOp::create(b, loc, b.getBF16Type(), low);
 }

@@ -95,65 +95,27 @@ void nsa::attachPrefillElements(MLIRContext &context) {
          CombineIndicesElements>(context);
 }
 
-namespace {
-/// Arithmetic on i32, on index, and on vectors of i32.
-struct Math {
-  explicit Math(ElementBuilder &builder) : builder(builder) {}
+/// `value` in each of `width` lanes.
+static Value emitSplat(ElementBuilder &builder, Value value, int64_t width) {
+  return vector::BroadcastOp::create(
+      builder.b, builder.loc, VectorType::get(width, value.getType()), value);
+}
 
-  template <typename Op> Value apply(Value lhs, Value rhs) {
-    return Op::create(builder.b, builder.loc, lhs, rhs);
-  }
-  Value add(Value lhs, Value rhs) { return apply<arith::AddIOp>(lhs, rhs); }
-  Value sub(Value lhs, Value rhs) { return apply<arith::SubIOp>(lhs, rhs); }
-  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
-    return arith::CmpIOp::create(builder.b, builder.loc, predicate, lhs, rhs);
-  }
-  Value less(Value lhs, Value rhs) {
-    return compare(arith::CmpIPredicate::slt, lhs, rhs);
-  }
-  /// Whether `index` is one of an array of `size` elements.
-  Value isInside(Value index, Value size) {
-    // Unsigned, so that a negative index is too large.
-    return compare(arith::CmpIPredicate::ult, index, size);
-  }
-  Value both(Value lhs, Value rhs) { return apply<arith::AndIOp>(lhs, rhs); }
-  Value select(Value condition, Value lhs, Value rhs) {
-    return arith::SelectOp::create(builder.b, builder.loc, condition, lhs, rhs);
-  }
+/// 0, 1, ... `width` - 1.
+static Value emitLaneNumbers(ElementBuilder &builder, int64_t width) {
+  auto type = VectorType::get(width, builder.b.getI32Type());
+  auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
+  return arith::ConstantOp::create(
+      builder.b, builder.loc,
+      DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
+}
 
-  Value index(int64_t value) { return builder.constantIndex(value); }
-  Value i32(int64_t value) {
-    return arith::ConstantIntOp::create(builder.b, builder.loc, value, 32);
-  }
-  Value toI32(Value value) {
-    return arith::IndexCastOp::create(builder.b, builder.loc,
-                                      builder.b.getI32Type(), value);
-  }
-  Value toIndex(Value value) {
-    return arith::IndexCastOp::create(builder.b, builder.loc,
-                                      builder.b.getIndexType(), value);
-  }
-  Value splat(Value value, int64_t width) {
-    return vector::BroadcastOp::create(
-        builder.b, builder.loc, VectorType::get(width, value.getType()), value);
-  }
-  /// 0, 1, ... `width` - 1.
-  Value lanes(int64_t width) {
-    auto type = VectorType::get(width, builder.b.getI32Type());
-    auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
-    return arith::ConstantOp::create(
-        builder.b, builder.loc,
-        DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
-  }
-  /// One element of an array, 0 past its end and unless `isValid`.
-  Value load(Value port, ValueRange indices, Value isValid = {}) {
-    Value lanes = builder.load(port, indices, 1, isValid);
-    return vector::ExtractOp::create(builder.b, builder.loc, lanes, 0);
-  }
-
-  ElementBuilder &builder;
-};
-} // namespace
+/// One element of an array, 0 past its end and unless `isValid`.
+static Value emitLoad(ElementBuilder &builder, Value port, ValueRange indices,
+                      Value isValid = {}) {
+  Value lanes = builder.load(port, indices, 1, isValid);
+  return vector::ExtractOp::create(builder.b, builder.loc, lanes, 0);
+}
 
 //===----------------------------------------------------------------------===//
 // Window
@@ -162,17 +124,16 @@ struct Math {
 /// For elements or vectors of them.
 static Value emitWindowLens(ElementBuilder &builder, Value lengths,
                             Value extends, int64_t window) {
-  Math math(builder);
-  Value others = math.i32(window - 1);
+  Value others = builder.i32(window - 1);
   if (auto type = dyn_cast<VectorType>(lengths.getType()))
-    others = math.splat(others, type.getDimSize(0));
-  return math.apply<arith::MinSIOp>(lengths, math.add(extends, others));
+    others = emitSplat(builder, others, type.getDimSize(0));
+  return builder.min(lengths, builder.add(extends, others));
 }
 
 static Value emitWindowStarts(ElementBuilder &builder, Value lengths,
                               Value extends, int64_t window) {
-  return Math(builder).sub(lengths,
-                           emitWindowLens(builder, lengths, extends, window));
+  return builder.sub(lengths,
+                     emitWindowLens(builder, lengths, extends, window));
 }
 
 Value WindowLensElements::emitElement(ElementBuilder &builder,
@@ -205,14 +166,13 @@ Value TokenRangesElements::emitBase(ElementBuilder &, Value) { return {}; }
 
 Value TokenRangesElements::emitOfRequest(ElementBuilder &builder, Value request,
                                          Value, Value number) {
-  Math math(builder);
-  Value row = math.toIndex(builder.element(getRows(), request));
-  Value start = math.toIndex(builder.element(getStarts(), request));
-  Value position = math.add(start, number);
+  Value row = builder.toIndex(builder.element(getRows(), request));
+  Value start = builder.toIndex(builder.element(getStarts(), request));
+  Value position = builder.add(start, number);
   Value isToken =
-      math.both(math.isInside(row, builder.dim(getReqToToken(), 0)),
-                math.isInside(position, builder.dim(getReqToToken(), 1)));
-  return math.load(getReqToToken(), {row, position}, isToken);
+      builder.both(builder.isInside(row, builder.dim(getReqToToken(), 0)),
+                   builder.isInside(position, builder.dim(getReqToToken(), 1)));
+  return emitLoad(builder, getReqToToken(), {row, position}, isToken);
 }
 
 Value TokenRangesElements::emitElement(ElementBuilder &builder,
@@ -224,11 +184,10 @@ Value TokenRangesElements::emitElement(ElementBuilder &builder,
 }
 
 static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
-  Math math(builder);
-  Value index = math.toIndex(number);
+  Value index = builder.toIndex(number);
   Value table = op.getTable();
-  Value element =
-      math.load(table, index, math.isInside(index, builder.dim(table, 0)));
+  Value element = emitLoad(builder, table, index,
+                           builder.isInside(index, builder.dim(table, 0)));
   if (element.getType().isInteger(32))
     return element;
   return arith::TruncIOp::create(builder.b, op.getLoc(), builder.b.getI32Type(),
@@ -257,60 +216,56 @@ Value LookupElements::emitElements(ElementBuilder &builder, ValueRange indices,
 
 Value CompressedBasesElements::emitElement(ElementBuilder &builder,
                                            ValueRange indices) {
-  Math math(builder);
-  return math.toI32(
-      math.apply<arith::MulIOp>(indices.front(), builder.lookup(getStride())));
+  return builder.toI32(
+      builder.mul(indices.front(), builder.lookup(getStride())));
 }
 
 Value WindowBasesElements::emitElement(ElementBuilder &builder,
                                        ValueRange indices) {
-  Math math(builder);
-  return math.add(builder.element(getOffsets(), indices),
-                  math.toI32(builder.lookup(getFirst())));
+  return builder.add(builder.element(getOffsets(), indices),
+                     builder.toI32(builder.lookup(getFirst())));
 }
 
 Value QueryRowsElements::emitElement(ElementBuilder &builder,
                                      ValueRange indices) {
-  Math math(builder);
   // Lanes past the last request have no offset to load.
-  Value offset = builder.element(getQueryStartLoc(), math.index(0));
+  Value offset = builder.element(getQueryStartLoc(), builder.index(0));
   auto row = [&](Value request) {
-    return math.sub(math.load(getQueryStartLoc(), request), offset);
+    return builder.sub(emitLoad(builder, getQueryStartLoc(), request), offset);
   };
   Value begin = row(indices.front());
-  Value end = row(math.add(indices.front(), math.index(1)));
+  Value end = row(builder.add(indices.front(), builder.index(1)));
   Value result =
-      getEnd() == QueryEnd::First ? begin : math.sub(end, math.i32(1));
-  return math.select(math.less(begin, end), result, math.i32(-1));
+      getEnd() == QueryEnd::First ? begin : builder.sub(end, builder.i32(1));
+  return builder.select(builder.less(begin, end), result, builder.i32(-1));
 }
 
 Value CompressedIdsElements::emitElements(ElementBuilder &builder,
                                           ValueRange indices, int64_t width) {
-  Math math(builder);
   // Columns of vectors are multiples of their width.
   if (getPageSize() != 1 && getPageSize() % width != 0)
     return builder.emitLanes(indices, width, [&](ValueRange lane) {
       return emitElement(builder, lane);
     });
-  Value row = math.toIndex(builder.element(getRows(), indices.front()));
-  Value isRow = math.isInside(row, builder.dim(getTable(), 0));
-  Value zero = math.splat(math.i32(0), width);
+  Value row = builder.toIndex(builder.element(getRows(), indices.front()));
+  Value isRow = builder.isInside(row, builder.dim(getTable(), 0));
+  Value zero = emitSplat(builder, builder.i32(0), width);
   if (getPageSize() == 1) {
     Value ids = builder.load(getTable(), {row, indices.back()}, width, isRow);
-    return math.apply<arith::MaxSIOp>(ids, zero);
+    return builder.max(ids, zero);
   }
-  Value pageSize = math.index(getPageSize());
-  Value column = math.apply<arith::DivUIOp>(indices.back(), pageSize);
-  Value slot = math.apply<arith::RemUIOp>(indices.back(), pageSize);
+  Value pageSize = builder.index(getPageSize());
+  Value column = builder.divUnsigned(indices.back(), pageSize);
+  Value slot = builder.remUnsigned(indices.back(), pageSize);
   Value isPage =
-      math.both(isRow, math.isInside(column, builder.dim(getTable(), 1)));
-  Value page = math.load(getTable(), {row, column}, isPage);
-  page = math.apply<arith::MaxSIOp>(page, math.i32(0));
-  Value first =
-      math.add(math.apply<arith::MulIOp>(page, math.i32(getPageSize())),
-               math.toI32(slot));
-  Value ids = math.add(math.splat(first, width), math.lanes(width));
-  return math.select(isPage, ids, zero);
+      builder.both(isRow, builder.isInside(column, builder.dim(getTable(), 1)));
+  Value page = emitLoad(builder, getTable(), {row, column}, isPage);
+  page = builder.max(page, builder.i32(0));
+  Value first = builder.add(builder.mul(page, builder.i32(getPageSize())),
+                            builder.toI32(slot));
+  Value ids = builder.add(emitSplat(builder, first, width),
+                          emitLaneNumbers(builder, width));
+  return builder.select(isPage, ids, zero);
 }
 
 Value CompressedIdsElements::emitElement(ElementBuilder &builder,
@@ -345,25 +300,24 @@ static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
                            Value offset, Value requests, Value row) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
-  Math math(builder);
   auto isBefore = [&](Value request) {
-    Value first = math.sub(builder.element(queryStartLoc, request), offset);
-    return math.compare(arith::CmpIPredicate::sle, first, row);
+    Value first = builder.sub(builder.element(queryStartLoc, request), offset);
+    return builder.compare(Arith::Predicate::sle, first, row);
   };
   auto halve = [&](Value begin, Value end) -> SmallVector<Value> {
     Value middle =
-        math.apply<arith::ShRUIOp>(math.add(begin, end), math.index(1));
+        builder.shiftRight(builder.add(begin, end), builder.index(1));
     Value isUpper = isBefore(middle);
-    return {math.select(isUpper, middle, begin),
-            math.select(isUpper, end, middle)};
+    return {builder.select(isUpper, middle, begin),
+            builder.select(isUpper, end, middle)};
   };
   auto split = [&](Value begin, Value end) -> SmallVector<Value> {
     const Team &team = *builder.getTeam();
-    Value part = arith::CeilDivUIOp::create(b, loc, math.sub(end, begin),
-                                            math.index(team.size));
-    Value first = math.add(begin, math.apply<arith::MulIOp>(team.thread, part));
+    Value part = arith::CeilDivUIOp::create(b, loc, builder.sub(end, begin),
+                                            builder.index(team.size));
+    Value first = builder.add(begin, builder.mul(team.thread, part));
     auto ifOp = scf::IfOp::create(
-        b, loc, math.less(first, end),
+        b, loc, builder.less(first, end),
         [&](OpBuilder &b, Location loc) {
           scf::YieldOp::create(
               b, loc,
@@ -371,25 +325,25 @@ static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
                   .getResult());
         },
         [&](OpBuilder &b, Location loc) {
-          scf::YieldOp::create(b, loc, math.i32(0));
+          scf::YieldOp::create(b, loc, builder.i32(0));
         });
     // Firsts do not decrease, so the parts that begin before the row come
     // first. Parts before the end are counted, so the last one of them is
     // before it, which the minimum says for all to see.
-    Value count = math.toIndex(team.emitSum(b, ifOp.getResult(0)));
-    count = math.apply<arith::MaxSIOp>(count, math.index(1));
-    Value last =
-        math.apply<arith::MulIOp>(math.sub(count, math.index(1)), part);
-    begin = math.apply<arith::MinSIOp>(math.add(begin, last),
-                                       math.sub(end, math.index(1)));
-    return {begin, math.apply<arith::MinSIOp>(math.add(begin, part), end)};
+    Value count = builder.toIndex(team.emitSum(b, ifOp.getResult(0)));
+    count = builder.max(count, builder.index(1));
+    Value last = builder.mul(builder.sub(count, builder.index(1)), part);
+    begin = builder.min(builder.add(begin, last),
+                        builder.sub(end, builder.index(1)));
+    return {begin, builder.min(builder.add(begin, part), end)};
   };
-  SmallVector<Value> range = {math.index(0), requests};
+  SmallVector<Value> range = {builder.index(0), requests};
   auto loop = scf::WhileOp::create(
       b, loc, TypeRange(ValueRange(range)), range,
       [&](OpBuilder &b, Location loc, ValueRange range) {
-        Value size = math.sub(range[1], range[0]);
-        scf::ConditionOp::create(b, loc, math.less(math.index(1), size), range);
+        Value size = builder.sub(range[1], range[0]);
+        scf::ConditionOp::create(b, loc, builder.less(builder.index(1), size),
+                                 range);
       },
       [&](OpBuilder &b, Location loc, ValueRange range) {
         scf::YieldOp::create(b, loc,
@@ -406,59 +360,58 @@ static SmallVector<Value>
 emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
           function_ref<SmallVector<Value>(const Query &)> body) {
   OpBuilder &b = builder.b;
-  Math math(builder);
   Value queryStartLoc = op.getQueryStartLoc();
-  Value requests = math.sub(builder.dim(queryStartLoc, 0), math.index(1));
+  Value requests = builder.sub(builder.dim(queryStartLoc, 0), builder.index(1));
   SmallVector<Type> types(numResults, b.getI32Type());
   auto ifOp = scf::IfOp::create(b, builder.loc, TypeRange(types),
-                                math.less(math.index(0), requests),
+                                builder.less(builder.index(0), requests),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(ifOp.thenBlock());
   // Whether it is a query is asked last, so that no load waits for the answer.
-  Value offset = builder.element(queryStartLoc, math.index(0));
-  Value queries = math.sub(builder.element(queryStartLoc, requests), offset);
-  Value rowI32 = math.toI32(row);
+  Value offset = builder.element(queryStartLoc, builder.index(0));
+  Value queries = builder.sub(builder.element(queryStartLoc, requests), offset);
+  Value rowI32 = builder.toI32(row);
   Query query;
   query.request =
       emitRequestOf(builder, queryStartLoc, offset, requests, rowI32);
   query.length = builder.element(op.getLengths(), query.request);
   if (Value queryPos = op.getQueryPos()) {
     // The row may be one past the result, which a vector's lanes are.
-    Value isRow = math.isInside(row, builder.dim(queryPos, 0));
-    query.end = math.add(math.load(queryPos, row, isRow), math.i32(1));
+    Value isRow = builder.isInside(row, builder.dim(queryPos, 0));
+    query.end =
+        builder.add(emitLoad(builder, queryPos, row, isRow), builder.i32(1));
   } else {
     // length - (next - first) + (row - (first - offset)) + 1
-    Value next =
-        builder.element(queryStartLoc, math.add(query.request, math.index(1)));
-    Value after = math.sub(math.sub(next, offset), rowI32);
-    query.end = math.add(math.sub(query.length, after), math.i32(1));
+    Value next = builder.element(queryStartLoc,
+                                 builder.add(query.request, builder.index(1)));
+    Value after = builder.sub(builder.sub(next, offset), rowI32);
+    query.end = builder.add(builder.sub(query.length, after), builder.i32(1));
   }
-  Value seen = math.apply<arith::MaxSIOp>(query.end, math.i32(0));
-  seen =
-      math.toIndex(math.select(math.less(rowI32, queries), seen, math.i32(0)));
+  Value seen = builder.max(query.end, builder.i32(0));
+  seen = builder.toIndex(
+      builder.select(builder.less(rowI32, queries), seen, builder.i32(0)));
   Value topk = builder.size(op.getMixedTopk());
   // Launchers see to it that a port is 0 or more.
   if (op.getTopk() && !isa<BlockArgument>(op.getTopk()))
-    topk = math.apply<arith::MaxSIOp>(topk, math.index(0));
-  query.numCompressed = math.toI32(math.apply<arith::MinSIOp>(
-      math.apply<arith::DivUIOp>(seen, math.index(op.getRatio())), topk));
+    topk = builder.max(topk, builder.index(0));
+  query.numCompressed = builder.toI32(builder.min(
+      builder.divUnsigned(seen, builder.index(op.getRatio())), topk));
   query.numWindow =
-      math.toI32(math.apply<arith::MinSIOp>(seen, math.index(op.getWindow())));
+      builder.toI32(builder.min(seen, builder.index(op.getWindow())));
   scf::YieldOp::create(b, builder.loc, body(query));
   b.setInsertionPointToStart(ifOp.elseBlock());
   scf::YieldOp::create(b, builder.loc,
-                       SmallVector<Value>(numResults, math.i32(0)));
+                       SmallVector<Value>(numResults, builder.i32(0)));
   return ifOp.getResults();
 }
 
 Value CombineLensElements::emitElement(ElementBuilder &builder,
                                        ValueRange indices) {
-  return emitQuery(
-             *this, builder, indices.front(), 1,
-             [&](const Query &query) -> SmallVector<Value> {
-               return {Math(builder).add(query.numCompressed, query.numWindow)};
-             })
+  return emitQuery(*this, builder, indices.front(), 1,
+                   [&](const Query &query) -> SmallVector<Value> {
+                     return {builder.add(query.numCompressed, query.numWindow)};
+                   })
       .front();
 }
 
@@ -466,44 +419,44 @@ Value CombineLensElements::emitElement(ElementBuilder &builder,
 /// a compressed row and to the column of a window row.
 SmallVector<Value> CombineIndicesElements::emitRow(ElementBuilder &builder,
                                                    Value row) {
-  Math math(builder);
   return emitQuery(
       *this, builder, row, 4, [&](const Query &query) -> SmallVector<Value> {
-        Value end = math.add(query.numCompressed, query.numWindow);
+        Value end = builder.add(query.numCompressed, query.numWindow);
         Value compressedBase =
             builder.element(getCompressedBases(), query.request);
         Value windowBase = builder.element(getWindowBases(), query.request);
         Value gathered = builder.element(getGathers(), query.request);
         // window_bases + (pos - w + 1) - (length - gathered) - k
-        Value first = math.sub(query.end, math.sub(query.length, gathered));
-        first = math.sub(math.add(windowBase, first), end);
+        Value first =
+            builder.sub(query.end, builder.sub(query.length, gathered));
+        first = builder.sub(builder.add(windowBase, first), end);
         return {query.numCompressed, end, compressedBase, first};
       });
 }
 
 Value CombineIndicesElements::emitElements(ElementBuilder &builder,
                                            ValueRange indices, int64_t width) {
-  Math math(builder);
   SmallVector<Value> shared = builder.rowValues(*this, indices.front());
   Value numCompressed = shared[0];
-  auto splat = [&](Value value) { return math.splat(value, width); };
-  Value column = math.toI32(indices.back());
-  Value lanes = math.add(splat(column), math.lanes(width));
-  Value none = splat(math.i32(-1));
-  Value result = math.select(math.less(lanes, splat(shared[1])),
-                             math.add(lanes, splat(shared[3])), none);
+  auto splat = [&](Value value) { return emitSplat(builder, value, width); };
+  Value column = builder.toI32(indices.back());
+  Value lanes = builder.add(splat(column), emitLaneNumbers(builder, width));
+  Value none = splat(builder.i32(-1));
+  Value result = builder.select(builder.less(lanes, splat(shared[1])),
+                                builder.add(lanes, splat(shared[3])), none);
   if (getConstantIntValue(getMixedTopk()) == 0)
     return result;
 
-  Value compressed = math.add(lanes, splat(shared[2]));
+  Value compressed = builder.add(lanes, splat(shared[2]));
   if (getTopkIndices()) {
     Value topk = builder.load(getTopkIndices(), indices, width,
-                              math.less(column, numCompressed));
-    Value isNone = math.less(topk, splat(math.i32(0)));
-    compressed = math.select(isNone, none, math.add(topk, splat(shared[2])));
+                              builder.less(column, numCompressed));
+    Value isNone = builder.less(topk, splat(builder.i32(0)));
+    compressed =
+        builder.select(isNone, none, builder.add(topk, splat(shared[2])));
   }
-  return math.select(math.less(lanes, splat(numCompressed)), compressed,
-                     result);
+  return builder.select(builder.less(lanes, splat(numCompressed)), compressed,
+                        result);
 }
 
 Value CombineIndicesElements::emitElement(ElementBuilder &builder,

@@ -81,53 +81,51 @@ Value CuSeqlensElements::emitElement(ElementBuilder &builder,
 }
 
 /// `value` in each element of an i32 or of a vector of i32.
-static Value constantLike(OpBuilder &b, Location loc, Type type,
-                          int32_t value) {
-  TypedAttr attr = b.getI32IntegerAttr(value);
+static Value constantLike(ElementBuilder &builder, Type type, int32_t value) {
+  TypedAttr attr = builder.b.getI32IntegerAttr(value);
   if (auto vector = dyn_cast<VectorType>(type))
     attr = DenseElementsAttr::get(vector, attr);
-  return arith::ConstantOp::create(b, loc, attr);
+  return arith::ConstantOp::create(builder.b, builder.loc, attr);
 }
 
 /// For elements or vectors of them.
-static Value emitSeqlens(OpBuilder &b, SeqlensOp op, Value length) {
+static Value emitSeqlens(ElementBuilder &builder, SeqlensOp op, Value length) {
+  OpBuilder &b = builder.b;
   if (getElementTypeOrSelf(length).isInteger(64)) {
     Type type = b.getI32Type();
     if (auto vector = dyn_cast<VectorType>(length.getType()))
       type = vector.clone(type);
     length = arith::TruncIOp::create(b, op.getLoc(), type, length);
   }
-  return arith::AddIOp::create(
-      b, op.getLoc(), length,
-      constantLike(b, op.getLoc(), length.getType(), op.getPlus()));
+  return builder.add(length,
+                     constantLike(builder, length.getType(), op.getPlus()));
 }
 
 Value SeqlensElements::emitElement(ElementBuilder &builder,
                                    ValueRange indices) {
-  return emitSeqlens(builder.b, *this, builder.element(getSource(), indices));
+  return emitSeqlens(builder, *this, builder.element(getSource(), indices));
 }
 
 Value SeqlensElements::emitElements(ElementBuilder &builder, ValueRange indices,
                                     int64_t width) {
-  return emitSeqlens(builder.b, *this,
+  return emitSeqlens(builder, *this,
                      builder.elements(getSource(), indices, width));
 }
 
 /// For elements or vectors of them.
-static Value emitClip(OpBuilder &b, ClipSeqlensOp op, Value length) {
-  return arith::MinSIOp::create(
-      b, op.getLoc(), length,
-      constantLike(b, op.getLoc(), length.getType(), op.getLimit()));
+static Value emitClip(ElementBuilder &builder, ClipSeqlensOp op, Value length) {
+  return builder.min(length,
+                     constantLike(builder, length.getType(), op.getLimit()));
 }
 
 Value ClipSeqlensElements::emitElement(ElementBuilder &builder,
                                        ValueRange indices) {
-  return emitClip(builder.b, *this, builder.element(getSource(), indices));
+  return emitClip(builder, *this, builder.element(getSource(), indices));
 }
 
 Value ClipSeqlensElements::emitElements(ElementBuilder &builder,
                                         ValueRange indices, int64_t width) {
-  return emitClip(builder.b, *this,
+  return emitClip(builder, *this,
                   builder.elements(getSource(), indices, width));
 }
 
@@ -141,13 +139,8 @@ Value ClipSeqlensElements::emitSum(ElementBuilder &builder, Value base,
 /// is one.
 static std::pair<Value, Value>
 emitTokenRow(PageTableOp op, ElementBuilder &builder, ValueRange indices) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  Value row = builder.element(op.getRows(), indices.front());
-  row = arith::IndexCastOp::create(b, loc, b.getIndexType(), row);
-  // Unsigned, so that a negative row is too large.
-  Value isRow = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, row,
-                                      builder.dim(op.getReqToToken(), 0));
+  Value row = builder.toIndex(builder.element(op.getRows(), indices.front()));
+  Value isRow = builder.isInside(row, builder.dim(op.getReqToToken(), 0));
   return {row, isRow};
 }
 
@@ -161,11 +154,8 @@ Value PageTableElements::emitIsLive(ElementBuilder &builder,
                                     ValueRange indices) {
   if (!getLive())
     return {};
-  OpBuilder &b = builder.b;
-  Value live = builder.element(getLive(), indices.front());
-  live = arith::IndexCastOp::create(b, getLoc(), b.getIndexType(), live);
-  return arith::CmpIOp::create(b, getLoc(), arith::CmpIPredicate::slt,
-                               indices.back(), live);
+  Value live = builder.toIndex(builder.element(getLive(), indices.front()));
+  return builder.less(indices.back(), live);
 }
 
 Value PageTableElements::emitElements(ElementBuilder &builder,
@@ -187,21 +177,18 @@ Value ContextLensElements::emitElements(ElementBuilder &builder,
 }
 
 /// The page of `token` (i32).
-static Value emitPage(OpBuilder &b, RealPageTableOp op, Value token) {
-  Location loc = op.getLoc();
+static Value emitPage(ElementBuilder &builder, RealPageTableOp op,
+                      Value token) {
   int32_t pageSize = op.getPageSize();
-  auto constant = [&](int32_t value) -> Value {
-    return arith::ConstantIntOp::create(b, loc, value, 32);
-  };
   if (llvm::isPowerOf2_32(pageSize))
-    return arith::ShRSIOp::create(b, loc, token,
-                                  constant(llvm::Log2_32(pageSize)));
-  return arith::FloorDivSIOp::create(b, loc, token, constant(pageSize));
+    return builder.apply<arith::ShRSIOp>(token,
+                                         builder.i32(llvm::Log2_32(pageSize)));
+  return builder.apply<arith::FloorDivSIOp>(token, builder.i32(pageSize));
 }
 
 Value RealPageTableElements::emitPicked(ElementBuilder &builder, ValueRange,
                                         Value token) {
-  return emitPage(builder.b, getOp(), token);
+  return emitPage(builder, getOp(), token);
 }
 
 Value RealPageTableElements::emitIsLive(ElementBuilder &builder,
@@ -209,17 +196,15 @@ Value RealPageTableElements::emitIsLive(ElementBuilder &builder,
   if (!hasDeadElements())
     return {};
   auto table = getSource().getDefiningOp<ElementOpInterface>();
-  Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
-                                      builder.constantIndex(getPageSize()));
+  Value token = builder.mul(indices[1], builder.index(getPageSize()));
   return table.emitIsLive(builder, {indices[0], token});
 }
 
 Value RealPageTableElements::emitElement(ElementBuilder &builder,
                                          ValueRange indices) {
-  Value token = arith::MulIOp::create(builder.b, getLoc(), indices[1],
-                                      builder.constantIndex(getPageSize()));
+  Value token = builder.mul(indices[1], builder.index(getPageSize()));
   // A lane past the last page has no token to load.
   Value tokens = builder.elements(getSource(), {indices[0], token}, 1);
-  return emitPage(builder.b, getOp(),
+  return emitPage(builder, getOp(),
                   vector::ExtractOp::create(builder.b, getLoc(), tokens, 0));
 }

@@ -1,4 +1,4 @@
-//===- ExpandSegment.cpp - The rows of requests, for any target -----------===//
+//===- ExpandSegment.cpp - The rows of requests ---------------------------===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,142 +6,220 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "ExpandSegment.h"
+#include "RequestRows.h"
+#include "RowSearch.h"
+#include "SegmentLowering.h"
+#include "Tiles.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace nsa;
 
-static ElementOpInterface getElements(Operation *op) {
-  return cast<ElementOpInterface>(op);
-}
-
-static Value toI32(ElementBuilder &builder, Value value) {
-  return arith::IndexCastOp::create(builder.b, builder.loc,
-                                    builder.b.getI32Type(), value);
+static bool isTable(SegmentOp segment) {
+  return segment.getSizes().size() == 2;
 }
 
 //===----------------------------------------------------------------------===//
-// ExpandSegment
+// A block of rows
 //===----------------------------------------------------------------------===//
 
-ExpandSegment::ExpandSegment(SegmentOp segment, const IRMapping &ports)
-    : ports(ports), segment(segment), expansion(segment.getExpansion()),
-      scans(segment.getBody().getOps<SumOpInterface>()) {
-  for (auto op : segment.getBody().getOps<ExpandOpInterface>())
-    if (op.isPerRow() && !op.getRepeated())
-      rows.push_back(op);
-  for (CopyOp copy : segment.getCopies()) {
-    auto expanded = copy.getValue().getDefiningOp<ExpandOpInterface>();
-    if (expanded && !expanded.isPerRow())
-      totalCopies.push_back(copy);
-    else
-      (dependsOnScan(copy.getValue()) ? scanCopies : rowCopies).push_back(copy);
-  }
-}
+static void emitRowsOfBlock(KernelBlock &block, SegmentOp segment,
+                            Value number) {
+  RequestRows expand(segment, block.ports);
+  ElementBuilder outer = block.at({});
+  Value bound = expand.emitBound(outer);
+  Value rows = block.index(segment.getTiling()->getRows());
+  Value begin = block.mul(block.toIndex(number), rows);
+  Value end = block.add(begin, rows);
+  Value row = block.add(begin, block.thread);
+  RowPlace place = emitRowSearch(block.b, block.loc, expand, block.ports,
+                                 block.kernel, block.threads, row, end);
 
-Value ExpandSegment::emitNumRequests(ElementBuilder &builder) {
-  return builder.lookup(segment.getSizes().front());
-}
-
-Value ExpandSegment::emitBound(ElementBuilder &builder) {
-  if (Value bound = expansion.getBound())
-    return builder.lookup(bound);
-  return arith::MulIOp::create(
-      builder.b, builder.loc, emitNumRequests(builder),
-      builder.constantIndex(*expansion.getStaticExtend()));
-}
-
-Value ExpandSegment::emitCount(ElementBuilder &builder, Value request) {
-  return nsa::emitCount(expansion, builder, request);
-}
-
-SmallVector<Value> ExpandSegment::emitBases(ElementBuilder &builder,
-                                            Value request) {
-  return llvm::map_to_vector(rows, [&](ExpandOpInterface op) {
-    return getElements(op).emitBase(builder, request);
+  Value isRow = place.isRow;
+  // The search is in 32 bits, which a bound that is a port fits.
+  if (expand.isUniform())
+    isRow = block.both(isRow, block.isInside(row, bound));
+  block.emitIf(isRow, [&] {
+    ElementBuilder atRequest = block.at(place.request);
+    ElementBuilder atRow = block.at(row);
+    Value inRequest = block.sub(row, place.first);
+    expand.emitRow(atRow, row, place.request, inRequest,
+                   expand.emitBases(atRequest, place.request), place.before);
   });
-}
-
-SmallVector<Value> ExpandSegment::emitSums(ElementBuilder &builder,
-                                           ValueRange bases, Value count) {
-  return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
-    auto summed = scan.getSummed().getDefiningOp<RequestSumOpInterface>();
-    auto *it = llvm::find(rows, summed.getSummand());
-    Value base = bases[std::distance(rows.begin(), it)];
-    constexpr int64_t noLimit = std::numeric_limits<int32_t>::max();
-    return getElements(summed).emitSum(builder, base, count, noLimit);
-  });
-}
-
-void ExpandSegment::emitStores(ElementBuilder &builder, Value row,
-                               ValueRange sums) {
-  for (auto [scan, sum] : llvm::zip_equal(scans, sums))
-    builder.bind(scan->getResult(0), sum);
-  Value next = arith::AddIOp::create(builder.b, builder.loc, row,
-                                     builder.constantIndex(1));
-  auto store = [&](ArrayRef<CopyOp> copies, Value index) {
-    for (CopyOp copy : copies) {
-      Value element = builder.element(copy.getValue(), row);
-      emitIfCopied(builder, copy, index, [&] {
-        emitForDestinations(builder, copy, [&](Value destination) {
-          memref::StoreOp::create(builder.b, builder.loc, element,
-                                  builder.lookup(destination), index);
-        });
-      });
-    }
-  };
-  store(rowCopies, row);
-  // The sum of a row and those before it stands after it.
-  store(scanCopies, next);
-}
-
-void ExpandSegment::emitRow(ElementBuilder &builder, Value row, Value request,
-                            Value number, ValueRange bases, ValueRange before) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  for (auto [op, base] : llvm::zip_equal(rows, bases))
-    builder.bind(op->getResult(0),
-                 getElements(op).emitOfRequest(builder, request, base, number));
-  Value count = arith::AddIOp::create(b, loc, number, builder.constantIndex(1));
-  SmallVector<Value> sums = emitSums(builder, bases, count);
-  for (auto [sum, rest] : llvm::zip_equal(sums, before))
-    sum = arith::AddIOp::create(b, loc, sum, rest);
-  emitStores(builder, row, sums);
-}
-
-void ExpandSegment::emitPadding(ElementBuilder &builder, Value row,
-                                ValueRange sums) {
-  Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
-  for (ExpandOpInterface op : rows)
-    builder.bind(op->getResult(0), zero);
-  emitStores(builder, row, sums);
-}
-
-void ExpandSegment::emitTotals(ElementBuilder &builder, Value numRows) {
-  Value first = builder.constantIndex(0);
-  ElementBuilder atFirst(builder.b, builder.loc, ports, first);
-  Value zero = arith::ConstantIntOp::create(builder.b, builder.loc, 0, 32);
-  for (SumOpInterface scan : scans)
-    atFirst.bind(scan->getResult(0), zero);
-  auto store = [&](CopyOp copy, Value element) {
-    emitForDestinations(builder, copy, [&](Value destination) {
-      memref::StoreOp::create(builder.b, builder.loc, element,
-                              builder.lookup(destination), first);
+  using Predicate = Arith::Predicate;
+  if (expand.isPadded()) {
+    Value isInside = block.isInside(row, bound);
+    Value isPast = block.compare(Predicate::uge, row, place.numRows);
+    block.emitIf(block.both(isPast, isInside), [&] {
+      ElementBuilder builder = block.at(row);
+      expand.emitPadding(builder, row, place.totals);
     });
-  };
-  // A bound is a port.
-  Value size =
-      expansion.getBound() ? expansion.getBound() : segment.getSizes().front();
-  // What is made from a sum begins with that of 0 rows.
-  emitIfNotNegative(builder, size, [&] {
-    for (CopyOp copy : scanCopies)
-      if (copy.getFrom() == 0)
-        store(copy, atFirst.element(copy.getValue(), first));
-  });
-  for (CopyOp copy : totalCopies)
-    if (copy.getFrom() == 0)
-      store(copy, toI32(builder, numRows));
+  }
+  // The extra block, past all rows, has seen all requests.
+  Value isFirst = block.equal(block.thread, block.index(0));
+  Value isExtra = block.compare(Predicate::uge, begin, bound);
+  block.emitIf(block.both(isExtra, isFirst),
+               [&] { expand.emitTotals(outer, place.numRows); });
 }
+
+//===----------------------------------------------------------------------===//
+// A block of a table
+//===----------------------------------------------------------------------===//
+
+/// The first row of `request`.
+static Value emitFirstRow(KernelBlock &block, RequestRows &expand,
+                          Value request) {
+  OpBuilder &b = block.b;
+  ElementBuilder outer = block.at({});
+  Value bound = expand.emitBound(outer);
+  if (expand.isUniform()) {
+    Value first = block.mul(request, expand.emitCount(outer, request));
+    return expand.isPadded() ? block.min(first, bound) : first;
+  }
+  // Rows saturate at the bound, which no int32 exceeds, so they never wrap.
+  Value boundI32 = block.toI32(bound);
+  auto combine = [&](OpBuilder &, size_t, Value lhs, Value rhs) {
+    return block.apply<arith::MinUIOp>(block.add(lhs, rhs), boundI32);
+  };
+  auto loop = scf::ForOp::create(
+      b, block.loc, block.thread, request, block.index(block.threads.size),
+      block.i32(0),
+      [&](OpBuilder &b, Location loc, Value other, ValueRange carried) {
+        ElementBuilder builder = block.at(other);
+        Value count = block.toI32(expand.emitCount(builder, other));
+        scf::YieldOp::create(b, loc, combine(b, 0, carried.front(), count));
+      });
+  Value buffer = addSharedMemory(
+      block.kernel, getBlockScanBufferType(b.getContext(), block.threads, 1));
+  return block.toIndex(emitBlockReduce(b, block.loc, loop.getResults(), combine,
+                                       block.threads, buffer)
+                           .front());
+}
+
+static void emitTableOfBlock(KernelBlock &block, SegmentOp segment,
+                             Value number) {
+  RequestRows expand(segment, block.ports);
+  ElementBuilder outer = block.at({});
+  auto [request, column] = block.emitRowAndColumn(segment, number);
+  auto emitTileOf = [&, request = request, column = column](RowRange rows) {
+    emitTile(block.b, segment, block.ports,
+             block.emitPoints(segment, request, column),
+             segment.getTiling()->getWidth(), rows);
+  };
+  Value first = emitFirstRow(block, expand, request);
+  // All of a request's rows, and no others: their number is a constant.
+  if (expand.isUniform() && !expand.isPadded())
+    return emitTileOf({first, expand.emitCount(outer, request)});
+
+  Value rest = block.sub(expand.emitBound(outer), first);
+  auto emitCount = [&, request = request] {
+    ElementBuilder builder = block.at(request);
+    return block.min(expand.emitCount(builder, request), rest);
+  };
+  if (!expand.isPadded())
+    return emitTileOf({first, emitCount()});
+  Value isPadding = block.compare(Arith::Predicate::uge, request,
+                                  expand.emitNumRequests(outer));
+  Value count = block.emitIf(
+      block.b.getIndexType(), isPadding, [&] { return rest; }, emitCount);
+  emitTileOf({first, count, isPadding});
+}
+
+static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
+  (isTable(segment) ? emitTableOfBlock : emitRowsOfBlock)(block, segment,
+                                                          number);
+}
+
+//===----------------------------------------------------------------------===//
+// Loops
+//===----------------------------------------------------------------------===//
+
+/// The number of rows of a request, given that of the requests before it.
+static Value emitCount(ElementBuilder &builder, RequestRows &expand,
+                       Value request, Value first) {
+  Value rest = builder.sub(expand.emitBound(builder), first);
+  return builder.min(expand.emitCount(builder, request), rest);
+}
+
+static void emitLoopsOfRows(HostFunction &function, SegmentOp segment) {
+  OpBuilder &b = function.b;
+  RequestRows expand(segment, function.ports);
+  ElementBuilder outer(b, segment.getLoc(), function.ports, {});
+  Value zero = outer.index(0), one = outer.index(1);
+  SmallVector<Value> carried(expand.getNumScans(), outer.i32(0));
+  carried.push_back(zero); // the first row
+
+  auto requests = scf::ForOp::create(
+      b, outer.loc, zero, expand.emitNumRequests(outer), one, carried,
+      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
+        ElementBuilder builder(b, loc, function.ports, request);
+        Value first = carried.back();
+        ValueRange before = carried.drop_back();
+        Value count = emitCount(builder, expand, request, first);
+        SmallVector<Value> bases = expand.emitBases(builder, request);
+        scf::ForOp::create(
+            b, loc, zero, count, one, {},
+            [&](OpBuilder &b, Location loc, Value number, ValueRange) {
+              Value row = builder.add(first, number);
+              ElementBuilder inner(b, loc, function.ports, row);
+              expand.emitRow(inner, row, request, number, bases, before);
+              scf::YieldOp::create(b, loc);
+            });
+        SmallVector<Value> next = expand.emitSums(builder, bases, count);
+        for (auto [sum, rest] : llvm::zip_equal(next, before))
+          sum = builder.add(sum, rest);
+        next.push_back(builder.add(first, count));
+        scf::YieldOp::create(b, loc, next);
+      });
+  Value numRows = requests.getResults().back();
+  expand.emitTotals(outer, numRows);
+  if (!expand.isPadded())
+    return;
+  scf::ForOp::create(b, outer.loc, numRows, expand.emitBound(outer), one, {},
+                     [&](OpBuilder &b, Location loc, Value row, ValueRange) {
+                       ElementBuilder builder(b, loc, function.ports, row);
+                       expand.emitPadding(builder, row,
+                                          requests.getResults().drop_back());
+                       scf::YieldOp::create(b, loc);
+                     });
+}
+
+static void emitLoopsOfTable(HostFunction &function, SegmentOp segment) {
+  OpBuilder &b = function.b;
+  int64_t width = segment.getTiling()->getWidth();
+  RequestRows expand(segment, function.ports);
+  ElementBuilder outer(b, segment.getLoc(), function.ports, {});
+  Value zero = outer.index(0), one = outer.index(1);
+  Value columns = outer.lookup(segment.getSizes().back());
+  auto emitColumns = [&](Value request, RowRange rows) {
+    scf::ForOp::create(
+        b, outer.loc, zero, columns, outer.index(width), {},
+        [&](OpBuilder &b, Location loc, Value column, ValueRange) {
+          emitTile(b, segment, function.ports,
+                   SmallVector<Value>{request, column}, width, rows);
+          scf::YieldOp::create(b, loc);
+        });
+  };
+  Value requests = expand.emitNumRequests(outer);
+  auto loop = scf::ForOp::create(
+      b, outer.loc, zero, requests, one, zero,
+      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
+        ElementBuilder builder(b, loc, function.ports, request);
+        Value first = carried.front();
+        Value count = emitCount(builder, expand, request, first);
+        emitColumns(request, {first, count});
+        scf::YieldOp::create(b, loc, builder.add(first, count));
+      });
+  if (!expand.isPadded())
+    return;
+  Value first = loop.getResult(0);
+  Value count = outer.sub(expand.emitBound(outer), first);
+  emitColumns(requests, {first, count, outer.i1(true)});
+}
+
+static void emitLoops(HostFunction &function, SegmentOp segment) {
+  (isTable(segment) ? emitLoopsOfTable : emitLoopsOfRows)(function, segment);
+}
+
+const SegmentLowering nsa::expandLowering = {emitBlock, emitLoops};

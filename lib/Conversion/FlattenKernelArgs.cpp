@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LowerSegment.h"
+#include "Kernel.h"
 
 #include "nsa/Conversion/Passes.h"
 

@@ -19,9 +19,9 @@ using namespace nsa;
 
 namespace {
 /// The search; a method for each of its steps.
-class RowSearch {
+class RowSearch : Arith {
 public:
-  RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+  RowSearch(OpBuilder &b, Location loc, RequestRows &expand,
             const IRMapping &ports, gpu::GPUFuncOp kernel,
             const ThreadBlock &block, Value row, Value end);
 
@@ -49,27 +49,9 @@ private:
   /// The last thread of this round whose request begins at row `rest` of the
   /// round's or before (index).
   Value emitBisection(Value half, Value rest);
-  Value combine(OpBuilder &b, size_t number, Value lhs, Value rhs);
+  Value combine(size_t number, Value lhs, Value rhs);
 
-  Value index(int64_t value) {
-    return arith::ConstantIndexOp::create(b, loc, value);
-  }
-  Value i32(int64_t value) {
-    return arith::ConstantIntOp::create(b, loc, value, 32);
-  }
-  Value toI32(Value value) {
-    return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
-  }
-  Value add(Value lhs, Value rhs) {
-    return arith::AddIOp::create(b, loc, lhs, rhs);
-  }
-  Value compare(arith::CmpIPredicate predicate, Value lhs, Value rhs) {
-    return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
-  }
-
-  OpBuilder &b;
-  Location loc;
-  ExpandSegment &expand;
+  RequestRows &expand;
   const IRMapping &ports;
   ThreadBlock block;
   size_t numSums;
@@ -96,10 +78,10 @@ RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
   return state;
 }
 
-RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+RowSearch::RowSearch(OpBuilder &b, Location loc, RequestRows &expand,
                      const IRMapping &ports, gpu::GPUFuncOp kernel,
                      const ThreadBlock &block, Value row, Value end)
-    : b(b), loc(loc), expand(expand), ports(ports), block(block),
+    : Arith(b, loc), expand(expand), ports(ports), block(block),
       numSums(1 + expand.getNumScans()) {
   ElementBuilder outer(b, loc, ports, {});
   numRequests = expand.emitNumRequests(outer);
@@ -115,18 +97,16 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
                                            b.getI32Type(), AffineMap(), space));
 }
 
-Value RowSearch::combine(OpBuilder &b, size_t number, Value lhs, Value rhs) {
-  Value sum = arith::AddIOp::create(b, loc, lhs, rhs);
-  return number == 0 ? arith::MinUIOp::create(b, loc, sum, bound).getResult()
-                     : sum;
+Value RowSearch::combine(size_t number, Value lhs, Value rhs) {
+  Value sum = add(lhs, rhs);
+  return number == 0 ? apply<arith::MinUIOp>(sum, bound) : sum;
 }
 
 SmallVector<Value> RowSearch::emitTerms(Value request) {
   SmallVector<Type> types(numSums, b.getI32Type());
-  auto ifOp = scf::IfOp::create(
-      b, loc, TypeRange(types),
-      compare(arith::CmpIPredicate::slt, request, numRequests),
-      /*withElseRegion=*/true);
+  auto ifOp =
+      scf::IfOp::create(b, loc, TypeRange(types), less(request, numRequests),
+                        /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(ifOp.thenBlock());
   ElementBuilder builder(b, loc, ports, request);
@@ -149,8 +129,7 @@ Value RowSearch::emitBisection(Value half, Value rest) {
     Value next = add(found, index(step));
     Value first = memref::LoadOp::create(b, loc, before,
                                          ValueRange{half, index(0), next});
-    found = arith::SelectOp::create(
-        b, loc, compare(arith::CmpIPredicate::ule, first, rest), next, found);
+    found = select(compare(Predicate::ule, first, rest), next, found);
   }
   return found;
 }
@@ -159,8 +138,8 @@ RowSearch::State RowSearch::emitRound(const State &state) {
   Value request = add(state.first, block.thread);
   SmallVector<BlockSum> sums = emitBlockScan(
       b, loc, emitTerms(request),
-      [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
-        return combine(b, number, lhs, rhs);
+      [&](OpBuilder &, size_t number, Value lhs, Value rhs) {
+        return combine(number, lhs, rhs);
       },
       block, scanBuffer, state.half);
   State next;
@@ -168,13 +147,12 @@ RowSearch::State RowSearch::emitRound(const State &state) {
     memref::StoreOp::create(
         b, loc, sum.before, before,
         ValueRange{state.half, index(number), block.thread});
-    next.sums.push_back(combine(b, number, state.sums[number], sum.total));
+    next.sums.push_back(combine(number, state.sums[number], sum.total));
   }
   gpu::BarrierOp::create(b, loc);
 
-  Value isHere = arith::AndIOp::create(
-      b, loc, compare(arith::CmpIPredicate::uge, row, state.sums[0]),
-      compare(arith::CmpIPredicate::ult, row, next.sums[0]));
+  Value isHere = both(compare(Predicate::uge, row, state.sums[0]),
+                      compare(Predicate::ult, row, next.sums[0]));
   SmallVector<Type> types = {b.getIndexType()};
   types.append(numSums, b.getI32Type());
   auto ifOp = scf::IfOp::create(b, loc, TypeRange(types), isHere,
@@ -182,17 +160,16 @@ RowSearch::State RowSearch::emitRound(const State &state) {
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(ifOp.thenBlock());
-    Value rest = arith::SubIOp::create(b, loc, row, state.sums[0]);
+    Value rest = sub(row, state.sums[0]);
     Value place = emitBisection(state.half, rest);
     // Requests past the last one have no rows, so none of them is found; what
     // loads depend on does not rest on sums alone.
-    Value last = arith::SubIOp::create(b, loc, numRequests, index(1));
-    SmallVector<Value> found = {
-        arith::MinSIOp::create(b, loc, add(state.first, place), last)};
+    Value last = sub(numRequests, index(1));
+    SmallVector<Value> found = {min(add(state.first, place), last)};
     for (auto [number, sum] : llvm::enumerate(state.sums)) {
       Value part = memref::LoadOp::create(
           b, loc, before, ValueRange{state.half, index(number), place});
-      found.push_back(combine(b, number, sum, part));
+      found.push_back(combine(number, sum, part));
     }
     scf::YieldOp::create(b, loc, found);
     b.setInsertionPointToStart(ifOp.elseBlock());
@@ -201,7 +178,7 @@ RowSearch::State RowSearch::emitRound(const State &state) {
     scf::YieldOp::create(b, loc, kept);
   }
   next.first = add(state.first, index(block.size));
-  next.half = arith::SubIOp::create(b, loc, index(1), state.half);
+  next.half = sub(index(1), state.half);
   next.request = ifOp.getResult(0);
   llvm::append_range(next.found, ifOp.getResults().drop_front());
   return next;
@@ -217,10 +194,9 @@ RowPlace RowSearch::emit() {
       b, loc, TypeRange(ValueRange(operands)), operands,
       [&](OpBuilder &, Location loc, ValueRange values) {
         State state = State::unpack(values, numSums);
-        Value goesOn = arith::AndIOp::create(
-            b, loc,
-            compare(arith::CmpIPredicate::slt, state.first, numRequests),
-            compare(arith::CmpIPredicate::ult, state.sums[0], end));
+        Value goesOn =
+            arith::AndIOp::create(b, loc, less(state.first, numRequests),
+                                  compare(Predicate::ult, state.sums[0], end));
         scf::ConditionOp::create(b, loc, goesOn, values);
       },
       [&](OpBuilder &, Location loc, ValueRange values) {
@@ -228,12 +204,9 @@ RowPlace RowSearch::emit() {
         scf::YieldOp::create(b, loc, next.pack());
       });
   State last = State::unpack(loop.getResults(), numSums);
-  auto toIndex = [&](Value value) -> Value {
-    return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
-  };
   ArrayRef<Value> before = last.found, totals = last.sums;
   RowPlace place;
-  place.isRow = compare(arith::CmpIPredicate::ult, row, totals.front());
+  place.isRow = compare(Predicate::ult, row, totals.front());
   place.request = last.request;
   place.first = toIndex(before.front());
   place.before.assign(before.drop_front().begin(), before.end());
@@ -242,7 +215,7 @@ RowPlace RowSearch::emit() {
   return place;
 }
 
-RowPlace nsa::emitRowSearch(OpBuilder &b, Location loc, ExpandSegment &expand,
+RowPlace nsa::emitRowSearch(OpBuilder &b, Location loc, RequestRows &expand,
                             const IRMapping &ports, gpu::GPUFuncOp kernel,
                             const ThreadBlock &block, Value row, Value end) {
   return RowSearch(b, loc, expand, ports, kernel, block, row, end).emit();

@@ -10,7 +10,7 @@
 #define NSA_LIB_CONVERSION_ROWSEARCH_H
 
 #include "BlockScan.h"
-#include "ExpandSegment.h"
+#include "RequestRows.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
@@ -40,7 +40,7 @@ struct RowPlace {
 /// the first request past its rows. So no block waits for another, and one
 /// that is given rows past the last sees all requests, and knows the totals.
 RowPlace emitRowSearch(mlir::OpBuilder &b, mlir::Location loc,
-                       ExpandSegment &expand, const mlir::IRMapping &ports,
+                       RequestRows &expand, const mlir::IRMapping &ports,
                        mlir::gpu::GPUFuncOp kernel, const ThreadBlock &block,
                        mlir::Value row, mlir::Value end);
 

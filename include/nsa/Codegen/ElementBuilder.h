@@ -9,6 +9,8 @@
 #ifndef NSA_CODEGEN_ELEMENTBUILDER_H
 #define NSA_CODEGEN_ELEMENTBUILDER_H
 
+#include "nsa/Codegen/Arith.h"
+
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/IRMapping.h"
@@ -50,14 +52,14 @@ struct Team {
 /// for that element, which asks for elements of its operands, down to loads
 /// from `in` ports. The insertion point moves through `b` and must stay in the
 /// region in which the builder was made, or inside of it.
-class ElementBuilder {
+class ElementBuilder : public Arith {
 public:
   /// `ports` maps the step's ports to memrefs and sizes. `point` is the point
   /// that is emitted for; elements at it, and at its row, are computed once.
   ElementBuilder(mlir::OpBuilder &b, mlir::Location loc,
                  const mlir::IRMapping &ports, mlir::ValueRange point)
-      : b(b), loc(loc), ports(ports), point(point),
-        home(b.getInsertionBlock()) {}
+      : Arith(b, loc), ports(ports), point(point), home(b.getInsertionBlock()) {
+  }
 
   /// For a region inside of the one that `outer` emits to: knows what it does.
   ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer);
@@ -137,10 +139,7 @@ public:
   /// Null if they never can be (an inner stride other than 1).
   mlir::Value isRowAligned(mlir::Value port, mlir::Value row, int64_t width);
 
-  mlir::Value constantIndex(int64_t value);
-
-  mlir::OpBuilder &b;
-  mlir::Location loc;
+  mlir::Value constantIndex(int64_t value) { return index(value); }
 
 private:
   const mlir::IRMapping &ports;

@@ -1,4 +1,4 @@
-//===- ExpandSegment.h - The rows of requests, for any target ---*- C++ -*-===//
+//===- RequestRows.h - The rows of requests, for any target ---*- C++ -*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_LIB_CONVERSION_EXPANDSEGMENT_H
-#define NSA_LIB_CONVERSION_EXPANDSEGMENT_H
+#ifndef NSA_LIB_CONVERSION_REQUESTROWS_H
+#define NSA_LIB_CONVERSION_REQUESTROWS_H
 
-#include "LowerSegment.h"
+#include "nsa/Codegen/Elements.h"
 
 namespace nsa {
 
@@ -20,9 +20,9 @@ namespace nsa {
 /// without visiting rows: the lengths of a request's rows are consecutive
 /// numbers, cut at 0 and at the clip's limit, so their sum is a difference of
 /// triangular numbers. All of it is exact modulo 2^32, as sums are.
-class ExpandSegment {
+class RequestRows {
 public:
-  ExpandSegment(SegmentOp segment, const mlir::IRMapping &ports);
+  RequestRows(SegmentOp segment, const mlir::IRMapping &ports);
 
   size_t getNumScans() { return scans.size(); }
   bool isUniform() { return expansion.isUniform(); }
@@ -69,4 +69,4 @@ private:
 
 } // namespace nsa
 
-#endif // NSA_LIB_CONVERSION_EXPANDSEGMENT_H
+#endif // NSA_LIB_CONVERSION_REQUESTROWS_H

@@ -1,0 +1,76 @@
+//===- Arith.h - The arithmetic of emitted code -----------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_CODEGEN_ARITH_H
+#define NSA_CODEGEN_ARITH_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+namespace nsa {
+
+/// Emits arithmetic on integers and indices, and on vectors of them: what
+/// elements, segments and kernels are computed with. Sums and products wrap;
+/// what is not called unsigned has a sign.
+///
+/// Builders of regions hand on the builder that they were given, so one of
+/// these can be used inside of them as well.
+class Arith {
+public:
+  using Predicate = mlir::arith::CmpIPredicate;
+
+  Arith(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
+
+  mlir::Value index(int64_t value);
+  mlir::Value i32(int64_t value);
+  mlir::Value i1(bool value);
+  mlir::Value zero(mlir::Type type);
+
+  mlir::Value toIndex(mlir::Value value);
+  mlir::Value toI32(mlir::Value value);
+
+  template <typename Op> mlir::Value apply(mlir::Value lhs, mlir::Value rhs) {
+    return Op::create(b, loc, lhs, rhs);
+  }
+  mlir::Value add(mlir::Value lhs, mlir::Value rhs);
+  /// Nothing where `rhs` is 0.
+  mlir::Value add(mlir::Value lhs, int64_t rhs);
+  mlir::Value sub(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value mul(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value min(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value max(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value clamp(mlir::Value value, int64_t low, int64_t high);
+  mlir::Value divUnsigned(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value remUnsigned(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value shiftLeft(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value shiftRight(mlir::Value lhs, mlir::Value rhs);
+
+  mlir::Value compare(Predicate predicate, mlir::Value lhs, mlir::Value rhs);
+  mlir::Value equal(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value less(mlir::Value lhs, mlir::Value rhs);
+  /// Whether `index` is one of an array of `size` elements: a negative one is
+  /// too large as well.
+  mlir::Value isInside(mlir::Value index, mlir::Value size);
+  /// The bits of both; where one is null, which is for true, those of the
+  /// other.
+  mlir::Value both(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs);
+
+  /// Emits `body` under `condition`, or as it is where that is null.
+  void emitIf(mlir::Value condition, llvm::function_ref<void()> body);
+  /// The value of one of `then` and `otherwise`, of type `type`.
+  mlir::Value emitIf(mlir::Type type, mlir::Value condition,
+                     llvm::function_ref<mlir::Value()> then,
+                     llvm::function_ref<mlir::Value()> otherwise);
+
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+};
+
+} // namespace nsa
+
+#endif // NSA_CODEGEN_ARITH_H

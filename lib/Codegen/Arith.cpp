@@ -1,0 +1,110 @@
+//===- Arith.cpp - The arithmetic of emitted code -------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/Codegen/Arith.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace nsa;
+
+Value Arith::index(int64_t value) {
+  return arith::ConstantIndexOp::create(b, loc, value);
+}
+Value Arith::i32(int64_t value) {
+  return arith::ConstantIntOp::create(b, loc, value, 32);
+}
+Value Arith::i1(bool value) {
+  return arith::ConstantIntOp::create(b, loc, value, 1);
+}
+Value Arith::zero(Type type) {
+  return arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+}
+
+Value Arith::toIndex(Value value) {
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+}
+Value Arith::toI32(Value value) {
+  return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
+}
+
+Value Arith::add(Value lhs, Value rhs) {
+  return apply<arith::AddIOp>(lhs, rhs);
+}
+Value Arith::add(Value lhs, int64_t rhs) {
+  return rhs == 0 ? lhs : add(lhs, index(rhs));
+}
+Value Arith::sub(Value lhs, Value rhs) {
+  return apply<arith::SubIOp>(lhs, rhs);
+}
+Value Arith::mul(Value lhs, Value rhs) {
+  return apply<arith::MulIOp>(lhs, rhs);
+}
+Value Arith::min(Value lhs, Value rhs) {
+  return apply<arith::MinSIOp>(lhs, rhs);
+}
+Value Arith::max(Value lhs, Value rhs) {
+  return apply<arith::MaxSIOp>(lhs, rhs);
+}
+Value Arith::clamp(Value value, int64_t low, int64_t high) {
+  return max(min(value, index(high)), index(low));
+}
+Value Arith::divUnsigned(Value lhs, Value rhs) {
+  return apply<arith::DivUIOp>(lhs, rhs);
+}
+Value Arith::remUnsigned(Value lhs, Value rhs) {
+  return apply<arith::RemUIOp>(lhs, rhs);
+}
+Value Arith::shiftLeft(Value lhs, Value rhs) {
+  return apply<arith::ShLIOp>(lhs, rhs);
+}
+Value Arith::shiftRight(Value lhs, Value rhs) {
+  return apply<arith::ShRUIOp>(lhs, rhs);
+}
+
+Value Arith::compare(Predicate predicate, Value lhs, Value rhs) {
+  return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
+}
+Value Arith::equal(Value lhs, Value rhs) {
+  return compare(Predicate::eq, lhs, rhs);
+}
+Value Arith::less(Value lhs, Value rhs) {
+  return compare(Predicate::slt, lhs, rhs);
+}
+Value Arith::isInside(Value index, Value size) {
+  return compare(Predicate::ult, index, size);
+}
+Value Arith::both(Value lhs, Value rhs) {
+  if (!lhs || !rhs)
+    return lhs ? lhs : rhs;
+  return apply<arith::AndIOp>(lhs, rhs);
+}
+Value Arith::select(Value condition, Value lhs, Value rhs) {
+  return arith::SelectOp::create(b, loc, condition, lhs, rhs);
+}
+
+void Arith::emitIf(Value condition, function_ref<void()> body) {
+  if (!condition)
+    return body();
+  auto ifOp = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  body();
+}
+
+Value Arith::emitIf(Type type, Value condition, function_ref<Value()> then,
+                    function_ref<Value()> otherwise) {
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange(type), condition,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, then());
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b, loc, otherwise());
+  return ifOp.getResult(0);
+}

@@ -1,0 +1,78 @@
+//===- KernelBlock.h - A block of a kernel ----------------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_KERNELBLOCK_H
+#define NSA_LIB_CONVERSION_KERNELBLOCK_H
+
+#include "SharedValues.h"
+
+#include "nsa/Codegen/Elements.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace nsa {
+
+/// What the code of a kernel knows of the block that runs it, and this thread
+/// of that.
+class KernelBlock : public Arith {
+public:
+  KernelBlock(mlir::OpBuilder &b, LaunchOp launch, const mlir::IRMapping &ports,
+              mlir::gpu::GPUFuncOp kernel);
+
+  /// Emits elements at `point`.
+  ElementBuilder at(mlir::ValueRange point) const {
+    return ElementBuilder(b, loc, ports, point);
+  }
+  /// What a size of a segment is in the kernel.
+  mlir::Value lookup(mlir::Value size) const {
+    return ports.lookupOrDefault(size);
+  }
+  /// The threads of the block, who share the memory of the segment.
+  BlockThreads getThreads() {
+    return BlockThreads(kernel, threads, mostTiles, sharedMemory);
+  }
+
+  /// The number of blocks of a segment, as i32, which is 0 where nothing is
+  /// there that it writes. (The launcher sees to it that it fits.)
+  mlir::Value emitNumBlocks(SegmentOp segment);
+  /// The row of block `block` (i32) and the first column of this thread, for
+  /// tiles of one row. An array has no row.
+  std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
+                                                       mlir::Value block);
+  /// The thread's points in a tile of one row, from `column` on.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
+  emitPoints(SegmentOp segment, llvm::ArrayRef<mlir::Value> row,
+             mlir::Value column);
+
+  const mlir::IRMapping &ports;
+  mlir::gpu::GPUFuncOp kernel;
+  ThreadBlock threads;
+  /// This thread's number (index).
+  mlir::Value thread;
+
+private:
+  /// `value`, which is made from size `size` of a segment, or 0 where it may be
+  /// negative: launchers count no blocks for it then.
+  mlir::Value emitSize(mlir::Value size, mlir::Value value);
+  /// The number of tiles that `count` elements take, as i32. `size` is that of
+  /// the segment that `count` is made from.
+  mlir::Value emitNumTiles(mlir::Value size, const Size &count, int64_t tile);
+  /// The number of tiles in a row of a segment, as i32.
+  mlir::Value emitTilesPerRow(SegmentOp segment);
+  /// The number of tiles from a segment's first row to its last, as i32.
+  mlir::Value emitRowTiles(SegmentOp segment);
+  mlir::Value emitNumBlocksIfWanted(SegmentOp segment);
+
+  int64_t mostTiles;
+  /// Workgroup memory of what elements of a segment share.
+  llvm::SmallVector<mlir::Value> sharedMemory;
+};
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_KERNELBLOCK_H

@@ -1,0 +1,245 @@
+//===- Stores.cpp - Where the elements of a copy go -----------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Stores.h"
+
+#include "nsa/Codegen/KernelParameters.h"
+
+#include "Kernel.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// What is stored at all
+//===----------------------------------------------------------------------===//
+
+bool nsa::mayBeNegative(Value size) {
+  if (std::optional<int64_t> constant = getConstantIntValue(size))
+    return *constant < 0;
+  return !isa<BlockArgument>(size) && !size.getDefiningOp<tensor::DimOp>();
+}
+
+void nsa::emitIfNotNegative(ElementBuilder &builder, Value size,
+                            function_ref<void()> body) {
+  if (!mayBeNegative(size))
+    return body();
+  builder.emitIf(builder.compare(Arith::Predicate::sge, builder.lookup(size),
+                                 builder.index(0)),
+                 body);
+}
+
+void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
+                       function_ref<void()> body) {
+  if (copy.getFrom() == 0)
+    return body();
+  builder.emitIf(builder.compare(Arith::Predicate::sge, index,
+                                 builder.index(copy.getFrom())),
+                 body);
+}
+
+/// Whether any of the arrays behind `ports`, which are optional, is there (i1):
+/// bits of the kernel's last arguments.
+static Value emitIsAnyThere(ElementBuilder &builder,
+                            ArrayRef<BlockArgument> ports) {
+  // Operations whose regions are being built are in no function yet.
+  auto array = cast<BlockArgument>(builder.lookup(ports.front()));
+  auto kernel = cast<FunctionOpInterface>(array.getOwner()->getParentOp());
+  ArrayRef<int64_t> optional =
+      kernel->getAttrOfType<DenseI64ArrayAttr>(presenceAttrName).asArrayRef();
+  size_t numWords = llvm::divideCeil(optional.size(), 64);
+  SmallVector<uint64_t> masks(numWords);
+  for (BlockArgument port : ports) {
+    size_t bit = llvm::find(optional, port.getArgNumber()) - optional.begin();
+    masks[bit / 64] |= uint64_t(1) << (bit % 64);
+  }
+  Value any;
+  for (auto [number, mask] : llvm::enumerate(masks)) {
+    if (mask == 0)
+      continue;
+    Value word =
+        kernel.getArgument(kernel.getNumArguments() - numWords + number);
+    Value bits =
+        builder.both(word, arith::ConstantIntOp::create(builder.b, builder.loc,
+                                                        int64_t(mask), 64));
+    Value isThere = builder.compare(Arith::Predicate::ne, bits,
+                                    builder.zero(word.getType()));
+    any = any ? builder.apply<arith::OrIOp>(any, isThere) : isThere;
+  }
+  return any;
+}
+
+/// Whether the array behind `destination` is there (i1), or null for yes.
+static Value emitIsThere(ElementBuilder &builder, Value destination) {
+  auto port = cast<BlockArgument>(destination);
+  if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
+    return {};
+  return emitIsAnyThere(builder, port);
+}
+
+void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
+                              function_ref<void(Value)> body) {
+  for (Value destination : copy.getDestinations())
+    builder.emitIf(emitIsThere(builder, destination),
+                   [&] { body(destination); });
+}
+
+Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {
+  SmallVector<BlockArgument> ports = segment.getOptionalPorts();
+  return ports.empty() ? Value() : emitIsAnyThere(builder, ports);
+}
+
+void nsa::storeElement(ElementBuilder &builder, CopyOp copy, Value element,
+                       ValueRange indices) {
+  emitForDestinations(builder, copy, [&](Value destination) {
+    memref::StoreOp::create(builder.b, builder.loc, element,
+                            builder.lookup(destination), indices);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+Value Written::contain(Arith &math, Value first, Value last) const {
+  Value inside = math.less(last, end);
+  if (from == 0)
+    return inside;
+  Value after = math.compare(Arith::Predicate::sge, first, math.index(from));
+  return math.both(after, inside);
+}
+
+Value Written::containLane(Arith &math, Value column, int64_t lane) const {
+  Value inside = contain(math, column, column);
+  return mask ? math.both(inside, isSet(math, lane)) : inside;
+}
+
+Value Written::isWhole(Arith &math, int64_t count) const {
+  Value all = isSet(math, 0);
+  for (int64_t lane = 1; lane < count; ++lane)
+    all = math.both(all, isSet(math, lane));
+  return all;
+}
+
+Value Written::isSet(Arith &math, int64_t lane) const {
+  Value flag = vector::ExtractOp::create(math.b, math.loc, mask, lane);
+  return math.compare(Arith::Predicate::ne, flag, math.zero(flag.getType()));
+}
+
+Parts Parts::of(Arith &math, Value vector, int64_t bytes) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t width = type.getNumElements();
+  int64_t part =
+      std::min<int64_t>(width, bytes * 8 / type.getElementTypeBitWidth());
+  if (part == width)
+    return {{vector}, width};
+  Parts parts = {{}, part};
+  for (int64_t first = 0; first < width; first += part)
+    parts.vectors.push_back(vector::ExtractStridedSliceOp::create(
+        math.b, math.loc, vector, ArrayRef<int64_t>{first},
+        ArrayRef<int64_t>{part}, ArrayRef<int64_t>{1}));
+  return parts;
+}
+
+/// Stores the elements that are columns, one by one.
+static void storeLanes(ElementBuilder &builder, const Parts &parts,
+                       Value destination, ValueRange indices,
+                       const Written &written) {
+  SmallVector<Value> lane(indices);
+  for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
+    for (int64_t i = 0; i < parts.getWidth(); ++i) {
+      int64_t offset = number * parts.distance + i;
+      lane.back() = builder.add(indices.back(), offset);
+      builder.emitIf(written.containLane(builder, lane.back(), offset), [&] {
+        Value element =
+            vector::ExtractOp::create(builder.b, builder.loc, vector, i);
+        memref::StoreOp::create(builder.b, builder.loc, element, destination,
+                                lane);
+      });
+    }
+  }
+}
+
+void nsa::storeWide(ElementBuilder &builder, const Parts &parts,
+                    Value destination, ValueRange indices) {
+  int64_t bits = parts.getType().getElementTypeBitWidth();
+  SmallVector<Value> place(indices);
+  for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
+    place.back() = builder.add(indices.back(), number * parts.distance);
+    vector::StoreOp::create(builder.b, builder.loc, vector, destination, place,
+                            /*nontemporal=*/false,
+                            llvm::MaybeAlign(parts.getWidth() * bits / 8));
+  }
+}
+
+Value nsa::emitCanStoreWide(ElementBuilder &builder, const Parts &parts,
+                            Value port, Value row) {
+  if (parts.getWidth() == 1)
+    return {};
+  return builder.isRowAligned(port, row, parts.getWidth());
+}
+
+void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
+                     ValueRange indices, const Written &written) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Value destination = builder.lookup(port);
+  Value isAligned = emitCanStoreWide(
+      builder, parts, port, indices.size() > 1 ? indices.front() : Value());
+  if (!isAligned)
+    return storeLanes(builder, parts, destination, indices, written);
+  Value last = builder.add(indices.back(), parts.getSpan() - 1);
+  Value isFull = written.contain(builder, indices.back(), last);
+  if (written.mask)
+    isFull = builder.both(isFull, written.isWhole(builder, parts.getSpan()));
+  // Where every row is made of whole aligned vectors, there is nothing else.
+  int64_t multiple = parts.vectors.size() * parts.distance;
+  std::optional<int64_t> end = getConstantIntValue(written.end);
+  bool isWhole = end && *end % multiple == 0 && written.from % multiple == 0 &&
+                 !written.mask &&
+                 getConstantIntValue(isAligned).value_or(0) != 0;
+  auto ifOp = scf::IfOp::create(b, loc, builder.both(isFull, isAligned),
+                                /*withElseRegion=*/!isWhole);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  storeWide(builder, parts, destination, indices);
+  if (isWhole)
+    return;
+  b.setInsertionPoint(ifOp.elseYield());
+  storeLanes(builder, parts, destination, indices, written);
+}
+
+void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
+                         ValueRange places, Value column,
+                         const Written &written) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  int64_t width = cast<VectorType>(vector.getType()).getNumElements();
+  for (int64_t i = 0; i < width; ++i) {
+    Value isStored = written.containLane(builder, builder.add(column, i), i);
+    SmallVector<Value> indices;
+    for (auto [dim, place] : llvm::enumerate(places)) {
+      // A negative one is too large as well.
+      Value index =
+          builder.toIndex(vector::ExtractOp::create(b, loc, place, i));
+      isStored = builder.both(isStored,
+                              builder.isInside(index, builder.dim(port, dim)));
+      indices.push_back(index);
+    }
+    builder.emitIf(isStored, [&] {
+      memref::StoreOp::create(b, loc,
+                              vector::ExtractOp::create(b, loc, vector, i),
+                              builder.lookup(port), indices);
+    });
+  }
+}

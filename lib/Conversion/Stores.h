@@ -1,0 +1,107 @@
+//===- Stores.h - Where the elements of a copy go ---------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_STORES_H
+#define NSA_LIB_CONVERSION_STORES_H
+
+#include "nsa/Codegen/Elements.h"
+
+namespace nsa {
+
+//===----------------------------------------------------------------------===//
+// What is stored at all
+//===----------------------------------------------------------------------===//
+
+/// Whether a size may be negative: one that the text computes. (Launchers check
+/// ports, and arrays have no such sizes.)
+bool mayBeNegative(mlir::Value size);
+/// Emits `body` where `size` is 0 or more.
+void emitIfNotNegative(ElementBuilder &builder, mlir::Value size,
+                       llvm::function_ref<void()> body);
+
+/// Emits `body` where `copy` writes element `index`: from its `from` on.
+void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
+                  llvm::function_ref<void()> body);
+
+/// Emits `body` for each destination of `copy` whose array is there.
+void emitForDestinations(ElementBuilder &builder, CopyOp copy,
+                         llvm::function_ref<void(mlir::Value)> body);
+
+/// Stores `element` at `indices` of each destination of `copy` whose array is
+/// there.
+void storeElement(ElementBuilder &builder, CopyOp copy, mlir::Value element,
+                  mlir::ValueRange indices);
+
+/// Whether any array is there that `segment` writes (i1), or null for yes.
+mlir::Value emitIsWanted(ElementBuilder &builder, SegmentOp segment);
+
+//===----------------------------------------------------------------------===//
+// Vectors
+//===----------------------------------------------------------------------===//
+
+/// The elements of a vector that a copy writes.
+struct Written {
+  /// Columns of the destination.
+  int64_t from;
+  mlir::Value end;
+  /// Of the same vector, 0 for those that stay as they are; null for none.
+  mlir::Value mask = {};
+
+  /// Whether columns `first` to `last` are all among them.
+  mlir::Value contain(Arith &math, mlir::Value first, mlir::Value last) const;
+  /// Whether lane `lane`, which is column `column`, is among them.
+  mlir::Value containLane(Arith &math, mlir::Value column, int64_t lane) const;
+  /// Whether the mask has `count` lanes that are set.
+  mlir::Value isWhole(Arith &math, int64_t count) const;
+
+private:
+  mlir::Value isSet(Arith &math, int64_t lane) const;
+};
+
+/// A thread's elements, as vectors that one access can store.
+struct Parts {
+  llvm::SmallVector<mlir::Value> vectors;
+  /// Columns from each to the next.
+  int64_t distance;
+
+  /// `vector` cut into parts that follow one another, of at most `bytes` bytes.
+  static Parts of(Arith &math, mlir::Value vector, int64_t bytes);
+
+  mlir::VectorType getType() const {
+    return llvm::cast<mlir::VectorType>(vectors.front().getType());
+  }
+  int64_t getWidth() const { return getType().getNumElements(); }
+  /// Columns from the first part to the end of the last one.
+  int64_t getSpan() const {
+    return (vectors.size() - 1) * distance + getWidth();
+  }
+};
+
+/// Stores all elements by the widest accesses.
+void storeWide(ElementBuilder &builder, const Parts &parts,
+               mlir::Value destination, mlir::ValueRange indices);
+
+/// Whether parts can be stored by the widest accesses to `row` of the array
+/// behind `port`, or to every row where it is null. Null if they never can.
+mlir::Value emitCanStoreWide(ElementBuilder &builder, const Parts &parts,
+                             mlir::Value port, mlir::Value row);
+
+/// Stores the elements that are written: by the widest accesses if all are and
+/// the destination's row is aligned.
+void storeParts(ElementBuilder &builder, const Parts &parts, mlir::Value port,
+                mlir::ValueRange indices, const Written &written);
+
+/// Stores lane i of `vector` to the place in the array behind `port` that lane
+/// i of each of `places` says, if it is inside.
+void storeScattered(ElementBuilder &builder, mlir::Value vector,
+                    mlir::Value port, mlir::ValueRange places,
+                    mlir::Value column, const Written &written);
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_STORES_H

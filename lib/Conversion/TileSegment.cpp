@@ -1,0 +1,217 @@
+//===- TileSegment.cpp - Elements by themselves ---------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "SegmentLowering.h"
+#include "Tiles.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// A block that walks rows
+//===----------------------------------------------------------------------===//
+
+/// The columns of `row` that this thread takes, of `numThreads` with numbers
+/// from 0 on.
+static void emitColumns(KernelBlock &block, SegmentOp segment, Value row,
+                        Value number, int64_t numThreads,
+                        const RowValues &values) {
+  TilingAttr tiling = *segment.getTiling();
+  Value columns = block.lookup(segment.getSizes().back());
+  int64_t step = numThreads * tiling.getWidth();
+  Value first = block.mul(number, block.index(tiling.getWidth()));
+  scf::ForOp::create(
+      block.b, block.loc, first, columns,
+      block.index(step * tiling.getVectors()), {},
+      [&](OpBuilder &b, Location loc, Value column, ValueRange) {
+        SmallVector<SmallVector<Value>> points;
+        for (int64_t i = 0; i < tiling.getVectors(); ++i)
+          points.push_back({row, block.add(column, block.index(i * step))});
+        emitTile(b, segment, block.ports, points, tiling.getWidth(),
+                 /*rows=*/{}, &values);
+        scf::YieldOp::create(b, loc);
+      });
+}
+
+/// A row for each warp.
+static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
+                           const RowValues &shared) {
+  TilingAttr tiling = *segment.getTiling();
+  int64_t warpSize = block.threads.warp;
+  Value size = block.index(warpSize);
+  Value warp = block.divUnsigned(block.thread, size);
+  Value lane = block.remUnsigned(block.thread, size);
+  Value first = block.mul(block.toIndex(number), block.index(tiling.getRows()));
+  Value row = block.add(first, warp);
+  Value rows = block.lookup(segment.getSizes().front());
+  auto emitWarpSum = [warpSize](OpBuilder &b, Value value) -> Value {
+    Arith math(b, value.getLoc());
+    return emitWarpReduce(
+        b, math.loc, value, warpSize,
+        [&](Value lhs, Value rhs) { return math.add(lhs, rhs); });
+  };
+  block.emitIf(block.less(row, rows), [&] {
+    // All lanes have the same row, so they are a team.
+    RowValues values = emitRowValues(block.b, segment, block.ports, row,
+                                     Team{lane, warpSize, emitWarpSum}, shared);
+    emitColumns(block, segment, row, lane, warpSize, values);
+  });
+}
+
+/// A row that the block shares: its tiles, or its only element.
+static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
+                            BlockThreads &together, RowValues shared) {
+  Value row = block.toIndex(number);
+  emitSharedRow(block.b, segment, block.ports, together, row, shared);
+  if (segment.getSizes().size() == 2)
+    return emitColumns(block, segment, row, block.thread, block.threads.size,
+                       shared);
+  block.emitIf(block.equal(block.thread, block.index(0)), [&] {
+    emitTile(block.b, segment, block.ports, SmallVector<Value>{row},
+             segment.getTiling()->getWidth(), /*rows=*/{}, &shared);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// A block with a tile
+//===----------------------------------------------------------------------===//
+
+/// This thread and its neighbour. Whole warps have to be there.
+static ThreadPair emitPair(KernelBlock &block) {
+  Value bit = block.both(block.toI32(block.thread), block.i32(1));
+  Value isSecond = block.compare(Arith::Predicate::ne, bit, block.i32(0));
+  auto emitOther = [warp = block.threads.warp](OpBuilder &b, Value value) {
+    Arith math(b, value.getLoc());
+    return gpu::ShuffleOp::create(b, math.loc, value, math.i32(1),
+                                  math.i32(warp), gpu::ShuffleMode::XOR)
+        .getShuffleResult();
+  };
+  return {isSecond, emitOther};
+}
+
+/// The thread's points in the tile of several rows with number `number`.
+static SmallVector<SmallVector<Value>>
+emitPointsOfRows(KernelBlock &block, SegmentOp segment, Value number) {
+  TilingAttr tiling = *segment.getTiling();
+  int64_t perRow = tiling.getVectorsPerRow();
+  int64_t numThreads = block.threads.size;
+  Value first = block.mul(block.toIndex(number), block.index(tiling.getRows()));
+  Value rows = block.lookup(segment.getSizes().front());
+  SmallVector<SmallVector<Value>> points;
+  for (int64_t i = 0; i < tiling.getVectors(); ++i) {
+    // 32 bits are enough for the place in the tile.
+    Value place =
+        block.add(block.toI32(block.thread), block.i32(i * numThreads));
+    Value inTile = block.divUnsigned(place, block.i32(perRow));
+    Value inRow = block.sub(place, block.mul(inTile, block.i32(perRow)));
+    Value row = block.add(first, block.toIndex(inTile));
+    Value isRow = block.isInside(row, rows);
+    if ((i + 1) * numThreads > tiling.getRows() * perRow)
+      isRow = block.both(isRow,
+                         block.isInside(inTile, block.i32(tiling.getRows())));
+    Value column =
+        block.mul(block.toIndex(inRow), block.index(tiling.getWidth()));
+    // A place past the rows is one past the columns of a row that there is.
+    Value past = block.add(column, block.index(tiling.getColumns()));
+    points.push_back(
+        {block.select(isRow, row, first), block.select(isRow, column, past)});
+  }
+  return points;
+}
+
+static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
+  TilingAttr tiling = *segment.getTiling();
+  BlockThreads together = block.getThreads();
+  RowValues shared = emitSharedValues(block.b, segment, block.ports, together);
+  if (segment.hasSharedRows())
+    return emitSharedTiles(block, segment, number, together, std::move(shared));
+  if (tiling.isWalked())
+    return emitWalkedRows(block, segment, number, shared);
+  std::optional<ThreadPair> pair;
+  if (tiling.getPaired())
+    pair = emitPair(block);
+  SmallVector<SmallVector<Value>> points;
+  if (tiling.hasRows()) {
+    points = emitPointsOfRows(block, segment, number);
+  } else {
+    auto [row, column] = block.emitRowAndColumn(segment, number);
+    SmallVector<Value> outer;
+    if (row)
+      outer.push_back(row);
+    points = block.emitPoints(segment, outer, column);
+  }
+  emitTile(block.b, segment, block.ports, points, tiling.getWidth(),
+           /*rows=*/{}, &shared, pair ? &*pair : nullptr);
+}
+
+//===----------------------------------------------------------------------===//
+// Loops
+//===----------------------------------------------------------------------===//
+
+static SmallVector<Value> lookupSizes(HostFunction &function,
+                                      SegmentOp segment) {
+  return llvm::map_to_vector(segment.getSizes(), [&](Value size) {
+    return function.ports.lookupOrDefault(size);
+  });
+}
+
+/// Rows one after the other, each with what its elements share.
+static void emitRows(HostFunction &function, SegmentOp segment,
+                     function_ref<RowValues(Value)> emitShared) {
+  OpBuilder &b = function.b;
+  Arith math(b, segment.getLoc());
+  int64_t width = segment.getTiling()->getWidth();
+  Value zero = math.index(0);
+  SmallVector<Value> sizes = lookupSizes(function, segment);
+  scf::buildLoopNest(
+      b, math.loc, zero, sizes.front(), math.index(1),
+      [&](OpBuilder &b, Location loc, ValueRange row) {
+        RowValues values = emitShared(row.front());
+        if (sizes.size() == 1)
+          return emitTile(b, segment, function.ports, SmallVector<Value>(row),
+                          width, /*rows=*/{}, &values);
+        scf::buildLoopNest(
+            b, loc, zero, sizes.back(), math.index(width),
+            [&](OpBuilder &b, Location, ValueRange column) {
+              emitTile(b, segment, function.ports,
+                       SmallVector<Value>{row.front(), column.front()}, width,
+                       /*rows=*/{}, &values);
+            });
+      });
+}
+
+static void emitLoops(HostFunction &function, SegmentOp segment) {
+  OpBuilder &b = function.b;
+  const IRMapping &ports = function.ports;
+  RowValues shared = emitSharedValues(b, segment, ports, function.thread);
+  if (segment.hasSharedRows())
+    return emitRows(function, segment, [&](Value row) {
+      RowValues values = shared;
+      emitSharedRow(b, segment, ports, function.thread, row, values);
+      return values;
+    });
+  if (segment.getTiling()->isWalked())
+    return emitRows(function, segment, [&](Value row) {
+      return emitRowValues(b, segment, ports, row, /*team=*/{}, shared);
+    });
+  Arith math(b, segment.getLoc());
+  int64_t width = segment.getTiling()->getWidth();
+  SmallVector<Value> sizes = lookupSizes(function, segment);
+  SmallVector<Value> zeros(sizes.size(), math.index(0));
+  SmallVector<Value> steps(sizes.size(), math.index(1));
+  steps.back() = math.index(width);
+  scf::buildLoopNest(b, math.loc, zeros, sizes, steps,
+                     [&](OpBuilder &b, Location, ValueRange point) {
+                       emitTile(b, segment, ports, SmallVector<Value>(point),
+                                width, /*rows=*/{}, &shared);
+                     });
+}
+
+const SegmentLowering nsa::tileLowering = {emitBlock, emitLoops};

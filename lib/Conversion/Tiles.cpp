@@ -1,0 +1,319 @@
+//===- Tiles.cpp - The elements of a tile ---------------------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Tiles.h"
+
+#include "Stores.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace nsa;
+
+/// Stores what `op` picks from the `width` elements of `vector` at `point`, to
+/// each row that `forEachRow` calls back with: from lane i, if its column is a
+/// multiple of the stride.
+static void
+storePicked(ElementBuilder &builder, PickOpInterface op, Value vector,
+            CopyOp copy, ArrayRef<Value> point,
+            function_ref<void(function_ref<void(Value)>)> forEachRow,
+            Value columns, int64_t width) {
+  int64_t stride = op.getPickStride();
+  Value strideValue = builder.index(stride);
+  // Columns are multiples of `width`; if the stride is too, only lane 0 can be
+  // picked.
+  int64_t lanes = stride % width == 0 ? 1 : width;
+  for (int64_t i = 0; i < lanes; ++i) {
+    Value column = builder.add(point.back(), i);
+    Value rest = builder.remUnsigned(column, strideValue);
+    Value isPicked = builder.both(builder.equal(rest, builder.index(0)),
+                                  builder.less(column, columns));
+    builder.emitIf(isPicked, [&] {
+      Value element =
+          vector::ExtractOp::create(builder.b, builder.loc, vector, i);
+      Value number = builder.divUnsigned(column, strideValue);
+      Value picked = cast<ElementOpInterface>(op.getOperation())
+                         .emitPicked(builder, {point.front(), number}, element);
+      forEachRow([&](Value row) {
+        storeElement(builder, copy, picked, {row, number});
+      });
+    });
+  }
+}
+
+namespace {
+/// The elements of a value at a point, and whether anybody reads them (null for
+/// yes).
+struct TileValue {
+  Value vector, isLive;
+};
+
+/// The copies of a `tile` or two-dimensional `expand` segment.
+class TileEmitter {
+public:
+  TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+              int64_t width, std::optional<RowRange> rows,
+              const RowValues *rowValues, const ThreadPair *pair);
+
+  /// Emits the values to store for each point.
+  SmallVector<DenseMap<Value, TileValue>>
+  emitValues(ArrayRef<SmallVector<Value>> points);
+  void emitStores(ArrayRef<Value> point,
+                  const DenseMap<Value, TileValue> &values);
+
+private:
+  TileValue emitValue(Value value, ArrayRef<Value> point);
+  /// The value for a point of an expansion, where it may be padding.
+  TileValue emitRequestValue(Value value, ArrayRef<Value> point);
+  /// The halves that this thread stores of its pair's vectors, given its own,
+  /// and moves `column` to the first of them.
+  Parts exchange(ElementBuilder &builder, Value vector, Value &column);
+  /// Emits the stores of a copy to each of the rows.
+  void emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
+                          const Parts &parts, Value column);
+
+  OpBuilder &b;
+  Location loc;
+  const IRMapping &ports;
+  int64_t width;
+  /// Of the widest access.
+  int64_t accessBytes;
+  std::optional<RowRange> rows;
+  const RowValues *rowValues;
+  const ThreadPair *pair;
+  Value columns;
+  /// Copies of values over the segment's index space, and of what is picked
+  /// from them.
+  SmallVector<CopyOp> copies, pickedCopies;
+};
+} // namespace
+
+TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
+                         const IRMapping &ports, int64_t width,
+                         std::optional<RowRange> rows,
+                         const RowValues *rowValues, const ThreadPair *pair)
+    : b(b), loc(segment.getLoc()), ports(ports), width(width),
+      accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
+      rowValues(rowValues), pair(pair),
+      columns(ports.lookupOrDefault(segment.getSizes().back())) {
+  for (CopyOp copy : segment.getCopies())
+    (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
+}
+
+/// Emits whether anybody reads the elements of `value` at `point`, or returns
+/// null for yes.
+static Value emitIsLive(ElementBuilder &builder, Value value,
+                        ArrayRef<Value> point) {
+  Operation *op = value.getDefiningOp();
+  return op ? cast<ElementOpInterface>(op).emitIsLive(builder, point) : Value();
+}
+
+TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
+  ElementBuilder builder(b, loc, ports, point);
+  builder.setRow(rowValues);
+  Value isLive = emitIsLive(builder, value, point);
+  // All or none of a vector, so that a live one has no made-up elements. Not a
+  // branch: LLVM would move into it what else the loads need, to be loaded
+  // after what decides instead of at the same time.
+  builder.setCondition(isLive);
+  return {builder.elements(value, point, width), isLive};
+}
+
+TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {
+  // A request past the last one has no elements to load.
+  Type elementType = cast<ShapedType>(value.getType()).getElementType();
+  auto type = VectorType::get(width, elementType);
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange{type, b.getI1Type()},
+                                rows->isPadding, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  auto yield = [&](Block *block, function_ref<TileValue()> emit) {
+    b.setInsertionPointToStart(block);
+    TileValue result = emit();
+    if (!result.isLive)
+      result.isLive = Arith(b, loc).i1(true);
+    scf::YieldOp::create(b, loc, ValueRange{result.vector, result.isLive});
+  };
+  yield(ifOp.thenBlock(), [&]() -> TileValue {
+    return {Arith(b, loc).zero(type), Value()};
+  });
+  yield(ifOp.elseBlock(), [&] { return emitValue(value, point); });
+  return {ifOp.getResult(0), ifOp.getResult(1)};
+}
+
+SmallVector<DenseMap<Value, TileValue>>
+TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
+  SmallVector<DenseMap<Value, TileValue>> values(points.size());
+  for (CopyOp copy : copies) {
+    Value value = getRequestValue(copy.getValue());
+    bool mayBePadding = rows && rows->isPadding;
+    auto op = value.getDefiningOp<LivenessOpInterface>();
+    if (mayBePadding || (op && op.hasDeadElements())) {
+      for (auto [point, pointValues] : llvm::zip_equal(points, values))
+        pointValues[value] = mayBePadding ? emitRequestValue(value, point)
+                                          : emitValue(value, point);
+      continue;
+    }
+    SmallVector<ElementBuilder> builders;
+    for (const SmallVector<Value> &point : points)
+      builders.emplace_back(b, loc, ports, point).setRow(rowValues);
+    SmallVector<Value> vectors =
+        ElementBuilder::elementsAt(builders, value, points, width);
+    for (auto [pointValues, vector] : llvm::zip_equal(values, vectors))
+      pointValues[value] = {vector, Value()};
+  }
+  // Masks and places, which are no copy's value.
+  for (CopyOp copy : copies) {
+    SmallVector<Value> others(copy.getPlaces());
+    if (copy.getMask())
+      others.push_back(copy.getMask());
+    for (Value other : others)
+      for (auto [point, pointValues] : llvm::zip_equal(points, values))
+        if (!pointValues.contains(other))
+          pointValues[other] = emitValue(other, point);
+  }
+  return values;
+}
+
+Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
+                            Value &column) {
+  auto type = cast<VectorType>(vector.getType());
+  int64_t half = type.getNumElements() / 2;
+  int64_t numWords = half * type.getElementTypeBitWidth() / 32;
+  auto select = [&](Value inSecond, Value inFirst) -> Value {
+    return builder.select(pair->isSecond, inSecond, inFirst);
+  };
+  Value words = vector::BitCastOp::create(
+      b, loc, VectorType::get(2 * numWords, b.getI32Type()), vector);
+  SmallVector<Value> ofFirst, ofSecond;
+  for (int64_t i = 0; i < numWords; ++i) {
+    Value low = vector::ExtractOp::create(b, loc, words, i);
+    Value high = vector::ExtractOp::create(b, loc, words, numWords + i);
+    Value other = pair->emitOther(b, select(low, high));
+    ofFirst.push_back(select(other, low));
+    ofSecond.push_back(select(high, other));
+  }
+  auto toPart = [&](ArrayRef<Value> words) -> Value {
+    Value part = vector::FromElementsOp::create(
+        b, loc, VectorType::get(numWords, b.getI32Type()), words);
+    return vector::BitCastOp::create(
+        b, loc, VectorType::get(half, type.getElementType()), part);
+  };
+  column = builder.sub(column, select(builder.index(half), builder.index(0)));
+  return {{toPart(ofFirst), toPart(ofSecond)}, 2 * half};
+}
+
+void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
+                                     const Parts &parts, Value column) {
+  Written written{int64_t(copy.getFrom()), columns};
+  auto storeGeneral = [&](Value row) {
+    emitForDestinations(builder, copy, [&](Value destination) {
+      storeParts(builder, parts, destination, {row, column}, written);
+    });
+  };
+  // Mostly the same holds for all destinations and rows. It is found out once,
+  // which leaves a loop with nothing but stores.
+  Value last = builder.add(column, parts.getSpan() - 1);
+  Value isWide = written.contain(builder, column, last);
+  for (Value destination : copy.getDestinations()) {
+    Value isAligned =
+        emitCanStoreWide(builder, parts, destination, /*row=*/Value());
+    if (!isAligned)
+      return rows->emitLoop(builder, storeGeneral);
+    isWide = builder.both(isWide, isAligned);
+  }
+  auto ifOp = scf::IfOp::create(b, loc, isWide, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  rows->emitLoop(builder, [&](Value row) {
+    emitForDestinations(builder, copy, [&](Value destination) {
+      storeWide(builder, parts, builder.lookup(destination), {row, column});
+    });
+  });
+  b.setInsertionPoint(ifOp.elseYield());
+  rows->emitLoop(builder, storeGeneral);
+}
+
+void TileEmitter::emitStores(ArrayRef<Value> point,
+                             const DenseMap<Value, TileValue> &values) {
+  ElementBuilder builder(b, loc, ports, point);
+  for (CopyOp copy : copies) {
+    TileValue value = values.lookup(getRequestValue(copy.getValue()));
+    builder.emitIf(value.isLive, [&] {
+      SmallVector<Value> indices(point);
+      Parts parts = pair ? exchange(builder, value.vector, indices.back())
+                         : Parts::of(builder, value.vector, accessBytes);
+      if (rows)
+        return emitRepeatedStores(builder, copy, parts, indices.back());
+      Written written{int64_t(copy.getFrom()), columns};
+      if (copy.getMask())
+        written.mask = values.lookup(copy.getMask()).vector;
+      auto places = llvm::map_to_vector(copy.getPlaces(), [&](Value place) {
+        return values.lookup(place).vector;
+      });
+      emitForDestinations(builder, copy, [&](Value destination) {
+        if (places.empty())
+          storeParts(builder, parts, destination, indices, written);
+        else
+          storeScattered(builder, value.vector, destination, places,
+                         indices.back(), written);
+      });
+    });
+  }
+  auto forEachRow = [&](function_ref<void(Value)> body) {
+    if (rows)
+      return rows->emitLoop(builder, body);
+    body(point.front());
+  };
+  for (CopyOp copy : pickedCopies) {
+    auto pick =
+        getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+    TileValue value = values.lookup(pick.getPickedFrom());
+    builder.emitIf(value.isLive, [&] {
+      storePicked(builder, pick, value.vector, copy, point, forEachRow, columns,
+                  width);
+    });
+  }
+}
+
+void RowRange::emitLoop(ElementBuilder &builder,
+                        function_ref<void(Value)> body) const {
+  OpBuilder &b = builder.b;
+  auto loop = scf::ForOp::create(b, builder.loc, builder.index(0), count,
+                                 builder.index(1));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(loop.getBody()->getTerminator());
+  body(builder.add(first, loop.getInductionVar()));
+}
+
+void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                   ArrayRef<SmallVector<Value>> points, int64_t width,
+                   std::optional<RowRange> rows, const RowValues *rowValues,
+                   const ThreadPair *pair) {
+  TileEmitter emitter(b, segment, ports, width, rows, rowValues, pair);
+  SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
+  for (auto [point, pointValues] : llvm::zip_equal(points, values))
+    emitter.emitStores(point, pointValues);
+}
+
+RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
+                             const IRMapping &ports, Value row,
+                             std::optional<Team> team, RowValues values) {
+  for (CopyOp copy : segment.getCopies()) {
+    auto op = copy.getValue().getDefiningOp<ElementOpInterface>();
+    if (!op || values.contains(op))
+      continue;
+    ElementBuilder builder(b, segment.getLoc(), ports, row);
+    builder.setRow(&values);
+    if (team)
+      builder.setTeam(*team);
+    SmallVector<Value> shared = op.emitRow(builder, row);
+    values[op] = shared;
+  }
+  return values;
+}

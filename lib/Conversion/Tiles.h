@@ -1,0 +1,59 @@
+//===- Tiles.h - The elements of a tile -------------------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_CONVERSION_TILES_H
+#define NSA_LIB_CONVERSION_TILES_H
+
+#include "nsa/Codegen/Elements.h"
+
+namespace nsa {
+
+/// The rows that one request of an expansion takes.
+struct RowRange {
+  mlir::Value first, count;
+  /// Whether these are rows past the last request, which are zeros (i1). Null
+  /// for no.
+  mlir::Value isPadding = {};
+
+  /// Emits `body` for each of them.
+  void emitLoop(ElementBuilder &builder,
+                llvm::function_ref<void(mlir::Value)> body) const;
+};
+
+/// Two threads whose vectors are neighbours in a row.
+struct ThreadPair {
+  /// Whether this thread has the second vector (i1).
+  mlir::Value isSecond;
+  /// Emits what an i32 is in the other thread. Both have to get there.
+  std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitOther;
+};
+
+/// Emits the `width` columns at each of `points` (row, column; or only the
+/// column of a one-dimensional segment): loads for all points first, then the
+/// stores, each guarded by the segment's number of columns. Columns of points
+/// are multiples of `width`. In an `expand` segment the row of a point is a
+/// request, and `rows` are those it is stored to. `values` is what the row of
+/// the points shares, if it is walked. If there is a `pair`, both threads take
+/// turns: each stores the first or the second halves of the two vectors.
+void emitTile(mlir::OpBuilder &b, SegmentOp segment,
+              const mlir::IRMapping &ports,
+              llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
+              int64_t width, std::optional<RowRange> rows = {},
+              const RowValues *values = nullptr,
+              const ThreadPair *pair = nullptr);
+
+/// Emits what row `row` of a segment that is walked shares, beside what all its
+/// rows do.
+RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
+                        const mlir::IRMapping &ports, mlir::Value row,
+                        std::optional<Team> team = {},
+                        RowValues values = RowValues());
+
+} // namespace nsa
+
+#endif // NSA_LIB_CONVERSION_TILES_H
