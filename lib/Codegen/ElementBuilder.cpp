@@ -281,6 +281,13 @@ Value ElementBuilder::sum(Value value, Value count) {
   return team ? team->emitSum(b, loop.getResult(0)) : loop.getResult(0);
 }
 
+Value ElementBuilder::search(Value value, ValueRange row, Value position) {
+  if (Operation *op = value.getDefiningOp())
+    return cast<ElementOpInterface>(op).emitSearch(*this, row, position);
+  return emitBinarySearch(*this, value, row, index(0),
+                          size(Size::of(value, row.size())), position);
+}
+
 SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
   if (row)
     if (auto it = row->find(op); it != row->end())

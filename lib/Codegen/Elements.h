@@ -60,6 +60,23 @@ template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
     assert(!this->hasDeadElements() && "expected to know which are read");
     return {};
   }
+  /// One element after the other is compared, by halves.
+  mlir::Value emitSearch(ElementBuilder &builder, mlir::ValueRange row,
+                         mlir::Value position) {
+    mlir::Value result = this->getOperation()->getResult(0);
+    return emitBinarySearch(builder, result, row, builder.index(0),
+                            builder.size(Size::of(result, row.size())),
+                            position);
+  }
+  /// Nothing can.
+  bool canShareWith(llvm::ArrayRef<mlir::Operation *> others) {
+    return others.empty();
+  }
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
+  emitSharedTogether(ElementBuilder &builder,
+                     llvm::ArrayRef<mlir::Operation *> ops, Threads &threads) {
+    return {getInterface().emitShared(builder, /*row=*/{}, threads)};
+  }
 
   // What only operations of some interfaces are asked for.
   llvm::SmallVector<mlir::Value> emitShared(ElementBuilder &, mlir::ValueRange,
@@ -108,6 +125,20 @@ struct ElementModel
   mlir::Value emitIsLive(mlir::Operation *op, ElementBuilder &builder,
                          mlir::ValueRange indices) const {
     return Elements(op).emitIsLive(builder, indices);
+  }
+  mlir::Value emitSearch(mlir::Operation *op, ElementBuilder &builder,
+                         mlir::ValueRange row, mlir::Value position) const {
+    return Elements(op).emitSearch(builder, row, position);
+  }
+  bool canShareWith(mlir::Operation *op,
+                    llvm::ArrayRef<mlir::Operation *> others) const {
+    return Elements(op).canShareWith(others);
+  }
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
+  emitSharedTogether(mlir::Operation *op, ElementBuilder &builder,
+                     llvm::ArrayRef<mlir::Operation *> ops,
+                     Threads &threads) const {
+    return Elements(op).emitSharedTogether(builder, ops, threads);
   }
   llvm::SmallVector<mlir::Value> emitShared(mlir::Operation *op,
                                             ElementBuilder &builder,

@@ -54,8 +54,6 @@ Value nsa::emitCount(ExpansionOp expansion, ElementBuilder &builder,
                      Value request) {
   if (expansion.isUniform())
     return builder.index(*expansion.getStaticExtend());
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Value count =
       builder.toIndex(builder.element(expansion.getExtend(), request));
   count = builder.min(count, builder.lookup(expansion.getBound()));
@@ -132,8 +130,6 @@ Value ExpandSeqlensElements::emitBase(ElementBuilder &builder, Value request) {
 
 Value ExpandSeqlensElements::emitOfRequest(ElementBuilder &builder, Value,
                                            Value base, Value number) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Value offset = builder.toI32(number);
   if (getKind() == ExpandKind::Broadcast)
     return base;

@@ -17,7 +17,6 @@
 #include "FormulaBody.h"
 
 #include "Formula.h"
-#include "TileSearch.h"
 
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/KernelParameters.h"
@@ -180,43 +179,6 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
   return lanes;
 }
 
-/// The number of elements of `source`, from `begin` to `end` (index), that are
-/// `position` or less, if they ascend; all below `begin` are.
-static Value emitBinarySearch(ElementBuilder &builder, Value source,
-                              ValueRange row, Value begin, Value end,
-                              Value position) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  SmallVector<Value> initial = {begin, end};
-  auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
-                                             state[0], state[1]);
-        scf::ConditionOp::create(b, loc, isLeft, state);
-      },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
-        Value middle = arith::ShRUIOp::create(
-            b, loc, arith::AddIOp::create(b, loc, state[0], state[1]),
-            inner.constantIndex(1));
-        SmallVector<Value> indices(row);
-        indices.push_back(middle);
-        Value element = arith::IndexCastOp::create(
-            b, loc, b.getIndexType(), inner.element(source, indices));
-        Value isAtMost = arith::CmpIOp::create(
-            b, loc, arith::CmpIPredicate::sle, element, position);
-        Value next =
-            arith::AddIOp::create(b, loc, middle, inner.constantIndex(1));
-        scf::YieldOp::create(
-            b, loc,
-            ValueRange{
-                arith::SelectOp::create(b, loc, isAtMost, next, state[0]),
-                arith::SelectOp::create(b, loc, isAtMost, state[1], middle)});
-      });
-  return loop.getResult(0);
-}
-
 Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
   Value source = search.getSource();
@@ -224,15 +186,7 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   SmallVector<Value> row;
   if (search.getRow())
     row.push_back(get(search.getRow(), point, lane));
-  auto emit = [&]() -> Value {
-    if (auto scan = source.getDefiningOp<ScanOp>())
-      return emitSearchInSums(scan, builder, row, position);
-    Value begin = builder.constantIndex(0);
-    Value end = builder.size(Size::of(source, row.size()));
-    if (auto iterate = source.getDefiningOp<IterateOp>())
-      std::tie(begin, end) = emitSearchRange(builder, iterate, position);
-    return emitBinarySearch(builder, source, row, begin, end, position);
-  };
+  auto emit = [&] { return builder.search(source, row, position); };
   if (row.empty())
     return emit();
   auto ifOp =

@@ -91,11 +91,6 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Lanes>> values;
 };
 
-/// Emits how many elements of row `row` (none of an array) of sums are
-/// `position` (index) or less.
-mlir::Value emitSearchInSums(ScanOp scan, ElementBuilder &builder,
-                             mlir::ValueRange row, mlir::Value position);
-
 } // namespace nsa
 
 #endif // NSA_LIB_CODEGEN_FORMULABODY_H

@@ -23,6 +23,7 @@ using namespace nsa;
 namespace {
 struct ScanElements : ElementsOf<ScanOp> {
   using ElementsOf::ElementsOf;
+  Value emitSearch(ElementBuilder &builder, ValueRange row, Value position);
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
                                 Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
@@ -32,6 +33,7 @@ struct ScanElements : ElementsOf<ScanOp> {
 
 struct IterateElements : ElementsOf<IterateOp> {
   using ElementsOf::ElementsOf;
+  Value emitSearch(ElementBuilder &builder, ValueRange row, Value position);
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange,
                                 Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
@@ -41,6 +43,10 @@ struct IterateElements : ElementsOf<IterateOp> {
 
 struct ReduceElements : ElementsOf<ReduceOp> {
   using ElementsOf::ElementsOf;
+  bool canShareWith(ArrayRef<Operation *> others);
+  SmallVector<SmallVector<Value>> emitSharedTogether(ElementBuilder &builder,
+                                                     ArrayRef<Operation *> ops,
+                                                     Threads &threads);
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
                                 Threads &threads);
   Value emitElement(ElementBuilder &builder, ValueRange indices);
@@ -251,8 +257,8 @@ Value ScanElements::emitElements(ElementBuilder &builder, ValueRange indices,
   return emitScalars(builder, getResult(), indices, width);
 }
 
-Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
-                            Value position) {
+Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
+                               Value position) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
@@ -261,11 +267,12 @@ Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
     Value index = arith::IndexCastOp::create(b, loc, b.getIndexType(), sum);
     return arith::CmpIOp::create(b, loc, CmpIPredicate::sle, index, position);
   };
-  Value size = emitNumElements(builder, op.getSource());
+  Value size = emitNumElements(builder, getSource());
   Value zero = math.constant(0), one = math.constant(1);
   Value begin = zero, end = size;
-  Value sum = math.zero(getElementTypeOrSelf(op.getType()));
-  if (std::optional<SharedTiles> shared = SharedTiles::find(builder, op, row)) {
+  Value sum = math.zero(getElementTypeOrSelf(getType()));
+  if (std::optional<SharedTiles> shared =
+          SharedTiles::find(builder, *this, row)) {
     // The last tile that begins with `position` or less.
     Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                                 shared->stride, position);
@@ -291,7 +298,7 @@ Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
           SmallVector<Value> indices(row);
           indices.push_back(state[0]);
           Value more = arith::AddIOp::create(
-              b, loc, state[1], inner.element(op.getSource(), indices));
+              b, loc, state[1], inner.element(getSource(), indices));
           scf::YieldOp::create(b, loc, more);
           b.setInsertionPointToStart(next.elseBlock());
           scf::YieldOp::create(b, loc, state[1]);
@@ -309,7 +316,7 @@ Value nsa::emitSearchInSums(ScanOp op, ElementBuilder &builder, ValueRange row,
   // The first of the exclusive sums is 0.
   Value isSome =
       arith::CmpIOp::create(b, loc, CmpIPredicate::sge, position, zero);
-  Value count = op.getInclusive() ? last : math.add(last, one);
+  Value count = getInclusive() ? last : math.add(last, one);
   return arith::SelectOp::create(b, loc, isSome, count, zero);
 }
 
@@ -420,18 +427,19 @@ Value IterateElements::emitElement(ElementBuilder &builder,
                    element);
 }
 
-std::pair<Value, Value> nsa::emitSearchRange(ElementBuilder &builder,
-                                             IterateOp op, Value position) {
+Value IterateElements::emitSearch(ElementBuilder &builder, ValueRange row,
+                                  Value position) {
   SumEmitter math{builder};
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   Value zero = math.constant(0), one = math.constant(1);
   Value size = arith::MaxSIOp::create(
-      b, loc, builder.size(op.getIndexBounds().front()), zero);
+      b, loc, builder.size(getIndexBounds().front()), zero);
   std::optional<SharedTiles> shared =
-      SharedTiles::find(builder, op, /*row=*/{});
+      SharedTiles::find(builder, *this, /*row=*/{});
   if (!shared)
-    return {zero, math.add(size, one)};
+    return emitBinarySearch(builder, getResult(), row, zero,
+                            math.add(size, one), position);
   Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                               shared->stride, position);
   Value element = memref::LoadOp::create(b, loc, shared->before, tile);
@@ -442,8 +450,9 @@ std::pair<Value, Value> nsa::emitSearchRange(ElementBuilder &builder,
   };
   Value begin = math.add(emitBegin(tile), one);
   Value end = emitBegin(math.add(tile, one));
-  return {arith::SelectOp::create(b, loc, isSome, begin, zero),
-          arith::SelectOp::create(b, loc, isSome, end, zero)};
+  begin = arith::SelectOp::create(b, loc, isSome, begin, zero);
+  end = arith::SelectOp::create(b, loc, isSome, end, zero);
+  return emitBinarySearch(builder, getResult(), row, begin, end, position);
 }
 
 Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,
@@ -455,10 +464,26 @@ Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,
 // Reductions
 //===----------------------------------------------------------------------===//
 
+static SmallVector<ReduceOp> toReductions(ArrayRef<Operation *> ops) {
+  return llvm::map_to_vector(ops, llvm::CastTo<ReduceOp>);
+}
+
 SmallVector<Value> ReduceElements::emitShared(ElementBuilder &builder,
                                               ValueRange row,
                                               Threads &threads) {
   return emitReductions(builder, getOp(), row, threads);
+}
+
+bool ReduceElements::canShareWith(ArrayRef<Operation *> others) {
+  return llvm::all_of(others, llvm::IsaPred<ReduceOp>) &&
+         canReduceWith(getOp(), toReductions(others));
+}
+
+SmallVector<SmallVector<Value>> ReduceElements::emitSharedTogether(
+    ElementBuilder &builder, ArrayRef<Operation *> ops, Threads &threads) {
+  return llvm::map_to_vector(
+      emitReductions(builder, toReductions(ops), /*row=*/{}, threads),
+      [](Value value) { return SmallVector<Value>{value}; });
 }
 
 Value ReduceElements::emitElement(ElementBuilder &builder, ValueRange indices) {

@@ -94,3 +94,38 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
   return arith::IndexCastUIOp::create(
       builder.b, builder.loc, builder.b.getIndexType(), loop.getResult(0));
 }
+
+Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
+                            ValueRange row, Value begin, Value end,
+                            Value position) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  SmallVector<Value> initial = {begin, end};
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(ValueRange(initial)), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
+                                             state[0], state[1]);
+        scf::ConditionOp::create(b, loc, isLeft, state);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        Value middle = arith::ShRUIOp::create(
+            b, loc, arith::AddIOp::create(b, loc, state[0], state[1]),
+            inner.constantIndex(1));
+        SmallVector<Value> indices(row);
+        indices.push_back(middle);
+        Value element = arith::IndexCastOp::create(
+            b, loc, b.getIndexType(), inner.element(source, indices));
+        Value isAtMost = arith::CmpIOp::create(
+            b, loc, arith::CmpIPredicate::sle, element, position);
+        Value next =
+            arith::AddIOp::create(b, loc, middle, inner.constantIndex(1));
+        scf::YieldOp::create(
+            b, loc,
+            ValueRange{
+                arith::SelectOp::create(b, loc, isAtMost, next, state[0]),
+                arith::SelectOp::create(b, loc, isAtMost, state[1], middle)});
+      });
+  return loop.getResult(0);
+}

@@ -23,12 +23,6 @@ mlir::Value emitTileSearch(ElementBuilder &builder, mlir::Value before,
                            mlir::Value numTiles, mlir::Value stride,
                            mlir::Value position);
 
-/// Emits the elements of `op` among which a search for `position` (index) ends,
-/// from the first to the one after the last: all before them are `position` or
-/// less, and all from their end on are more.
-std::pair<mlir::Value, mlir::Value>
-emitSearchRange(ElementBuilder &builder, IterateOp op, mlir::Value position);
-
 } // namespace nsa
 
 #endif // NSA_LIB_CODEGEN_TILESEARCH_H

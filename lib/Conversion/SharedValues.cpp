@@ -8,8 +8,6 @@
 
 #include "SharedValues.h"
 
-#include "nsa/Codegen/Reductions.h"
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -135,34 +133,27 @@ int64_t nsa::getMostTiles(LaunchOp launch) {
 RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
                                 const IRMapping &ports, Threads &threads) {
   RowValues values;
-  SmallVector<ReduceOp> reductions;
-  auto emitPending = [&] {
-    if (reductions.empty())
+  SmallVector<Operation *> together;
+  auto emitTogether = [&] {
+    if (together.empty())
       return;
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);
-    for (auto [op, value] :
-         llvm::zip_equal(reductions, emitReductions(builder, reductions,
-                                                    /*row=*/{}, threads)))
-      values[op] = {value};
-    reductions.clear();
+    auto first = cast<ElementOpInterface>(together.front());
+    SmallVector<SmallVector<Value>> shared =
+        first.emitSharedTogether(builder, together, threads);
+    for (auto [op, ofOp] : llvm::zip_equal(together, shared))
+      values[op] = ofOp;
+    together.clear();
   };
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
     if (op.getSharedRows())
       continue;
-    if (auto reduce = dyn_cast<ReduceOp>(op.getOperation())) {
-      if (!canReduceWith(reduce, reductions))
-        emitPending();
-      reductions.push_back(reduce);
-      continue;
-    }
-    emitPending();
-    ElementBuilder builder(b, segment.getLoc(), ports, {});
-    builder.setRow(&values);
-    values[op] = cast<ElementOpInterface>(op.getOperation())
-                     .emitShared(builder, /*row=*/{}, threads);
+    if (!cast<ElementOpInterface>(op.getOperation()).canShareWith(together))
+      emitTogether();
+    together.push_back(op);
   }
-  emitPending();
+  emitTogether();
   return values;
 }
 

@@ -8,6 +8,9 @@
 
 #include "nsa/Transforms/Passes.h"
 
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Transforms/WalkPatternRewriteDriver.h"
+
 namespace nsa {
 #define GEN_PASS_DEF_WALKSUMS
 #include "nsa/Transforms/Passes.h.inc"
@@ -32,21 +35,29 @@ static bool isStored(OpOperand &use) {
 }
 
 namespace {
+struct WalkStoredSums : public OpRewritePattern<ScanOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(ScanOp scan,
+                                PatternRewriter &rewriter) const override {
+    if (!canWalk(scan))
+      return rewriter.notifyMatchFailure(scan, "one block cannot walk it");
+    if (!llvm::any_of(scan->getUses(), isStored))
+      return rewriter.notifyMatchFailure(scan, "it is not stored");
+    Value sums = CuSeqlensOp::create(rewriter, scan.getLoc(), scan.getSource())
+                     .getResult();
+    rewriter.replaceUsesWithIf(scan.getResult(), sums, isStored);
+    if (scan.use_empty())
+      rewriter.eraseOp(scan);
+    return success();
+  }
+};
+
 struct WalkSums : public nsa::impl::WalkSumsBase<WalkSums> {
   void runOnOperation() override {
-    OpBuilder b(&getContext());
-    for (ScanOp scan : llvm::make_early_inc_range(
-             getOperation().getBody().getOps<ScanOp>())) {
-      if (!canWalk(scan) ||
-          !llvm::any_of(scan->getUses(), isStored))
-        continue;
-      b.setInsertionPoint(scan);
-      Value sums =
-          CuSeqlensOp::create(b, scan.getLoc(), scan.getSource()).getResult();
-      scan.getResult().replaceUsesWithIf(sums, isStored);
-      if (scan.use_empty())
-        scan.erase();
-    }
+    RewritePatternSet patterns(&getContext());
+    patterns.add<WalkStoredSums>(&getContext());
+    walkAndApplyPatterns(getOperation(), std::move(patterns));
   }
 };
 } // namespace

@@ -92,6 +92,11 @@ public:
   /// Has `load` load only where `condition` holds, which is null for always.
   void setCondition(mlir::Value condition) { this->condition = condition; }
 
+  /// The number of elements of row `row` (empty for an array) of `value`, which
+  /// ascend, that are `position` (index) or less.
+  mlir::Value search(mlir::Value value, mlir::ValueRange row,
+                     mlir::Value position);
+
   /// `elements` at several points, each with its builder, all of which are at
   /// the same place in the code.
   static llvm::SmallVector<mlir::Value>

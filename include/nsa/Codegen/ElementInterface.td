@@ -59,11 +59,32 @@ def NSA_ElementOpInterface : OpInterface<"ElementOpInterface"> {
       "::mlir::Value", "emitIsLive",
       (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$indices)>,
     InterfaceMethod<[{
+        Emits how many elements of row `row` (empty for an array), which
+        ascend, are `position` (index) or less.
+      }],
+      "::mlir::Value", "emitSearch",
+      (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$row,
+           "::mlir::Value":$position)>,
+    InterfaceMethod<[{
         Of a `SharedOpInterface`: emits what is shared, by row `row` (empty if
         by all), to be found by `builder.getShared`. All threads get here.
       }],
       "::llvm::SmallVector<::mlir::Value>", "emitShared",
       (ins "::nsa::ElementBuilder &":$builder, "::mlir::ValueRange":$row,
+           "::nsa::Threads &":$threads)>,
+    InterfaceMethod<[{
+        Of the same: whether what it shares by all can be made in one walk with
+        what `others` share, which can be made together.
+      }],
+      "bool", "canShareWith", (ins "::llvm::ArrayRef<::mlir::Operation *>":$others)>,
+    InterfaceMethod<[{
+        Of the same: emits what each of `ops`, which can be made together and of
+        which it is the first one, shares by all.
+      }],
+      "::llvm::SmallVector<::llvm::SmallVector<::mlir::Value>>",
+      "emitSharedTogether",
+      (ins "::nsa::ElementBuilder &":$builder,
+           "::llvm::ArrayRef<::mlir::Operation *>":$ops,
            "::nsa::Threads &":$threads)>,
     InterfaceMethod<[{
         Of a `PickOpInterface`: emits the element at `indices`, given the one of

@@ -28,6 +28,13 @@ mlir::Value emitCount(ExpansionOp expansion, ElementBuilder &builder,
 ExpandedRow emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
                             mlir::Value requests, mlir::Value row);
 
+/// Emits the number of elements of `source`, in row `row` (empty for an array)
+/// from `begin` to `end` (index), that are `position` (index) or less, and of
+/// those below `begin`, which all are. Elements ascend.
+mlir::Value emitBinarySearch(ElementBuilder &builder, mlir::Value source,
+                             mlir::ValueRange row, mlir::Value begin,
+                             mlir::Value end, mlir::Value position);
+
 } // namespace nsa
 
 #endif // NSA_CODEGEN_ELEMENTS_H

@@ -151,6 +151,23 @@ def NSA_PickOpInterface : OpInterface<"PickOpInterface"> {
   ];
 }
 
+def NSA_NamedOpInterface : OpInterface<"NamedOpInterface"> {
+  let cppNamespace = "::nsa";
+  let description = [{
+    An operation that has another form, in the general operations of the
+    language (`nsa.map`, `nsa.scan`): it is a name for that.
+  }];
+  let methods = [
+    InterfaceMethod<[{
+        Builds that form from the operation's operands, each of which has an
+        element or a row for each request, and returns its value. Null where
+        there is none: some elements are left out, or a size is known that the
+        operation's type does not say.
+      }],
+      "::mlir::Value", "buildGeneralForm", (ins "::mlir::OpBuilder &":$b)>
+  ];
+}
+
 def NSA_FormulaOpInterface : OpInterface<"FormulaOpInterface"> {
   let cppNamespace = "::nsa";
   let description = [{

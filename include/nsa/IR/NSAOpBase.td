@@ -136,6 +136,8 @@ defvar NSA_RequestSum = DeclareOpInterfaceMethods<NSA_RequestSumOpInterface>;
 defvar NSA_Sum = DeclareOpInterfaceMethods<NSA_SumOpInterface>;
 // What threads compute together.
 defvar NSA_Shared = DeclareOpInterfaceMethods<NSA_SharedOpInterface>;
+// Names for what the general operations say.
+defvar NSA_Named = DeclareOpInterfaceMethods<NSA_NamedOpInterface>;
 // Columns that are picked from those of another table.
 defvar NSA_Pick = DeclareOpInterfaceMethods<NSA_PickOpInterface>;
 // A body that computes an element.

@@ -176,7 +176,7 @@ def NSA_StepOp : NSA_Op<"step", [
 //===----------------------------------------------------------------------===//
 
 def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AllLive, NSA_PlainVectors, NSA_Named
   ]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
@@ -202,7 +202,7 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors, NSA_RequestSum
+    NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_RequestSum
   ]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{
@@ -225,7 +225,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Sum
+    NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
   ]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
@@ -248,7 +248,7 @@ def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
 }
 
 def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
-    NSA_PlainVectors, AttrSizedOperandSegments
+    NSA_PlainVectors, NSA_Named, AttrSizedOperandSegments
   ]> {
   let summary = "Each request's row of the token table";
   let description = [{
@@ -297,7 +297,7 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
 }
 
 def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
-    NSA_PlainVectors, NSA_Pick
+    NSA_PlainVectors, NSA_Named, NSA_Pick
   ]> {
   let summary = "A page table in units of pages";
   let description = [{
@@ -484,7 +484,7 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [
 }
 
 def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AllLive, NSA_PlainVectors, NSA_Named
   ]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{

@@ -58,8 +58,9 @@ def ExpandNamed : Pass<"nsa-expand-named", "nsa::StepOp"> {
 def ShareForms : Pass<"nsa-share-forms", "nsa::StepOp"> {
   let summary = "Formulas that say what a named operation says are that";
   let description = [{
-    Replaces an `nsa.map` by the value of a named operation of the step whose form by `nsa-expand-named` it equals, so that `cse` shares what two
-    backends compute when one of them names it and the other one writes it out.
+    Replaces an `nsa.map` by the value of a named operation of the step whose
+    form by `nsa-expand-named` it equals, so that `cse` shares what two backends
+    compute when one of them names it and the other one writes it out.
     Formulas are compared as expressions, in whatever order their operations
     stand. A step that has only one of both kinds stays as it is.
   }];
