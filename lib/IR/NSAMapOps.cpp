@@ -447,8 +447,6 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
   return sizes;
 }
 
-LogicalResult ScanOp::verifyInputs(const ValueFacts &) { return success(); }
-
 std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
 
 std::optional<Size> ScanOp::getSharedRows() {
@@ -462,8 +460,6 @@ SmallVector<Size> ReduceOp::getResultSizes(Adaptor adaptor) {
         Size::constant(adaptor.getSource().getContext(), /*value=*/1));
   return sizes;
 }
-
-LogicalResult ReduceOp::verifyInputs(const ValueFacts &) { return success(); }
 
 std::optional<Size> ReduceOp::getSharedRows() {
   return getTableRows(getSource());

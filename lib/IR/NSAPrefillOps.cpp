@@ -21,14 +21,6 @@ static constexpr int64_t mostTopk = std::numeric_limits<int32_t>::max();
 // Sizes
 //===----------------------------------------------------------------------===//
 
-SmallVector<Size> WindowLensOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getLengths(), 0)};
-}
-
-SmallVector<Size> WindowStartsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getLengths(), 0)};
-}
-
 SmallVector<Size> TokenRangesOp::getResultSizes(Adaptor adaptor) {
   return {
       getExpandedRows(adaptor.getExpansion(), Size::of(adaptor.getRows(), 0))};
@@ -39,10 +31,6 @@ bool TokenRangesOp::isPerRow() { return true; }
 Value TokenRangesOp::getRepeated() { return {}; }
 
 Size TokenRangesOp::getNumRequests() { return Size::of(getRows(), 0); }
-
-SmallVector<Size> LookupOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getIndices(), 0)};
-}
 
 SmallVector<Size> CompressedBasesOp::getResultSizes(Adaptor adaptor) {
   return {Size::of(adaptor.getRequests())};
@@ -134,10 +122,6 @@ LogicalResult TokenRangesOp::verifyInputs(const ValueFacts &facts) {
 LogicalResult LookupOp::verifyInputs(const ValueFacts &) {
   if (!isa<BlockArgument>(getTable()))
     return emitOpError("expected the table to be an 'in' port"); // (C1)
-  return success();
-}
-
-LogicalResult CompressedBasesOp::verifyInputs(const ValueFacts &) {
   return success();
 }
 

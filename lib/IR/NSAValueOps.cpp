@@ -45,14 +45,6 @@ static void printSizeOrConstant(OpAsmPrinter &p, Operation *, Value value,
 // Sizes
 //===----------------------------------------------------------------------===//
 
-SmallVector<Size> SeqlensOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getSource(), 0)};
-}
-
-SmallVector<Size> ClipSeqlensOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getSource(), 0)};
-}
-
 SmallVector<Size> CuSeqlensOp::getResultSizes(Adaptor adaptor) {
   return {Size::of(adaptor.getSource(), 0) + 1};
 }
@@ -80,12 +72,6 @@ SmallVector<Size> DequantPagedOp::getResultSizes(Adaptor adaptor) {
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//
-
-LogicalResult SeqlensOp::verifyInputs(const ValueFacts &) { return success(); }
-
-LogicalResult ClipSeqlensOp::verifyInputs(const ValueFacts &) {
-  return success();
-}
 
 /// Of what is clipped.
 ExpandOpInterface ClipSeqlensOp::getSummand() {

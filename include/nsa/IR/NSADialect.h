@@ -38,6 +38,10 @@ public:
 template <typename ConcreteOp>
 class SizedResult : public mlir::OpTrait::TraitBase<ConcreteOp, SizedResult> {};
 template <typename ConcreteOp>
+class AsManyAs : public mlir::OpTrait::TraitBase<ConcreteOp, AsManyAs> {};
+template <typename ConcreteOp>
+class AnyInputs : public mlir::OpTrait::TraitBase<ConcreteOp, AnyInputs> {};
+template <typename ConcreteOp>
 class AllLive : public mlir::OpTrait::TraitBase<ConcreteOp, AllLive> {};
 template <typename ConcreteOp>
 class PlainVectors : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {

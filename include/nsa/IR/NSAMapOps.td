@@ -267,7 +267,7 @@ def NSA_SearchOp : NSA_Op<"search", [
 //===----------------------------------------------------------------------===//
 
 def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Shared
+    NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "Sums of the elements before each place";
   let description = [{
@@ -305,7 +305,7 @@ def NSA_ReduceKind : I32EnumAttr<"ReduceKind", "how a row becomes one element",
 }
 
 def NSA_ReduceOp : NSA_ValueOp<"reduce", NSA_IntVector, "Any", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Shared
+    NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors, NSA_Shared
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "The sum, the largest or the smallest element of each row";
   let description = [{

@@ -79,6 +79,25 @@ class NSA_SizedResult<string elementType> : NSA_Trait<"SizedResult",
       }
     }]>;
 
+// As many elements as an operand that is an array.
+class NSA_AsManyAs<string getter> : NSA_Trait<"AsManyAs",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      ::llvm::SmallVector<::nsa::Size> $cppClass::getResultSizes(
+          Adaptor adaptor) {
+        return {::nsa::Size::of(adaptor.}] # getter # [{(), 0)};
+      }
+    }]>;
+
+// Requires nothing of where inputs come from.
+defvar NSA_AnyInputs = NSA_Trait<"AnyInputs",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      ::llvm::LogicalResult $cppClass::verifyInputs(const ::nsa::ValueFacts &) {
+        return ::mlir::success();
+      }
+    }]>;
+
 class NSA_IteratedAs<string iteration> : NSA_Trait<"IteratedAs",
     /*declaration=*/[{}],
     /*definition=*/[{

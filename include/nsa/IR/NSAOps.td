@@ -176,7 +176,8 @@ def NSA_StepOp : NSA_Op<"step", [
 //===----------------------------------------------------------------------===//
 
 def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Named
+    NSA_AsManyAs<"getSource">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors,
+    NSA_Named
   ]> {
   let summary = "Sequence lengths as int32, plus a constant";
   let description = [{
@@ -202,7 +203,8 @@ def NSA_SeqlensOp : NSA_ValueOp<"seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_RequestSum
+    NSA_AsManyAs<"getSource">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors,
+    NSA_Named, NSA_RequestSum
   ]> {
   let summary = "Lengths clipped to the indexer's top-k";
   let description = [{

@@ -22,7 +22,7 @@ include "nsa/IR/NSAOpBase.td"
 //===----------------------------------------------------------------------===//
 
 def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAs<"getLengths">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "How many tokens the windows of a request's queries span";
   let description = [{
@@ -51,7 +51,7 @@ def NSA_WindowLensOp : NSA_ValueOp<"window_lens", NSA_Vector, "Each", [
 }
 
 def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAs<"getLengths">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "The first token that the windows of a request's queries span";
   let description = [{
@@ -111,7 +111,7 @@ def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [
 }
 
 def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAs<"getIndices">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Elements of an array at given indices";
   let description = [{
@@ -139,7 +139,7 @@ def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [
 //===----------------------------------------------------------------------===//
 
 def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Where each request's compressed rows begin in the workspace";
   let description = [{
