@@ -115,7 +115,7 @@ stage_bench() {
       "$python" benchmarks/vllm_layers.py --out "$out" || return
   fi
   "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
-    --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return
+    --module .bundles/tvm_ffi/decode_replay.ffi.so "${options[@]}" --out "$out" || return
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/expand.py "${options[@]}" --out "$out" &&
       "$python" benchmarks/compilations.py "${options[@]}" --out "$out" || return
