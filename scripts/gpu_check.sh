@@ -17,7 +17,8 @@
 # scripts/pack_for_gpu.sh prepares .bundles/ and what else has to come along.
 # Python needs numpy, pytest and cupy, and torch and triton for `bench`. Logs and
 # results go to OUT (default build-gpu/results), a record of the benchmarks to
-# HISTORY (build-gpu/history); BENCH_OPTIONS is passed on. A stage that fails does not stop the next; it makes the exit status 1.
+# HISTORY (build-gpu/history); BENCH_OPTIONS is passed on. A stage that fails
+# does not stop the next; it makes the exit status 1.
 
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
