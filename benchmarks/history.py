@@ -58,7 +58,8 @@ def figures_of(result: dict[str, Any]) -> Iterator[tuple[str, float]]:
                     continue
                 for way, timing in times.items():
                     median = timing["median"] if isinstance(timing, dict) else timing
-                    yield f"{group}/{where}/{unit}/{way}", float(median)
+                    parts = (group, where, unit, way)
+                    yield "/".join(p.replace("/", "|") for p in parts), float(median)
 
 
 def record_of(folder: Path, label: str | None) -> Record:
