@@ -296,8 +296,7 @@ static bool compare(const std::string &folder, const nsa_signature &step,
   }
   std::cout << step.step << ": same\n";
   std::cerr << step.step << ": " << passed << " of " << count
-            << " calls were launched, " << plain
-            << " by the straight checks\n";
+            << " calls were launched, " << plain << " by the straight checks\n";
   bool isNeverPlain = std::string(step.step) == "overflow";
   if (passed == 0 || plain > passed || (plain == 0) != isNeverPlain)
     std::cout << step.step << ": expected calls that pass, and by both ways\n";
@@ -333,11 +332,10 @@ int main(int argc, char **argv) {
   if (argc != 3)
     return 1;
   int64_t count = std::atoll(argv[2]);
-  bool isSame = COMPARE(replay, replay_is_plain) &&
-                COMPARE(sizes, sizes_is_plain) &&
-                COMPARE(expanded, expanded_is_plain) &&
-                COMPARE(optional, optional_is_plain) &&
-                COMPARE(overflow, areNeverPlain);
+  bool isSame =
+      COMPARE(replay, replay_is_plain) && COMPARE(sizes, sizes_is_plain) &&
+      COMPARE(expanded, expanded_is_plain) &&
+      COMPARE(optional, optional_is_plain) && COMPARE(overflow, areNeverPlain);
   // What the generator has to reach for the comparison to mean something.
   for (const char *kind :
        {"leaves bits", "more than blocks", "fits into memory",
