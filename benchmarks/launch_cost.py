@@ -3,21 +3,23 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Host time of a launch, by every way to launch: the decode replay for three backends.
 
-    python benchmarks/launch_cost.py [--bundle DIR] [--module FILE] [--out DIR] [--device cpu]
+    python benchmarks/launch_cost.py [--bundle DIR] [--module FILE] [--sglang DIR] [--out DIR]
+                                     [--device cpu]
 
 From C (launch_cost.c, where there are a GPU and a C compiler): cuLaunchKernel with ready
 parameters, the generated header, the C ABI. From Python: `bound.launch`, a call of the step,
-`nsa.ops`, the operator of torch, and tvm-ffi with its own tensors and with torch's. The bundle is
-that of examples/decode_replay.mlir with its header, the module that of `--emit=tvm-ffi`; both are
-compiled here, or come from scripts/pack_for_gpu.sh. With `--device cpu` the kernel runs in every
-call, and is in every time.
+`nsa.ops`, the operator of torch, and tvm-ffi with its own tensors and with torch's. Beside
+SGLang's copy of eight fields to three backends, `nsa.ops.copy_metadata`. The bundle is that of
+examples/decode_replay.mlir with its header, the module that of `--emit=tvm-ffi`: those that
+scripts/pack_for_gpu.sh left in .bundles/, else compiled here. With `--device cpu` the kernel runs
+in every call, and is in every time.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,11 +34,16 @@ import torch
 import nsa
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKED = ROOT / ".bundles"
 EXAMPLE = ROOT / "examples" / "decode_replay.mlir"
 BACKENDS, TOPK, PAGE_SIZE = 3, 2048, 64
 REQUESTS, COLUMNS, LAUNCHES, ROUNDS = 1, 64, 500, 41
 #: Microseconds over a raw launch.
-BARS = {"header": 0.5, "tvm_ffi": 1.5}
+OVER_RAW = {"header": 0.5, "tvm_ffi": 1.5}
+#: A way, what it is compared with, and the most of their ratio.
+RATIOS = (("bound_launch", "raw", 1.5), ("copy_nsa", "copy_peer", 0.8))
+#: Microseconds.
+MOST = {"copy_nsa": 6.0}
 
 
 def arguments(device: str) -> dict[str, Any]:
@@ -112,16 +119,41 @@ def measure(ways: dict[str, Callable[[], Any]], device: str) -> dict[str, float]
     return {name: statistics.median(each) for name, each in times.items()}
 
 
+def copy_ways(folder: Path | None) -> dict[str, Callable[[], Any]]:
+    """The copy of metadata to three backends: nsa's, and SGLang's if it is there."""
+    sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
+    import copy_workload
+    from replay_workload import Shape
+
+    buffers = copy_workload.CopyBuffers(Shape(REQUESTS, COLUMNS), 3)
+    ways = {"copy_nsa": lambda: copy_workload.copy_nsa(buffers)}
+    if folder is not None:
+        from peers import load_sglang
+
+        sglang = load_sglang(folder)
+        ways["copy_peer"] = lambda: copy_workload.copy_peer(sglang, buffers)
+    return ways
+
+
 def c_ways(bundle: str) -> dict[str, float]:
-    """What launch_cost.c prints."""
+    """What launch_cost.c prints; nothing without a C compiler or cuda.h, and says so."""
     cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    compiler = os.environ.get("CC", "cc")
+    for missing, is_there in (
+        (f"{compiler} (CC)", shutil.which(compiler)),
+        (f"{cuda}/include/cuda.h (CUDA_HOME)", Path(cuda, "include/cuda.h").exists()),
+        (f"the header in {bundle}", Path(bundle, "decode_replay.h").exists()),
+    ):
+        if not is_there:
+            print(f"launch_cost: {missing} is missing; nothing is timed from C", file=sys.stderr)
+            return {}
     # The build's: of `build/python/nsa` it is `build/lib`.
     library = Path(nsa.__file__).parents[2] / "lib"
     with tempfile.TemporaryDirectory() as folder:
         program = f"{folder}/launch_cost"
         subprocess.run(
             [
-                os.environ.get("CC", "cc"), "-O2", str(ROOT / "benchmarks/launch_cost.c"),
+                compiler, "-O2", str(ROOT / "benchmarks/launch_cost.c"),
                 "-I", str(ROOT / "include"), "-I", bundle, "-I", f"{cuda}/include",
                 "-L", str(library), f"-Wl,-rpath,{library}", "-lnsa_runtime", "-l:libcuda.so.1",
                 "-o", program,
@@ -132,46 +164,99 @@ def c_ways(bundle: str) -> dict[str, float]:
     return {name: float(value) for name, value in map(str.split, lines.stdout.splitlines())}
 
 
+def find_bundle(folder: str) -> str:
+    """The flagship's: packed, or compiled into `folder`."""
+    if (PACKED / "decode_replay/decode_replay.json").exists():
+        return str(PACKED / "decode_replay")
+    compiler = ROOT / "build/bin/nsa-compile"
+    if not compiler.exists():
+        sys.exit(
+            "launch_cost: no .bundles/decode_replay and no build/bin/nsa-compile; run "
+            "scripts/pack_for_gpu.sh where there is a compiler, or give --bundle"
+        )
+    subprocess.run([str(compiler), str(EXAMPLE), "-o", folder], check=True)
+    return folder
+
+
+def find_module(folder: str, is_packed: bool) -> str | None:
+    """The flagship as a module of tvm-ffi; none without either way to get one."""
+    packed = PACKED / "tvm_ffi/decode_replay.ffi.so"
+    if is_packed and packed.exists():
+        return str(packed)
+    if not nsa.has_compiler():
+        print("launch_cost: no module of tvm-ffi; give --module", file=sys.stderr)
+        return None
+    from nsa import tvm_ffi as modules
+
+    return modules.build(EXAMPLE, folder)[0]
+
+
+def verdicts(times: dict[str, float]) -> list[str]:
+    """Whether the bars are met whose ways were timed."""
+    bars = [
+        (f"{name} over a raw launch, us", times[name] - times["raw"], most)
+        for name, most in OVER_RAW.items()
+        if name in times and "raw" in times
+    ]
+    bars += [
+        (f"{name} / {other}", times[name] / times[other], most)
+        for name, other, most in RATIOS
+        if name in times and other in times
+    ]
+    bars += [(f"{name}, us", times[name], most) for name, most in MOST.items() if name in times]
+    return [
+        f"- {what}: {value:.2f}, at most {most:g}: {'met' if value <= most else 'MISSED'}"
+        for what, value, most in bars
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bundle", help="the flagship's, with its header")
     parser.add_argument("--module", help="the flagship as a module of tvm-ffi")
-    parser.add_argument("--out", help="where launch_cost.json and .md go")
+    parser.add_argument("--sglang", type=Path, help="folder with the unpacked wheel")
+    parser.add_argument("--out", type=Path, help="where launch_cost.json and .md go")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     options = parser.parse_args()
+    is_cuda = options.device == "cuda"
+    times = {}
+    copies: dict[str, Callable[[], Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        module = options.module
-        if module is None and nsa.has_compiler():
-            from nsa import tvm_ffi as modules
-
-            (module,) = modules.build(EXAMPLE, folder)
-        times = {}
-        if options.device == "cuda":
-            if options.bundle is None:
-                options.bundle = f"{folder}/bundle"
-                subprocess.run(
-                    [str(ROOT / "build/bin/nsa-compile"), EXAMPLE, "-o", options.bundle], check=True
-                )
-            times = c_ways(options.bundle)
-            step = nsa.load(options.bundle)["decode_replay"]
+        module = options.module or find_module(folder, is_packed=is_cuda)
+        if is_cuda:
+            bundle = options.bundle or find_bundle(f"{folder}/bundle")
+            times = c_ways(bundle)
+            step = nsa.load(bundle)["decode_replay"]
+            # A launch on the legacy stream waits for all others.
+            torch.cuda.set_stream(torch.cuda.Stream())
+            copies = copy_ways(options.sglang)
         else:
             step = nsa.compile(EXAMPLE, "cpu")["decode_replay"]
-        times |= measure(python_ways(step, module, options.device), options.device)
+        times |= measure(python_ways(step, module, options.device) | copies, options.device)
     raw = times.get("raw")
     lines = ["| way | us a launch | over raw |", "|---|---|---|"]
     for name, value in times.items():
         over = f"{value - raw:+.2f}" if raw is not None else ""
         lines.append(f"| {name} | {value:.2f} | {over} |")
-    if raw is not None:
-        for name, bar in BARS.items():
-            if name in times:
-                met = "met" if times[name] - raw <= bar else "MISSED"
-                lines.append(f"\n{name} within {bar} us of a raw launch: {met}")
-    text = "\n".join(lines)
-    print(text)
-    if options.out:
-        Path(options.out, "launch_cost.md").write_text(f"{text}\n")
-        Path(options.out, "launch_cost.json").write_text(json.dumps(times))
+    text = "\n".join([*lines, "", *verdicts(times)])
+    if not is_cuda:
+        print(text)
+        return 0
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import reporting
+
+    result = {
+        "benchmark": "launch_cost",
+        "machine": reporting.machine(None),
+        "rows": [
+            {
+                "bs": REQUESTS,
+                "max_len": COLUMNS,
+                "host_us": {name: {"median": value} for name, value in times.items()},
+            }
+        ],
+    }
+    reporting.save(result, text, options.out or ROOT / "build/bench")
     return 0
 
 

@@ -220,7 +220,9 @@ def main() -> None:
     report = reporting.headline("Schedules", result)
     for title, batches, measure in parts:
         rows = {bs: measure(bs) for bs in batches}
-        result[title] = {bs: reporting.as_json(row) for bs, row in rows.items()}
+        result[title] = [
+            {"bs": bs, "gpu_us": reporting.as_json(row)} for bs, row in rows.items()
+        ]
         heads = ["requests", *next(iter(rows.values()))]
         cells = ([bs, *(t.median for t in row.values())] for bs, row in rows.items())
         report += "\n" + reporting.markdown(f"{title}, us", heads, cells)

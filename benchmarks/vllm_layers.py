@@ -57,7 +57,7 @@ def bytes_of(arrays: list[Any]) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--peers", type=Path, default=ROOT / ".peers/vllm")
     options = parser.parse_args()
     v = load_vllm(options.peers)
@@ -66,7 +66,7 @@ def main() -> None:
         tensor = torch.from_numpy(array).cuda()
         return tensor.view(torch.bfloat16) if array.dtype == np.uint16 else tensor
 
-    rows = []
+    rows, measured = [], []
     for layer in CASES:
         made = layer.arguments()
         arguments = {
@@ -82,22 +82,25 @@ def main() -> None:
             assert torch.equal(a, b), layer.name
         times = harness.gpu_times(
             {
-                v.name: lambda _, f=theirs, a=arguments: f(**a),
+                "peer": lambda _, f=theirs, a=arguments: f(**a),
                 "nsa": lambda _, f=ours, a=arguments: f(**a),
                 "copy": harness.copy_operation(2 * bytes_of(results[0])),
             },
             options.rounds,
         )
+        measured.append({"what": layer.name, "gpu_us": reporting.as_json(times)})
         rows.append(
             [layer.name, bytes_of(results[0]) / 1e6, *(t.median for t in times.values())]
         )
     report = reporting.markdown(
         "In each layer's graph, us", ["what", "MB written", v.name, "nsa", "copy kernel"], rows
     )
-    print(report)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "vllm_layers.md").write_text(report)
+    result = {
+        "benchmark": "vllm_layers",
+        "machine": reporting.machine(None),
+        "rows": measured,
+    }
+    reporting.save(result, report, options.out)
 
 
 if __name__ == "__main__":

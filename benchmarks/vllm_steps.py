@@ -141,11 +141,11 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--peers", type=Path, default=ROOT / ".peers/vllm")
     options = parser.parse_args()
     v = load_vllm(options.peers)
-    gpu, host = [], []
+    gpu, host, measured = [], [], []
     for context in CONTEXTS:
         for requests in REQUESTS:
             batch = Batch(requests, context)
@@ -182,7 +182,23 @@ def main() -> None:
             name = f"{requests} x {context}"
             gpu.append([name, *(t.median for t in times.values())])
             launches = [harness.count_kernels(call) for call in operations.values()]
-            waits = [harness.host_time(call).median for call in operations.values()]
+            calls_us = {way: harness.host_time(call) for way, call in operations.items()}
+            waits = [timing.median for timing in calls_us.values()]
+            # By the names that all results have.
+            short = {v.name: "peer", "nsa, one launch": "nsa"}
+            measured.append(
+                {
+                    "requests": requests,
+                    "context": context,
+                    **{
+                        unit: {short.get(way, way): time for way, time in each_us.items()}
+                        for unit, each_us in (
+                            ("gpu_us", reporting.as_json(times)),
+                            ("host_us", reporting.as_json(calls_us)),
+                        )
+                    },
+                }
+            )
             host.append([name, *launches, *waits])
     names = list(operations)
     report = reporting.markdown(
@@ -194,10 +210,12 @@ def main() -> None:
         ["requests x context", *(f"launches {n}" for n in names), *(f"host {n}" for n in names)],
         host,
     )  # fmt: skip
-    print(report)
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "vllm_steps.md").write_text(report)
+    result = {
+        "benchmark": "vllm_steps",
+        "machine": reporting.machine(None),
+        "rows": measured,
+    }
+    reporting.save(result, report, options.out)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@
 #
 # scripts/pack_for_gpu.sh prepares .bundles/ and what else has to come along.
 # Python needs numpy, pytest and cupy, and torch and triton for `bench`. Logs and
-# results go to OUT (default build-gpu/results); BENCH_OPTIONS is passed on. A
-# stage that fails does not stop the next; it makes the exit status 1.
+# results go to OUT (default build-gpu/results), a record of the benchmarks to
+# HISTORY (build-gpu/history); BENCH_OPTIONS is passed on. A stage that fails
+# does not stop the next; it makes the exit status 1.
 
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
@@ -115,7 +116,7 @@ stage_bench() {
       "$python" benchmarks/vllm_layers.py --out "$out" || return
   fi
   "$python" benchmarks/launch_cost.py --bundle "$(flagship)" \
-    --module .bundles/tvm_ffi/decode_replay.ffi.so --out "$out" || return
+    --module .bundles/tvm_ffi/decode_replay.ffi.so "${options[@]}" --out "$out" || return
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/expand.py "${options[@]}" --out "$out" &&
       "$python" benchmarks/compilations.py "${options[@]}" --out "$out" || return
@@ -124,7 +125,9 @@ stage_bench() {
     "$python" benchmarks/dequant.py "${options[@]}" --out "$out" &&
     "$python" benchmarks/plot.py "$out/dequant.json" &&
     "$python" benchmarks/prefill.py "${options[@]}" --out "$out" &&
-    "$python" benchmarks/plot.py "$out/prefill.json"
+    "$python" benchmarks/plot.py "$out/prefill.json" || return
+  # Beside the last run on such a card; what is slower is said, and no failure.
+  "$python" benchmarks/history.py keep "$out" --to "${HISTORY:-$build/history}" || true
 }
 
 # The folder with the bundle of the decode replay.

@@ -21,7 +21,7 @@
 
 /* Raised with every change of this file or of embed.h: a file that includes headers of two
  * compilers has one set of checks. */
-#define NSA_CHECKS_VERSION 4
+#define NSA_CHECKS_VERSION 5
 
 #ifndef NSA_C_TYPES_H
 #include "nsa-c/types.h"
@@ -684,10 +684,11 @@ static inline nsa_status nsa_check_array(const nsa_port *port,
   return nsa_examine_array(port, array, region, message);
 }
 
-/* Sorts by the lowest address (Shell's way: few lines, no memory). */
+/* Sorts by the lowest address (Shell's way: few lines, no memory). Few, which
+ * lie in order but for some, are best inserted one by one. */
 static inline void nsa_sort_regions(nsa_region *regions, size_t count) {
   size_t gap = 1, i, at;
-  while (gap < count / 3)
+  while (count > 32 && gap < count / 3)
     gap = 3 * gap + 1;
   for (; gap > 0; gap /= 3)
     for (i = gap; i < count; ++i) {
@@ -1026,6 +1027,113 @@ static inline nsa_status nsa_check_launch(const nsa_signature *step,
     status = nsa_count_blocks(step, &step->kernels[i], arrays, sizes,
                               &blocks[i], message);
   return status;
+}
+
+/*===-- The same, as straight code ----------------------------------------===*/
+
+/* A generated launcher first asks a function that it generates from these,
+ * without loops over tables: nearly all calls pass it. It refuses none: what
+ * does not pass for sure goes through the checks above, which say why.
+ *
+ * `odd` gathers bits that are 0 as long as all is well. The constants among the
+ * parameters fold. */
+#if defined(__GNUC__)
+#define NSA_STRAIGHT static inline __attribute__((always_inline))
+#else
+#define NSA_STRAIGHT static inline
+#endif
+
+/* An array, from its innermost dimension. */
+typedef struct nsa_walk {
+  uint64_t odd;
+  uint64_t count, last; /* elements, and how far the last one is */
+} nsa_walk;
+
+NSA_STRAIGHT void nsa_walk_begin(nsa_walk *walk) {
+  walk->odd = walk->last = 0;
+  walk->count = 1;
+}
+
+/* The next dimension; `wanted` is what the port says of it. */
+NSA_STRAIGHT void nsa_walk_dim(nsa_walk *walk, int64_t shape, int64_t strides,
+                               int64_t wanted_size, int64_t wanted_stride,
+                               int is_out) {
+  uint64_t size = (uint64_t)shape, stride = (uint64_t)strides;
+  walk->odd |= ((size - 1) | stride) >> 31;
+  if (wanted_size != NSA_ANY)
+    walk->odd |= size ^ (uint64_t)wanted_size;
+  if (wanted_stride == NSA_CONTIGUOUS)
+    walk->odd |= stride ^ walk->count;
+  else if (wanted_stride != NSA_ANY)
+    walk->odd |= stride ^ (uint64_t)wanted_stride;
+  if (is_out)
+    walk->odd |= stride <= walk->last;
+  walk->last += stride * (size - 1);
+  walk->count *= size;
+  walk->odd |= (walk->last >> 48) | (walk->count >> 31);
+}
+
+/* After its dimensions: adds its byte range to the regions, but of an optional
+ * array that is not there. The alignment is a power of two. */
+NSA_STRAIGHT uint64_t nsa_walk_end(const nsa_walk *walk, uint64_t base,
+                                   int64_t item_size, int64_t alignment,
+                                   int is_optional, nsa_region *regions,
+                                   size_t *count) {
+  nsa_region *region = &regions[*count];
+  uint64_t odd =
+      walk->odd | ((base - 1) >> 62) | (base & ((uint64_t)alignment - 1));
+  region->lowest = base;
+  region->span = (int64_t)((walk->last + 1) * (uint64_t)item_size);
+  *count += !is_optional || base != 0;
+  return is_optional && base == 0 ? 0 : odd;
+}
+
+/* floordiv, ceildiv and mod of size expressions. */
+NSA_STRAIGHT int64_t nsa_floordiv(int64_t a, int64_t b) {
+  int64_t rest;
+  return nsa_divide(a, b, &rest);
+}
+NSA_STRAIGHT int64_t nsa_ceildiv(int64_t a, int64_t b) {
+  int64_t rest, result = nsa_divide(a, b, &rest);
+  return result + (rest != 0);
+}
+NSA_STRAIGHT int64_t nsa_mod(int64_t a, int64_t b) {
+  int64_t rest;
+  nsa_divide(a, b, &rest);
+  return rest;
+}
+
+/* The blocks of rows times columns in tiles: nsa_add_blocks of none. */
+NSA_STRAIGHT int64_t nsa_tiles(int64_t rows, int64_t columns, int64_t tile_rows,
+                               int64_t tile_columns) {
+  int64_t tiles;
+  if (rows <= 0 || columns <= 0)
+    return 0;
+  if (__builtin_mul_overflow(nsa_ceildiv(rows, tile_rows),
+                             nsa_ceildiv(columns, tile_columns), &tiles) ||
+      tiles > NSA_MAX_SIZE)
+    return NSA_MAX_SIZE + 1;
+  return tiles;
+}
+
+/* Whether regions are apart from each other as they are sorted. */
+static inline int nsa_are_ascending(const nsa_region *regions, size_t count) {
+  uint64_t end = 0;
+  size_t i;
+  int is_odd = 0;
+  for (i = 0; i < count; ++i) {
+    is_odd |= regions[i].lowest < end;
+    end = regions[i].lowest + (uint64_t)regions[i].span;
+  }
+  return !is_odd;
+}
+
+/* Whether the byte ranges, none of them empty, are apart from each other. */
+static inline int nsa_are_apart(nsa_region *regions, size_t count) {
+  if (nsa_are_ascending(regions, count))
+    return 1;
+  nsa_sort_regions(regions, count);
+  return nsa_are_ascending(regions, count);
 }
 
 #ifdef __cplusplus

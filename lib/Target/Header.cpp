@@ -11,6 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "StraightChecks.h"
+
 #include "nsa/Target/Compile.h"
 
 #include "nsa-c/checks.h"
@@ -351,13 +353,28 @@ void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
 void HeaderWriter::writeLaunch() {
   size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
   size_t kernels = list("kernels").size();
+  std::string quickly;
+  if (auto straight = emitStraightChecks(root)) {
+    os << llvm::formatv(
+        R"c(/* Whether a call passes all checks for sure, as nearly all do. Leaves `sizes`
+   and `blocks` then. */
+static inline int {0}_is_plain(const {0}_args *args, int64_t *sizes,
+                               int64_t *blocks) {{
+{1}}
+
+)c",
+        name, *straight);
+    quickly = llvm::formatv("  if ({0}_is_plain(args, sizes, blocks))\n"
+                            "    return NSA_OK;\n",
+                            name);
+  }
   os << llvm::formatv(
       R"c(/* Leaves in `sizes` what the kernels take, in `blocks` their grids. */
 static inline nsa_status {0}_resolve(const {0}_args *args, int64_t *sizes,
                                      int64_t *blocks, nsa_message *message) {{
   nsa_strided arrays[{1}];
   nsa_region regions[{1}];
-  return nsa_check_call(&{0}_signature, {0}_offsets, args, arrays, regions,
+{4}  return nsa_check_call(&{0}_signature, {0}_offsets, args, arrays, regions,
                         sizes, blocks, message);
 }
 
@@ -377,7 +394,7 @@ static inline nsa_status {0}_launch(const {0}_module *module,
   int64_t sizes[{2}], blocks[{3}];
   nsa_status status = {0}_resolve(args, sizes, blocks, message);
 )c",
-      name, places.size(), sizes, kernels);
+      name, places.size(), sizes, kernels, quickly);
   for (auto [number, kernel] : llvm::enumerate(list("kernels")))
     writeKernel(*kernel.getAsObject(), number);
   os << "  return status;\n}\n\n";

@@ -235,3 +235,67 @@ def test_vllm_warmup(
         kernel.compile("a key")
     for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
         del sys.modules[name]
+
+
+def test_vllms_own_warmup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM's registry of 0.33.0, from its wheel, collects such a kernel while a runner is set up,
+    and its warm-up has the steps loaded and nothing compiled. Stubs stand for what else its
+    warm-up imports: tqdm, the rank, and the wrapper of Triton kernels."""
+    from types import ModuleType
+
+    from nsa import _cache, steps
+    from nsa.integrations import vllm
+
+    folder = Path(__file__).resolve().parents[2] / ".peers/vllm/vllm"
+    if not (folder / "model_executor/warmup/jit_warmup.py").exists():
+        pytest.skip("no vLLM in .peers; scripts/fetch_peers.sh fetches what is needed of it")
+    if not nsa.has_compiler():
+        pytest.skip("built without the compiler")
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        monkeypatch.delitem(sys.modules, name)
+
+    def stub(name: str, path: Path | None = None, **members: object) -> None:
+        module = ModuleType(name)
+        if path is not None:
+            module.__path__ = [str(path)]
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+    stub("vllm", folder)
+    stub("vllm.model_executor", folder / "model_executor")
+    stub("vllm.model_executor.warmup", folder / "model_executor/warmup")
+    stub("tqdm", tqdm=None)
+    stub("vllm.distributed", is_global_first_rank=lambda: True)
+    stub(
+        "vllm.model_executor.warmup.jit_warmup_triton_helper",
+        VllmTritonJitKernel=type("VllmTritonJitKernel", (), {}),
+        compile_triton_warmup=None,
+    )
+    from vllm.model_executor.warmup.jit_warmup import JitWarmupRegistry
+
+    monkeypatch.setenv("NSA_TARGET", "cpu")
+    monkeypatch.setattr(_cache, "_steps", {})
+    loaded: list[tuple[object, ...]] = []
+    warmup = vllm.warmup
+    monkeypatch.setattr(
+        vllm, "warmup", lambda *texts, device: (loaded.append(texts), warmup(*texts, device=device))
+    )
+    text = steps.replay("decode", [["cache_seqlens"]])
+
+    class Runner:
+        @JitWarmupRegistry.capture
+        def __init__(self, vllm_config: object) -> None:
+            self.kernel = vllm.prebuilt(nsa.ops.replay_metadata, text, device=0)
+            for _ in range(3):  # as every layer does
+                self.kernel.register_warmup()
+
+    runner = Runner(object())
+    registry = runner.jit_warmup_registry  # type: ignore[attr-defined]
+    assert len(registry) == 1 and not loaded
+    registry.warmup()
+    assert loaded == [(text,)]
+    out = np.zeros(2, np.int32)
+    runner.kernel([{"cache_seqlens": out}], "decode", seq_lens=np.array([3, 4], np.int64))
+    assert out.tolist() == [3, 4]
+    for name in [n for n in sys.modules if n.partition(".")[0] == "vllm"]:
+        del sys.modules[name]

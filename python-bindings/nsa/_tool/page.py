@@ -112,7 +112,7 @@ pre, code, td, svg { font-family: ui-monospace, "DejaVu Sans Mono", monospace; f
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr));
   gap: 1.5rem; align-items: start }
 .wide { overflow-x: auto }
-svg { display: block; width: 100%; min-width: 520px; font-size: 11px }
+svg { display: block; width: 100%; min-width: 520px; max-width: 760px; font-size: 11px }
 svg text { fill: currentColor }
 svg rect { fill: var(--box); stroke: var(--line) }
 .in rect { stroke: var(--in) } .out rect { stroke: var(--out) } .kernel rect { stroke: var(--kernel) }
@@ -126,6 +126,7 @@ th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px so
 .facts div { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .7rem }
 .facts b { display: block; font-size: 1.15rem }
 pre { overflow-x: auto; background: var(--box); padding: .6rem; max-height: 70vh }
+@media (max-width: 600px) { th, td { padding-right: .5rem } td { font-size: 11px } }
 summary { cursor: pointer; margin: .5rem 0 }
 """.strip()
 

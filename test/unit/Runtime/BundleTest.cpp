@@ -130,6 +130,38 @@ TEST_F(BundleTest, BadManifest) {
           "not know that version");
 }
 
+// For the address sanitizer as well (preset asan).
+TEST_F(BundleTest, CutAnywhere) {
+  writeStep("one");
+  std::ifstream file(directory / "one.json");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  text.resize(text.find_last_of('}') + 1);
+  for (size_t length = 0; length < text.size(); ++length) {
+    write("one.json", text.substr(0, length));
+    EXPECT_EQ(load(), NSA_MANIFEST) << length;
+    EXPECT_EQ(bundle, nullptr);
+  }
+}
+
+TEST_F(BundleTest, ChangedAnywhere) {
+  static constexpr char changes[] = "\"{}[],:0-9ae\\ \n\xff";
+  writeStep("one");
+  std::ifstream file(directory / "one.json");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  size_t failures = 0;
+  for (size_t at = 0; at < text.size(); ++at) {
+    std::string changed = text;
+    // The terminating null is one of the changes.
+    changed[at] = changes[(7 * at) % sizeof(changes)];
+    write("one.json", changed);
+    failures += load() != NSA_OK;
+    nsa_bundle_destroy(bundle);
+    bundle = nullptr;
+  }
+  EXPECT_GT(failures, text.size() / 4);
+  EXPECT_LT(failures, text.size());
+}
+
 TEST_F(BundleTest, SameStepTwice) {
   writeStep("one");
   fs::copy(directory / "one.json", directory / "other.json");
