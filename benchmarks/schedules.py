@@ -42,7 +42,7 @@ from nsa import _cache  # noqa: E402
 
 CONTEXT = 16384
 #: Requests of schedules alone.
-REQUESTS = (1, 32, 128, 512, 2048, 8192, 65536)
+REQUESTS = (1, 32, 128, 512, 2048, 8192, 65536, 131072)
 FLASHMLA_REQUESTS = (1, 32, 128, 512, 2048)
 
 
@@ -138,7 +138,21 @@ def paged_mqa_row(bs: int, kernels: Any, rounds: int) -> dict[str, harness.Timin
     def ours(_: int) -> None:
         nsa.ops.paged_mqa_schedule(lens, out, convention="jit", num_sms=SLOTS)
 
-    operations: dict[str, Callable[[int], object]] = {"nsa": ours}
+    workspace = torch.empty(-(-bs // 32), dtype=torch.int64, device="cuda")
+
+    def two_launches(_: int) -> None:
+        nsa.ops.paged_mqa_schedule(
+            lens, out, convention="jit", num_sms=SLOTS, workspace=workspace
+        )
+
+    ours(0)
+    wanted = out.clone()
+    two_launches(0)
+    same(out, wanted, f"paged MQA in two launches, {bs} requests")
+    operations: dict[str, Callable[[int], object]] = {
+        "nsa": ours,
+        "nsa, two launches": two_launches,
+    }
     if kernels is not None:
 
         def theirs(_: int) -> Any:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any, NamedTuple
 
 from . import build as nb
@@ -133,6 +134,63 @@ class _Items:
         next_one = self.indices[j + 1].otherwise(0)
         return (j + 1 == self.count) | (self.indices[j].otherwise(0) != next_one)
 
+    def weight(self, j: nb.Element, options: Options) -> nb.Element:
+        cost = CONVENTIONS[options.convention].cost
+        weight = self.splits(j, options.split) * cost(self.tokens(j))
+        return weight if self.indices is None else nb.where(self.is_item(j), weight, 0)
+
+
+class _Sums:
+    """What items before each one weigh."""
+
+    def __init__(self, s: nb.Builder, items: _Items, options: Options) -> None:
+        weights = s.map(items.count, lambda j: items.weight(j, options), dtype="int64")
+        self.before = s.scan(weights)
+
+    def __getitem__(self, item: Any) -> nb.Element:
+        return self.before[item].otherwise(0)
+
+    def all_of(self, first: Any, end: Any) -> tuple[nb.Element, nb.Element]:
+        """What those before `first` weigh, and those from there to `end`."""
+        start = self[first]
+        return start, self[end] - start
+
+    def find(self, place: nb.Element) -> tuple[nb.Element, nb.Element]:
+        """The item that has a place, and what those before it weigh."""
+        item = self.before.search(place) - 1
+        return item, self[item]
+
+
+#: Items whose weights the first of two launches adds up.
+TILE = 32
+
+
+class _TileSums:
+    """The same, where another launch has added up the weights of each tile: a search for the
+    tile, whose items are added up again. Weights are 0 or more."""
+
+    def __init__(
+        self, s: nb.Builder, items: _Items, options: Options, tiles: nb.Array
+    ) -> None:
+        self.items, self.options = items, options
+        count = nb.ceildiv(items.count, TILE)
+        self.before = s.scan(s.map(count, lambda tile: tiles[tile].otherwise(0)))
+
+    def all_of(self, first: Any, end: Any) -> tuple[Any, nb.Element]:
+        """Of all items: there are no chunks."""
+        return 0, self.before[nb.ceildiv(end, TILE)].otherwise(0)
+
+    def find(self, place: nb.Element) -> tuple[nb.Element, nb.Element]:
+        tile = self.before.search(place) - 1
+        start = self.before[tile].otherwise(0)
+        item, before, run = tile * TILE, start, start
+        for j in range(TILE):
+            run = run + self.items.weight(tile * TILE + j, self.options)
+            is_before = run <= place
+            item = item + nb.where(is_before, 1, 0)
+            before = nb.where(is_before, run, before)
+        return item, before
+
 
 def write(
     s: nb.Builder,
@@ -141,10 +199,12 @@ def write(
     slots: Any,
     indices: nb.Array | None = None,
     sums: dict[Any, Any] | None = None,
+    tiles: nb.Array | None = None,
 ) -> nb.Array:
     """The schedule of lengths, [slots + 1, 2]: sums of what each item weighs, and a search
     for the first item of each slot. In chunks a vector, their schedules one after the other.
-    `sums`: what schedules of one step share."""
+    `sums`: what schedules of one step share. `tiles`: what each `TILE` items weigh, where
+    another launch has added that up; then there are no chunks."""
     how, split = CONVENTIONS[options.convention], options.split
     known: dict[Any, Any] = {} if sums is None else sums
     # Conventions differ in little where there is one token a request.
@@ -152,13 +212,11 @@ def write(
     key = (lens.name, split, options.next_n, kind, how.cost(options.next_n))
     if key not in known:
         items = _Items(s, lens, options, indices)
-
-        def weight(j: nb.Element) -> nb.Element:
-            weight = items.splits(j, split) * how.cost(items.tokens(j))
-            return weight if indices is None else nb.where(items.is_item(j), weight, 0)
-
-        known[key] = items, s.scan(s.map(items.count, weight, dtype="int64"))
-    items, before = known[key]
+        if tiles is None:
+            known[key] = items, _Sums(s, items, options)
+        else:
+            known[key] = items, _TileSums(s, items, options, tiles)
+    items, weights = known[key]
     halves = how.cost(options.next_n) if how.halves else 1
 
     def begin(chunk: Any, slot: nb.Element, word: nb.Element) -> nb.Element:
@@ -167,14 +225,13 @@ def write(
             most = options.chunk * items.per_request
             first = chunk * most
             end = nb.minimum(first + most, items.count)
-        start = before[first].otherwise(0)
-        total = before[end].otherwise(0) - start
+        start, total = weights.all_of(first, end)
         each, rest = total // slots, total % slots
         more = nb.maximum(slot - (slots - rest), 0) if how.reversed else nb.minimum(slot, rest)
         place = start + slot * each + more
         # Items that weigh nothing are stepped over.
-        item = before.search(place) - 1
-        offset = place - before[item].otherwise(0)
+        item, before = weights.find(place)
+        offset = place - before
         if how.halves:
             here = items.splits(item, split)
             row, offset = (item - first) * halves + offset // here, offset % here
@@ -207,26 +264,79 @@ def text(options: Options, dtype: str, rank: int = 2, indices: str | None = None
     return s.text
 
 
+def _lens(s: nb.Builder, options: Options, dtype: str, rank: int) -> nb.Array:
+    bs = s.size("bs")
+    return s.input("context_lens", dtype, (bs,) if rank == 1 else (bs, options.next_n))
+
+
+def tiles_text(options: Options, dtype: str, rank: int = 2) -> str:
+    """The first of two launches: what each tile weighs."""
+    s = nb.Builder("paged_mqa_tiles")
+    items = _Items(s, _lens(s, options, dtype, rank), options, None)
+
+    def weight(tile: nb.Element) -> nb.Element:
+        first = tile * TILE
+        weights = [items.weight(first + j, options) for j in range(TILE)]
+        return reduce(add, weights)
+
+    s.output("workspace", s.map(nb.ceildiv(items.count, TILE), weight, dtype="int64"))
+    return s.text
+
+
+def of_tiles_text(options: Options, dtype: str, rank: int = 2) -> str:
+    """The second of two launches: the schedule, from what each tile weighs."""
+    s = nb.Builder("paged_mqa_schedule_of_tiles")
+    lens, slots = _lens(s, options, dtype, rank), s.size("num_sms")
+    # That there are as many as tiles, the first launch has seen to.
+    tiles = s.input("workspace", "int64", (None,))
+    s.output("out", write(s, lens, options, slots, tiles=tiles))
+    return s.text
+
+
 @cache
 def _schedule(options: Options, with_indices: bool) -> Caller:
     arrays = ("context_lens", "indices", "out") if with_indices else ("context_lens", "out")
 
     def prepare(target: str, described: Any) -> Any:
-        (code, bits, shape), (other, other_bits, _) = described[:2]
-        if len(shape) not in (1, 2) or (len(shape) == 1 and options.next_n != 1):
-            raise wrong(
-                ValueError,
-                "context_lens",
-                f"expected [bs, {options.next_n}] but got {len(shape)} dimensions",
-            )
+        dtype, shape = _checked_lens(described[0], options)
         indices = None
         if with_indices:
-            indices = index_dtype("indices", dtype_name(other, other_bits))
-        dtype = index_dtype("context_lens", dtype_name(code, bits))
+            code, bits, _ = described[1]
+            indices = index_dtype("indices", dtype_name(code, bits))
         written = text(options, dtype, len(shape), indices)
         return get_step("paged_mqa_schedule", written, target), {"bs": shape[0]}
 
     return Caller(prepare, arrays, ("bs", "num_sms"))
+
+
+def _checked_lens(described: Any, options: Options) -> tuple[str, tuple[int, ...]]:
+    """The dtype and the shape of lengths that fit."""
+    code, bits, shape = described
+    if len(shape) not in (1, 2) or (len(shape) == 1 and options.next_n != 1):
+        raise wrong(
+            ValueError,
+            "context_lens",
+            f"expected [bs, {options.next_n}] but got {len(shape)} dimensions",
+        )
+    return index_dtype("context_lens", dtype_name(code, bits)), shape
+
+
+@cache
+def _two_launches(options: Options) -> tuple[Caller, Caller]:
+    def prepare_first(target: str, described: Any) -> Any:
+        dtype, shape = _checked_lens(described[0], options)
+        written = tiles_text(options, dtype, len(shape))
+        return get_step("paged_mqa_tiles", written, target), {"bs": shape[0]}
+
+    def prepare_second(target: str, described: Any) -> Any:
+        dtype, shape = _checked_lens(described[0], options)
+        written = of_tiles_text(options, dtype, len(shape))
+        return get_step("paged_mqa_schedule_of_tiles", written, target), {"bs": shape[0]}
+
+    return (
+        Caller(prepare_first, ("context_lens", "workspace"), ("bs",)),
+        Caller(prepare_second, ("context_lens", "workspace", "out"), ("bs", "num_sms")),
+    )
 
 
 def paged_mqa_schedule(
@@ -239,6 +349,7 @@ def paged_mqa_schedule(
     next_n: int = 1,
     indices: Any = None,
     chunk: int | None = None,
+    workspace: Any = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -272,12 +383,25 @@ def paged_mqa_schedule(
     With `chunk`, every so many requests have a schedule of their own, as if they were all:
     `out` is [ceil(bs / chunk), num_sms + 1, 2], contiguous, in any number of dimensions.
 
+    One launch adds up all lengths in each of few blocks. For tens of thousands of lengths
+    a `workspace` has two launches instead, of which the first adds up tiles of 32 in many
+    blocks: int64 [ceil(bs * next_n / 32)] or longer, which nothing else uses until the
+    second is done. What it holds before does not matter, and afterwards is unspecified. The
+    schedule is the same if the sums fit 64 bits. There is none with `indices` or `chunk`.
+
     Sums have 64 bits, and there may be any number of requests. Raises ``ValueError`` or
     ``TypeError`` that names the argument, and writes nothing then; ``CompileError`` if the
     step can neither be compiled nor found.
     """
     options = options_of(convention, split, next_n, chunk)
     num_sms = constant("num_sms", num_sms, 1)
+    if workspace is not None:
+        if indices is not None or chunk is not None:
+            raise wrong(ValueError, "workspace", "expected none with indices or chunk")
+        first, second = _two_launches(options)
+        first([context_lens, workspace], (bs,), stream)
+        second([context_lens, workspace, out], (bs, num_sms), stream)
+        return
     arrays = [context_lens, out]
     if indices is not None:
         if CONVENTIONS[convention].items != "runs" or next_n != 1 or chunk is not None:

@@ -441,16 +441,18 @@ def combine_topk_swa_indices(
 def _run_schedule(
     context_lens: Tensor, out: Tensor, convention: str, num_sms: int, split: int | None,
     next_n: int, indices: Tensor | None, chunk: int | None, bs: int | None,
+    workspace: Tensor | None,
 ) -> None:  # fmt: skip
     ops.paged_mqa_schedule(
         context_lens, out, convention=convention, num_sms=num_sms, split=split, next_n=next_n,
-        indices=indices, chunk=chunk, bs=bs,
+        indices=indices, chunk=chunk, workspace=workspace, bs=bs,
     )  # fmt: skip
 
 
 _schedule = _register(
     "paged_mqa_schedule(Tensor context_lens, Tensor(a!) out, str convention, int num_sms,"
-    " int? split, int next_n, Tensor? indices, int? chunk, SymInt? bs)",
+    " int? split, int next_n, Tensor? indices, int? chunk, SymInt? bs,"
+    " Tensor(b!)? workspace)",
     _run_schedule,
 )
 
@@ -465,10 +467,13 @@ def paged_mqa_schedule(
     next_n: int = 1,
     indices: Tensor | None = None,
     chunk: int | None = None,
+    workspace: Tensor | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.paged_mqa_schedule``."""
-    _schedule(context_lens, out, convention, num_sms, split, next_n, indices, chunk, bs)
+    _schedule(
+        context_lens, out, convention, num_sms, split, next_n, indices, chunk, bs, workspace
+    )
 
 
 def _run_plan(

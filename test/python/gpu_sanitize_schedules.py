@@ -16,6 +16,7 @@ def main() -> None:
     gpu = CupyArrays()
     tests.test_runs(gpu)
     tests.test_chunks(gpu)
+    tests.test_two_launches(gpu)
     tests.test_topk_plan(gpu)
     for name in ("decode", "verify", "ragged"):
         replay(bs=120, seed=4, more=True, gpu=gpu, **MODES[name])

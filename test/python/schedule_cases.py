@@ -145,4 +145,8 @@ def texts() -> set[str]:
         _paged_mqa.text(_paged_mqa.options_of(name, next_n=2, chunk=132), "int32")
         for name in CONVENTIONS
     }
-    return one | chunked
+    two = set()
+    for name in CONVENTIONS:
+        single = _paged_mqa.options_of(name)
+        two |= {_paged_mqa.tiles_text(single, "int32"), _paged_mqa.of_tiles_text(single, "int32")}
+    return one | chunked | two

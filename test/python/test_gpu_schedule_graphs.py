@@ -17,6 +17,7 @@ import pytest
 import schedule_random
 import topk_plan_cases
 from conftest import device_or_skip
+from schedule_cases import CONVENTIONS
 
 import nsa
 
@@ -45,12 +46,18 @@ def operation(kind: str, name: str, lens: Any, outs: list[Any]) -> Callable[[], 
         return lambda: nsa.ops.plan_topk(lens, *outs, clusters=30, arch=name)
     if kind == "flashmla":
         return lambda: nsa.ops.flashmla_schedule(lens, *outs, sparse=name == "sparse")
+    workspace = None
+    if kind == "paged_mqa, two launches":
+        workspace = lens.new_zeros(-(-2 * ROWS // 32)).long()
     return lambda: nsa.ops.paged_mqa_schedule(
-        lens, *outs, convention=name, num_sms=SLOTS, next_n=2
+        lens, *outs, convention=name, num_sms=SLOTS, next_n=2, workspace=workspace
     )
 
 
-@pytest.mark.parametrize("kind, name", schedule_random.KINDS)
+@pytest.mark.parametrize(
+    "kind, name",
+    [*schedule_random.KINDS, *(("paged_mqa, two launches", name) for name in CONVENTIONS)],
+)
 def test_replays(kind: str, name: str) -> None:
     device_or_skip()
     torch = pytest.importorskip("torch")

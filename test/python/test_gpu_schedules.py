@@ -13,6 +13,7 @@ from typing import Any
 import flashmla_cases
 import numpy as np
 import schedule_mix
+import schedule_random
 import topk_plan_cases
 from schedule_cases import CONVENTIONS, draw, draw_indices, in_chunks, reference
 
@@ -31,6 +32,21 @@ def test_paged_mqa(gpu: Any) -> None:
                 )
                 wanted = reference(lens, convention, slots)
                 np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
+
+
+def test_two_launches(gpu: Any) -> None:
+    """Many requests, with a workspace that holds anything."""
+    for convention in CONVENTIONS:
+        for bs in (0, 1, 33, 4096, 65_536, 131_072, 1_000_000):
+            rng = np.random.default_rng(bs)
+            lens = rng.integers(-(2**16), 2**17, (bs, 1)).astype(np.int32)
+            out = gpu.asarray(np.full((133, 2), -7, np.int32))
+            workspace = gpu.asarray(np.full(-(-bs // 32), -(2**60), np.int64))
+            nsa.ops.paged_mqa_schedule(
+                gpu.asarray(lens), out, convention=convention, num_sms=132, workspace=workspace
+            )
+            wanted = schedule_random.paged_mqa(lens, convention, 132)
+            np.testing.assert_array_equal(gpu.asnumpy(out), wanted)
 
 
 def test_runs(gpu: Any) -> None:

@@ -32,7 +32,7 @@ VALUES = (-7, -1, 0, 1, 2, 5, 2**31 - 1, 2**31)
 
 #: Accesses that are not shown, at most: the tiles of a block's own sums are at products of
 #: sizes. docs/Safety.md has the table.
-NOT_SHOWN = {"paged_mqa_schedule": 14, "plan_topk": 11}
+NOT_SHOWN = {"paged_mqa_schedule": 14, "paged_mqa_schedule_of_tiles": 8, "plan_topk": 11}
 #: Take a minute each, or more; docs/Safety.md says what is shown of them.
 TOO_LONG = ("@flashmla_schedule", "@v4_")
 

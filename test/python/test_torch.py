@@ -212,6 +212,23 @@ def test_replay_v4(device: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_schedule_workspace(device: str) -> None:
+    """The operator says that it writes the workspace."""
+    lens = torch.arange(70, dtype=torch.int32, device=device) * 100
+    made = torch.full((17, 2), -7, dtype=torch.int32, device=device)
+    expected, workspace = made.clone(), torch.full((3,), -7, dtype=torch.int64, device=device)
+    nsa.ops.paged_mqa_schedule(lens, expected, convention="gen1", num_sms=16)
+    ours.paged_mqa_schedule(
+        lens, made, convention="gen1", num_sms=16, workspace=workspace
+    )
+    assert torch.equal(made, expected)
+    assert (workspace >= 0).all()
+    arguments = (lens, made, "gen1", 16, None, 1, None, None, None, workspace)
+    operator = torch.ops.nsa.paged_mqa_schedule.default
+    torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_copy(device: str) -> None:
     source = destinations(device)[0]
     for number, array in enumerate(source.values()):
