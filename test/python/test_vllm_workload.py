@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without th
 def test_one_launch(requests):
     batch = Batch(requests, 4096)
     one, each = place(arrays(batch), np.copy), place(arrays(batch), np.copy)
-    vllm.one_launch(*calls(one, batch))
+    vllm.one_launch(*calls(one, batch), num_reqs=requests)
     for call in calls(each, batch):
         call()
     for name, array in one.items():
