@@ -25,7 +25,6 @@ from typing import Any, NamedTuple, NoReturn
 
 from .. import build as nb
 from .._arguments import check_rank, dtype_name
-from .._arguments import describe as describe_array
 from .._cache import get_step
 from .._errors import index_dtype, wrong
 from .._nsa_runtime import Caller
@@ -116,6 +115,8 @@ class Ports:
         self.declared: list[Name] = []
         self.arrays: dict[tuple[Name, str, tuple[Any, ...]], nb.Array] = {}
         self.sizes: dict[Name, nb.Size] = {}
+        #: Arrays that may be of bool.
+        self.flags: set[Name] = set()
 
 
 class Formulas:
@@ -156,6 +157,8 @@ class Formulas:
 
     def _dtype(self, name: str, kinds: Sequence[str]) -> str:
         if self._dtypes is None:
+            if kinds[0] in FLAGS:
+                self._ports.flags.add(self._first(name))
             return kinds[0]
         dtype = self._dtypes[self._first(name)]
         check_dtype(self._prefix + name, dtype, kinds)
@@ -255,6 +258,18 @@ class Formulas:
                     )
 
 
+def as_bytes(array: Any) -> Any:
+    """A bool array as bytes, which are the same."""
+    dtype = getattr(array, "dtype", None)
+    if not str(dtype).endswith("bool"):
+        return array
+    if str(dtype) == "torch.bool":
+        import torch
+
+        return array.view(torch.uint8)
+    return array.view("uint8")
+
+
 def check_dtype(name: str, dtype: str, kinds: Sequence[str]) -> None:
     if dtype in kinds:
         return
@@ -263,7 +278,7 @@ def check_dtype(name: str, dtype: str, kinds: Sequence[str]) -> None:
     raise wrong(TypeError, name, f"expected dtype {' or '.join(kinds)} but got {dtype}")
 
 
-class _Launcher:
+class Launcher:
     """What runs calls of these shapes."""
 
     def __init__(self, shapes: tuple[Shape, ...]) -> None:
@@ -284,8 +299,22 @@ class _Launcher:
         at = {name: place for place, name in enumerate(given)}
         #: Which of the arrays of the calls these are.
         self.places = [at[name] for name in self.arrays]
+        self.flags = [n for n, name in enumerate(self.arrays) if self.first(name) in ports.flags]
         names = tuple(map(self.name_of, self.arrays))
         self.run = Caller(self.prepare, names, tuple(self.name_of(n) for n, _ in self.sizes))
+
+    def arrays_of(self, given: Sequence[Any]) -> list[Any]:
+        """Those with ports, of the arrays of the calls."""
+        return self.with_bytes([given[place] for place in self.places])
+
+    def with_bytes(self, arrays: list[Any]) -> list[Any]:
+        for place in self.flags:
+            arrays[place] = as_bytes(arrays[place])
+        return arrays
+
+    def launch(self, arrays: list[Any], sizes: Sequence[int | None], stream: Any) -> None:
+        if arrays:
+            self.run(arrays, tuple(sizes), stream)
 
     def name_of(self, name: Name) -> str:
         return self.prefixes[name[0]] + name[1]
@@ -347,7 +376,7 @@ class _Launcher:
         return step, ports
 
 
-_launcher = lru_cache(maxsize=None)(_Launcher)
+launcher_of = lru_cache(maxsize=None)(Launcher)
 
 #: The calls that ``one_launch`` collects.
 _collected: ContextVar[list[Call] | None] = ContextVar("nsa_vllm_calls", default=None)
@@ -371,7 +400,9 @@ def run(
     )
     collected = _collected.get()
     if collected is None:
-        launch([call], stream)
+        shapes, arrays, given = describe([call])
+        launcher = launcher_of(shapes)
+        launcher.launch(launcher.arrays_of(arrays), given, stream)
     else:
         collected.append(call)
 
@@ -444,78 +475,3 @@ def describe(calls: Sequence[Call], num_reqs: int | None = None) -> Described:
             )
         )
     return Described(tuple(shapes), arrays, sizes)
-
-
-class Prepared:
-    """Calls that are known, to be launched again and again; ``prepare`` makes it."""
-
-    def __init__(self, calls: Sequence[Call], num_reqs: int | None = None) -> None:
-        shapes, arrays, sizes = describe(calls, num_reqs)
-        launcher = _launcher(shapes)
-        self._arrays = [arrays[place] for place in launcher.places]
-        self._sizes = tuple(sizes)
-        self._run = launcher.run
-
-    def __call__(self, *, stream: Any = None) -> None:
-        """Launches the calls, with what is in their arrays now."""
-        if self._arrays:
-            self._run(self._arrays, self._sizes, stream)
-
-
-def launch(calls: Sequence[Call], stream: Any = None, num_reqs: int | None = None) -> None:
-    """Runs calls, in one launch."""
-    Prepared(calls, num_reqs)(stream=stream)
-
-
-def prepare(*functions: Callable[[], Any], num_reqs: int | None = None) -> Prepared:
-    """What ``one_launch`` does for these calls, as a function of the stream, to be called for
-    every step: it spends no time on finding out what the calls are. Their arrays and sizes are
-    those of now, and are kept; nothing is launched yet. For engines whose buffers and sizes
-    stay, as for each batch size of a graph.
-    """
-    return Prepared(collect(functions)[0], num_reqs)
-
-
-def step_text(*functions: Callable[[], Any], num_reqs: int | None = None) -> str:
-    """The nsa text of the step that ``one_launch`` runs for these calls, or that the call
-    runs, if it is one: for ``nsa.warmup``, bundles, and ``nsa.integrations.vllm.prebuilt``.
-    Nothing is launched. It depends on the constants of the calls, on which arrays they have
-    and are the same, on the dtypes of these, and on whether `num_reqs` is given: on no size and no
-    address.
-    """
-    shapes, arrays, _ = describe(collect(functions)[0], num_reqs)
-    launcher = _launcher(shapes)
-    given = [arrays[place] for place in launcher.places]
-    return launcher.write(tuple(describe_array("an array", array)[0] for array in given))[0]
-
-
-def one_launch(
-    *functions: Callable[[], Any], num_reqs: int | None = None, stream: Any = None
-) -> tuple[Any, ...]:
-    """Calls of functions of this package as one launch.
-
-    Each of `functions` takes nothing and calls some of them, as a ``functools.partial`` does.
-    An array (the same object) that one call writes and a later one reads is read as it was
-    written; another array with the same memory is refused, as nothing in a launch is ordered.
-    Elements that the former leaves as they are count as outside of the array for the latter.
-    The `stream` is that of the launch, whatever the functions say. Returns what they return.
-    Errors name the argument with the number of its call, as in ``call1_seq_lens``; what
-    several calls read, with the first one's.
-
-    `num_reqs`: that of all calls that do not say theirs, which makes it one number instead of
-    what each takes from its arrays. With it they also share the arrays of requests.
-
-    Examples
-    --------
-    >>> from functools import partial
-    >>> from nsa import vllm
-    >>> vllm.one_launch(
-    ...     partial(vllm.slot_mappings, states, starts, positions, [table], [slots],
-    ...             block_sizes=[64]),
-    ...     partial(vllm.compressed_slot_mapping, starts, lens, slots, c4_table, c4_slots,
-    ...             block_size=64, ratio=4),
-    ... )
-    """
-    calls, returned = collect(functions)
-    launch(calls, stream, num_reqs)
-    return tuple(returned)
