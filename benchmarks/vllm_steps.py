@@ -156,10 +156,10 @@ def main() -> None:
             ours, theirs = place(arrays(batch), upload), place(arrays(batch), upload)
             functions, peer = calls(ours, batch), peer_step(v, theirs, batch)
 
-            def together(functions: Any = functions) -> None:
-                vllm.one_launch(*functions)
+            def together(functions: Any = functions, batch: Batch = batch) -> None:
+                vllm.one_launch(*functions, num_reqs=batch.requests)
 
-            prepared = vllm.prepare(*functions)
+            prepared = vllm.prepare(*functions, num_reqs=batch.requests)
 
             def each(functions: Any = functions) -> None:
                 for function in functions:

@@ -161,4 +161,4 @@ def texts() -> set[str]:
     """The steps that the benchmark launches."""
     batch = Batch(2, 4096)
     made = calls(place(arrays(batch), lambda array: array), batch)
-    return {vllm.step_text(*made), *map(vllm.step_text, made)}
+    return {vllm.step_text(*made, num_reqs=batch.requests), *map(vllm.step_text, made)}

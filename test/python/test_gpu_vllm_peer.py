@@ -150,6 +150,7 @@ def functions(v: SimpleNamespace) -> dict[str, Callable[..., Any]]:
         "get_num_sampled_and_rejected": v.input_batch.get_num_sampled_and_rejected,
         "post_update_num_computed_tokens": v.input_batch.post_update_num_computed_tokens,
         "prepare_draft_decode_inputs": v.speculator.prepare_decode_inputs,
+        "update_draft_inputs": v.speculator.update_draft_inputs,
         "prepare_draft_prefill_inputs": v.speculator.prepare_prefill_inputs,
         "prepare_pos_seq_lens": v.input_batch.prepare_pos_seq_lens,
         "prepare_prefill_inputs": v.input_batch.prepare_prefill_inputs,

@@ -99,6 +99,103 @@ def test_prepared():
     vllm.prepare()()
 
 
+def ports_of(text):
+    """The names of the sizes and arrays of a step, in order."""
+    head = text[text.index("(") + 1 : text.index(" {\n")]
+    return [line.split()[1].strip("%").partition("[")[0] for line in head.splitlines() if line]
+
+
+def test_shared_arrays():
+    """What several calls read is one port; of another part of an array there is another."""
+    starts, lens = np.arange(5, dtype=np.int32), np.full(4, 9, np.int32)
+    slots = np.arange(6)
+    table = np.arange(1, 9, dtype=np.int32).reshape(4, 2)
+    outs = [np.full(6, -7) for _ in range(3)]
+
+    def call(out, num_reqs=None, lens=lens):
+        return partial(
+            vllm.compressed_slot_mapping, starts, lens, slots, table, out,
+            block_size=2, ratio=1, num_reqs=num_reqs,
+        )  # fmt: skip
+
+    inputs = ["call0_num_reqs", "call0_query_start_loc", "call0_seq_lens", "call0_block_table"]
+    same = ports_of(vllm.step_text(call(outs[0]), call(outs[1])))
+    assert [name for name in same if "call1" in name] == ["call1_capacity", "call1_out"]
+    assert set(inputs) < set(same)
+    # Equal numbers that are said for each call may differ the next time.
+    said = ports_of(vllm.step_text(call(outs[0], 3), call(outs[1], 3)))
+    assert "call1_num_reqs" in said and "call1_seq_lens" in said
+    assert "call1_block_table" not in said
+    # A table that is another array has its own rows, unless the launch says how many.
+    other = partial(vllm.dcp_local_seq_lens, lens, outs[2], context_parallel=(2, 0))
+    assert "call1_seq_lens" in ports_of(vllm.step_text(call(outs[0]), other))
+    assert "call1_seq_lens" not in ports_of(vllm.step_text(call(outs[0]), other, num_reqs=4))
+
+    for num_reqs in (4, 2):
+        vllm.one_launch(call(outs[0]), call(outs[1], 3), other, num_reqs=num_reqs)
+        alone = [np.full(6, -7) for _ in range(3)]
+        call(alone[0], num_reqs)()
+        call(alone[1], 3)()
+        vllm.dcp_local_seq_lens(lens, alone[2], context_parallel=(2, 0), num_reqs=num_reqs)
+        np.testing.assert_array_equal(outs, alone)
+    with pytest.raises(ValueError, match="call0_query_start_loc"):
+        vllm.one_launch(call(outs[0]), other, num_reqs=5)
+
+
+def test_launch_again():
+    """A launch that is remembered has the arrays and numbers of the call; what constants and
+    which arrays are the same, another one."""
+
+    def local(lens, out, rank=0, size=2, **more):
+        return partial(vllm.dcp_local_seq_lens, lens, out, context_parallel=(size, rank), **more)
+
+    for start in range(3):
+        lens = np.arange(start, start + 8, dtype=np.int32)
+        for rank in (0, 1):
+            for num_reqs in (8, 3 + start):
+                one, two, three = (np.full(8, -5, np.int32) for _ in range(3))
+                vllm.one_launch(
+                    local(lens, one, rank, num_reqs=num_reqs), local(one, two), num_reqs=8
+                )
+                wanted = np.where(np.arange(8) < num_reqs, (lens + 1 - rank) // 2, 0)
+                np.testing.assert_array_equal(one, wanted)
+                np.testing.assert_array_equal(two, (one + 1) // 2)
+                vllm.one_launch(local(lens, two), local(lens, three, rank), num_reqs=8)
+                np.testing.assert_array_equal(two, (lens + 1) // 2)
+                np.testing.assert_array_equal(three, (lens + 1 - rank) // 2)
+    out = np.zeros(8, np.int32)
+    vllm.one_launch(local(lens, out, size=1))
+    for _ in range(2):
+        with pytest.raises(TypeError, match="'context_parallel'"):
+            vllm.one_launch(local(lens, out, size=True))
+        with pytest.raises(ValueError, match="num_reqs"):
+            vllm.one_launch(local(lens, out), num_reqs=-1)
+
+
+def test_flags_between_calls():
+    """A bool array is known by its being the same object, as others are."""
+    starts, lens = np.array([0, 2, 3], np.int32), np.array([5, 9], np.int32)
+    table, slots = np.arange(1, 9, dtype=np.int32).reshape(2, 4), np.array([3, -1, 4])
+    valid = np.zeros(3, np.bool_)
+    indices, counts = np.zeros((3, 4), np.int32), np.zeros(3, np.int32)
+    more, lengths = np.zeros((3, 4), np.int32), np.zeros(3, np.int32)
+    for _ in range(2):
+        vllm.one_launch(
+            partial(
+                vllm.swa_indices, starts, lens, table, indices, counts, window=4, block_size=4,
+                slot_mapping=slots, out_valid=valid,
+            ),
+            partial(
+                vllm.swa_indices, starts, lens, table, more, lengths, window=4, block_size=4,
+                is_valid=valid,
+            ),
+            num_reqs=2,
+        )  # fmt: skip
+        np.testing.assert_array_equal(valid, [True, False, True])
+        np.testing.assert_array_equal(counts, [4, 0, 4])
+        np.testing.assert_array_equal(more, indices)
+
+
 def test_parts_are_not_read():
     """Another array of the same memory is refused, rather than read while it is written."""
     lens, out = np.ones(3, np.int32), np.zeros(8, np.int32)

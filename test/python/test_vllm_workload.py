@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa import vllm
+from nsa import _cache, prebuild, vllm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from vllm_workload import Batch, arrays, calls, place, texts  # noqa: E402
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without th
 def test_one_launch(requests):
     batch = Batch(requests, 4096)
     one, each = place(arrays(batch), np.copy), place(arrays(batch), np.copy)
-    vllm.one_launch(*calls(one, batch))
+    vllm.one_launch(*calls(one, batch), num_reqs=requests)
     for call in calls(each, batch):
         call()
     for name, array in one.items():
@@ -40,3 +40,21 @@ def test_one_kernel():
     for text in texts():
         (step,) = nsa.compile(text, "cuda").values()
         assert len(step.kernels) == 1
+
+
+def test_compiled_ahead(tmp_path, monkeypatch):
+    """What was built for one batch serves others, without a compiler."""
+    batch = Batch(2, 4096)
+    made = calls(place(arrays(batch), np.copy), batch)
+    prebuild.build(str(tmp_path), [vllm.step_text(*made, num_reqs=2)])
+    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "_steps", {})
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(tmp_path))
+    for requests, context in ((1, 4096), (7, 8192)):
+        batch = Batch(requests, context)
+        there = place(arrays(batch), np.copy)
+        vllm.one_launch(*calls(there, batch), num_reqs=requests)
+        assert there["out_seq_lens"].all()
+    # Without its number of requests it is another launch.
+    with pytest.raises(nsa.CompileError):
+        vllm.one_launch(*calls(there, batch))

@@ -251,6 +251,40 @@ def case_draft_decode(d: Draw) -> PeerCase:
     return PeerCase("prepare_draft_decode_inputs", arguments, expect, outs)
 
 
+def case_update_draft(d: Draw) -> PeerCase:
+    made = buffers(d)
+    made.positions = d.rng.integers(0, 513, d.R + 2)
+    made.seq_lens = d.rng.integers(0, 513, d.R + 5).astype(np.int32)
+    made.input_ids = new(d.R + 2)
+    steps, columns = 3, 24
+    arguments = {
+        "draft_tokens": d.rng.integers(0, 10**5, d.R),
+        "current_draft_step": np.full(1, d.some(0, 1, steps - 1), np.int32),
+        "hidden_states": d.rng.integers(0, 0x7F80, (d.R, columns)).astype(np.int16),
+        "output_draft_tokens": new(d.R, steps, dtype=np.int64),
+        "next_input_hidden_states": new(d.R + 2, columns, dtype=np.int16),
+        "input_buffers": made, "sample_src_positions": d.rng.integers(0, 500, d.R),
+        "num_reqs": d.R, "max_model_len": 512, "num_speculative_steps": steps,
+        "advance_draft_positions": bool(d.some(0, 1)),
+    }  # fmt: skip
+
+    def expect(a: SimpleNamespace) -> None:
+        to = a.input_buffers
+        reference.draft_step_inputs(
+            a.draft_tokens, a.current_draft_step, 512, steps, to.positions.copy(),
+            a.sample_src_positions.copy(), to.seq_lens.copy(), a.output_draft_tokens,
+            to.input_ids, to.positions, a.sample_src_positions, to.seq_lens,
+            a.advance_draft_positions,
+        )  # fmt: skip
+        if a.current_draft_step[0] < steps - 1:
+            a.next_input_hidden_states[: d.R] = a.hidden_states
+
+    outs = (
+        *BUFFER_OUTS, "sample_src_positions", "output_draft_tokens", "next_input_hidden_states",
+    )  # fmt: skip
+    return PeerCase("update_draft_inputs", arguments, expect, outs)
+
+
 def case_eagle_step(d: Draw) -> PeerCase:
     arguments = {
         "positions_1d": d.rng.integers(0, 513, d.R), "block_table_tensor": d.table(d.R, 8),

@@ -34,6 +34,15 @@ def apart(array: Any, written: Any) -> Any:
     return copy(array) if _address(array) == _address(written) else array
 
 
+def as_words(array: Any) -> Any:
+    """Elements of two or four bytes as integers of as many, to be moved."""
+    if hasattr(array, "data_ptr"):
+        import torch
+
+        return array.view(torch.int16 if array.element_size() == 2 else torch.int32)
+    return array.view("int16" if array.itemsize == 2 else "int32")
+
+
 def _address(array: Any) -> int:
     if hasattr(array, "data_ptr"):
         return int(array.data_ptr())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import vllm
-from ._allocate import apart, copy, empty
+from ._allocate import apart, as_words, copy, empty
 
 
 def expand_idx_mapping(
@@ -215,6 +215,41 @@ def prepare_draft_decode_inputs(
         out_query_start_loc=input_buffers.query_start_loc[: max_num_reqs + 1],
         out_seq_lens=input_buffers.seq_lens[:max_num_reqs],
         advance=advance_draft_positions,
+        num_reqs=num_reqs,
+    )
+
+
+def update_draft_inputs(
+    draft_tokens: Any,
+    current_draft_step: Any,
+    hidden_states: Any,
+    output_draft_tokens: Any,
+    next_input_hidden_states: Any,
+    input_buffers: Any,
+    sample_src_positions: Any,
+    num_reqs: int,
+    max_model_len: int,
+    num_speculative_steps: int,
+    advance_draft_positions: bool = True,
+) -> None:
+    """From one draft step to the next one: ``update_draft_inputs`` of vLLM's speculator. See
+    ``nsa.vllm.draft_step_inputs``."""
+    buffers, advance = input_buffers, advance_draft_positions
+    vllm.draft_step_inputs(
+        draft_tokens,
+        current_draft_step.reshape(1),
+        max_model_len=max_model_len,
+        num_steps=num_speculative_steps,
+        positions=copy(buffers.positions[:num_reqs]) if advance else None,
+        sample_positions=copy(sample_src_positions[:num_reqs]),
+        seq_lens=copy(buffers.seq_lens[:num_reqs]) if advance else None,
+        out_draft_tokens=output_draft_tokens,
+        out_input_ids=buffers.input_ids,
+        out_positions=buffers.positions if advance else None,
+        out_sample_positions=sample_src_positions,
+        out_seq_lens=buffers.seq_lens if advance else None,
+        hidden_states=as_words(hidden_states[:num_reqs]),
+        out_hidden_states=as_words(next_input_hidden_states),
         num_reqs=num_reqs,
     )
 

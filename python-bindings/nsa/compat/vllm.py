@@ -31,6 +31,7 @@ from ._vllm_steps import (
     prepare_draft_prefill_inputs,
     prepare_pos_seq_lens,
     prepare_prefill_inputs,
+    update_draft_inputs,
 )
 from ._vllm_tables import (
     compute_kpool_tail_slot_mapping,
@@ -83,4 +84,5 @@ __all__ = [
     "prepare_uniform_decode",
     "triton_convert_req_index_to_global_index",
     "triton_filter_and_convert_dcp_index",
+    "update_draft_inputs",
 ]

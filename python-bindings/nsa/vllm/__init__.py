@@ -44,7 +44,6 @@ from ._inputs import (
     sampled_and_draft_inputs,
     sampled_and_rejected,
 )
-from ._launch import Prepared, one_launch, prepare, step_text
 from ._prefill import prefill_chunk
 from ._schedules import flashmla_schedule, paged_mqa_schedule
 from ._slots import (
@@ -55,6 +54,7 @@ from ._slots import (
     kpool_tail_slot_mapping,
     slot_mappings,
 )
+from ._together import Prepared, one_launch, prepare, step_text
 from ._windows import (
     image_visible,
     prefill_gather_lens,

@@ -14,6 +14,9 @@ from ._launch import Formulas, run
 
 __all__ = ["draft_decode_inputs", "draft_prefill_inputs", "draft_step_inputs"]
 
+#: What hidden states are moved as.
+WORDS = ("int16", "int32")
+
 
 def write_draft_prefill_inputs(f: Formulas) -> None:
     batch = Batch(f, lens=f.has("out_seq_lens"))
@@ -281,6 +284,15 @@ def write_draft_step_inputs(f: Formulas, advance: bool) -> None:
             lambda r: draft.length(draft.read("seq_lens", r)),
             when=goes_on,
         )
+    if f.has("out_hidden_states"):
+        hidden = f.input("hidden_states", (bs, None), WORDS)
+        f.output(
+            "out_hidden_states",
+            (bs, hidden.shape[1]),
+            lambda r, c: hidden[r, c].otherwise(0),
+            WORDS,
+            when=lambda r, c: goes_on(r),
+        )
 
 
 def draft_step_inputs(
@@ -297,6 +309,8 @@ def draft_step_inputs(
     out_positions: Any = None,
     out_sample_positions: Any = None,
     out_seq_lens: Any = None,
+    hidden_states: Any = None,
+    out_hidden_states: Any = None,
     advance: bool = True,
     num_reqs: int | None = None,
     stream: Any = None,
@@ -307,8 +321,9 @@ def draft_step_inputs(
     Unless s is the last of `num_steps`, it also goes to ``out_input_ids[r]``, and positions,
     sample positions and lengths go on by one, bounded as in ``draft_decode_inputs``, into
     `out_positions`, `out_sample_positions` and `out_seq_lens` [num_reqs]; positions and
-    lengths do so if `advance` is set, and are copied otherwise. Those that are None are left
-    out.
+    lengths do so if `advance` is set, and are copied otherwise. `hidden_states` [num_reqs,
+    columns], int16 or int32 as whose bits these are, go to `out_hidden_states`. Those that
+    are None are left out.
     """
     run(
         write_draft_step_inputs,
@@ -321,6 +336,7 @@ def draft_step_inputs(
                 sample_positions if out_sample_positions is not None else None
             ),
             "seq_lens": seq_lens if out_seq_lens is not None else None,
+            "hidden_states": hidden_states if out_hidden_states is not None else None,
         },
         {
             "out_draft_tokens": out_draft_tokens,
@@ -328,6 +344,7 @@ def draft_step_inputs(
             "out_positions": out_positions,
             "out_sample_positions": out_sample_positions,
             "out_seq_lens": out_seq_lens,
+            "out_hidden_states": out_hidden_states,
         },
         {
             "max_model_len": (max_model_len, None),

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import build as nb
 from .._errors import constant
-from ._formulas import flags, index, slot
+from ._formulas import index, slot
 from ._launch import FLAGS, INTEGERS, Formulas, run
 
 __all__ = ["eagle_next_tokens", "eagle_sampling_indices", "eagle_step"]
@@ -107,7 +107,7 @@ def eagle_next_tokens(
         (),
         {
             "sampled_token_ids": sampled_token_ids,
-            "discard_mask": flags(discard_mask),
+            "discard_mask": discard_mask,
             "backup_token_ids": backup_token_ids,
         },
         {"out_token_ids": out_token_ids, "out_counts": out_counts},

@@ -79,16 +79,6 @@ def slot(
     return nb.where(block >= 0, inside, -1)
 
 
-def flags(array: Any) -> Any:
-    """A bool array as bytes, which are the same."""
-    dtype = str(getattr(array, "dtype", ""))
-    if dtype == "torch.bool":
-        import torch
-
-        return array.view(torch.uint8)
-    return array.view("uint8") if dtype == "bool" else array
-
-
 def is_valid_token(f: Formulas, t: Any) -> nb.Element | None:
     """Whether a token is one, by its flag or by its slot; None where there is neither."""
     if f.has("is_valid"):

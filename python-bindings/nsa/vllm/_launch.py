@@ -10,6 +10,9 @@ kind is written and compiled once; what a launch costs after that is finding it.
 Within a launch nothing is ordered: blocks of threads do not wait for one another. So what
 one call writes and a later one reads is no array between them: the later one's formulas
 read the earlier one's value, which each block computes where it needs it.
+
+What several calls read they share: an array has one port for each way in which it is
+declared, and a size that is the same by what it is, not by its value of the day, one port.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from typing import Any, NamedTuple, NoReturn
 
 from .. import build as nb
 from .._arguments import check_rank, dtype_name
-from .._arguments import describe as describe_array
 from .._cache import get_step
 from .._errors import index_dtype, wrong
 from .._nsa_runtime import Caller
@@ -31,6 +33,8 @@ from ..build._arrays import to_index
 #: A size that the host gives, or leaves to an array: its name, the dimension, what to add.
 Source = tuple[str, int, int]
 Writer = Callable[..., None]
+#: The number of a call, and its name of an array or a size.
+Name = tuple[int, str]
 
 INTEGERS = ("int32", "int64")
 #: What a flag may be stored as; bool arrays come as views of bytes.
@@ -58,7 +62,9 @@ class Shape(NamedTuple):
     outputs: tuple[str, ...]
     sizes: tuple[tuple[str, Source | None], ...]
     #: input -> (number of the call, its output) that it is the value of.
-    wired: tuple[tuple[str, tuple[int, str]], ...]
+    wired: tuple[tuple[str, Name], ...]
+    #: input -> the same array, and size -> the same size, where they first occur.
+    shared: tuple[tuple[str, Name], ...]
 
 
 class Written:
@@ -101,15 +107,36 @@ class WrittenRead(NamedTuple):
         return nb.where(is_there, value, fill)
 
 
+class Ports:
+    """The ports that calls of a step share."""
+
+    def __init__(self) -> None:
+        #: Of arrays in the order of the declarations, and what each is the port of.
+        self.declared: list[Name] = []
+        self.arrays: dict[tuple[Name, str, tuple[Any, ...]], nb.Array] = {}
+        self.sizes: dict[Name, nb.Size] = {}
+        #: Arrays that may be of bool.
+        self.flags: set[Name] = set()
+
+
 class Formulas:
-    """What a writer has: the step, and the call's arrays in it."""
+    """What a writer has: the step, and the call's arrays in it.
+
+    Without `dtypes` only the ports are of interest."""
 
     def __init__(
-        self, step: nb.Builder, prefix: str, shape: Shape, dtypes: Mapping[str, str]
+        self,
+        step: nb.Builder,
+        prefixes: Sequence[str],
+        number: int,
+        shape: Shape,
+        ports: Ports,
+        dtypes: Mapping[Name, str] | None,
     ) -> None:
         self.s = step
-        self._prefix, self._shape, self._dtypes = prefix, shape, dtypes
-        self._sizes: dict[str, nb.Size] = {}
+        self._prefixes, self._number, self._prefix = prefixes, number, prefixes[number]
+        self._shape, self._ports, self._dtypes = shape, ports, dtypes
+        self._shared = dict(shape.shared)
         self._inputs: dict[str, Any] = {}
         #: Of outputs; None of those whose elements go to computed places.
         self.values: dict[str, nb.Array | Written | None] = {}
@@ -119,13 +146,32 @@ class Formulas:
         return name in self._shape.inputs or name in self._shape.outputs
 
     def size(self, name: str) -> nb.Size:
-        if name not in self._sizes:
-            self._sizes[name] = self.s.size(self._prefix + name)
-        return self._sizes[name]
+        number, first = self._first(name)
+        sizes = self._ports.sizes
+        if (number, first) not in sizes:
+            sizes[number, first] = self.s.size(self._prefixes[number] + first)
+        return sizes[number, first]
 
-    def sizes(self) -> set[str]:
-        """The names of the sizes that the step has."""
-        return {self._prefix + name for name in self._sizes}
+    def _first(self, name: str) -> Name:
+        return self._shared.get(name, (self._number, name))
+
+    def _dtype(self, name: str, kinds: Sequence[str]) -> str:
+        if self._dtypes is None:
+            if kinds[0] in FLAGS:
+                self._ports.flags.add(self._first(name))
+            return kinds[0]
+        dtype = self._dtypes[self._first(name)]
+        check_dtype(self._prefix + name, dtype, kinds)
+        return "int8" if dtype == "uint8" else dtype
+
+    def _declare(self, name: str, dtype: str, shape: tuple[Any, ...]) -> nb.Array:
+        ports = self._ports
+        extents = tuple(e.tree if isinstance(e, nb.Size) else e for e in shape)
+        key = (self._first(name), dtype, extents)
+        if key not in ports.arrays:
+            ports.declared.append((self._number, name))
+            ports.arrays[key] = self.s.input(self._prefix + name, dtype, shape)
+        return ports.arrays[key]
 
     def wire(self, name: str, value: nb.Array | Written) -> None:
         self._inputs[name] = value
@@ -135,12 +181,10 @@ class Formulas:
         ends where that ends, reads say ``.otherwise``. Only what is written whole can be
         searched."""
         if name not in self._inputs:
-            if name not in self._dtypes:
+            if name not in self._shape.inputs:
                 raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
-            dtype = self._dtypes[name]
-            check_dtype(self._prefix + name, dtype, kinds)
-            dtype = "int8" if dtype == "uint8" else dtype
-            self._inputs[name] = self.s.input(self._prefix + name, dtype, tuple(shape))
+            dtype = self._dtype(name, kinds)
+            self._inputs[name] = self._declare(name, dtype, tuple(shape))
         array = self._inputs[name]
         if len(array.extents) != len(shape):
             raise wrong(
@@ -153,20 +197,24 @@ class Formulas:
 
     def cache(self, name: str) -> nb.Array:
         """The pages of a cache, elements of one byte of any kind."""
-        self._inputs[name] = self.s.input(self._prefix + name, "int8", (None, None))
+        self._inputs[name] = self._declare(name, "int8", (None, None))
         return self._inputs[name]
 
     def rows(self, name: str, value: nb.Array, when: Callable[..., Any]) -> None:
         """Writes those elements of a value of bfloat16 for which `when` holds."""
         mask = self.s.map(value.extents, when, dtype="int8")
-        self.s.output(self._prefix + name, value, when=mask)
+        self._store(name, value, when=mask)
         self.values[name] = None
 
     def whole(self, name: str, value: nb.Array) -> None:
         """Writes a value of int32, all of it."""
-        check_dtype(self._prefix + name, self._dtypes[name], ("int32",))
-        self.s.output(self._prefix + name, value)
+        self._dtype(name, ("int32",))
+        self._store(name, value)
         self.values[name] = value
+
+    def _store(self, name: str, value: nb.Array, **how: Any) -> None:
+        self._ports.declared.append((self._number, name))
+        self.s.output(self._prefix + name, value, **how)
 
     def output(
         self,
@@ -186,13 +234,11 @@ class Formulas:
             self.size(size) if isinstance(size, str) else size
             for size in (sizes if isinstance(sizes, tuple) else (sizes,))
         )
-        dtype = self._dtypes[name]
-        check_dtype(self._prefix + name, dtype, kinds)
-        dtype = "int8" if dtype == "uint8" else dtype
+        dtype = self._dtype(name, kinds)
         value = self.s.map(sizes, element, dtype=dtype)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
-        self.s.output(self._prefix + name, value, when=mask, at=places)
+        self._store(name, value, when=mask, at=places)
         if places is None:
             self.values[name] = Written(value, element, when)
         else:
@@ -212,6 +258,18 @@ class Formulas:
                     )
 
 
+def as_bytes(array: Any) -> Any:
+    """A bool array as bytes, which are the same."""
+    dtype = getattr(array, "dtype", None)
+    if not str(dtype).endswith("bool"):
+        return array
+    if str(dtype) == "torch.bool":
+        import torch
+
+        return array.view(torch.uint8)
+    return array.view("uint8")
+
+
 def check_dtype(name: str, dtype: str, kinds: Sequence[str]) -> None:
     if dtype in kinds:
         return
@@ -220,74 +278,94 @@ def check_dtype(name: str, dtype: str, kinds: Sequence[str]) -> None:
     raise wrong(TypeError, name, f"expected dtype {' or '.join(kinds)} but got {dtype}")
 
 
-class _Launcher:
+class Launcher:
     """What runs calls of these shapes."""
 
     def __init__(self, shapes: tuple[Shape, ...]) -> None:
         self.shapes = shapes
-        #: (number of the call, its name of the array), in the order of the arrays.
-        self.arrays: list[tuple[int, str]] = []
-        sizes = []
+        #: Before the names of a call's arguments, where there are several calls.
+        self.prefixes = [f"call{n}_" if len(shapes) > 1 else "" for n in range(len(shapes))]
+        given = []
+        self.sizes: list[tuple[Name, Source | None]] = []
         for number, shape in enumerate(shapes):
-            wired = {name for name, _ in shape.wired}
-            for name in (*shape.inputs, *shape.outputs):
-                if name not in wired:
-                    self.arrays.append((number, name))
-            sizes += [self.prefix(number) + name for name, _ in shape.sizes]
-        names = tuple(self.prefix(number) + name for number, name in self.arrays)
-        self.run = Caller(self.prepare, names, tuple(sizes))
+            given += [(number, name) for name in (*shape.inputs, *shape.outputs)]
+            shared = dict(shape.shared)
+            self.sizes += [
+                ((number, name), source) for name, source in shape.sizes if name not in shared
+            ]
+        ports = self._write(None)[1]
+        #: What has a port, in the order of the ports.
+        self.arrays = ports.declared
+        at = {name: place for place, name in enumerate(given)}
+        #: Which of the arrays of the calls these are.
+        self.places = [at[name] for name in self.arrays]
+        self.flags = [n for n, name in enumerate(self.arrays) if self.first(name) in ports.flags]
+        names = tuple(map(self.name_of, self.arrays))
+        self.run = Caller(self.prepare, names, tuple(self.name_of(n) for n, _ in self.sizes))
 
-    def prefix(self, number: int) -> str:
-        """Before the names of a call's arguments, where there are several calls."""
-        return f"call{number}_" if len(self.shapes) > 1 else ""
+    def arrays_of(self, given: Sequence[Any]) -> list[Any]:
+        """Those with ports, of the arrays of the calls."""
+        return self.with_bytes([given[place] for place in self.places])
+
+    def with_bytes(self, arrays: list[Any]) -> list[Any]:
+        for place in self.flags:
+            arrays[place] = as_bytes(arrays[place])
+        return arrays
+
+    def launch(self, arrays: list[Any], sizes: Sequence[int | None], stream: Any) -> None:
+        if arrays:
+            self.run(arrays, tuple(sizes), stream)
+
+    def name_of(self, name: Name) -> str:
+        return self.prefixes[name[0]] + name[1]
 
     def prepare(self, target: str, described: Any) -> Any:
         """The step for arrays like these, and the sizes that they say."""
-        known = {
-            place: (dtype_name(code, bits), tuple(shape))
-            for place, (code, bits, shape) in zip(self.arrays, described)
+        dtypes = tuple(dtype_name(code, bits) for code, bits, _ in described)
+        text, wanted = self.write(dtypes)
+        extents = {
+            self.first(name): shape for name, (_, _, shape) in zip(self.arrays, described)
         }
-        text, wanted = self.write(tuple(known[place][0] for place in self.arrays))
         sizes = {}
-        for number, shape in enumerate(self.shapes):
-            for name, source in shape.sizes:
-                if source is None or self.prefix(number) + name not in wanted:
-                    continue
-                array, dim, add = source
-                found = self.find(number, array)
-                if found in known:
-                    extents = known[found][1]
-                    check_rank(self.prefix(number) + array, extents, max(dim + 1, len(extents)))
-                    sizes[self.prefix(number) + name] = max(extents[dim] + add, 0)
+        for name, source in self.sizes:
+            if source is None or name not in wanted:
+                continue
+            array, dim, add = source
+            shape = extents.get(self.first((name[0], array)))
+            if shape is not None:
+                what = self.name_of((name[0], array))
+                check_rank(what, shape, max(dim + 1, len(shape)))
+                sizes[self.name_of(name)] = max(shape[dim] + add, 0)
         return get_step(self.name, text, target), sizes
 
-    def find(self, number: int, array: str) -> tuple[int, str]:
-        """The array behind what may be an earlier call's value."""
-        wired = dict(self.shapes[number].wired)
-        return wired.get(array, (number, array))
+    def first(self, name: Name) -> Name:
+        """Where an array first occurs: as what an earlier call writes, or as its input."""
+        shape = self.shapes[name[0]]
+        return dict((*shape.wired, *shape.shared)).get(name[1], name)
 
     @property
     def name(self) -> str:
-        if len(self.shapes) > 1:
+        if len(self.shapes) != 1:
             return "vllm_step"
         return "vllm_" + self.shapes[0].write.__name__.removeprefix("write_")
 
     @lru_cache(maxsize=64)  # noqa: B019, launchers are kept for good
-    def write(self, dtypes: tuple[str, ...]) -> tuple[str, frozenset[str]]:
+    def write(self, dtypes: tuple[str, ...]) -> tuple[str, frozenset[Name]]:
         """The text for arrays of these dtypes, in the order of ``arrays``, and its sizes."""
-        step = nb.Builder(self.name)
-        by_call: list[dict[str, str]] = [{} for _ in self.shapes]
-        for (number, name), dtype in zip(self.arrays, dtypes):
-            by_call[number][name] = dtype
+        step, ports = self._write(dict(zip(map(self.first, self.arrays), dtypes)))
+        return step.text, frozenset(ports.sizes)
+
+    def _write(self, dtypes: Mapping[Name, str] | None) -> tuple[nb.Builder, Ports]:
+        step, ports = nb.Builder(self.name), Ports()
         made: list[Formulas] = []
         for number, shape in enumerate(self.shapes):
-            formulas = Formulas(step, self.prefix(number), shape, by_call[number])
+            formulas = Formulas(step, self.prefixes, number, shape, ports, dtypes)
             for name, (other, output) in shape.wired:
                 value = made[other].values.get(output)
                 if value is None:
                     raise wrong(
                         ValueError,
-                        self.prefix(number) + name,
+                        self.name_of((number, name)),
                         f"call {other} of this launch writes it at places that only the device"
                         " knows, so no later call can read it",
                     )
@@ -295,10 +373,10 @@ class _Launcher:
             shape.write(formulas, *shape.constants)
             formulas.check_all_used()
             made.append(formulas)
-        return step.text, frozenset().union(*(each.sizes() for each in made))
+        return step, ports
 
 
-_launcher = lru_cache(maxsize=None)(_Launcher)
+launcher_of = lru_cache(maxsize=None)(Launcher)
 
 #: The calls that ``one_launch`` collects.
 _collected: ContextVar[list[Call] | None] = ContextVar("nsa_vllm_calls", default=None)
@@ -322,7 +400,9 @@ def run(
     )
     collected = _collected.get()
     if collected is None:
-        launch([call], stream)
+        shapes, arrays, given = describe([call])
+        launcher = launcher_of(shapes)
+        launcher.launch(launcher.arrays_of(arrays), given, stream)
     else:
         collected.append(call)
 
@@ -339,22 +419,50 @@ def collect(functions: Sequence[Callable[[], Any]]) -> tuple[list[Call], list[An
     return calls, returned
 
 
-def describe(calls: Sequence[Call]) -> tuple[tuple[Shape, ...], list[Any], list[int | None]]:
-    """What the step of these calls depends on, its arrays, and its sizes."""
-    written: dict[int, tuple[int, str]] = {}
+class Described(NamedTuple):
+    """What a launch of calls is: the kinds of calls, their arrays, and their sizes."""
+
+    shapes: tuple[Shape, ...]
+    #: All of them, call by call; those that are shared or wired several times.
+    arrays: list[Any]
+    #: Those that are not shared.
+    sizes: list[int | None]
+
+
+def describe(calls: Sequence[Call], num_reqs: int | None = None) -> Described:
+    """The launch of these calls; `num_reqs` is what those have that do not say."""
+    read: dict[int, Name] = {}
+    written: dict[int, Name] = {}
+    said: dict[Any, Name] = {}
     shapes, arrays, sizes = [], [], []
     for number, call in enumerate(calls):
-        wired = []
+        wired, shared = [], []
         for name, array in call.inputs.items():
-            origin = written.get(id(array))
-            if origin is None:
-                arrays.append(array)
-            else:
+            key = id(array)
+            origin = written.get(key)
+            if origin is not None:
                 wired.append((name, origin))
-        arrays += call.outputs.values()
+            elif key in read:
+                shared.append((name, read[key]))
+            else:
+                read[key] = (number, name)
+        for name, (value, source) in call.sizes.items():
+            # Equal values alone may differ in the next step, which would be another text then.
+            common: Any = None
+            if value is None and name == "num_reqs" and num_reqs is not None:
+                value, common = num_reqs, name
+            elif value is None and source is not None:
+                array = call.inputs.get(source[0], call.outputs.get(source[0]))
+                common = None if array is None else (id(array), *source[1:])
+            origin = None if common is None else said.setdefault(common, (number, name))
+            if origin is None or origin == (number, name):
+                sizes.append(value)
+            else:
+                shared.append((name, origin))
         for name, array in call.outputs.items():
             written[id(array)] = (number, name)
-        sizes += [value for value, _ in call.sizes.values()]
+        arrays += call.inputs.values()
+        arrays += call.outputs.values()
         shapes.append(
             Shape(
                 call.write,
@@ -363,72 +471,7 @@ def describe(calls: Sequence[Call]) -> tuple[tuple[Shape, ...], list[Any], list[
                 tuple(call.outputs),
                 tuple((name, source) for name, (_, source) in call.sizes.items()),
                 tuple(wired),
+                tuple(shared),
             )
         )
-    return tuple(shapes), arrays, sizes
-
-
-class Prepared:
-    """Calls that are known, to be launched again and again; ``prepare`` makes it."""
-
-    def __init__(self, calls: Sequence[Call]) -> None:
-        shapes, self._arrays, sizes = describe(calls)
-        self._sizes = tuple(sizes)
-        self._run = _launcher(shapes).run
-
-    def __call__(self, *, stream: Any = None) -> None:
-        """Launches the calls, with what is in their arrays now."""
-        if self._arrays:
-            self._run(self._arrays, self._sizes, stream)
-
-
-def launch(calls: Sequence[Call], stream: Any = None) -> None:
-    """Runs calls, in one launch."""
-    Prepared(calls)(stream=stream)
-
-
-def prepare(*functions: Callable[[], Any]) -> Prepared:
-    """What ``one_launch`` does for these calls, as a function of the stream, to be called for
-    every step: it spends no time on finding out what the calls are. Their arrays and sizes are
-    those of now, and are kept; nothing is launched yet. For engines whose buffers and sizes
-    stay, as for each batch size of a graph.
-    """
-    return Prepared(collect(functions)[0])
-
-
-def step_text(*functions: Callable[[], Any]) -> str:
-    """The nsa text of the step that ``one_launch`` runs for these calls, or that the call
-    runs, if it is one: for ``nsa.warmup``, bundles, and ``nsa.integrations.vllm.prebuilt``.
-    Nothing is launched. It depends on the constants of the calls, on which arrays they have
-    and are the same, and on the dtypes of these: on no size and no address.
-    """
-    calls, _ = collect(functions)
-    shapes, arrays, _ = describe(calls)
-    dtypes = [describe_array("an array", array)[0] for array in arrays]
-    return _launcher(shapes).write(tuple(dtypes))[0]
-
-
-def one_launch(*functions: Callable[[], Any], stream: Any = None) -> tuple[Any, ...]:
-    """Calls of functions of this package as one launch.
-
-    Each of `functions` takes nothing and calls some of them, as a ``functools.partial`` does.
-    An array (the same object) that one call writes and a later one reads is read as it was
-    written; another array with the same memory is refused, as nothing in a launch is ordered.
-    Elements that the former leaves as they are count as outside of the array for the latter.
-    The `stream` is that of the launch, whatever the functions say. Returns what they return.
-    Errors name the argument with the number of its call, as in ``call1_seq_lens``.
-
-    Examples
-    --------
-    >>> from functools import partial
-    >>> from nsa import vllm
-    >>> vllm.one_launch(
-    ...     partial(vllm.slot_mappings, states, starts, positions, [table], [slots],
-    ...             block_sizes=[64]),
-    ...     partial(vllm.compressed_slot_mapping, starts, lens, slots, c4_table, c4_slots,
-    ...             block_size=64, ratio=4),
-    ... )
-    """
-    calls, returned = collect(functions)
-    launch(calls, stream)
-    return tuple(returned)
+    return Described(tuple(shapes), arrays, sizes)

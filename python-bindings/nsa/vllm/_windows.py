@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import build as nb
 from .._errors import constant
-from ._formulas import Requests, clamp, flags, index, is_valid_token, slot
+from ._formulas import Requests, clamp, index, is_valid_token, slot
 from ._launch import FLAGS, Formulas, run
 
 __all__ = [
@@ -99,7 +99,6 @@ def run_windows(
     num_reqs: int | None,
     stream: Any,
 ) -> None:
-    outputs["out_valid"] = flags(outputs["out_valid"])
     run(
         write_windows,
         constants,
@@ -164,7 +163,7 @@ def swa_indices(
             "seq_lens": seq_lens,
             "block_table": block_table,
             "slot_mapping": slot_mapping,
-            "is_valid": flags(is_valid),
+            "is_valid": is_valid,
             "replay_start": replay_start,
             "left_visible": left_visible,
             "right_visible": right_visible,
@@ -207,7 +206,7 @@ def swa_noncausal_indices(
             "seq_lens": seq_lens,
             "block_table": block_table,
             "slot_mapping": slot_mapping,
-            "is_valid": flags(is_valid),
+            "is_valid": is_valid,
             "token_to_req": token_to_req,
         },
         {"out_indices": out_indices, "out_lens": out_lens, "out_valid": out_valid},
