@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,19 @@ from ._incremental import Changes, check_room, grid
 from ._kpool import Pooled, clip
 
 MODES = ("decode", "target_verify", "draft_extend")
-SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns")
+SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns", "topk")
+FIELDS = (
+    "cache_seqlens", "cu_seqlens_k", "paged_mqa_ctx_lens", "seqlens_expanded",
+    "nsa_cache_seqlens", "nsa_cu_seqlens_k", "page_table_1", "real_page_table",
+)  # fmt: skip
+POOL_FIELDS = ("pooled_cache_seqlens", "pooled_real_page_table")
+PLAN = (
+    "kpool_req", "kpool_write_start", "kpool_tail_logical_start", "kpool_write_loc",
+    "kpool_seqlens_per_q", "kpool_pool_seqlens_per_q",
+)  # fmt: skip
+#: What depends on the page size, and the one of a shared step where nothing does.
+PAGED = {"real_page_table", "pooled_real_page_table", "kpool_write_loc"}
+USUAL_PAGE_SIZE = 64
 #: What the names of schedules of pools begin with.
 PREFIXES = ("", "pooled_")
 
@@ -33,7 +45,8 @@ class Options:
     per_request: int
     ragged: bool
     padded: bool
-    topk: int
+    #: None: a launch says it.
+    topk: int | None
     page_size: int
     pool_size: int
     #: Of incremental tables, see ``_incremental.grid``.
@@ -49,11 +62,29 @@ class Options:
         }
 
 
+def fields_of(options: Options) -> tuple[str, ...]:
+    """All that the mode has."""
+    fields = FIELDS
+    if options.mode == "draft_extend":
+        fields = tuple(name for name in fields if name != "paged_mqa_ctx_lens")
+    if options.pool_size > 1:
+        fields += POOL_FIELDS if options.ragged else POOL_FIELDS + PLAN
+    return fields
+
+
+def write_shared(options: Options, dtypes: Mapping[str, str]) -> PooledReplay:
+    """The step of any fields of one destination, with any top-k, padded or not."""
+    shared = replace(options, topk=None, padded=True)
+    return write((fields_of(shared),), shared, dtypes, optional=True)
+
+
 class PooledReplay(Pooled):
     """The fields of a forward step."""
 
     def __init__(self, options: Options, dtypes: Mapping[str, str]) -> None:
-        super().__init__(f"pooled_{options.mode}", dtypes)
+        is_pooled = options.pool_size > 1
+        name = f"pooled_{options.mode}" if is_pooled else f"{options.mode}_replay"
+        super().__init__(name, dtypes)
         self.options = options
         self.pool_size, self.page_size = options.pool_size, options.page_size
         self.has_bound = options.ragged or options.padded
@@ -63,11 +94,10 @@ class PooledReplay(Pooled):
 
     def field(self, name: str) -> nb.Array:
         make = getattr(self, f"make_{name}", None)
-        has_no_plan = self.options.ragged and name.startswith("kpool_")
-        has_no_lens = self.options.mode == "draft_extend" and name == "paged_mqa_ctx_lens"
-        if make is None or has_no_plan or has_no_lens:
+        if make is None or name not in fields_of(self.options):
             rows = "ragged " if self.options.ragged else ""
-            text = f"{name!r} is no field of {rows}{self.options.mode} with pools"
+            pools = " with pools" if self.pool_size > 1 else ""
+            text = f"{name!r} is no field of {rows}{self.options.mode}{pools}"
             raise wrong(ValueError, "dsts", text)
         return self.value(name, make)
 
@@ -164,7 +194,7 @@ class PooledReplay(Pooled):
         return self.rows(self.expanded)
 
     def make_nsa_cache_seqlens(self) -> nb.Array:
-        topk = self.options.topk
+        topk = self.number(self.options.topk, "topk")
         return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
 
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
@@ -264,7 +294,9 @@ def write(
     options: Options,
     dtypes: Mapping[str, str],
     schedules: _schedules.Schedules = (),
+    optional: bool = False,
 ) -> PooledReplay:
+    """The step; `optional`: any of the fields may be missing."""
     step = PooledReplay(options, dtypes)
     ports: dict[str, list[str]] = {}
     for number, names in enumerate(fields):
@@ -272,7 +304,7 @@ def write(
             ports.setdefault(name, []).append(f"b{number}_{name}")
     for name, destinations in ports.items():
         value, places = step.places(name)
-        step.s.output(destinations, value, at=places)
+        step.s.output(destinations, value, at=places, optional=optional)
     _schedules.write(step.s, step.lengths_of, schedules)
     return step
 
@@ -287,11 +319,15 @@ class _Replay(Runner):
         schedules: _schedules.Schedules,
     ) -> None:
         ports = [(f"b{number}_{name}", name) for number, each in enumerate(fields) for name in each]
+        is_shared = len(fields) == 1 and options.grid is None and not any(schedules)
+        is_paged = not PAGED.isdisjoint(name for _, name in ports)
+        shared = options if is_paged else replace(options, page_size=USUAL_PAGE_SIZE)
         super().__init__(
             lambda dtypes: write(fields, options, dtypes, schedules),
             [port for port, _ in ports] + _schedules.ports(schedules),
             SIZES,
             {"bs": (["seq_lens"], 0)},
+            (lambda dtypes: write_shared(shared, dtypes)) if is_shared else None,
         )
         tables = {} if options.grid is None else options.tables
         self.tables = {port: tables[name] for port, name in ports if name in tables}
@@ -316,8 +352,8 @@ def replay_pooled(
     new_columns: Any,
     stream: Any,
 ) -> None:
-    """``replay_metadata`` with pools; `given`: arrays by the names of inputs. `ragged`:
-    extends are an array."""
+    """``replay_metadata`` with pools, or with pools of one token; `given`: arrays by the names
+    of inputs. `ragged`: extends are an array."""
     check_mode(mode, MODES)
     extend = given["extend_seq_lens"]
     per_request = constant("next_n", next_n, 1)
@@ -344,7 +380,7 @@ def replay_pooled(
         row_bound is not None,
         constant("topk", 0 if topk is None else topk, 0),
         constant("page_size", 1 if page_size is None else page_size, 1),
-        constant("index_kpool", index_kpool, 2),
+        constant("index_kpool", index_kpool, 1),
         columns,
     )
 
@@ -362,5 +398,7 @@ def replay_pooled(
     if run.tables and max_len is not None:
         names = run.arrays[len(run.inputs) :]
         check_room(names, arrays, run.tables, rows(), max_len)
-    sizes = (bs, max_len, row_bound, row_bound, new_columns)
+    # That of all rows is for a shared step.
+    bound = rows() if row_bound is None else row_bound
+    sizes = (bs, max_len, bound, bound, new_columns, options.topk)
     run(given, [*arrays, *written], sizes, stream)

@@ -5,7 +5,7 @@
 
 from functools import cache
 
-from . import _schedules, steps
+from . import _cache, _schedules, steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
@@ -362,31 +362,45 @@ def replay_metadata(
         new_columns = INT32_MAX
     elif since is None and new_columns is not None:
         raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
-    if index_kpool != 1:
-        given = dict(
-            zip(_INPUTS, (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since))
-        )
-        ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
-        return replay_pooled(
-            dsts, mode, given, ragged, bs, max_len, row_bound, topk, page_size, next_n,
-            index_kpool, schedules, new_columns, stream,
+    ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
+
+    def pooled():
+        arrays = seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since
+        replay_pooled(
+            dsts, mode, dict(zip(_INPUTS, arrays)), ragged, bs, max_len, row_bound, topk,
+            page_size, next_n, index_kpool, schedules, new_columns, stream,
         )  # fmt: skip
-    replay(
-        dsts,
-        mode,
-        (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
-        bs,
-        max_len,
-        row_bound,
-        topk,
-        page_size,
-        next_n,
-        bool(live_only),
-        row_bound is not None,
-        stream,
-        schedules,
-        new_columns,
-    )
+
+    if index_kpool != 1:
+        pooled()
+        return
+
+    def exact():
+        replay(
+            dsts,
+            mode,
+            (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
+            bs,
+            max_len,
+            row_bound,
+            topk,
+            page_size,
+            next_n,
+            bool(live_only),
+            row_bound is not None,
+            stream,
+            schedules,
+            new_columns,
+        )
+
+    # Pools of one token are none, and shipped steps of those have any fields; but rows past
+    # ragged ones as well.
+    if _cache.has_compiler() or (ragged and row_bound is None):
+        exact()
+        return
+    kind = "array" if ragged else extend_seq_lens
+    constants = mode, kind, topk, page_size, next_n, bool(live_only), row_bound is None
+    _cache.run_or_shared((constants, tuple(map(tuple, dsts))), exact, pooled)
 
 
 @cache

@@ -47,7 +47,7 @@ def test_errors():
         replay("cache_seqlens", "draft_extend", extend_seq_lens=lens)
     with pytest.raises(TypeError, match="req_pool_indices': missing"):
         replay("kpool_write_loc")
-    with pytest.raises(ValueError, match="index_kpool': expected an integer from 2"):
+    with pytest.raises(ValueError, match="index_kpool': expected an integer from 1"):
         replay("cache_seqlens", index_kpool=0)
     good = dict(out=np.zeros((5, 2), np.int32), convention="sm90", num_sms=4)
     flashmla = dict(out_metadata=np.zeros((4, 8), np.int32), out_num_splits=out, parts=4)
