@@ -116,6 +116,28 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False, pdl=None):
     return get_module(text, target, chip, fuse, guards, pdl)[name]
 
 
+#: What a shared step served last.
+_served_by_shared = set()
+
+
+def run_or_shared(key, run, shared):
+    """``run()``, or ``shared()`` if the step of the one is missing and there is no compiler;
+    `key` remembers which one was there."""
+    if has_compiler():
+        run()
+        return
+    first, second = (shared, run) if key in _served_by_shared else (run, shared)
+    try:
+        first()
+    except CompileError:
+        # Of other dtypes the other one may be there.
+        second()
+        if second is shared:
+            _served_by_shared.add(key)
+        else:
+            _served_by_shared.discard(key)
+
+
 # ----------------------------------------------------------------------------
 # On disk
 # ----------------------------------------------------------------------------

@@ -12,11 +12,20 @@ from typing import Any
 from . import build as nb
 from ._errors import constant
 from ._fields import Runner
-from ._kpool import ROOMS, PooledExtend, clip
+from ._kpool import POOL_ROWS, ROOMS, TAIL_ROWS, PooledExtend, clip
 
 SIZES = (
     "bs", "num_tokens", "rows", "max_len", "num_keys", "num_pools", "num_tails",
-    "num_index_pages",
+    "num_index_pages", "topk",
+)  # fmt: skip
+FIELDS = (
+    "cache_seqlens", "cu_seqlens_q", "cu_seqlens_k", "page_table_1", "real_page_table",
+    "page_table_1_flattened", "seqlens_expanded", "nsa_cache_seqlens", "nsa_cu_seqlens_k", "ks",
+    "ke", "topk_indices_offset", "token_to_batch",
+)  # fmt: skip
+POOL_FIELDS = (
+    *POOL_ROWS, *TAIL_ROWS, "num_pool_rows", "num_tail_rows", "pooled_seq_lens_expanded",
+    "concat_page_table", "q_ks", "q_ke",
 )  # fmt: skip
 
 
@@ -24,9 +33,10 @@ class DsaPrefill(PooledExtend):
     """The fields of an extend."""
 
     def __init__(
-        self, topk: int, page_size: int, pool_size: int, dtypes: Mapping[str, str]
+        self, topk: int | None, page_size: int, pool_size: int, dtypes: Mapping[str, str]
     ) -> None:
         super().__init__("dsa_prefill", dtypes)
+        #: None: a launch says it.
         self.topk, self.page_size, self.pool_size = topk, page_size, pool_size
 
     def length(self, b: nb.Element) -> nb.Element:
@@ -98,7 +108,8 @@ class DsaPrefill(PooledExtend):
         return self.rows(self.expanded)
 
     def make_nsa_cache_seqlens(self) -> nb.Array:
-        return self.rows(lambda b, i: clip(self.expanded(b, i), self.topk, self.pool_size))
+        topk = self.number(self.topk, "topk")
+        return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
 
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
         return self.s.scan(self.field("nsa_cache_seqlens"))
@@ -136,15 +147,24 @@ class DsaPrefill(PooledExtend):
 
 def write(
     fields: tuple[str, ...],
-    topk: int,
+    topk: int | None,
     page_size: int,
     pool_size: int,
     dtypes: Mapping[str, str],
+    optional: bool = False,
 ) -> DsaPrefill:
+    """The step; `optional`: any of the fields may be missing."""
     step = DsaPrefill(topk, page_size, pool_size, dtypes)
     for name in fields:
-        step.s.output(f"dst_{name}", step.field(name), when=step.condition(name))
+        value, mask = step.field(name), step.condition(name)
+        step.s.output(f"dst_{name}", value, optional=optional, when=mask)
     return step
+
+
+def write_shared(page_size: int, pool_size: int, dtypes: Mapping[str, str]) -> DsaPrefill:
+    """The step of any fields, with any top-k."""
+    fields = FIELDS if pool_size == 1 else FIELDS + POOL_FIELDS
+    return write(fields, None, page_size, pool_size, dtypes, optional=True)
 
 
 @cache
@@ -157,6 +177,7 @@ def _runner(fields: tuple[str, ...], topk: int, page_size: int, pool_size: int) 
         [f"dst_{name}" for name in fields],
         SIZES,
         {"bs": (["seq_lens"], 0), **{size: (names, 0) for size, names in rooms.items()}},
+        lambda dtypes: write_shared(page_size, pool_size, dtypes),
     )
 
 
@@ -255,6 +276,6 @@ def dsa_prefill(
             "req_to_token": req_to_token,
         },
         dst.values(),
-        (bs, num_tokens, num_tokens if rows is None else rows, max_len, *[None] * 4),
+        (bs, num_tokens, num_tokens if rows is None else rows, max_len, *[None] * 4, topk),
         stream,
     )

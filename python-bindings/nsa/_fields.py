@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from . import _cache
 from . import build as nb
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
@@ -32,6 +33,10 @@ class Fields:
         if name not in self.sizes:
             self.sizes[name] = self.s.size(name)
         return self.sizes[name]
+
+    def number(self, known: int | None, name: str) -> Any:
+        """A constant of the step, or, if it is None, a number that a launch says, int32."""
+        return self.size(name).astype("int32") if known is None else known
 
     def vector(self, name: str, size: str | None, dtype: str = "") -> nb.Array:
         if name not in self.inputs:
@@ -107,6 +112,11 @@ class Runner:
     shapes : mapping of str to (sequence of str, int)
         Sizes that calls may leave out: the arrays that say them, and in which dimension; the
         smallest one counts.
+    shared : callable, optional
+        As `write`, of a step with more ports, all of its outputs optional: what is run where
+        the other can be neither found nor compiled.
+    needed : collection of str, optional
+        Sizes that calls have to say; others are 0 where they do not.
     """
 
     def __init__(
@@ -115,12 +125,18 @@ class Runner:
         outputs: Iterable[str],
         sizes: tuple[str, ...],
         shapes: Mapping[str, tuple[Sequence[str], int]],
+        shared: Callable[[Mapping[str, str]], Fields] | None = None,
+        needed: Collection[str] | None = None,
     ) -> None:
-        self.write, self.shapes = write, shapes
+        self.write, self.shapes, self.needed = write, shapes, needed
         # Which ports there are depends on no dtype.
-        self.inputs = tuple(write({}).inputs)
+        fields, outputs = write({}), tuple(outputs)
+        self.inputs = tuple(fields.inputs)
         self.arrays = (*self.inputs, *outputs)
         self.caller = Caller(self.prepare, self.arrays, sizes)
+        self.shared: Runner | None = None
+        if shared is not None:
+            self.shared = Runner(shared, outputs, sizes, shapes, needed=tuple(fields.sizes))
 
     def prepare(self, target: str, described: Any) -> Any:
         """The step for arrays like these, and the sizes that they say."""
@@ -139,6 +155,10 @@ class Runner:
                     extent = extents[name][dim]
                     sizes[size] = min(sizes.get(size, extent), extent)
         fields = self.write(dtypes)
+        if self.needed is not None:
+            for size in fields.sizes:
+                if size not in self.needed:
+                    sizes.setdefault(size, 0)
         return get_step(fields.name, fields.s.text, target), sizes
 
     def __call__(
@@ -149,6 +169,24 @@ class Runner:
         stream: Any,
     ) -> None:
         """`given`: arrays by the names of inputs; those that no field needs may be None."""
+        shared = self.shared
+        if shared is None or any(given[name] is None for name in shared.inputs):
+            self.run(given, outputs, sizes, stream)
+            return
+        _cache.run_or_shared(
+            self,
+            lambda: self.run(given, outputs, sizes, stream),
+            lambda: shared.run(given, outputs, sizes, stream),
+        )
+
+    def run(
+        self,
+        given: Mapping[str, Any],
+        outputs: Iterable[Any],
+        sizes: tuple[int | None, ...],
+        stream: Any,
+    ) -> None:
+        """The same, of the step itself."""
         arrays = []
         for name in self.inputs:
             if given[name] is None:

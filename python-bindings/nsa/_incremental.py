@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import build as nb
+from ._arguments import check_rank, describe
+from ._errors import wrong
 
 #: Up to it, the columns of the grid are a constant of the text; past it a size, and a row
 #: has blocks of its own.
@@ -21,6 +24,29 @@ def grid(new_columns: int) -> int:
     if new_columns > MOST_CONSTANT:
         return 0
     return max(8, 1 << max(new_columns - 1, 0).bit_length())
+
+
+def check_room(
+    names: Sequence[str],
+    arrays: Sequence[Any],
+    tables: Mapping[str, int],
+    rows: int,
+    max_len: int,
+) -> None:
+    """Raises ``ValueError`` for a table without all rows and columns: its step stores at
+    places, and drops what is outside. `tables`: their names -> tokens of a column."""
+    for name, array in zip(names, arrays):
+        if name not in tables:
+            continue
+        # An export costs microseconds.
+        shape = getattr(array, "shape", None)
+        if shape is None:
+            shape = describe(name, array)[1]
+        check_rank(name, shape, 2)
+        for dim, least in enumerate((rows, -(-max_len // tables[name]))):
+            if shape[dim] < least:
+                text = f"expected shape[{dim}] to be at least {least} but got {shape[dim]}"
+                raise wrong(ValueError, name, text)
 
 
 @dataclass(frozen=True)

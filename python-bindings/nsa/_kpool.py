@@ -26,7 +26,7 @@ ROOMS = {
 }
 
 
-def clip(length: nb.Element, topk: int, pool: int) -> nb.Element:
+def clip(length: nb.Element, topk: Any, pool: int) -> nb.Element:
     """What is attended to: whole pools up to `topk`, and the tokens that are in none yet."""
     if pool == 1:
         return nb.minimum(length, topk)

@@ -5,11 +5,11 @@
 
 from functools import cache
 
-from . import _schedules, steps
-from ._arguments import check_rank, describe, dtype_name, length
+from . import _cache, _schedules, steps
+from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
-from ._incremental import grid
+from ._incremental import check_room, grid
 from ._kpool_replay import replay_pooled
 from ._metadata import parse_fields
 from ._nsa_runtime import Caller, SetCaller
@@ -109,8 +109,7 @@ class _Replay:
         return get_step(f"{self.mode}_replay", self.text(dtypes), target), sizes
 
     def check_room(self, arrays, bs, max_len, row_bound):
-        """Raises ``ValueError`` for an incremental table without all rows and columns: its
-        step stores at places, and drops what is outside."""
+        """Raises ``ValueError`` for an incremental table without all rows and columns."""
         if self.is_bounded:
             rows = 0  # as many as there are
         elif self.constants["padded"]:
@@ -119,18 +118,7 @@ class _Replay:
             requests = length("seq_lens", arrays[0])[1] if bs is None else bs
             per_request = self.extend if self.mode == "draft_extend" else self.constants["next_n"]
             rows = requests * per_request
-        for name, array in zip(self.arrays, arrays):
-            if name not in self.tables:
-                continue
-            # An export costs microseconds.
-            shape = getattr(array, "shape", None)
-            if shape is None:
-                shape = describe(name, array)[1]
-            check_rank(name, shape, 2)
-            for dim, least in enumerate((rows, -(-max_len // self.tables[name]))):
-                if shape[dim] < least:
-                    text = f"expected shape[{dim}] to be at least {least} but got {shape[dim]}"
-                    raise wrong(ValueError, name, text)
+        check_room(self.arrays, arrays, self.tables, rows, max_len)
 
 
 _replay = cache(_Replay)
@@ -360,8 +348,11 @@ def replay_metadata(
     kpool_pool_seqlens_per_q       [n]                          that // p
     =============================  ===========================  ===========================
 
-    Ragged rows with pools need `row_bound`, and `live_only` changes nothing; `schedules` and
-    `since` are not for pools.
+    Of `schedules`, ``pooled_paged_mqa`` and ``pooled_topk_plan`` are those of rows' pools, that
+    is seqlens_expanded // p, which ``pooled_paged_mqa`` counts as 1 or more, as DeepGEMM's
+    caller does; the others are as without pools. With `since`, pooled_real_page_table is a
+    table like the others, of pages of ps * p tokens. Ragged rows with pools need `row_bound`,
+    and `live_only` changes nothing.
 
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
@@ -371,32 +362,45 @@ def replay_metadata(
         new_columns = INT32_MAX
     elif since is None and new_columns is not None:
         raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
-    if index_kpool != 1:
-        for name, value in (("schedules", schedules), ("since", since)):
-            if value is not None:
-                raise wrong(ValueError, name, "expected None with pooled index keys")
-        inputs = seq_lens, extend_seq_lens, req_pool_indices, req_to_token
-        ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
-        return replay_pooled(
-            dsts, mode, inputs, ragged, bs, max_len, row_bound, topk, page_size, next_n,
-            index_kpool, stream,
+    ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
+
+    def pooled():
+        arrays = seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since
+        replay_pooled(
+            dsts, mode, dict(zip(_INPUTS, arrays)), ragged, bs, max_len, row_bound, topk,
+            page_size, next_n, index_kpool, schedules, new_columns, stream,
         )  # fmt: skip
-    replay(
-        dsts,
-        mode,
-        (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
-        bs,
-        max_len,
-        row_bound,
-        topk,
-        page_size,
-        next_n,
-        bool(live_only),
-        row_bound is not None,
-        stream,
-        schedules,
-        new_columns,
-    )
+
+    if index_kpool != 1:
+        pooled()
+        return
+
+    def exact():
+        replay(
+            dsts,
+            mode,
+            (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
+            bs,
+            max_len,
+            row_bound,
+            topk,
+            page_size,
+            next_n,
+            bool(live_only),
+            row_bound is not None,
+            stream,
+            schedules,
+            new_columns,
+        )
+
+    # Pools of one token are none, and shipped steps of those have any fields; but rows past
+    # ragged ones as well.
+    if _cache.has_compiler() or (ragged and row_bound is None):
+        exact()
+        return
+    kind = "array" if ragged else extend_seq_lens
+    constants = mode, kind, topk, page_size, next_n, bool(live_only), row_bound is None
+    _cache.run_or_shared((constants, tuple(map(tuple, dsts))), exact, pooled)
 
 
 @cache

@@ -30,7 +30,8 @@ Schedules = tuple[tuple[Schedule, ...], ...]
 
 
 #: What lengths a step has for a schedule, those of an extra cache, and how many there are.
-LengthsOf = Callable[[Schedule], tuple[Union[nb.Array, None], Union[nb.Array, None], Any]]
+Lengths = tuple[Union[nb.Array, None], Union[nb.Array, None], Any]
+LengthsOf = Callable[[Schedule], Lengths]
 
 
 def port(backend: int, schedule: Schedule, output: str) -> str:

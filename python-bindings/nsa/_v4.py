@@ -12,12 +12,12 @@ from typing import Any
 from . import _arguments, _cache, _schedules, _v4_schedules, _v4_shared
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
-from ._compile import CompileError
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
 from ._v4_plans import plan_options
 from ._v4_rows import Options
 from ._v4_step import Step
+from .steps import port_names
 
 MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
 
@@ -29,7 +29,8 @@ INPUTS = (
 LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
 SIZES = (
     "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
-    "num_offsets", "tail_rows", "groups", "zero_row",
+    "num_offsets", "tail_rows", "groups", "zero_row", "topk", "ring_4", "ring_128",
+    "swa_page_size",
 )  # fmt: skip
 
 
@@ -70,10 +71,13 @@ class _Replay:
         are those that are given."""
         self.options, self.schedules, self.optional = options, schedules, shared is not None
         self.fields = fields if shared is None else (shared,) * len(fields)
-        #: What runs where this step cannot be had.
-        self.instead: _Replay | None = None
         # Which ports there are depends on no dtype.
-        _, self.inputs = write(options, self.fields, {}, schedules, self.optional)
+        text, self.inputs = write(options, self.fields, {}, schedules, self.optional)
+        #: Sizes that only fields which are not given need.
+        self.unneeded: set[str] = set()
+        if self.optional:
+            exact, _ = write(options, fields, {})
+            self.unneeded = set(port_names(text)) & set(SIZES) - set(port_names(exact))
         self.arrays = list(self.inputs)
         for number, names in enumerate(fields):
             self.arrays += [f"b{number}_{name}" for name in names]
@@ -82,7 +86,7 @@ class _Replay:
 
     def prepare(self, target: str, described: Any) -> Any:
         """The step for arrays like these, and the sizes that they say."""
-        dtypes, sizes = {}, {}
+        dtypes, sizes = {}, dict.fromkeys(self.unneeded, 0)
         for name, (code, bits, shape) in zip(self.arrays, described):
             dtypes[name] = "int8" if name == "whole" and bits == 8 else dtype_name(code, bits)
             if name in ("seq_lens", "out_cache_loc"):
@@ -102,12 +106,15 @@ class _Replay:
 _replay = cache(_Replay)
 
 
+@cache
 def _shared(known: _Replay, fields: tuple[tuple[str, ...], ...]) -> _Replay | None:
     """The step for any fields of the model, in place of that for these."""
     if known.schedules:
         return None
     every = _v4_shared.all_fields(known.options, fields)
-    return None if every is None else _replay(known.options, fields, (), every)
+    if every is None:
+        return None
+    return _replay(_v4_shared.of_any_constants(known.options), fields, (), every)
 
 
 def _parse_request_window(given: Any, window: int) -> tuple[int | None, int | None, int | None]:
@@ -348,7 +355,11 @@ def replay_v4(
     )  # fmt: skip
     if num_tokens is None:
         num_tokens = rows
-    sizes = (bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row)
+    plans = options.plans
+    sizes = (
+        bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row, options.topk,
+        *(plans.rings or (None, None)), plans.swa_page_size,
+    )  # fmt: skip
 
     def run(step: _Replay) -> None:
         arrays = []
@@ -361,17 +372,11 @@ def replay_v4(
         arrays += written
         step.call(arrays, sizes, stream)
 
-    def has_inputs(step: _Replay) -> bool:
-        return all(given[name] is not None for name in step.inputs)
-
-    if known.instead is not None and has_inputs(known.instead):
-        run(known.instead)
-        return
-    try:
+    if _cache.has_compiler():
         run(known)
-    except CompileError:
-        shared = None if _cache.has_compiler() else _shared(known, fields)
-        if shared is None or not has_inputs(shared):
-            raise
-        run(shared)
-        known.instead = shared
+        return
+    shared = _shared(known, fields)
+    if shared is None or any(given[name] is None for name in shared.inputs):
+        run(known)
+        return
+    _cache.run_or_shared(known, lambda: run(known), lambda: run(shared))

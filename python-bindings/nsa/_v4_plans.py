@@ -26,20 +26,17 @@ KEPT_OF_PAGE = 4
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """How states are kept."""
+    """How states are kept; what is None, a launch says."""
 
     #: Slots of a ring, of ratio 4 and 128.
-    rings: tuple[int, int] = (8, 128)
-    swa_page_size: int = 128
+    rings: tuple[int, int] | None = (8, 128)
+    swa_page_size: int | None = 128
     #: States of ratio 4 are in rings of requests, too, and not beside the windows' pages.
     request_ring: bool = False
     #: A token's row has its number, and nothing is compacted.
     in_place: bool = False
     #: Ratio 128 is compressed as tokens come: what is added to a request's state.
     online: int | None = None
-
-    def ring(self, ratio: int) -> int:
-        return self.rings[0 if ratio == 4 else 1]
 
 
 def plan_options(
@@ -83,16 +80,24 @@ class Plans(Fields):
 
     # States.
 
+    def ring(self, ratio: int) -> Any:
+        rings = self.options.plans.rings
+        return self.number(None if rings is None else rings[ratio == 128], f"ring_{ratio}")
+
+    @property
+    def swa_page_size(self) -> Any:
+        return self.number(self.options.plans.swa_page_size, "swa_page_size")
+
     def state(self, b: nb.Element, position: Any, ratio: int) -> nb.Element:
         """The slot of the state of a position, in 64 bits."""
-        ring = self.options.plans.ring(ratio)
+        ring = self.ring(ratio)
         row = self.pool[b].otherwise(0).astype("int64")
         if ratio == 128 or self.options.plans.request_ring:
             is_request = (row >= 0) & (row < self.tokens.shape[0])
             return nb.where(is_request, row, 0) * ring + (position % ring).astype("int64")
         token = self.tokens[row, position].otherwise(-1)
         swa = nb.maximum(self.full_to_swa[token].otherwise(0), 0).astype("int64")
-        return swa // self.options.plans.swa_page_size * ring + swa % ring
+        return swa // self.swa_page_size * ring + swa % ring
 
     def pages(self, b: nb.Element, position: Any, ratio: int) -> tuple[nb.Element, nb.Element]:
         """The groups of states before a position's, and its own."""
@@ -262,9 +267,12 @@ class Plans(Fields):
         plans = self.options.plans
         if ratio == 128 and plans.online is not None:
             return self.online_plan_w()
-        size, window = plans.swa_page_size, WINDOWS[ratio]
-        ring = plans.ring(ratio)
-        room = ring - window + 2 if ring > window else 0
+        size, window, ring = self.swa_page_size, WINDOWS[ratio], self.ring(ratio)
+        room = ring - window + 2
+        if isinstance(ring, int):
+            room = room if ring > window else 0
+        else:
+            room = nb.where(ring > window, room, 0)
         of_pages = ratio == 4 and not plans.request_ring
 
         def bound(b: nb.Element) -> nb.Element:

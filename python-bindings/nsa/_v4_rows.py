@@ -17,7 +17,9 @@ from ._v4_plans import PlanOptions
 LIST_MULTIPLE = 64
 
 
-def round_up(size: int, multiple: int = LIST_MULTIPLE) -> int:
+def round_up(size: Any, multiple: int = LIST_MULTIPLE) -> Any:
+    if isinstance(size, nb.Size):
+        return nb.ceildiv(size, multiple) * multiple
     return -(-size // multiple) * multiple
 
 
@@ -30,7 +32,8 @@ class Options:
     ragged: bool
     #: There are floors of windows.
     floors: bool
-    topk: int
+    #: None: a launch says it.
+    topk: int | None
     page_size: int
     window: int
     index_page_size: int

@@ -1,12 +1,14 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Steps of V4 and V4.1 that serve any subset of a model's fields: what is shipped, and what is
-run where the step of exactly the fields asked for can neither be found nor compiled."""
+"""Steps of V4 and V4.1 that serve any subset of a model's fields, any top-k, rings and pages of
+windows: what is shipped, and what is run where the step of exactly the fields and constants asked
+for can neither be found nor compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ._v4_rows import Options
 from ._v4_step import V4_RATIOS
@@ -36,6 +38,12 @@ def _fields(options: Options, ratios: Sequence[int]) -> tuple[str, ...]:
     if LOW_RATIOS[0] in ratios:
         names += ["req_indices", "pos_i64"]
     return tuple(names)
+
+
+def of_any_constants(options: Options) -> Options:
+    """The same with constants that a launch says."""
+    plans = replace(options.plans, rings=None, swa_page_size=None)
+    return replace(options, topk=None, plans=plans)
 
 
 def all_fields(options: Options, wanted: Sequence[Sequence[str]]) -> tuple[str, ...] | None:

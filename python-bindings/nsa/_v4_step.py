@@ -14,7 +14,7 @@ from . import build as nb
 from ._errors import wrong
 from ._v4_index_keys import IndexKeys
 from ._v4_plans import Plans
-from ._v4_rows import LIST_MULTIPLE, round_up
+from ._v4_rows import round_up
 from ._v4_windows import Windows
 
 #: Ratios of V4; those of V4.1 are 1 and 2.
@@ -99,7 +99,12 @@ class Step(Plans, IndexKeys, Windows):
         return self.length(r) // ratio
 
     def sparse(self, r: nb.Element, ratio: int) -> nb.Element:
-        return nb.minimum(nb.maximum(self.compressed(r, ratio), 1), self.options.topk)
+        topk = self.number(self.options.topk, "topk")
+        return nb.minimum(nb.maximum(self.compressed(r, ratio), 1), topk)
+
+    @property
+    def topk_columns(self) -> Any:
+        return self.size("topk") if self.options.topk is None else self.options.topk
 
     def make_cq_topk_lengths_raw(self, ratio: int) -> nb.Array:
         return self.rows(lambda r: self.compressed(r, ratio))
@@ -112,7 +117,7 @@ class Step(Plans, IndexKeys, Windows):
 
     def make_cq_sparse_page_indices(self, ratio: int) -> nb.Array:
         """Nothing yet: each layer's indexer fills it."""
-        columns = round_up(self.options.topk)
+        columns = round_up(self.topk_columns)
         return self.s.map((self.num_rows, columns), lambda r, j: nb.constant(-1, "int32"))
 
     def slots_of_pages(self, ratio: int, columns: Any, end: Any) -> nb.Array:
@@ -129,19 +134,18 @@ class Step(Plans, IndexKeys, Windows):
         return self.s.map((self.num_rows, columns), slot, dtype="int32")
 
     def make_cq_page_indices(self, ratio: int) -> nb.Array:
-        slots = self.columns * (self.options.page_size // ratio)
-        columns = nb.ceildiv(slots, LIST_MULTIPLE) * LIST_MULTIPLE
+        columns = round_up(self.columns * (self.options.page_size // ratio))
         return self.slots_of_pages(ratio, columns, lambda r: self.compressed(r, ratio))
 
     def make_cq_all_page_indices(self, ratio: int) -> nb.Array:
         """All that there are, in place of what an indexer chooses."""
-        return self.slots_of_pages(ratio, self.options.topk, lambda r: self.sparse(r, ratio))
+        return self.slots_of_pages(ratio, self.topk_columns, lambda r: self.sparse(r, ratio))
 
     def make_cq_all_raw_indices(self, ratio: int) -> nb.Array:
         def number(r: nb.Element, j: nb.Element) -> nb.Element:
             return nb.where(j < self.sparse(r, ratio), j, -1)
 
-        return self.s.map((self.num_rows, self.options.topk), number, dtype="int32")
+        return self.s.map((self.num_rows, self.topk_columns), number, dtype="int32")
 
     def make_cq_index_page_table(self, ratio: int) -> nb.Array:
         """The pages of the indexer's keys, `index_page_size` compressed tokens each."""

@@ -22,9 +22,18 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
-from . import _cache, _flashmla, _paged_mqa, _topk_plan, _v4, _v4_shared, steps
+from . import (
+    _cache,
+    _dsa_prefill,
+    _flashmla,
+    _kpool_replay,
+    _paged_mqa,
+    _topk_plan,
+    _v4,
+    _v4_shared,
+    steps,
+)
 from ._metadata import FIELDS
-from ._v4_plans import plan_options
 
 __all__ = [
     "CACHES",
@@ -59,13 +68,14 @@ CACHES = (
 ID_DTYPES = ("int32", "int64")
 #: Tokens in a window of DeepSeek V4. extend_seq_lens is int32 and full_to_swa int64.
 WINDOWS = (128,)
-#: Tokens that the indexer of DeepSeek V4 and V4.1 selects, tokens in a page, rings of states
-#: without and with speculation, and how many draft steps a launch is for.
-V4_TOPKS = (512, 1024)
+#: Tokens in a page of real_page_table, and of how many there is a key of the indexer, in steps
+#: of any fields; and rows of a request.
+DSA_PAGES = ((64, 1), (256, 1), (64, 4))
+DSA_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
+#: Tokens in a page of DeepSeek V4 and V4.1, rows of a request, and how many draft steps a
+#: launch is for.
 V4_PAGE_SIZE = 256
-V4_RINGS = (8, 128)
-V4_SPECULATIVE_RINGS = (16, 256)
-V4_NEXT_NS = (2, 3, 4)
+V4_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
 V4_STEPS = (1, 2, 3, 4)
 #: Compressed tokens in a page of V4's ratio 4.
 COMPRESSED_PAGE_SIZE = 64
@@ -170,32 +180,49 @@ def schedules(topks: Sequence[int], next_ns: Sequence[int]) -> Iterator[str]:
         yield _flashmla.text(_flashmla.options_of(sparse=True, extra=extra))
 
 
-def v4_steps() -> Iterator[str]:
-    """Steps of V4, V4.1 and their draft models for any of their fields. Lengths, pool indices,
-    locations and full_to_swa are int64."""
+def dsa_steps() -> Iterator[str]:
+    """Steps of DSA for any fields of one destination and any top-k, with a key of the indexer
+    for each token or for a pool of them. Lengths and pool indices are int64, extend_seq_lens
+    int32."""
+    lengths = {"seq_lens": "int64", "req_pool_indices": "int64", "extend_seq_lens": "int32"}
+
+    def replay(mode, rows=1, ragged=False):
+        options = _kpool_replay.Options(mode, rows, ragged, True, None, page_size, pool)
+        return _kpool_replay.write_shared(options, lengths).s.text
+
+    for page_size, pool in DSA_PAGES:
+        yield _dsa_prefill.write_shared(page_size, pool, lengths).s.text
+        yield replay("decode")
+        for rows in DSA_NEXT_NS:
+            yield replay("target_verify", rows)
+            yield replay("draft_extend", rows)
+        yield replay("draft_extend", ragged=True)
+
+
+def v4_steps(next_ns: Sequence[int] = V4_NEXT_NS) -> Iterator[str]:
+    """Steps of V4, V4.1 and their draft models for any of their fields and any top-k. Lengths,
+    pool indices, locations and full_to_swa are int64."""
     lengths = {
         name: "int64"
         for name in ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc")
     } | {"req_to_token": "int32", "extend_seq_lens": "int32"}
 
-    def step(mode, wanted, topk=V4_TOPKS[0], next_n=1, ragged=False, count=1):
-        rings = V4_SPECULATIVE_RINGS if mode == "target_verify" else V4_RINGS
-        options = _v4.Options(
-            mode, next_n, ragged, False, topk, V4_PAGE_SIZE, WINDOWS[0], 64,
-            plan_options(rings, 128, False, False, None), count,
-        )  # fmt: skip
+    def step(mode, wanted, next_n=1, ragged=False, count=1):
+        options = _v4_shared.of_any_constants(
+            _v4.Options(mode, next_n, ragged, False, None, V4_PAGE_SIZE, WINDOWS[0], 64, steps=count)
+        )
         fields = _v4_shared.all_fields(options, [[wanted]] * count)
         return _v4.write(options, (fields,) * count, lengths, optional=True)[0]
 
-    for topk, wanted in product(V4_TOPKS, ("c4_out_loc", "c1_out_loc")):
-        yield step("decode", wanted, topk)
-        yield step("extend", wanted, topk, ragged=True)
-        yield step("target_verify", wanted, topk, ragged=True)
-        for next_n in V4_NEXT_NS:
-            yield step("target_verify", wanted, topk, next_n)
+    for wanted in ("c4_out_loc", "c1_out_loc"):
+        yield step("decode", wanted)
+        yield step("extend", wanted, ragged=True)
+        yield step("target_verify", wanted, ragged=True)
+        for next_n in next_ns:
+            yield step("target_verify", wanted, next_n)
     core = "page_table"
-    for next_n in V4_NEXT_NS:
-        yield step("draft_extend", core, next_n=next_n)
+    for next_n in next_ns:
+        yield step("draft_extend", core, next_n)
     for count in V4_STEPS:
         yield step("decode", core, count=count)
 
@@ -213,6 +240,7 @@ def texts(
         *dequantisations(),
         *prefills(),
         *schedules(topks, next_ns),
+        *dsa_steps(),
         *v4_steps(),
     ]
     return list(dict.fromkeys(every))

@@ -8,10 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import flashmla_cases
 import numpy as np
+from incremental_cases import covered
+from schedule_mix import Mix, Writer
 
 import nsa
-from nsa._kpool_replay import Options, write
+from nsa import _schedules
+from nsa._incremental import grid
+from nsa._kpool_replay import PREFIXES, Options, write
 
 FIELDS = (
     "cache_seqlens", "cu_seqlens_k", "seqlens_expanded", "nsa_cache_seqlens",
@@ -34,6 +39,9 @@ class Case:
     padded: bool = False
     pool: int = 4
     dtype: str = "int64"
+    #: Tables are incremental, with at most so many new columns.
+    new_columns: int | None = None
+    schedules: bool = False
 
     def fields(self) -> tuple[str, ...]:
         fields = FIELDS if self.ragged else FIELDS + PLAN
@@ -41,9 +49,14 @@ class Case:
 
     def text(self) -> str:
         options = Options(self.mode, self.per_request, self.ragged, self.ragged or self.padded,
-                          TOPK, PAGE, self.pool)  # fmt: skip
+                          TOPK, PAGE, self.pool,
+                          None if self.new_columns is None else grid(self.new_columns))  # fmt: skip
         vectors = ("seq_lens", "extend_seq_lens", "req_pool_indices")
-        return write((self.fields(),) * 2, options, dict.fromkeys(vectors, self.dtype)).s.text
+        # Which lengths there are says nothing to a text.
+        given, _ = schedules(self, np.zeros(9, int), np.zeros(3, int), Writer())
+        found, _ = _schedules.parse(given, 2, lambda: 9, PREFIXES)
+        dtypes = dict.fromkeys(vectors, self.dtype)
+        return write((self.fields(),) * 2, options, dtypes, found).s.text
 
 
 CASES = [
@@ -53,7 +66,38 @@ CASES = [
     Case("target_verify", 3, padded=True, pool=2),
     Case("draft_extend", 5, dtype="int32"),
     Case("draft_extend", ragged=True),
+    Case("decode", new_columns=5, schedules=True),
+    Case("target_verify", 3, padded=True, pool=2, new_columns=70, schedules=True),
+    Case("target_verify", 2, schedules=True, dtype="int32"),
+    Case("draft_extend", 4, new_columns=2000, schedules=True),
+    Case("draft_extend", ragged=True, new_columns=130, schedules=True),
 ]
+
+
+def schedules(case: Case, rows: np.ndarray, requests: np.ndarray, w: Writer) -> Any:
+    """The argument of that name, and the writer. `rows`: lengths with padding; `requests`:
+    with the tokens of the step."""
+    if not case.schedules:
+        return None, w
+    p = case.pool
+    pools = np.maximum(rows, 0) // p
+    attended = np.array([min(s // p * p, TOPK) + s % p for s in rows.tolist()])
+    first = {
+        "pooled_paged_mqa": w.paged_mqa(np.maximum(pools, 1).reshape(-1, 1), "sm90", 11),
+        "pooled_topk_plan": w.topk_plan(pools, 2, "sm90"),
+        "flashmla": w.flashmla(flashmla_cases.Options(sparse=True), attended, 7),
+    }
+    second = {
+        "topk_plan": w.topk_plan(rows, 3, "sm100", static=40_000),
+        "flashmla": w.flashmla(flashmla_cases.Options(), requests, 3),
+    }
+    if case.mode == "target_verify":
+        lens = np.repeat(requests[:, None], case.per_request, axis=1)
+        n = case.per_request
+        second["paged_mqa"] = w.paged_mqa(lens, "sm100", 5, next_n=n)
+    else:
+        second["paged_mqa"] = w.paged_mqa(rows.reshape(-1, 1), "jit", 5)
+    return [first, second], w
 
 
 def run(case: Case, seed: int, small: bool = False, gpu: Any = None) -> None:
@@ -69,7 +113,9 @@ def run(case: Case, seed: int, small: bool = False, gpu: Any = None) -> None:
     table = rng.integers(0, 50000, (5, 420)).astype(np.int32)
     extends = rng.integers(0, 6, bs)
     if seed % 2:
-        lens[rng.random(bs) < 0.2] = rng.choice([-5, -1, 2**31 - 20, 4000])
+        # The reference of a schedule lists its items.
+        huge = 300_000 if case.schedules else 2**31 - 20
+        lens[rng.random(bs) < 0.2] = rng.choice([-5, -1, huge, 4000])
         pool[rng.random(bs) < 0.2] = rng.choice([-1, 5, 2**31 - 1])
         extends[rng.random(bs) < 0.2] = rng.choice([-5, 2**31 - 1])
         table[rng.random(table.shape) < 0.1] = -7
@@ -142,7 +188,15 @@ def run(case: Case, seed: int, small: bool = False, gpu: Any = None) -> None:
             of_backend[name] = image
         images.append(of_backend)
         dsts.append({name: place(np.full_like(x, FILL)) for name, x in of_backend.items()})
-    given: dict[str, Any] = {}
+    every = np.array([s for _, _, s in rows] + [0] * (bound - len(rows)), np.int64)
+    wanted_schedules, writer = schedules(case, every, np.array(after, np.int64), Writer(place))
+    given: dict[str, Any] = {"schedules": wanted_schedules}
+    if case.new_columns is not None:
+        given["new_columns"] = case.new_columns
+        since = np.array([s - int(rng.integers(-1, 9)) for s in after], np.int64)
+        since[rng.random(bs) < 0.3] = rng.choice([0, -5, 2**31 - 1])
+        given["since"] = place(np.clip(since, -(2**31), 2**31 - 1).astype(np.int32))
+        leave_alone(case, images, rows, after, since, max_len)
     if case.mode == "draft_extend":
         given["extend_seq_lens"] = place(extends.astype(case.dtype)) if case.ragged else N
     if case.ragged or case.padded:
@@ -156,6 +210,24 @@ def run(case: Case, seed: int, small: bool = False, gpu: Any = None) -> None:
     for of_backend, dst in zip(images, dsts):
         for name, image in of_backend.items():
             np.testing.assert_array_equal(fetch(dst[name]), image, err_msg=name)
+    Mix([], writer.outputs).check(fetch)
+
+
+def leave_alone(
+    case: Case, images: list[dict[str, Any]], rows: Any, after: Any, since: Any, max_len: int
+) -> None:
+    """Puts back what an incremental launch does not write."""
+    tables = {"page_table_1": 1, "real_page_table": PAGE,
+              "pooled_real_page_table": PAGE * case.pool}  # fmt: skip
+    for image in images:
+        for name, tokens in tables.items():
+            columns = -(-max_len // tokens)
+            image[name][len(rows) :] = FILL
+            for r, (b, _, _) in enumerate(rows):
+                first = min(max(int(since[b]), 0), max_len)
+                end = min(after[b], max_len, first + (case.new_columns or 0))
+                kept = ~covered(first, end, max_len, tokens)
+                image[name][r, :columns][kept] = FILL
 
 
 def texts() -> set[str]:

@@ -88,7 +88,7 @@ def check_rows(place: Any, fetch: Any) -> None:
     for ratio in (4, 128):
         plan = sglang.CompressorDecodePlan.generate(
             ratio, place(batch.pool), place(batch.table), place(batch.full_to_swa),
-            place(batch.lens), 256, case.plans.ring(ratio),
+            place(batch.lens), 256, case.plans.rings[ratio == 128],
         )  # fmt: skip
         assert plan.is_decode and plan.compress_ratio == ratio
         wanted = plan_reference(case, batch, f"c{ratio}_plan_d").view(np.uint8)
@@ -100,7 +100,7 @@ def check_rows(place: Any, fetch: Any) -> None:
     for ratio in (4, 128):
         plan = sglang.CompressorPrefillPlan.generate(
             ratio, place(batch.pool), place(batch.lens), place(batch.extends),
-            place(batch.table), place(batch.full_to_swa), 128, case.plans.ring(ratio),
+            place(batch.table), place(batch.full_to_swa), 128, case.plans.rings[ratio == 128],
             batch.rows, use_req_ring=True,
         )  # fmt: skip
         assert not plan.is_decode

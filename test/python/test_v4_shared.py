@@ -18,35 +18,42 @@ from nsa._v4_rows import round_up
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
-BS, CONTEXT, PAGE, TOPK = 3, 1024, 256, 512
+BS, CONTEXT, PAGE = 3, 1024, 256
 COLUMNS = CONTEXT // PAGE
 WIDTHS = {
     "swa_page_indices": 128, "page_table": COLUMNS, "c128_page_indices": round_up(2 * COLUMNS),
-    "c4_plan_c": 4, "c4_plan_w": 2, "c128_plan_d": 4, "c2_index_page_table": 2 * COLUMNS,
-    "c4_sparse_page_indices": TOPK, "c2_all_raw_indices": TOPK,
+    "c4_plan_c": 4, "c4_plan_w": 2, "c128_plan_w": 2, "c128_plan_d": 4, "c2_index_page_table": 2 * COLUMNS,
 }  # fmt: skip
 LONG = ("c4_out_loc", "c2_out_loc", "pos_i64")
 #: Mode, rows of a request, draft steps, whether rows are ragged, fields.
 CALLS: list[tuple[str, int, int, bool, tuple[str, ...]]] = [
     ("decode", 1, 1, False, ("c128_plan_d", "c4_sparse_page_indices", "swa_topk_lengths")),
     ("decode", 1, 1, False, ("c2_index_page_table", "pos_i64", "c2_all_raw_indices")),
-    ("target_verify", 2, 1, False, ("c4_plan_w", "c4_plan_c", "c128_page_indices")),
+    ("target_verify", 5, 1, False, ("c4_plan_w", "c128_plan_w", "c4_plan_c", "c128_page_indices")),
     ("target_verify", 1, 1, True, ("c2_out_loc", "seq_lens_casual", "swa_page_indices")),
     ("extend", 1, 1, True, ("page_table", "c4_out_loc", "c4_plan_c")),
     ("draft_extend", 3, 1, False, ("page_table", "swa_page_indices")),
     ("decode", 1, 2, False, ("swa_out_cache_loc", "swa_topk_lengths")),
 ]  # fmt: skip
 #: Some of them: each compiles a step of all fields for the host.
-RUN = (0, 3, 6)
+RUN = (0, 2, 3, 6)
+#: Constants of the model, which a shared step is told at the launch.
+TOPKS = (512, 96, 2048, 1024)
+PLANS = (
+    dict(rings=(8, 128), swa_page_size=128), dict(rings=(16, 256), swa_page_size=256),
+    dict(rings=(7, 300), swa_page_size=48),
+)  # fmt: skip
 
 
 def run(number: int) -> list[dict[str, np.ndarray[Any, Any]]]:
     mode, next_n, steps, ragged, fields = CALLS[number]
     random = np.random.default_rng(number)
     rows = 16 if ragged else BS * next_n
+    topk = TOPKS[number % len(TOPKS)]
+    widths = {**WIDTHS, "c4_sparse_page_indices": round_up(topk), "c2_all_raw_indices": topk}
 
     def array(name: str) -> np.ndarray[Any, Any]:
-        shape = (rows, WIDTHS[name]) if name in WIDTHS else (rows,)
+        shape = (rows, widths[name]) if name in widths else (rows,)
         return np.full(shape, -77, np.int64 if name in LONG else np.int32)
 
     made = [{name: array(name) for name in fields} for _ in range(steps)]
@@ -58,8 +65,7 @@ def run(number: int) -> list[dict[str, np.ndarray[Any, Any]]]:
         req_to_token=random.integers(0, 4096, (7, CONTEXT), dtype=np.int32),
         full_to_swa=random.integers(0, 4096, 4096),
         out_cache_loc=random.integers(0, 4096, rows * steps), next_n=next_n, steps=steps,
-        max_len=CONTEXT, topk=TOPK, rings=(16, 256) if mode == "target_verify" else (8, 128),
-        **more,
+        max_len=CONTEXT, topk=topk, **PLANS[number % len(PLANS)], **more,
     )  # fmt: skip
     return made
 

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from .. import _cache, _compile, _module, prebuild
@@ -46,6 +47,7 @@ def bundles() -> Iterator[str]:
                     yield path
 
 
+@cache
 def shipped_texts() -> dict[str, str]:
     """The texts of the usual steps, by key."""
     return {_cache.bundle_key(text): text for text in prebuild.texts()}

@@ -25,6 +25,8 @@ __all__ = ["Facts"]
 EFFORT = 1_000_000
 #: More than sizes of 31 bits: a product of two of them is no larger.
 SIZE = 2**31 - 1
+#: Exponents whose powers of two are known.
+POWERS = (0, 1, 2, 4, 8, 16, 31, 32, 62, 63)
 Interval = tuple[float, float]
 ALL: Interval = (float("-inf"), float("inf"))
 
@@ -52,6 +54,7 @@ class Facts:
         #: By the text of the factors: (factor, factor, product).
         self._products: dict[tuple[str, str], tuple[Any, Any, Any]] = {}
         self._quotients: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._powers: dict[str, Any] = {}
 
     # -- Asking
 
@@ -70,13 +73,13 @@ class Facts:
     @contextmanager
     def trial(self) -> Iterator[None]:
         """What is added inside is forgotten."""
-        saved = dict(self._products), dict(self._quotients)
+        saved = dict(self._products), dict(self._quotients), dict(self._powers)
         self.solver.push()
         try:
             yield
         finally:
             self.solver.pop()
-            self._products, self._quotients = saved
+            self._products, self._quotients, self._powers = saved
 
     def proves(self, goal: z3.BoolRef, insists: bool = False) -> bool:
         """With `insists`, another solver is asked where one does not know."""
@@ -263,10 +266,26 @@ class Facts:
                 self.solver.add(
                     z3.Implies(
                         usual, z3.And(q >= 0, q <= a, r >= 0, r < d, a == whole + r)
-                    )
+                    ),
+                    z3.Implies(z3.And(usual, a < d), q == 0),
+                    z3.Implies(z3.And(usual, a < 2 * d), q <= 1),
                 )
             self._quotients[key] = (q, r)
         return self._quotients[key]
+
+    def power(self, exponent: Any) -> Any:
+        """Two to the exponent, of one from 0 to 63; else any number."""
+        exponent = z3.simplify(exponent, som=True)
+        key = exponent.sexpr()
+        if key not in self._powers:
+            p = self.number("power", 1)
+            for known in POWERS:
+                self.solver.add(
+                    z3.Implies(exponent >= known, p >= 2**known),
+                    z3.Implies(exponent <= known, p <= 2**known),
+                )
+            self._powers[key] = p
+        return self._powers[key]
 
     def ceil_divide(self, a: Any, d: int) -> Any:
         """Quotient towards plus infinity."""

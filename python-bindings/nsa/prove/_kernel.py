@@ -91,6 +91,10 @@ class Kernel:
         self.wraps: set[int] = set()
         self.sizes: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
+        #: Whether optional arrays are there; and by the numbers of the words that say so, those
+        #: of their bits.
+        self.present: dict[str, Any] = {}
+        self.words: dict[int, list[Any]] = {}
         self.is_trial = False
         (block,) = function.regions
         assert block is not None
@@ -104,7 +108,7 @@ class Kernel:
         names = list(
             dict.fromkeys(p["argument"] for p in kernel["parameters"] if "argument" in p)
         )
-        words = sum(p["field"] == "presence" for p in kernel["parameters"])
+        words = [p["arguments"] for p in kernel["parameters"] if p["field"] == "presence"]
         described = {argument["name"]: argument for argument in manifest["arguments"]}
         for name, argument in zip(names, block.arguments):
             if described[name]["kind"] == "size":
@@ -112,10 +116,13 @@ class Kernel:
             else:
                 self.env[argument] = self._array(name, argument.type)
         self.plain.update(block.arguments)
-        first = len(names) + words
+        first = len(names) + len(words)
         # Any of the optional arrays may be there.
-        for number, argument in enumerate(block.arguments[len(names) : first]):
-            self.env[argument] = self.facts.number(f"presence {number}", -(2**63), 2**63 - 1)
+        for optional, argument in zip(words, block.arguments[len(names) : first]):
+            word = self.facts.number("presence", -(2**63), 2**63 - 1)
+            self.env[argument] = word
+            self.words[word.get_id()] = [self.facts.boolean(name) for name in optional]
+            self.present.update(zip(optional, self.words[word.get_id()]))
         for argument in block.arguments[first:]:
             shape, _ = _shape(argument.type)
             if "workgroup" not in argument.type or None in shape:
@@ -188,6 +195,8 @@ class Kernel:
             # Where a size is not positive there are no blocks.
             product = self.facts.product(*counts)
             some = z3.And(counts[0] > 0, counts[1] > 0)
+            if "any_of" in segment:
+                some = z3.And(some, z3.Or([self.present[name] for name in segment["any_of"]]))
             blocks = blocks + z3.If(some, product, 0)
             self.facts.assume(z3.Implies(some, product <= MOST_SIZE))
         self.facts.assume(blocks <= MOST_SIZE)
@@ -479,24 +488,39 @@ class Kernel:
         return self.facts.divide(a, b)[1]
 
     def compute_shli(self, operation, type, bits, a, b):
-        by = self.facts.constant(b)
-        return None if by is None or not 0 <= by < bits else self.fit(a * 2**by, type, operation)
+        by = self.shift(b, bits)
+        return None if by is None else self.fit(self.facts.product(a, by), type, operation)
+
+    def shift(self, by: Any, bits: int) -> Any:
+        """The power of two that a shift multiplies or divides by; None of one that may shift by
+        too much."""
+        known = self.facts.constant(by)
+        if known is not None:
+            return z3.IntVal(2**known) if 0 <= known < bits else None
+        if not self.facts.proves(z3.And(by >= 0, by < bits)):
+            return None
+        return self.facts.power(by)
 
     def compute_shrui(self, operation, type, bits, a, b):
-        by = self.facts.constant(b)
-        if by is None or not 0 <= by < bits:
+        by = self.shift(b, bits)
+        if by is None:
             return None
-        number = self.facts.divide(self.unsigned(a, bits, operation), z3.IntVal(2**by))[0]
+        number = self.facts.divide(self.unsigned(a, bits, operation), by)[0]
         return self.fit(number, type, operation)
 
     def compute_shrsi(self, operation, type, bits, a, b):
-        by = self.facts.constant(b)
-        if by is None or not 0 <= by < bits:
+        by = self.shift(b, bits)
+        if by is None or (self.facts.constant(by) is None and not self.facts.proves(a >= 0)):
             return None
-        return self.facts.divide(a, z3.IntVal(2**by))[0]
+        return self.facts.divide(a, by)[0]
 
     def compute_andi(self, operation, type, bits, a, b):
         mask = self.facts.constant(b)
+        if mask is not None and a.get_id() in self.words:
+            asked = [bit for n, bit in enumerate(self.words[a.get_id()]) if mask >> n & 1]
+            result = self.unknown(type)
+            self.facts.assume((result != 0) == z3.Or(asked))
+            return result
         if mask is not None and mask >= 0 and mask & (mask + 1) == 0:
             return self.facts.divide(a, z3.IntVal(mask + 1))[1]
         if mask is not None and mask < 0 and -mask & (-mask - 1) == 0:
@@ -517,7 +541,13 @@ class Kernel:
             if block is None:
                 continue
             with self.facts.where(taken):
-                results.append([self.get(v) for v in self.execute(block).operands])
+                if operation.results:
+                    results.append([self.get(v) for v in self.execute(block).operands])
+                    continue
+                # What is known of values inside is of no use outside, but would cost each
+                # later question: a fused kernel has many segments.
+                with self.facts.trial():
+                    self.execute(block)
         if len(results) < 2:
             return
         for result, a, b in zip(operation.results, *results):
@@ -543,7 +573,7 @@ class Kernel:
 
         inits = operation.operands[3:]
         first = [self.get(value) for value in inits]
-        values = self.loop(inits, body)
+        values = self.loop(inits, body, self.limits(operation))
         for value, init in zip(values, first):
             if init is not None:
                 self.here(z3.Implies(low >= high, value == init))
@@ -567,7 +597,7 @@ class Kernel:
                 return [self.get(value) for value in yielded.operands]
 
         first = [self.get(value) for value in operation.operands]
-        values = self.loop(operation.operands, body)
+        values = self.loop(operation.operands, body, self.limits(operation))
         was, self.is_trial = self.is_trial, True
         starts, _ = test(first)
         condition, passed = test(values)
@@ -578,11 +608,29 @@ class Kernel:
                 self.here(z3.Implies(z3.Not(starts), value == init))
         self.env.update(zip(operation.results, passed))
 
-    def loop(self, inits: list[Value], body: Callable[[list[Any]], list[Any]]) -> list[Any]:
+    def limits(self, loop: Operation) -> list[Any]:
+        """Numbers from before a loop that its body takes a minimum with."""
+        found = {
+            operand: None
+            for region in loop.regions
+            if region is not None
+            for operation in region.operations
+            if operation.name in ("arith.minsi", "arith.minui")
+            for operand in operation.operands
+            if operand in self.env
+        }
+        return [self.env[value] for value in found]
+
+    def loop(
+        self,
+        inits: list[Value],
+        body: Callable[[list[Any]], list[Any]],
+        limits: list[Any],
+    ) -> list[Any]:
         """Executes the body for values of any iteration; returns those after the last."""
         first = [self.get(value) for value in inits]
         types = [value.type for value in inits]
-        kept = self._those(self.candidates(first), first)
+        kept = self._those(self.candidates(first, limits), first)
         was, self.is_trial = self.is_trial, True
         while True:
             again = self._attempt(first, types, body, kept)
@@ -617,17 +665,21 @@ class Kernel:
         shown = self.facts.proves_which([holds(values) for holds in candidates])
         return [holds for holds, is_shown in zip(candidates, shown) if is_shown]
 
-    def candidates(self, first: list[Any]) -> list[Callable[[list[Any]], Any]]:
+    def candidates(
+        self, first: list[Any], limits: list[Any]
+    ) -> list[Callable[[list[Any]], Any]]:
         """What a loop may keep of the values that it carries."""
         made: list[Callable[[list[Any]], Any]] = []
         for n, value in enumerate(first):
             if value is None or not z3.is_int(value):
                 continue
-            bounds = [z3.IntVal(0), z3.IntVal(1), *self.sizes.values(), value]
+            bounds = [z3.IntVal(0), z3.IntVal(1), z3.IntVal(62), *self.sizes.values(), value]
             for bound in bounds:
                 made.append(lambda v, n=n, b=bound: v[n] >= b)
                 made.append(lambda v, n=n, b=bound: v[n] <= b)
             made.append(lambda v, n=n: v[n] <= MOST_SIZE)
+            for limit in limits:
+                made.append(lambda v, n=n, b=limit: v[n] <= b)
             for size in self.sizes.values():
                 # The last one, if there is one.
                 made.append(lambda v, n=n, s=size: v[n] <= z3.If(s > 0, s - 1, 0))
