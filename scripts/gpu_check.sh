@@ -107,7 +107,8 @@ stage_bench() {
   "$python" benchmarks/pdl.py --out "$out" || return
   "$python" benchmarks/v4_bundles.py --out "$out" || return
   if [[ -d .peers/sglang ]]; then
-    "$python" benchmarks/v4.py --out "$out" || return
+    "$python" benchmarks/v4.py --out "$out" &&
+      "$python" benchmarks/dsa_prefill.py --out "$out" || return
   fi
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then
@@ -172,7 +173,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling pdl launch_cost expand compilations copy_metadata dequant prefill; do
+for table in replay replay_scaling pdl dsa_prefill launch_cost expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

@@ -24,6 +24,7 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
+from dsa_prefill_steps import texts as dsa_prefill_benchmark_texts  # noqa: E402
 from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
@@ -83,7 +84,7 @@ def main(directory: str) -> None:
     texts |= v4_benchmark_texts()
     texts |= vllm_texts() | set(texts_of_chains())
     texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
-    texts |= schedule_benchmark_texts()
+    texts |= schedule_benchmark_texts() | dsa_prefill_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
