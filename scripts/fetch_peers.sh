@@ -80,6 +80,12 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsv4/metadata_kernel.py' \
   'sglang/srt/layers/attention/deepseek_v4_backend.py' \
   'sglang/srt/layers/attention/dsv4/*.py' \
+  'sglang/srt/layers/attention/dsv4/v41_indexer/scoring.py' \
+  'sglang/srt/mem_cache/dsv41_request_window.py' \
+  'sglang/kernels/ops/kvcache/dsv41_window_layout.py' \
+  'sglang/kernels/ops/speculative/dspark/dispatch.py' \
+  'sglang/kernels/ops/speculative/dspark/dspark_attn_metadata.py' \
+  'sglang/kernels/ops/attention/dsa/transform_index.py' \
   'sglang/srt/speculative/eagle_utils.py' \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py' \
