@@ -9,8 +9,8 @@
 # that calls them; of an older one that is in use, its sparse prefill; and the tests
 # of the metadata copies, from the last release whose wheel has them. From vLLM's
 # wheel (340 MB, of which 3 are kept) its metadata kernels.
-# SGLang's repository has more tests (test/registered/kernels): those that are put
-# into .peers/tests are run as well.
+# SGLang's repository has more tests: those that are put into .peers/tests are run as
+# well (scripts/prepare_peer_tests.py CHECKOUT FOLDER says which need nothing but nsa).
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -86,6 +86,7 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/speculative/dspark/dispatch.py' \
   'sglang/kernels/ops/speculative/dspark/dspark_attn_metadata.py' \
   'sglang/kernels/ops/attention/dsa/transform_index.py' \
+  'sglang/test/kernels/*.py' \
   'sglang/srt/speculative/eagle_utils.py' \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py' \

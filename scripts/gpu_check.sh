@@ -10,7 +10,7 @@
 #
 #   build     the runtime and the Python extension, for PYTHON, into build-gpu/
 #   test      pytest test/python, on the kernels in .bundles/
-#   peer_tests  SGLang's own tests, those in .peers/tests, with our import
+#   peer_tests  SGLang's own tests, those in .peers/tests, whose imports find nsa
 #   sanitize  compute-sanitizer's memcheck, racecheck and initcheck
 #   bench     the benchmarks, beside the peers in .peers/
 #
@@ -60,7 +60,7 @@ stage_test() {
   "$python" -m pytest test/python -q -rs -p no:cacheprovider
 }
 
-# Every test that is there, with no more than its import replaced.
+# Every test that is there, unchanged but for what its imports find.
 stage_peer_tests() {
   if ! compgen -G '.peers/tests/test_*.py' >/dev/null; then
     echo "skipped: no tests in .peers/tests; scripts/fetch_peers.sh fetches some"
