@@ -91,7 +91,9 @@ def transform_decode(d: Draw) -> PeerCase:
     rows, topk = d.bs, d.some(100, 2048, 2051)
     arrays = {
         "page_table": d.table[d.pool],
-        "topk_indices": d.rng.integers(-1, d.context, (rows, topk)).astype(np.int32),
+        "topk_indices": d.rng.integers(-1, d.context, (rows, topk)).astype(
+            d.some(np.int32, np.int64)
+        ),
     }
 
     def call(module: Any, a: SimpleNamespace) -> Fields:
@@ -105,7 +107,9 @@ def transform_prefill(d: Draw) -> PeerCase:
     of = np.minimum(np.repeat(np.arange(d.bs), d.extends), d.bs - 1)
     arrays = {
         "page_table": d.table[d.pool[of]] if expanded else d.table[d.pool],
-        "topk_indices": d.rng.integers(-1, d.context, (rows, d.some(65, 512))).astype(np.int32),
+        "topk_indices": d.rng.integers(-1, d.context, (rows, d.some(65, 512))).astype(
+            d.some(np.int32, np.int64)
+        ),
         "extend_lens_cpu": [int(e) for e in d.extends],
         "output_num_tokens": d.some(None, rows + 3),
         "page_table_is_expanded": expanded,
