@@ -91,7 +91,7 @@ def modes() -> Iterator[Mode]:
     import replay_modes
     import v4_steps
 
-    from nsa import _dsa_prefill, _kpool_replay, _v4
+    from nsa import _dsa_prefill, _kpool_replay
 
     def replay(mode: str) -> str:
         return replay_modes.MODES[mode].text(1, False)
@@ -101,19 +101,11 @@ def modes() -> Iterator[Mode]:
         return _kpool_replay.write((fields,), options, {}).s.text
 
     def extend(model: str) -> str:
-        case = v4_steps.Case("target_verify", model, 4)
-        fields = [name for name in case.fields if not name.endswith("_index_page_table")]
+        fields = ["swa_out_cache_loc", *v4_steps.extend_fields(model)]
         if model == "v41":
-            fields += ["req_indices", "pos_i64", "extend_offsets"]
-            for q in (1, 2):
-                names = ("index_k_slots", "request_starts", "compress_lens")
-                fields += [f"c{q}_{name}" for name in names]
-        plans = _v4.plan_options(case.rings, v4_steps.SWA_PAGE, False, False, None)
-        options = _v4.Options(
-            "extend", 1, True, False, v4_steps.TOPK, v4_steps.PAGE, v4_steps.WINDOW,
-            v4_steps.INDEX_PAGE, plans,
-        )  # fmt: skip
-        return _v4.write(options, (tuple(fields),), v4_steps.INPUT_DTYPES)[0]
+            names = ("index_k_slots", "request_starts", "compress_lens")
+            fields += [f"c{q}_{name}" for q in (1, 2) for name in names]
+        return v4_steps.extend_text(tuple(fields))
 
     of = {(case.mode, case.model, case.steps): case.text() for case in v4_steps.cases()}
     replays = "`nsa.ops.replay_metadata` (DSA) and `nsa.ops.replay_v4` (V4, V4.1)"
