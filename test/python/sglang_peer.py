@@ -28,6 +28,7 @@ MODULES = {
     "indexer": "sglang.srt.layers.attention.dsv4.v41_indexer.scoring",
     "metadata": "sglang.srt.layers.attention.dsv4.metadata",
     "windows": "sglang.srt.mem_cache.dsv41_request_window",
+    "layouts": "sglang.kernels.ops.kvcache.dsv41_window_layout",
     "blocks": "sglang.kernels.ops.speculative.dspark.dspark_attn_metadata",
     "transform": "sglang.kernels.ops.attention.dsa.transform_index",
     "kpool": "sglang.srt.layers.attention.dsa.kpool_fp8_index",
@@ -40,7 +41,6 @@ REAL = frozenset(
         "sglang.kernels.ops.attention.dsv4.kv_layout",
         "sglang.kernels.ops.attention.dsv4.sparse_prefill_kernels",
         "sglang.kernels.ops.attention.dsv4.utils",
-        "sglang.kernels.ops.kvcache.dsv41_window_layout",
         "sglang.kernels.ops.speculative.dspark.dispatch",
         "sglang.srt.environ",
     }
@@ -69,10 +69,11 @@ def _given(name: str) -> dict[str, Any]:
         "ceil_div": lambda x, y: -(-x // y),
         "async_h2d": async_h2d,
         **dict.fromkeys(
-            ("is_gfx95_supported", "is_hip", "is_musa", "is_npu", "is_xpu", "get_bool_env_var"),
+            ("is_cpu", "is_gfx95_supported", "is_hip", "is_musa", "is_npu", "is_sm120_supported",
+             "is_xpu", "get_bool_env_var"),
             _no,
         ),
-    }
+    }  # fmt: skip
     return {
         "sglang.srt.utils": utils,
         "sglang.srt.utils.common": utils,

@@ -467,13 +467,23 @@ def request_windows(d: Draw) -> PeerCase:
             request_window=window,
         )  # fmt: skip
 
-    def theirs(peer: Any, a: SimpleNamespace) -> Fields:
-        floor = a.floors[: d.total] if hasattr(a, "floors") else None
-        found = peer.windows.window_layout(
-            a.req, a.pos, zero_row=zero_row, window=WINDOW, capacity=capacity, floor=floor,
-            num_groups=groups, padded_rows=rows,
-        )  # fmt: skip
-        return {name: getattr(found, name.removeprefix("window_")) for name in shapes}
+    def theirs(peer: Any, a: SimpleNamespace) -> list[Fields]:
+        given = {
+            "zero_row": zero_row, "window": WINDOW, "capacity": capacity, "num_groups": groups,
+            "padded_rows": rows,
+            "floor": a.floors[: d.total] if hasattr(a, "floors") else None,
+        }  # fmt: skip
+        found = vars_of(peer.windows.window_layout(a.req, a.pos, **given))
+        # What that launches on a GPU, with what it scans before.
+        scans = peer.windows._first_row_offsets(a.req)
+        kernel = peer.layouts.build_window_layout(a.req, a.pos, *scans, **given)
+        return [
+            {name: each[name.removeprefix("window_")] for name in shapes}
+            for each in (found, kernel)
+        ]
+
+    def vars_of(layout: Any) -> Fields:
+        return {name: getattr(layout, name) for name in layout.__struct_fields__}
 
     return PeerCase(arrays, ours, theirs)
 
