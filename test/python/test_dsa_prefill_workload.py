@@ -54,3 +54,9 @@ def test_call(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(destination) == set(case.fields)
     for name, array in destination.items():
         assert array.size and (array != -77).all(), name
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
+def test_one_launch(case: Case) -> None:
+    (step,) = nsa.compile(case.text(), "cuda").values()
+    assert len(step.kernels) == 1
