@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 import nsa.build as nb
-from nsa import __main__, has_compiler
+from nsa import __main__, has_compiler, prebuild
 from nsa._tool.graph import Graph, draw_step, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,6 +102,22 @@ def test_modes() -> None:
             ElementTree.fromstring(draw_step(step.text))
     with pytest.raises(LookupError):
         mode_pages.reader("nothing")
+
+
+def test_usual_steps() -> None:
+    """Every array of every step that is shipped is in its picture."""
+    count = 0
+    for text in prebuild.texts():
+        graph = parse(text)
+        count += 1
+        head = text[: text.index(") {\n")]
+        written = re.findall(r"\b(?:out|inout)(?: optional)? %(?:b\d+_|dst_)?(\w+)", head)
+        assert set(graph.fields) == set(written), head
+        read = re.findall(r"\b(?:in|inout)(?: optional)? %(\w+)(?:\[.*?\])? : (?!index)", head)
+        assert graph.inputs == read, head
+        for sources in (*graph.shared.values(), *graph.fields.values()):
+            assert set(sources) <= {*graph.inputs, *graph.shared}
+    assert count > 100
 
 
 @pytest.mark.skipif(not has_compiler(), reason="built without the compiler")

@@ -12,7 +12,7 @@ from html import escape
 
 from .drawing import box, edge, spread
 
-_PORT = re.compile(r"\b(in|out|inout) %([\w.]+)(?:\[[^\]]*\])? : (!?\w+)")
+_PORT = re.compile(r"\b(in|out|inout)(?: optional)? %([\w.]+)(?:\[[^\]]*\])? : (!?\w+)")
 _VALUE = re.compile(r"^  ((?:%[\w.]+(?::\d+)?(?:, )?)+) = ([\w.]+)")
 _NAME = re.compile(r"%([\w.]+)")
 _OUTPUTS = re.compile(r"\bto (%[^:]*)")
