@@ -7,8 +7,8 @@
 
 DIR: a folder that holds ``sglang/`` (scripts/fetch_peers.sh), .peers/sglang if left out. Every
 array has to have the same elements; how many were compared is printed for each function. On
-the host, with TRITON_INTERPRET=1, Triton interprets SGLang's kernels, and what needs nvcc is
-left out.
+the host, with TRITON_INTERPRET=1, Triton interprets SGLang's kernels (with NumPy before 2.4, in
+Triton 3.6), and what needs nvcc is left out.
 """
 
 from __future__ import annotations
