@@ -22,13 +22,20 @@ from typing import Any
 
 import numpy as np
 import sglang_peer_cases
+import sglang_peer_dsa_cases
 import sglang_peer_prefill_cases
+import sglang_peer_window_cases
 from sglang_peer_cases import Draw, PeerCase
 
 from nsa import _cache
 
 ROOT = Path(__file__).resolve().parents[2]
-CASES = {**sglang_peer_cases.CASES, **sglang_peer_prefill_cases.CASES}
+CASES = {
+    **sglang_peer_dsa_cases.CASES,
+    **sglang_peer_cases.CASES,
+    **sglang_peer_window_cases.CASES,
+    **sglang_peer_prefill_cases.CASES,
+}
 SEEDS = range(12)
 
 
