@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 import harness  # noqa: E402
 import reporting  # noqa: E402
 import v4_peer  # noqa: E402
+from v4_extend import check_extend, sort_rows  # noqa: E402
 from v4_steps import Case, cases  # noqa: E402
 
 from nsa import ops  # noqa: E402
@@ -67,13 +68,6 @@ def outputs(case: Case, bs: int, context: int, device: str = "cuda") -> list[dic
         }
         for _ in range(case.steps)
     ]
-
-
-def sort_rows(plan: Any) -> Any:
-    """The rows in the order of their elements."""
-    for column in reversed(range(plan.shape[1])):
-        plan = plan[torch.argsort(plan[:, column], stable=True)]
-    return plan
 
 
 def compare(case: Case, ours: list[dict[str, Any]], theirs: list[Any]) -> None:
@@ -188,6 +182,10 @@ def main() -> int:
             for bs in CHECKED_BATCHES:
                 ways(peer, case, bs, CHECKED_CONTEXT)
             print(f"{case.name}: equal to {peer.name}")
+        for model in ("v4", "v41"):
+            for bs in CHECKED_BATCHES:
+                check_extend(peer, model, bs, CHECKED_CONTEXT)
+            print(f"{model} extend: equal to {peer.name}")
         return 0
     batches = BATCHES[::4] if options.quick else BATCHES
     contexts = CONTEXTS[::2] if options.quick else CONTEXTS

@@ -118,6 +118,8 @@ def _backend(peer: SimpleNamespace, case: Case, a: dict[str, Any], step: int) ->
     class Backend(module.DeepseekV4AttnBackend):  # type: ignore[name-defined,misc]
         """With its state set, and no engine asked for it."""
 
+        low_ratio_prefill_graph = any(q < 4 for q in case.ratios)
+
         def __init__(self, **state: Any) -> None:
             vars(self).update(state)
 
@@ -220,10 +222,24 @@ def sequence(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Any:
     return in_graph
 
 
+def extend(peer: SimpleNamespace, case: Case, a: dict[str, Any], rows: int) -> Any:
+    """The metadata of an extend as for a captured graph, of so many rows with padding; `a` has
+    ``extend_seq_lens`` as well, and the host's lists of both lengths."""
+    extends = a["extends"]
+    starts = torch.tensor(
+        [sum(extends[:b]) for b in range(len(extends))], dtype=torch.int32
+    ).to(a["seq_lens"].device)
+    return _backend(peer, case, a, 0).init_forward_metadata_prefill(
+        a["req_to_token"].shape[1], a["req_pool_indices"], a["seq_lens"], a["lens"],
+        a["out_cache_loc"][:rows], sum(extends), a["extend_seq_lens"], extends, starts,
+        use_prefill_cuda_graph=True,
+    )  # fmt: skip
+
+
 def field(metadata: Any, name: str) -> Any:
     """What the metadata has under nsa's name."""
     core = metadata.core_attn_metadata
-    if name in ("req_indices", "pos_i64"):
+    if name in ("req_indices", "pos_i64", "extend_offsets"):
         return getattr(metadata, f"low_ratio_{name}")
     if name.endswith("_index_page_table"):
         return getattr(metadata, f"{name.split('_')[0]}_indexer_metadata").page_table

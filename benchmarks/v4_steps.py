@@ -161,5 +161,27 @@ def cases() -> Iterator[Case]:
     yield Case("decode", "mtp", steps=STEPS)
 
 
+def extend_fields(model: str) -> tuple[str, ...]:
+    """What SGLang's backend has in a graph of an extend."""
+    names = [
+        name
+        for name in Case("target_verify", model, 2).fields
+        if name != "swa_out_cache_loc" and not name.endswith("_index_page_table")
+    ]
+    if model == "v41":
+        names += ["req_indices", "pos_i64", "extend_offsets"]
+    return tuple(names)
+
+
+def extend_text(fields: tuple[str, ...]) -> str:
+    """An extend, without speculation."""
+    plans = _v4.plan_options(RINGS[False], SWA_PAGE, False, False, None)
+    options = _v4.Options(
+        "extend", 1, True, False, TOPK, PAGE, WINDOW, INDEX_PAGE, plans
+    )
+    return _v4.write(options, (fields,), {**INPUT_DTYPES, "extend_seq_lens": "int64"})[0]
+
+
 def texts() -> set[str]:
-    return {text(), optional_text(), *(case.text() for case in cases())}
+    extends = (extend_text(extend_fields(model)) for model in ("v4", "v41"))
+    return {text(), optional_text(), *(case.text() for case in cases()), *extends}

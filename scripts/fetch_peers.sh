@@ -9,8 +9,8 @@
 # that calls them; of an older one that is in use, its sparse prefill; and the tests
 # of the metadata copies, from the last release whose wheel has them. From vLLM's
 # wheel (340 MB, of which 3 are kept) its metadata kernels.
-# SGLang's repository has more tests (test/registered/kernels): those that are put
-# into .peers/tests are run as well.
+# SGLang's repository has more tests: those that are put into .peers/tests are run as
+# well (scripts/prepare_peer_tests.py CHECKOUT FOLDER says which need nothing but nsa).
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -80,6 +80,13 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsv4/metadata_kernel.py' \
   'sglang/srt/layers/attention/deepseek_v4_backend.py' \
   'sglang/srt/layers/attention/dsv4/*.py' \
+  'sglang/srt/layers/attention/dsv4/v41_indexer/scoring.py' \
+  'sglang/srt/mem_cache/dsv41_request_window.py' \
+  'sglang/kernels/ops/kvcache/dsv41_window_layout.py' \
+  'sglang/kernels/ops/speculative/dspark/dispatch.py' \
+  'sglang/kernels/ops/speculative/dspark/dspark_attn_metadata.py' \
+  'sglang/kernels/ops/attention/dsa/transform_index.py' \
+  'sglang/test/kernels/*.py' \
   'sglang/srt/speculative/eagle_utils.py' \
   'sglang/kernels/ops/attention/pad.py' \
   'sglang/srt/environ.py' \

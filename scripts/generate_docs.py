@@ -2,7 +2,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Writes docs/Dialect.md, docs/Passes.md and docs/API.md, and what docs/Tutorial.md shows.
+"""Writes docs/Dialect.md, docs/Passes.md, docs/API.md and docs/modes, and what docs/Tutorial.md
+shows.
 
     generate_docs.py [--check] [--nsa-opt PATH] [--mlir-tblgen PATH] [--stub PATH]
 
@@ -10,8 +11,8 @@ What mlir-tblgen says becomes plain Markdown, and each pass of ours gets an
 example: docs/examples/FLAG.mlir, and what nsa-opt makes of it. The first line
 of an example is a comment with nsa-opt's arguments. The tutorial is written by
 hand, but for the files that it shows and for what its commands print. The page
-of the Python package is made of its docstrings (api_page.py), if the build has
-it. With
+of the Python package is made of its docstrings (api_page.py), and those of modes
+are drawn from its steps (mode_pages.py), if the build has it. With
 --check nothing is written; the exit status is 1 when a committed page is not
 what would be.
 """
@@ -31,6 +32,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import mode_pages
 from api_page import api_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -241,8 +243,10 @@ def main() -> int:
         stub = Path(tools.nsa_opt).parents[1] / "python" / "nsa" / "_nsa_runtime.pyi"
     if stub.exists():
         pages["API.md"] = api_page(ROOT / "python-bindings" / "nsa", stub, API_NOTICE)
+        sys.path.insert(0, str(stub.parents[1]))
+        pages |= mode_pages.pages()
     else:
-        print(f"docs/API.md is left alone: there is no {stub}")
+        print(f"docs/API.md and docs/modes are left alone: there is no {stub}")
     status = 0
     for name, text in pages.items():
         path = DOCS / name
@@ -250,6 +254,7 @@ def main() -> int:
         if old == text:
             continue
         if not arguments.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
             print(f"wrote {path.relative_to(ROOT)}")
             continue

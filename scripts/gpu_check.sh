@@ -10,7 +10,7 @@
 #
 #   build     the runtime and the Python extension, for PYTHON, into build-gpu/
 #   test      pytest test/python, on the kernels in .bundles/
-#   peer_tests  SGLang's own tests, those in .peers/tests, with our import
+#   peer_tests  SGLang's own tests, those in .peers/tests, whose imports find nsa
 #   sanitize  compute-sanitizer's memcheck, racecheck and initcheck
 #   bench     the benchmarks, beside the peers in .peers/
 #
@@ -61,7 +61,7 @@ stage_test() {
   "$python" -m pytest test/python -q -rs -p no:cacheprovider
 }
 
-# Every test that is there, with no more than its import replaced.
+# Every test that is there, unchanged but for what its imports find.
 stage_peer_tests() {
   if ! compgen -G '.peers/tests/test_*.py' >/dev/null; then
     echo "skipped: no tests in .peers/tests; scripts/fetch_peers.sh fetches some"
@@ -108,7 +108,8 @@ stage_bench() {
   "$python" benchmarks/pdl.py --out "$out" || return
   "$python" benchmarks/v4_bundles.py --out "$out" || return
   if [[ -d .peers/sglang ]]; then
-    "$python" benchmarks/v4.py --out "$out" || return
+    "$python" benchmarks/v4.py --out "$out" &&
+      "$python" benchmarks/dsa_prefill.py --out "$out" || return
   fi
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return
   if [[ -d .peers/vllm ]]; then
@@ -175,7 +176,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling pdl launch_cost expand compilations copy_metadata dequant prefill; do
+for table in replay replay_scaling pdl dsa_prefill launch_cost expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

@@ -24,6 +24,7 @@ from copy_cases import copy_texts, gpu_copy_cases  # noqa: E402
 from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
+from dsa_prefill_steps import texts as dsa_prefill_benchmark_texts  # noqa: E402
 from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
@@ -42,6 +43,7 @@ from replay_modes import texts as benchmark_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
+from sglang_peer_check import texts as sglang_peer_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
 from test_gpu_pdl import LENGTHS  # noqa: E402
 from test_gpu_pdl import TEXT as PDL_TEXT  # noqa: E402
@@ -83,10 +85,11 @@ def main(directory: str) -> None:
     texts |= v4_benchmark_texts()
     texts |= vllm_texts() | set(texts_of_chains())
     texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
-    texts |= schedule_benchmark_texts()
+    texts |= schedule_benchmark_texts() | dsa_prefill_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
+    texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
     texts.add(build_stores().text)

@@ -26,6 +26,7 @@ from collections.abc import Sequence
 
 from . import CompileError, DriverError, __version__, _compile, prebuild, tvm_ffi
 from ._tool import facts, finding, info, running
+from ._tool.graph import draw_step
 from ._tool.inspecting import as_text
 from ._tool.page import as_page
 
@@ -91,6 +92,13 @@ def _inspect(options: argparse.Namespace, rest: list[str]) -> str:
         with open(options.html, "w", encoding="utf-8") as stream:
             stream.write(page)
         return f"{options.html}: {len(page.encode())} bytes"
+    if options.graph:
+        text = finding.find_one(options.bundle, options.step, options.chip).text
+        if text is None:
+            raise finding.UsageError(f"{options.bundle}: the text of the step is not kept there")
+        with open(options.graph, "w", encoding="utf-8") as stream:
+            stream.write(draw_step(text))
+        return f"{options.graph}: which fields are computed from what"
     return "\n\n".join(shown)
 
 
@@ -141,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     add_bundle(command)
     command.add_argument("--chip", help="to compile a text for")
     command.add_argument("--html", metavar="FILE", help="one page that needs nothing else")
+    command.add_argument("--graph", metavar="FILE", help="a text's fields and sources, as SVG")
     command.epilog = "--NAME=SIZE: a size argument, for the bytes"
 
     command = add("run", _run, "launch once, on arrays from files")

@@ -52,9 +52,12 @@ class Transform(Fields):
             self.s.output("counts", self.counts(slots))
 
     def make_slots(self) -> nb.Array:
-        indices = self.table("indices")
         if not self.options.has_table:
-            return self.s.map(self.shape, lambda r, j: indices[r, j].otherwise(-1))
+            slots = self.table("indices")
+            return self.s.map(self.shape, lambda r, j: slots[r, j].otherwise(-1))
+        # Positions may be what torch's top-k returns.
+        dtype = "int64" if self.dtypes.get("indices") == "int64" else "int32"
+        indices = self.inputs["indices"] = self.s.input("indices", dtype, (None, None))
         table = self.table("page_table")
 
         def slot(r: nb.Element, j: nb.Element) -> nb.Element:
@@ -130,7 +133,8 @@ def transform_index(
     - `query_start_loc` ([bs + 1], int32, ascending from 0) the b with
       ``query_start_loc[b] <= r < query_start_loc[b + 1]``; rows past the last one are -1.
 
-    `page_table`: int32, of tokens, or None: `indices` are slots already. `indices`: int32.
+    `page_table`: int32, of tokens, or None: `indices` are slots already, and int32. `indices`:
+    int32 or int64.
     `rows`: int32 or int64. `out`: int32 [rows, columns or more].
 
     With `ranks` of 2 or more, a row keeps the slots that `rank` owns, those with

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transform_cases import CASES, run
+from transform_cases import PAIRS, run
 
 
 def test_slots(gpu: Any) -> None:
-    for options in CASES:
+    for options, index in PAIRS:
         for seed in range(12):
-            run(options, seed, gpu=gpu)
+            run(options, seed, gpu=gpu, index=index)

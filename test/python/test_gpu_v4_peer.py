@@ -30,4 +30,4 @@ def test_sequences() -> None:
     command = [sys.executable, ROOT / "benchmarks/v4.py", "--check", "--sglang", PEERS]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.count("equal to SGLang") == 6
+    assert found.stdout.count("equal to SGLang") == 8

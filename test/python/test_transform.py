@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from transform_cases import CASES, run, texts
+from transform_cases import CASES, PAIRS, run, texts
 
 import nsa
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
 
-@pytest.mark.parametrize("options", CASES, ids=str)
+@pytest.mark.parametrize(("options", "index"), PAIRS, ids=str)
 @pytest.mark.parametrize("seed", range(12))
-def test_slots(options, seed):
-    run(options, seed)
+def test_slots(options, index, seed):
+    run(options, seed, index=index)
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)
@@ -42,6 +42,11 @@ def test_errors():
         nsa.ops.transform_index(None, table, out, rows=out[0])
     with pytest.raises(ValueError, match="out"):
         nsa.ops.transform_index(table, table, out[:, :2])
+    for dtype in (np.float32, np.int64):
+        with pytest.raises(TypeError, match="indices': expected dtype int32 but got"):
+            nsa.ops.transform_index(None, table.astype(dtype), out)
+    with pytest.raises(TypeError, match="indices': expected dtype int32 but got float32"):
+        nsa.ops.transform_index(table, table.astype(np.float32), out)
     with pytest.raises(ValueError, match="indices': expected 2 dimensions"):
         nsa.ops.transform_index(table, table[0], out)
     np.testing.assert_array_equal(out, 1)

@@ -16,15 +16,18 @@ import nsa
 from nsa import _v4
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from v4_steps import Case, cases  # noqa: E402
+from v4_steps import (  # noqa: E402
+    RINGS, SWA_PAGE, Case, cases, extend_fields, extend_text,
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
 CONTEXT, BS = 1024, 3
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
-def test_call(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that calls ask for."""
     asked = []
 
     def get_step(name, text, target):
@@ -33,7 +36,12 @@ def test_call(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
 
     get = _v4.get_step
     monkeypatch.setattr(_v4, "get_step", get_step)
-    _v4._replay.cache_clear()  # the call asks again
+    _v4._replay.cache_clear()  # calls ask again
+    return asked
+
+
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
+def test_call(case: Case, asked: list[str]) -> None:
     random = np.random.default_rng(0)
     destinations = [
         {
@@ -55,3 +63,33 @@ def test_call(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     for destination in destinations:
         for name, array in destination.items():
             assert (array != -77).all(), name
+
+
+@pytest.mark.parametrize("model", ["v4", "v41"])
+def test_extend(model: str, asked: list[str]) -> None:
+    """The extend that is compared with SGLang's."""
+    fields, rows = extend_fields(model), 12
+    wide = {"swa_page_indices": 128, "page_table": 4, "c128_page_indices": 64}
+    wide |= {f"c{q}_sparse_page_indices": 512 for q in (1, 2, 4)}
+    wide |= {f"c{q}_plan_{p}": 4 if p == "c" else 2 for q in (4, 128) for p in "cw"}
+    made = {}
+    for name in fields:
+        shape = (2, 9) if name == "extend_offsets" else (rows, wide[name]) if name in wide else rows
+        long = name in ("req_indices", "pos_i64") or name.endswith("_out_loc")
+        made[name] = np.full(shape, -77, np.int64 if long else np.int32)
+    random = np.random.default_rng(0)
+    nsa.ops.replay_v4(
+        [made],
+        "extend",
+        seq_lens=np.array([7, 256, 900]),
+        extend_seq_lens=np.array([2, 4, 3]),
+        req_pool_indices=np.array([3, 1, 5]),
+        req_to_token=random.integers(0, 4096, (7, CONTEXT), dtype=np.int32),
+        full_to_swa=random.integers(0, 4096, 4096),
+        out_cache_loc=random.integers(0, 4096, rows),
+        rows=rows, num_tokens=9, max_len=CONTEXT, topk=512, page_size=256, window=128,
+        index_page_size=64, swa_page_size=SWA_PAGE, rings=RINGS[False],
+    )  # fmt: skip
+    assert asked == [extend_text(fields)]
+    for name, array in made.items():
+        assert (array != -77).all(), name

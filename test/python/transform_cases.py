@@ -22,10 +22,15 @@ CASES = [
     Options(has_table=False, ranks=2, has_counts=True),
     Options(has_table=False, packed=True, has_counts=True),
 ]
+INDICES = ("int32", "int64")
 FILL = -77
+#: Slots have 32 bits; positions may have 64.
+PAIRS = [(options, index) for options in CASES for index in INDICES[: 1 + options.has_table]]
 
 
-def run(options: Options, seed: int, small: bool = False, gpu: Any = None) -> None:
+def run(
+    options: Options, seed: int, small: bool = False, gpu: Any = None, index: str = "int32"
+) -> None:
     """Hostile where `seed` is odd."""
     place = gpu.asarray if gpu else lambda array: array
     fetch = gpu.asnumpy if gpu else lambda array: array
@@ -42,7 +47,10 @@ def run(options: Options, seed: int, small: bool = False, gpu: Any = None) -> No
         table[rng.random(table.shape) < 0.1] = -9
         indices[rng.random(indices.shape) < 0.1] = rng.choice([300, 2**31 - 1, -(2**31)])
         of_table[rng.random(rows) < 0.2] = rng.choice([-1, 10**6])
-    indices = indices.astype(np.int32)
+        if index == "int64":
+            # Inside, were they cut off.
+            indices[rng.random(indices.shape) < 0.1] = rng.choice([2**32, 1 - 2**32, 2**63 - 1])
+    indices = indices.astype(index)
     # Requests of any number of rows, of which the last ones may belong to none.
     starts = np.sort(rng.integers(0, rows + 1, 4)).astype(np.int32)
     starts[0] = 0
@@ -89,4 +97,7 @@ def run(options: Options, seed: int, small: bool = False, gpu: Any = None) -> No
 
 def texts() -> set[str]:
     """The steps that the GPU test asks for."""
-    return {Transform(options, {"rows": "int64"}).s.text for options in CASES}
+    return {
+        Transform(options, {"rows": "int64", "indices": index}).s.text
+        for options, index in PAIRS
+    }

@@ -9,6 +9,7 @@ from html import escape
 
 from .. import _compile
 from . import facts
+from .drawing import box, edge, spread
 from .finding import Found
 from .inspecting import head, port_rows, segment_rows, total, traffic_rows
 
@@ -20,33 +21,6 @@ _ROW, _BOX, _GAP = 24, 18, 8
 #: Left edges and widths of the three columns.
 _IN, _KERNEL, _OUT = (0, 150), (215, 150), (430, 190)
 _WIDTH = _OUT[0] + _OUT[1]
-
-
-def _box(x: int, y: float, width: int, height: float, kind: str, lines: list[str]) -> str:
-    first = y + height / 2 - 6.5 * (len(lines) - 1)
-    text = "".join(
-        f'<text x="{x + 7}" y="{first + 13 * i + 4:.1f}"'
-        + (f' textLength="{width - 14}" lengthAdjust="spacingAndGlyphs"' if 6.7 * len(line) > width - 14 else "")
-        + f">{escape(line)}</text>"
-        for i, line in enumerate(lines)
-    )
-    return (
-        f'<g class="{kind}"><rect x="{x}" y="{y:.1f}" width="{width}" height="{height:.1f}"'
-        f' rx="3"/>{text}</g>'
-    )
-
-
-def _edge(x0: int, y0: float, x1: int, y1: float, kind: str) -> str:
-    middle = (x0 + x1) / 2
-    return (
-        f'<path class="{kind}" d="M{x0} {y0:.1f}C{middle} {y0:.1f} {middle} {y1:.1f}'
-        f' {x1} {y1:.1f}"/>'
-    )
-
-
-def _spread(count: int, height: float) -> list[float]:
-    """Middles of rows that share a height."""
-    return [height * (i + 0.5) / count for i in range(count)]
 
 
 def draw(manifest: facts.Manifest) -> str:
@@ -64,8 +38,8 @@ def draw(manifest: facts.Manifest) -> str:
         if port["kind"] != "out" or port.get("access") == "inout"
     ]
     height = max(len(outputs), len(inputs), 2) * _ROW
-    out_y = dict(zip(outputs, _spread(max(len(outputs), 1), height)))
-    in_y = dict(zip(inputs, _spread(max(len(inputs), 1), height)))
+    out_y = dict(zip(outputs, spread(max(len(outputs), 1), height)))
+    in_y = dict(zip(inputs, spread(max(len(inputs), 1), height)))
     edges, boxes = [], []
     for kernel, names in zip(kernels, written):
         ys = [out_y[name] for name in names] or [height / 2]
@@ -77,18 +51,18 @@ def draw(manifest: facts.Manifest) -> str:
                 rows, columns = facts.show(segment["rows"]), facts.show(segment["columns"])
                 lines.append(f"{rows} x {columns}")
         middle = (top + bottom) / 2
-        boxes.append(_box(_KERNEL[0], top, _KERNEL[1], bottom - top, "kernel", lines))
+        boxes.append(box(_KERNEL[0], top, _KERNEL[1], bottom - top, "kernel", lines))
         for name in facts.used_arrays(kernel):
             if name in in_y:
                 y = in_y[name] if len(kernels) == 1 else middle
-                edges.append(_edge(_IN[0] + _IN[1], in_y[name], _KERNEL[0], y, "read"))
+                edges.append(edge(_IN[0] + _IN[1], in_y[name], _KERNEL[0], y, "read"))
         for name in names:
             y = out_y[name] if len(kernels) == 1 else middle
-            edges.append(_edge(_KERNEL[0] + _KERNEL[1], y, _OUT[0], out_y[name], "write"))
+            edges.append(edge(_KERNEL[0] + _KERNEL[1], y, _OUT[0], out_y[name], "write"))
     for name, y in in_y.items():
-        boxes.append(_box(_IN[0], y - _BOX / 2, _IN[1], _BOX, "in", [name]))
+        boxes.append(box(_IN[0], y - _BOX / 2, _IN[1], _BOX, "in", [name]))
     for name, y in out_y.items():
-        boxes.append(_box(_OUT[0], y - _BOX / 2, _OUT[1], _BOX, "out", [name]))
+        boxes.append(box(_OUT[0], y - _BOX / 2, _OUT[1], _BOX, "out", [name]))
     return (
         f'<svg viewBox="-2 -2 {_WIDTH + 4} {height + 4}" role="img" aria-label="launches of'
         f' {escape(manifest["step"])}">{"".join(edges)}{"".join(boxes)}</svg>'
