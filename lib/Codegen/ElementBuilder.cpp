@@ -84,6 +84,11 @@ ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
       if (outer.isVisible(entry.block))
         known[value].push_back(
             {entry.indices, entry.width, entry.result, nullptr});
+  for (const auto &[hash, entries] : outer.knownFormulaOps)
+    for (const KnownFormulaOp &entry : entries)
+      if (outer.isVisible(entry.block))
+        knownFormulaOps[hash].push_back(
+            {entry.op, entry.operands, entry.result, nullptr});
 }
 
 Value ElementBuilder::findKnown(Value value, ValueRange indices,
@@ -103,6 +108,31 @@ Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
   known[value].push_back(
       {llvm::to_vector<2>(indices), width, result, b.getInsertionBlock()});
   return result;
+}
+
+static unsigned hashFormulaOp(Operation *op, ValueRange operands) {
+  return llvm::hash_combine(
+      op->getName().getAsOpaquePointer(),
+      llvm::hash_combine_range(operands.begin(), operands.end()));
+}
+
+Value ElementBuilder::findFormulaOp(Operation *op, ValueRange operands) const {
+  auto it = knownFormulaOps.find(hashFormulaOp(op, operands));
+  if (it == knownFormulaOps.end())
+    return {};
+  for (const KnownFormulaOp &entry : it->second)
+    if (entry.op->getName() == op->getName() &&
+        entry.op->getResultTypes() == op->getResultTypes() &&
+        entry.op->getAttrDictionary() == op->getAttrDictionary() &&
+        llvm::equal(entry.operands, operands) && isVisible(entry.block))
+      return entry.result;
+  return {};
+}
+
+void ElementBuilder::setFormulaOp(Operation *op, ValueRange operands,
+                                  Value result) {
+  knownFormulaOps[hashFormulaOp(op, operands)].push_back(
+      {op, llvm::to_vector<2>(operands), result, b.getInsertionBlock()});
 }
 
 void ElementBuilder::bind(Value value, Value scalar) {

@@ -48,14 +48,17 @@ Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   return compare(arith::CmpIPredicate::ult, index, builders[point].size(size));
 }
 
-Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
-                              ArrayRef<unsigned> dims, int64_t lane) {
+Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
+  SmallVector<Value> indices = get(read.getIndices(), point, lane);
   Value isInside;
-  for (unsigned dim : dims)
-    isInside = both(isInside,
-                    emitIsInside(point, indices[dim], read.getSourceSize(dim)));
+  for (auto [dim, index] : llvm::enumerate(indices))
+    // A lane past the last element has no element to read.
+    if (!read.isKnownInside(dim) ||
+        (isVector && isVarying(read.getIndices()[dim])))
+      isInside = both(isInside,
+                      emitIsInside(point, index, read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -166,17 +169,10 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
     return {element};
   if (std::optional<Lanes> run = emitRun(read, point))
     return *run;
-  bool isOfLanes = isVarying(read.getOperation());
-  SmallVector<unsigned> dims;
-  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
-    // A lane past the last element has no element to read.
-    if (!read.isKnownInside(dim) ||
-        (isVector && isVarying(read.getIndices()[dim])))
-      dims.push_back(dim);
   Lanes lanes;
-  for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
-    lanes.push_back(emitReadAt(read, point, get(read.getIndices(), point, lane),
-                               dims, lane));
+  int64_t count = isVarying(read.getOperation()) ? numLanes : 1;
+  for (int64_t lane = 0; lane < count; ++lane)
+    lanes.push_back(emitOp(read, point, lane));
   return lanes;
 }
 
@@ -247,6 +243,54 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   return ifOp.getResult(0);
 }
 
+Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {
+  SmallVector<Value> operands = get(inner->getOperands(), point, lane);
+  // All builders are at the same place.
+  if (Value known = builders.front().findFormulaOp(inner, operands))
+    return known;
+  Value result;
+  if (auto read = dyn_cast<ReadOp>(inner))
+    result = emitReadAt(read, point, lane);
+  else if (auto search = dyn_cast<SearchOp>(inner))
+    result = emitSearch(search, point, lane);
+  else
+    result = emitFormulaOp(b(), inner, operands);
+  builders.front().setFormulaOp(inner, operands, result);
+  return result;
+}
+
+void BodyEmitter::emitOuter() {
+  for (auto [number, index] : llvm::enumerate(op.getArguments().drop_back()))
+    for (ArrayRef<Value> point : points)
+      values[index].push_back({point[number]});
+  varying.insert(op.getArguments().back());
+  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    if (!isVarying(&inner)) {
+      for (size_t point = 0; point < points.size(); ++point)
+        values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
+      continue;
+    }
+    varying.insert(inner.getResult(0));
+    // What a formula that is read along the row needs for it.
+    auto read = dyn_cast<ReadOp>(inner);
+    auto source = read ? read.getSource().getDefiningOp<MapOp>() : MapOp();
+    if (!source)
+      continue;
+    auto outer = read.getIndices().drop_back();
+    bool isInside = true;
+    for (unsigned dim = 0; dim < outer.size(); ++dim)
+      isInside &= !isVarying(outer[dim]) && read.isKnownInside(dim);
+    for (size_t point = 0; isInside && point < points.size(); ++point)
+      nsa::emitOuter(builders[point], source, get(outer, point, 0));
+  }
+}
+
+void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer) {
+  SmallVector<Value> point(outer);
+  point.push_back(Value());
+  BodyEmitter(op, builder, point, /*width=*/0).emitOuter();
+}
+
 SmallVector<SmallVector<Value>> BodyEmitter::emit() {
   for (auto [number, index] : llvm::enumerate(op.getArguments())) {
     bool isInner = number + 1 == op.getArguments().size();
@@ -272,13 +316,8 @@ SmallVector<SmallVector<Value>> BodyEmitter::emit() {
         continue;
       }
       Lanes &lanes = results.emplace_back();
-      for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane) {
-        if (auto search = dyn_cast<SearchOp>(inner))
-          lanes.push_back(emitSearch(search, point, lane));
-        else
-          lanes.push_back(emitFormulaOp(b(), &inner,
-                                        get(inner.getOperands(), point, lane)));
-      }
+      for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
+        lanes.push_back(emitOp(&inner, point, lane));
     }
     values[inner.getResult(0)] = std::move(results);
   }

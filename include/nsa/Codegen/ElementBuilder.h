@@ -122,6 +122,14 @@ public:
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar);
 
+  /// What `op` of a formula's body yielded from `operands`, where that was
+  /// emitted and can be used here, or null. Equal operations of all formulas
+  /// are one.
+  mlir::Value findFormulaOp(mlir::Operation *op,
+                            mlir::ValueRange operands) const;
+  void setFormulaOp(mlir::Operation *op, mlir::ValueRange operands,
+                    mlir::Value result);
+
   /// What a port or a size outside of the kernel is inside of it.
   mlir::Value lookup(mlir::Value value) const;
   /// The same for a size that may be a constant.
@@ -166,6 +174,17 @@ private:
                         int64_t width) const;
   mlir::Value setKnown(mlir::Value value, mlir::ValueRange indices,
                        int64_t width, mlir::Value result);
+  struct KnownFormulaOp {
+    mlir::Operation *op;
+    llvm::SmallVector<mlir::Value, 2> operands;
+    mlir::Value result;
+    /// As in `Known`.
+    mlir::Block *block;
+  };
+  /// By the hash of name and operands.
+  llvm::DenseMap<unsigned, llvm::SmallVector<KnownFormulaOp, 1>>
+      knownFormulaOps;
+
   /// By expansion and row.
   llvm::DenseMap<std::pair<mlir::Value, mlir::Value>,
                  std::pair<ExpandedRow, mlir::Block *>>
