@@ -177,40 +177,70 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
 }
 
 /// The number of elements of `source`, from `begin` to `end` (index), that are
-/// `position` or less, if they ascend; all below `begin` are.
-static Value emitBinarySearch(ElementBuilder &builder, Value source,
-                              ValueRange row, Value begin, Value end,
-                              Value position) {
+/// `position` or less, if they ascend; all below `begin` are. Sizes are less
+/// than 2^31.
+///
+/// A round looks at `numProbes` places at once and leaves one part in
+/// `numProbes + 1`. How many rounds there are rests on the number of elements
+/// alone, so threads stay together.
+static Value emitSearchInArray(ElementBuilder &builder, Value source,
+                               ValueRange row, Value begin, Value end,
+                               Value position, int64_t numProbes) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
-  SmallVector<Value> initial = {begin, end};
+  auto i32 = [&](int64_t value) -> Value {
+    return arith::ConstantIntOp::create(b, loc, value, 32);
+  };
+  auto toI32 = [&](Value value) -> Value {
+    return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
+  };
+  Value one = i32(1);
+  Value shift = i32(llvm::Log2_64(numProbes + 1));
+  Value endI32 = toI32(end);
+  Value last = arith::SubIOp::create(b, loc, endI32, one);
+  Value first = toI32(begin);
+  // Elements that are known to be at most the position, and those left.
+  SmallVector<Value> initial = {
+      first, arith::MaxSIOp::create(
+                 b, loc, arith::SubIOp::create(b, loc, endI32, first), i32(0))};
   auto loop = scf::WhileOp::create(
       b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
-                                             state[0], state[1]);
+        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne,
+                                             state[1], i32(0));
         scf::ConditionOp::create(b, loc, isLeft, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
-        Value middle = arith::ShRUIOp::create(
-            b, loc, arith::AddIOp::create(b, loc, state[0], state[1]),
-            inner.constantIndex(1));
-        SmallVector<Value> indices(row);
-        indices.push_back(middle);
-        Value element = arith::IndexCastOp::create(
-            b, loc, b.getIndexType(), inner.element(source, indices));
-        Value isAtMost = arith::CmpIOp::create(
-            b, loc, arith::CmpIPredicate::sle, element, position);
-        Value next =
-            arith::AddIOp::create(b, loc, middle, inner.constantIndex(1));
-        scf::YieldOp::create(
-            b, loc,
-            ValueRange{
-                arith::SelectOp::create(b, loc, isAtMost, next, state[0]),
-                arith::SelectOp::create(b, loc, isAtMost, state[1], middle)});
+        Value left = arith::ShRUIOp::create(b, loc, state[1], shift);
+        Value part = arith::AddIOp::create(b, loc, left, one);
+        // Places past the last element are that one: it tells the same.
+        SmallVector<Value> ends, elements;
+        Value place = state[0];
+        for (int64_t probe = 0; probe < numProbes; ++probe) {
+          place = arith::AddIOp::create(b, loc, place, part);
+          ends.push_back(place);
+          Value probed = arith::MinUIOp::create(
+              b, loc, arith::SubIOp::create(b, loc, place, one), last);
+          SmallVector<Value> indices(row);
+          indices.push_back(arith::IndexCastUIOp::create(
+              b, loc, b.getIndexType(), probed));
+          elements.push_back(inner.element(source, indices));
+        }
+        Value known = state[0];
+        for (auto [end, element] : llvm::zip_equal(ends, elements)) {
+          Value isAtMost = arith::CmpIOp::create(
+              b, loc, arith::CmpIPredicate::sle,
+              arith::IndexCastOp::create(b, loc, b.getIndexType(), element),
+              position);
+          known = arith::SelectOp::create(b, loc, isAtMost, end, known);
+        }
+        scf::YieldOp::create(b, loc, ValueRange{known, left});
       });
-  return loop.getResult(0);
+  Value found = arith::MinUIOp::create(b, loc, loop.getResult(0),
+                                       arith::MaxUIOp::create(b, loc, first,
+                                                              endI32));
+  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), found);
 }
 
 Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
@@ -227,7 +257,9 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
     Value end = builder.size(Size::of(source, row.size()));
     if (auto iterate = source.getDefiningOp<IterateOp>())
       std::tie(begin, end) = emitSearchRange(builder, iterate, position);
-    return emitBinarySearch(builder, source, row, begin, end, position);
+    // Elements of an array come from memory, which takes its time.
+    return emitSearchInArray(builder, source, row, begin, end, position,
+                             /*numProbes=*/source.getDefiningOp() ? 1 : 3);
   };
   if (row.empty())
     return emit();
