@@ -323,7 +323,60 @@ void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer) {
   BodyEmitter(op, builder, point, /*width=*/0).emitOuter();
 }
 
-SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+/// The operations of the body of `value` that it rests on.
+static llvm::SmallDenseSet<Operation *> getSlice(ValueRange values,
+                                                 Block *body) {
+  llvm::SmallDenseSet<Operation *> slice;
+  SmallVector<Value> worklist(values);
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (op && op->getBlock() == body && slice.insert(op).second)
+      llvm::append_range(worklist, op->getOperands());
+  }
+  return slice;
+}
+
+/// Whether `value` is made without searches, and of arrays only.
+static bool isCheap(Value value, Block *body) {
+  return llvm::none_of(getSlice(value, body), [](Operation *op) {
+    auto read = dyn_cast<ReadOp>(op);
+    return isa<SearchOp>(op) || (read && read.getSource().getDefiningOp());
+  });
+}
+
+std::optional<BodyEmitter::Bypass> BodyEmitter::findBypass() {
+  if (!isVector || numLanes != 1 || !isa<MapOp>(op))
+    return std::nullopt;
+  Block *body = &op->getRegion(0).front();
+  Bypass bypass;
+  Value value = op.getYielded();
+  while (Operation *cast = value.getDefiningOp()) {
+    if (cast->getBlock() != body || cast->getNumOperands() != 1 ||
+        isa<ReadOp, SearchOp>(cast))
+      break;
+    bypass.casts.push_back(cast);
+    value = cast->getOperand(0);
+  }
+  std::reverse(bypass.casts.begin(), bypass.casts.end());
+  auto select = value.getDefiningOp<arith::SelectOp>();
+  if (!select || select->getBlock() != body || isCheap(select, body) ||
+      !isCheap(select.getFalseValue(), body))
+    return std::nullopt;
+  bypass.otherwise = select.getFalseValue();
+  SmallVector<Value> worklist = {select.getCondition()};
+  while (!worklist.empty()) {
+    Value condition = worklist.pop_back_val();
+    if (auto both = condition.getDefiningOp<arith::AndIOp>())
+      llvm::append_range(worklist, both->getOperands());
+    else if (isCheap(condition, body))
+      bypass.conditions.push_back(condition);
+  }
+  if (bypass.conditions.empty())
+    return std::nullopt;
+  return bypass;
+}
+
+void BodyEmitter::emitArguments() {
   for (auto [number, index] : llvm::enumerate(op.getArguments())) {
     bool isInner = number + 1 == op.getArguments().size();
     if (isInner && isVector)
@@ -337,22 +390,74 @@ SmallVector<SmallVector<Value>> BodyEmitter::emit() {
                                               builder.constantIndex(lane)));
     }
   }
-  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
-    bool isOfLanes = isVarying(&inner);
-    if (isOfLanes)
-      varying.insert(inner.getResult(0));
-    SmallVector<Lanes> results;
-    for (size_t point = 0; point < points.size(); ++point) {
-      if (auto read = dyn_cast<ReadOp>(inner)) {
-        results.push_back(emitRead(read, point));
-        continue;
-      }
-      Lanes &lanes = results.emplace_back();
-      for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
-        lanes.push_back(emitOp(&inner, point, lane));
+}
+
+void BodyEmitter::emitOpOfLanes(Operation *inner) {
+  bool isOfLanes = isVarying(inner);
+  if (isOfLanes)
+    varying.insert(inner->getResult(0));
+  SmallVector<Lanes> results;
+  for (size_t point = 0; point < points.size(); ++point) {
+    if (auto read = dyn_cast<ReadOp>(inner)) {
+      results.push_back(emitRead(read, point));
+      continue;
     }
-    values[inner.getResult(0)] = std::move(results);
+    Lanes &lanes = results.emplace_back();
+    for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
+      lanes.push_back(emitOp(inner, point, lane));
   }
+  values[inner->getResult(0)] = std::move(results);
+}
+
+SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
+  Block *body = &op->getRegion(0).front();
+  SmallVector<Value> first(bypass.conditions);
+  first.push_back(bypass.otherwise);
+  auto slice = getSlice(first, body);
+  for (Operation &inner : body->without_terminator())
+    if (slice.contains(&inner))
+      emitOpOfLanes(&inner);
+  Value isAny;
+  for (size_t point = 0; point < points.size(); ++point) {
+    Value isWanted;
+    for (Value condition : bypass.conditions)
+      isWanted = both(isWanted, get(condition, point, 0));
+    isAny = isAny ? Value(arith::OrIOp::create(b(), loc(), isAny, isWanted))
+                  : isWanted;
+  }
+  Type stored = getStorageType(op.getYielded().getType());
+  SmallVector<Type> types(points.size(), stored);
+  auto ifOp = scf::IfOp::create(b(), loc(), types, isAny,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b());
+  b().setInsertionPointToStart(ifOp.elseBlock());
+  SmallVector<Value> elements;
+  for (size_t point = 0; point < points.size(); ++point) {
+    Value element = get(bypass.otherwise, point, 0);
+    for (Operation *cast : bypass.casts)
+      element = emitFormulaOp(b(), cast, element);
+    elements.push_back(as(stored, element));
+  }
+  scf::YieldOp::create(b(), loc(), elements);
+  b().setInsertionPointToStart(ifOp.thenBlock());
+  elements.clear();
+  for (Operation &inner : body->without_terminator())
+    if (!slice.contains(&inner))
+      emitOpOfLanes(&inner);
+  for (size_t point = 0; point < points.size(); ++point)
+    elements.push_back(as(stored, get(op.getYielded(), point, 0)));
+  scf::YieldOp::create(b(), loc(), elements);
+  return llvm::map_to_vector(ifOp.getResults(), [](Value element) {
+    return SmallVector<Value>{element};
+  });
+}
+
+SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+  emitArguments();
+  if (std::optional<Bypass> bypass = findBypass())
+    return emitBypassed(std::move(*bypass));
+  for (Operation &inner : op->getRegion(0).front().without_terminator())
+    emitOpOfLanes(&inner);
   Type stored = getStorageType(op.getYielded().getType());
   SmallVector<SmallVector<Value>> elements;
   for (size_t point = 0; point < points.size(); ++point) {

@@ -56,6 +56,20 @@ private:
   Lanes emitRead(ReadOp read, size_t point);
   /// The element, or the fill where it is outside.
   mlir::Value emitReadAt(ReadOp read, size_t point, int64_t lane);
+  /// Elements that are `otherwise`, through `casts`, unless all of
+  /// `conditions` hold, which are known without the searches that others need:
+  /// tokens past the last one, mostly.
+  struct Bypass {
+    llvm::SmallVector<mlir::Value> conditions;
+    mlir::Value otherwise;
+    llvm::SmallVector<mlir::Operation *> casts;
+  };
+  std::optional<Bypass> findBypass();
+  /// The elements, of which a thread leaves out what none of its points needs.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> emitBypassed(Bypass bypass);
+  void emitArguments();
+  /// `inner` for all lanes of all points.
+  void emitOpOfLanes(mlir::Operation *inner);
   /// What an operation of the body yields, once for the same operands.
   mlir::Value emitOp(mlir::Operation *inner, size_t point, int64_t lane);
   /// A read along the innermost dimension, or nothing where it is another one.
