@@ -243,9 +243,19 @@ Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
   if (quotient && quotient.getKind() == AffineExprKind::CeilDiv &&
       isa<AffineSymbolExpr, AffineDimExpr>(quotient.getLHS()) &&
       operands.size() == 1)
-    if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS()))
+    if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS())) {
+      // A size of the step is less than 2^31: nothing wraps, and no 0 is told
+      // apart.
+      if (isa<BlockArgument>(operands.front())) {
+        Value rest = index(divisor.getValue() - 1);
+        return toI32(arith::DivUIOp::create(
+            b, loc(),
+            arith::AddIOp::create(b, loc(), operands.front(), rest),
+            index(divisor.getValue())));
+      }
       return toI32(arith::CeilDivUIOp::create(b, loc(), operands.front(),
                                               index(divisor.getValue())));
+    }
   return toI32(affine::AffineApplyOp::create(b, loc(), map, operands));
 }
 
