@@ -79,6 +79,10 @@ ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
     : b(b), loc(outer.loc), ports(outer.ports), point(outer.point),
       home(b.getInsertionBlock()), team(outer.team), condition(outer.condition),
       row(outer.row) {
+  inherit(outer);
+}
+
+void ElementBuilder::inherit(const ElementBuilder &outer) {
   for (const auto &[value, entries] : outer.known)
     for (const Known &entry : entries)
       if (outer.isVisible(entry.block))

@@ -382,7 +382,9 @@ void KernelEmitter::emitWalkedTiles(SegmentOp segment, Value block,
 void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
                                     BlockThreads &together, RowValues shared) {
   Value row = toIndex(block);
-  emitSharedRow(b, segment, ports, together, row, shared);
+  ElementBuilder builder(b, loc(), ports, row);
+  builder.setRow(&shared);
+  emitSharedRow(builder, segment, together, row, shared);
   if (segment.getSizes().size() == 2)
     return emitColumns(b, segment, row, thread, threads.size, shared);
   Value isFirst = arith::CmpIOp::create(b, loc(), arith::CmpIPredicate::eq,
@@ -392,7 +394,7 @@ void KernelEmitter::emitSharedTiles(SegmentOp segment, Value block,
   b.setInsertionPoint(ifOp.thenYield());
   SmallVector<Value> point = {row};
   emitTile(b, segment, ports, point, segment.getTiling()->getWidth(),
-           /*rows=*/{}, &shared);
+           /*rows=*/{}, &shared, /*pair=*/nullptr, &builder);
 }
 
 void KernelEmitter::emitTiles(SegmentOp segment, Value block) {

@@ -175,7 +175,9 @@ static void lowerTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
   if (segment.hasSharedRows())
     return lowerRows(b, segment, ports, [&](OpBuilder &b, Value row) {
       RowValues values = shared;
-      emitSharedRow(b, segment, ports, thread, row, values);
+      ElementBuilder builder(b, segment.getLoc(), ports, row);
+      builder.setRow(&values);
+      emitSharedRow(builder, segment, thread, row, values);
       return values;
     });
   if (segment.getTiling()->isWalked())

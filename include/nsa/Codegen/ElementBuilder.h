@@ -87,6 +87,9 @@ public:
   /// or null for yes: rows past the last one are padded or not there.
   mlir::Value isThere(mlir::Value value, mlir::Value row);
 
+  /// Takes over what `outer` emitted, whose region this builder is in.
+  void inherit(const ElementBuilder &outer);
+
   /// Has `load` load only where `condition` holds, which is null for always.
   void setCondition(mlir::Value condition) { this->condition = condition; }
 
