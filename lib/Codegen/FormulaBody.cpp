@@ -57,8 +57,8 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
     // A lane past the last element has no element to read.
     if (!read.isKnownInside(dim) ||
         (isVector && isVarying(read.getIndices()[dim])))
-      isInside = both(isInside,
-                      emitIsInside(point, index, read.getSourceSize(dim)));
+      isInside =
+          both(isInside, emitIsInside(point, index, read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -223,8 +223,8 @@ static Value emitSearchInArray(ElementBuilder &builder, Value source,
           Value probed = arith::MinUIOp::create(
               b, loc, arith::SubIOp::create(b, loc, place, one), last);
           SmallVector<Value> indices(row);
-          indices.push_back(arith::IndexCastUIOp::create(
-              b, loc, b.getIndexType(), probed));
+          indices.push_back(
+              arith::IndexCastUIOp::create(b, loc, b.getIndexType(), probed));
           elements.push_back(inner.element(source, indices));
         }
         Value known = state[0];
@@ -237,9 +237,8 @@ static Value emitSearchInArray(ElementBuilder &builder, Value source,
         }
         scf::YieldOp::create(b, loc, ValueRange{known, left});
       });
-  Value found = arith::MinUIOp::create(b, loc, loop.getResult(0),
-                                       arith::MaxUIOp::create(b, loc, first,
-                                                              endI32));
+  Value found = arith::MinUIOp::create(
+      b, loc, loop.getResult(0), arith::MaxUIOp::create(b, loc, first, endI32));
   return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), found);
 }
 

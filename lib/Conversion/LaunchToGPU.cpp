@@ -249,8 +249,7 @@ Value KernelEmitter::emitNumTiles(Value size, const Size &count, int64_t tile) {
       if (isa<BlockArgument>(operands.front())) {
         Value rest = index(divisor.getValue() - 1);
         return toI32(arith::DivUIOp::create(
-            b, loc(),
-            arith::AddIOp::create(b, loc(), operands.front(), rest),
+            b, loc(), arith::AddIOp::create(b, loc(), operands.front(), rest),
             index(divisor.getValue())));
       }
       return toI32(arith::CeilDivUIOp::create(b, loc(), operands.front(),

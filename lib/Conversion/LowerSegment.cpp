@@ -580,9 +580,8 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
       for (auto [builder, point, pointValues] :
            llvm::zip_equal(builders, points, values))
         pointValues[other] =
-            hasDead
-                ? emitValue(other, point)
-                : TileValue{builder.elements(other, point, width), Value()};
+            hasDead ? emitValue(other, point)
+                    : TileValue{builder.elements(other, point, width), Value()};
     }
   }
   return values;
