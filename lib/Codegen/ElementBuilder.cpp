@@ -75,11 +75,20 @@ ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
     : Arith(b, outer.loc), ports(outer.ports), point(outer.point),
       home(b.getInsertionBlock()), team(outer.team), condition(outer.condition),
       row(outer.row) {
+  inherit(outer);
+}
+
+void ElementBuilder::inherit(const ElementBuilder &outer) {
   for (const auto &[value, entries] : outer.known)
     for (const Known &entry : entries)
       if (outer.isVisible(entry.block))
         known[value].push_back(
             {entry.indices, entry.width, entry.result, nullptr});
+  for (const auto &[hash, entries] : outer.knownFormulaOps)
+    for (const KnownFormulaOp &entry : entries)
+      if (outer.isVisible(entry.block))
+        knownFormulaOps[hash].push_back(
+            {entry.op, entry.operands, entry.result, nullptr});
 }
 
 Value ElementBuilder::findKnown(Value value, ValueRange indices,
@@ -99,6 +108,31 @@ Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
   known[value].push_back(
       {llvm::to_vector<2>(indices), width, result, b.getInsertionBlock()});
   return result;
+}
+
+static unsigned hashFormulaOp(Operation *op, ValueRange operands) {
+  return llvm::hash_combine(
+      op->getName().getAsOpaquePointer(),
+      llvm::hash_combine_range(operands.begin(), operands.end()));
+}
+
+Value ElementBuilder::findFormulaOp(Operation *op, ValueRange operands) const {
+  auto it = knownFormulaOps.find(hashFormulaOp(op, operands));
+  if (it == knownFormulaOps.end())
+    return {};
+  for (const KnownFormulaOp &entry : it->second)
+    if (entry.op->getName() == op->getName() &&
+        entry.op->getResultTypes() == op->getResultTypes() &&
+        entry.op->getAttrDictionary() == op->getAttrDictionary() &&
+        llvm::equal(entry.operands, operands) && isVisible(entry.block))
+      return entry.result;
+  return {};
+}
+
+void ElementBuilder::setFormulaOp(Operation *op, ValueRange operands,
+                                  Value result) {
+  knownFormulaOps[hashFormulaOp(op, operands)].push_back(
+      {op, llvm::to_vector<2>(operands), result, b.getInsertionBlock()});
 }
 
 void ElementBuilder::bind(Value value, Value scalar) {
@@ -284,8 +318,10 @@ Value ElementBuilder::sum(Value value, Value count) {
 Value ElementBuilder::search(Value value, ValueRange row, Value position) {
   if (Operation *op = value.getDefiningOp())
     return cast<ElementOpInterface>(op).emitSearch(*this, row, position);
+  // Elements of an array come from memory, which takes its time.
   return emitBinarySearch(*this, value, row, index(0),
-                          size(Size::of(value, row.size())), position);
+                          size(Size::of(value, row.size())), position,
+                          /*numProbes=*/3);
 }
 
 SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {

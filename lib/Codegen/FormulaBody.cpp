@@ -47,14 +47,17 @@ Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   return compare(arith::CmpIPredicate::ult, index, builders[point].size(size));
 }
 
-Value BodyEmitter::emitReadAt(ReadOp read, size_t point, ValueRange indices,
-                              ArrayRef<unsigned> dims, int64_t lane) {
+Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
   Value source = read.getSource();
+  SmallVector<Value> indices = get(read.getIndices(), point, lane);
   Value isInside;
-  for (unsigned dim : dims)
-    isInside = both(isInside,
-                    emitIsInside(point, indices[dim], read.getSourceSize(dim)));
+  for (auto [dim, index] : llvm::enumerate(indices))
+    // A lane past the last element has no element to read.
+    if (!read.isKnownInside(dim) ||
+        (isVector && isVarying(read.getIndices()[dim])))
+      isInside =
+          both(isInside, emitIsInside(point, index, read.getSourceSize(dim)));
   auto emitElement = [&] {
     return as(read.getType(), builder.element(source, indices));
   };
@@ -165,17 +168,10 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
     return {element};
   if (std::optional<Lanes> run = emitRun(read, point))
     return *run;
-  bool isOfLanes = isVarying(read.getOperation());
-  SmallVector<unsigned> dims;
-  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
-    // A lane past the last element has no element to read.
-    if (!read.isKnownInside(dim) ||
-        (isVector && isVarying(read.getIndices()[dim])))
-      dims.push_back(dim);
   Lanes lanes;
-  for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
-    lanes.push_back(emitReadAt(read, point, get(read.getIndices(), point, lane),
-                               dims, lane));
+  int64_t count = isVarying(read.getOperation()) ? numLanes : 1;
+  for (int64_t lane = 0; lane < count; ++lane)
+    lanes.push_back(emitOp(read, point, lane));
   return lanes;
 }
 
@@ -201,7 +197,108 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   return ifOp.getResult(0);
 }
 
-SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {
+  SmallVector<Value> operands = get(inner->getOperands(), point, lane);
+  // All builders are at the same place.
+  if (Value known = builders.front().findFormulaOp(inner, operands))
+    return known;
+  Value result;
+  if (auto read = dyn_cast<ReadOp>(inner))
+    result = emitReadAt(read, point, lane);
+  else if (auto search = dyn_cast<SearchOp>(inner))
+    result = emitSearch(search, point, lane);
+  else
+    result = emitFormulaOp(b(), inner, operands);
+  builders.front().setFormulaOp(inner, operands, result);
+  return result;
+}
+
+void BodyEmitter::emitOuter() {
+  for (auto [number, index] : llvm::enumerate(op.getArguments().drop_back()))
+    for (ArrayRef<Value> point : points)
+      values[index].push_back({point[number]});
+  varying.insert(op.getArguments().back());
+  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    if (!isVarying(&inner)) {
+      for (size_t point = 0; point < points.size(); ++point)
+        values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
+      continue;
+    }
+    varying.insert(inner.getResult(0));
+    // What a formula that is read along the row needs for it.
+    auto read = dyn_cast<ReadOp>(inner);
+    auto source = read ? read.getSource().getDefiningOp<MapOp>() : MapOp();
+    if (!source)
+      continue;
+    auto outer = read.getIndices().drop_back();
+    bool isInside = true;
+    for (unsigned dim = 0; dim < outer.size(); ++dim)
+      isInside &= !isVarying(outer[dim]) && read.isKnownInside(dim);
+    for (size_t point = 0; isInside && point < points.size(); ++point)
+      nsa::emitOuter(builders[point], source, get(outer, point, 0));
+  }
+}
+
+void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer) {
+  SmallVector<Value> point(outer);
+  point.push_back(Value());
+  BodyEmitter(op, builder, point, /*width=*/0).emitOuter();
+}
+
+/// The operations of the body of `value` that it rests on.
+static llvm::SmallDenseSet<Operation *> getSlice(ValueRange values,
+                                                 Block *body) {
+  llvm::SmallDenseSet<Operation *> slice;
+  SmallVector<Value> worklist(values);
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (op && op->getBlock() == body && slice.insert(op).second)
+      llvm::append_range(worklist, op->getOperands());
+  }
+  return slice;
+}
+
+/// Whether `value` is made without searches, and of arrays only.
+static bool isCheap(Value value, Block *body) {
+  return llvm::none_of(getSlice(value, body), [](Operation *op) {
+    auto read = dyn_cast<ReadOp>(op);
+    return isa<SearchOp>(op) || (read && read.getSource().getDefiningOp());
+  });
+}
+
+std::optional<BodyEmitter::Bypass> BodyEmitter::findBypass() {
+  if (!isVector || numLanes != 1 || !isa<MapOp>(op))
+    return std::nullopt;
+  Block *body = &op->getRegion(0).front();
+  Bypass bypass;
+  Value value = op.getYielded();
+  while (Operation *cast = value.getDefiningOp()) {
+    if (cast->getBlock() != body || cast->getNumOperands() != 1 ||
+        isa<ReadOp, SearchOp>(cast))
+      break;
+    bypass.casts.push_back(cast);
+    value = cast->getOperand(0);
+  }
+  std::reverse(bypass.casts.begin(), bypass.casts.end());
+  auto select = value.getDefiningOp<arith::SelectOp>();
+  if (!select || select->getBlock() != body || isCheap(select, body) ||
+      !isCheap(select.getFalseValue(), body))
+    return std::nullopt;
+  bypass.otherwise = select.getFalseValue();
+  SmallVector<Value> worklist = {select.getCondition()};
+  while (!worklist.empty()) {
+    Value condition = worklist.pop_back_val();
+    if (auto both = condition.getDefiningOp<arith::AndIOp>())
+      llvm::append_range(worklist, both->getOperands());
+    else if (isCheap(condition, body))
+      bypass.conditions.push_back(condition);
+  }
+  if (bypass.conditions.empty())
+    return std::nullopt;
+  return bypass;
+}
+
+void BodyEmitter::emitArguments() {
   for (auto [number, index] : llvm::enumerate(op.getArguments())) {
     bool isInner = number + 1 == op.getArguments().size();
     if (isInner && isVector)
@@ -215,27 +312,74 @@ SmallVector<SmallVector<Value>> BodyEmitter::emit() {
                                               builder.constantIndex(lane)));
     }
   }
-  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
-    bool isOfLanes = isVarying(&inner);
-    if (isOfLanes)
-      varying.insert(inner.getResult(0));
-    SmallVector<Lanes> results;
-    for (size_t point = 0; point < points.size(); ++point) {
-      if (auto read = dyn_cast<ReadOp>(inner)) {
-        results.push_back(emitRead(read, point));
-        continue;
-      }
-      Lanes &lanes = results.emplace_back();
-      for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane) {
-        if (auto search = dyn_cast<SearchOp>(inner))
-          lanes.push_back(emitSearch(search, point, lane));
-        else
-          lanes.push_back(emitFormulaOp(b(), &inner,
-                                        get(inner.getOperands(), point, lane)));
-      }
+}
+
+void BodyEmitter::emitOpOfLanes(Operation *inner) {
+  bool isOfLanes = isVarying(inner);
+  if (isOfLanes)
+    varying.insert(inner->getResult(0));
+  SmallVector<Lanes> results;
+  for (size_t point = 0; point < points.size(); ++point) {
+    if (auto read = dyn_cast<ReadOp>(inner)) {
+      results.push_back(emitRead(read, point));
+      continue;
     }
-    values[inner.getResult(0)] = std::move(results);
+    Lanes &lanes = results.emplace_back();
+    for (int64_t lane = 0; lane < (isOfLanes ? numLanes : 1); ++lane)
+      lanes.push_back(emitOp(inner, point, lane));
   }
+  values[inner->getResult(0)] = std::move(results);
+}
+
+SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
+  Block *body = &op->getRegion(0).front();
+  SmallVector<Value> first(bypass.conditions);
+  first.push_back(bypass.otherwise);
+  auto slice = getSlice(first, body);
+  for (Operation &inner : body->without_terminator())
+    if (slice.contains(&inner))
+      emitOpOfLanes(&inner);
+  Value isAny;
+  for (size_t point = 0; point < points.size(); ++point) {
+    Value isWanted;
+    for (Value condition : bypass.conditions)
+      isWanted = both(isWanted, get(condition, point, 0));
+    isAny = isAny ? Value(arith::OrIOp::create(b(), loc(), isAny, isWanted))
+                  : isWanted;
+  }
+  Type stored = getStorageType(op.getYielded().getType());
+  SmallVector<Type> types(points.size(), stored);
+  auto ifOp = scf::IfOp::create(b(), loc(), types, isAny,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b());
+  b().setInsertionPointToStart(ifOp.elseBlock());
+  SmallVector<Value> elements;
+  for (size_t point = 0; point < points.size(); ++point) {
+    Value element = get(bypass.otherwise, point, 0);
+    for (Operation *cast : bypass.casts)
+      element = emitFormulaOp(b(), cast, element);
+    elements.push_back(as(stored, element));
+  }
+  scf::YieldOp::create(b(), loc(), elements);
+  b().setInsertionPointToStart(ifOp.thenBlock());
+  elements.clear();
+  for (Operation &inner : body->without_terminator())
+    if (!slice.contains(&inner))
+      emitOpOfLanes(&inner);
+  for (size_t point = 0; point < points.size(); ++point)
+    elements.push_back(as(stored, get(op.getYielded(), point, 0)));
+  scf::YieldOp::create(b(), loc(), elements);
+  return llvm::map_to_vector(ifOp.getResults(), [](Value element) {
+    return SmallVector<Value>{element};
+  });
+}
+
+SmallVector<SmallVector<Value>> BodyEmitter::emit() {
+  emitArguments();
+  if (std::optional<Bypass> bypass = findBypass())
+    return emitBypassed(std::move(*bypass));
+  for (Operation &inner : op->getRegion(0).front().without_terminator())
+    emitOpOfLanes(&inner);
   Type stored = getStorageType(op.getYielded().getType());
   SmallVector<SmallVector<Value>> elements;
   for (size_t point = 0; point < points.size(); ++point) {

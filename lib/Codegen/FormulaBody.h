@@ -28,6 +28,9 @@ public:
 
   /// The elements at each point, or one that stands for all.
   llvm::SmallVector<llvm::SmallVector<mlir::Value>> emit();
+  /// Emits what does not depend on the innermost index, which points may lack,
+  /// so that builders know it.
+  void emitOuter();
   /// Says what `read` reads.
   void bind(ReadOp read, mlir::Value element) {
     bound[read] = as(read.getType(), element);
@@ -51,10 +54,24 @@ private:
                                      int64_t lane);
 
   Lanes emitRead(ReadOp read, size_t point);
-  /// The element at `indices`, or the fill where it is outside in one of
-  /// `dims`.
-  mlir::Value emitReadAt(ReadOp read, size_t point, mlir::ValueRange indices,
-                         llvm::ArrayRef<unsigned> dims, int64_t lane);
+  /// The element, or the fill where it is outside.
+  mlir::Value emitReadAt(ReadOp read, size_t point, int64_t lane);
+  /// Elements that are `otherwise`, through `casts`, unless all of
+  /// `conditions` hold, which are known without the searches that others need:
+  /// tokens past the last one, mostly.
+  struct Bypass {
+    llvm::SmallVector<mlir::Value> conditions;
+    mlir::Value otherwise;
+    llvm::SmallVector<mlir::Operation *> casts;
+  };
+  std::optional<Bypass> findBypass();
+  /// The elements, of which a thread leaves out what none of its points needs.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>> emitBypassed(Bypass bypass);
+  void emitArguments();
+  /// `inner` for all lanes of all points.
+  void emitOpOfLanes(mlir::Operation *inner);
+  /// What an operation of the body yields, once for the same operands.
+  mlir::Value emitOp(mlir::Operation *inner, size_t point, int64_t lane);
   /// A read along the innermost dimension, or nothing where it is another one.
   std::optional<Lanes> emitRun(ReadOp read, size_t point);
   /// Whether `index` is inside a dimension of `size` elements (i1).
@@ -90,6 +107,10 @@ private:
   llvm::DenseMap<mlir::Operation *, mlir::Value> bound;
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Lanes>> values;
 };
+
+/// Emits what the elements of `op` at `outer` have in common, so that `builder`
+/// knows it. All of `outer` must be inside.
+void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer);
 
 } // namespace nsa
 

@@ -8,6 +8,8 @@
 
 #include "nsa/Codegen/Reductions.h"
 
+#include "FormulaBody.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -56,6 +58,9 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
   Value size =
       arith::MaxSIOp::create(b, loc, builder.size(getNumElements(ops.front())),
                              builder.constantIndex(0));
+  for (ReduceOp op : ops)
+    if (auto map = op.getSource().getDefiningOp<MapOp>())
+      emitOuter(builder, map, row);
   auto loop = scf::ForOp::create(
       b, loc, first, size, builder.constantIndex(step), initial,
       [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {

@@ -97,35 +97,49 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
 
 Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
                             ValueRange row, Value begin, Value end,
-                            Value position) {
+                            Value position, int64_t numProbes) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
-  SmallVector<Value> initial = {begin, end};
+  Value zero = builder.i32(0), one = builder.i32(1);
+  Value shift = builder.i32(llvm::Log2_64(numProbes + 1));
+  Value endI32 = builder.toI32(end);
+  Value last = builder.sub(endI32, one);
+  Value first = builder.toI32(begin);
+  // Elements that are known to be at most the position, and those left.
+  SmallVector<Value> initial = {first,
+                                builder.max(builder.sub(endI32, first), zero)};
   auto loop = scf::WhileOp::create(
       b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
-                                             state[0], state[1]);
+        Value isLeft = builder.compare(Arith::Predicate::ne, state[1], zero);
         scf::ConditionOp::create(b, loc, isLeft, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
-        Value middle = arith::ShRUIOp::create(
-            b, loc, arith::AddIOp::create(b, loc, state[0], state[1]),
-            inner.constantIndex(1));
-        SmallVector<Value> indices(row);
-        indices.push_back(middle);
-        Value element = arith::IndexCastOp::create(
-            b, loc, b.getIndexType(), inner.element(source, indices));
-        Value isAtMost = arith::CmpIOp::create(
-            b, loc, arith::CmpIPredicate::sle, element, position);
-        Value next =
-            arith::AddIOp::create(b, loc, middle, inner.constantIndex(1));
-        scf::YieldOp::create(
-            b, loc,
-            ValueRange{
-                arith::SelectOp::create(b, loc, isAtMost, next, state[0]),
-                arith::SelectOp::create(b, loc, isAtMost, state[1], middle)});
+        Value left = inner.shiftRight(state[1], shift);
+        Value part = inner.add(left, one);
+        // Places past the last element are that one: it tells the same.
+        SmallVector<Value> ends, elements;
+        Value place = state[0];
+        for (int64_t probe = 0; probe < numProbes; ++probe) {
+          place = inner.add(place, part);
+          ends.push_back(place);
+          Value probed =
+              inner.apply<arith::MinUIOp>(inner.sub(place, one), last);
+          SmallVector<Value> indices(row);
+          indices.push_back(
+              arith::IndexCastUIOp::create(b, loc, b.getIndexType(), probed));
+          elements.push_back(inner.element(source, indices));
+        }
+        Value known = state[0];
+        for (auto [end, element] : llvm::zip_equal(ends, elements)) {
+          Value isAtMost = inner.compare(Arith::Predicate::sle,
+                                         inner.toIndex(element), position);
+          known = inner.select(isAtMost, end, known);
+        }
+        scf::YieldOp::create(b, loc, ValueRange{known, left});
       });
-  return loop.getResult(0);
+  Value found = builder.apply<arith::MinUIOp>(
+      loop.getResult(0), builder.apply<arith::MaxUIOp>(first, endI32));
+  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), found);
 }

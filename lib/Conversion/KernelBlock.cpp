@@ -45,9 +45,15 @@ Value KernelBlock::emitNumTiles(Value size, const Size &count, int64_t tile) {
   if (quotient && quotient.getKind() == AffineExprKind::CeilDiv &&
       isa<AffineSymbolExpr, AffineDimExpr>(quotient.getLHS()) &&
       operands.size() == 1)
-    if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS()))
-      return toI32(apply<arith::CeilDivUIOp>(operands.front(),
-                                             index(divisor.getValue())));
+    if (auto divisor = dyn_cast<AffineConstantExpr>(quotient.getRHS())) {
+      Value count = operands.front(), tile = index(divisor.getValue());
+      // A size of the step is less than 2^31: nothing wraps, and no 0 is told
+      // apart.
+      if (isa<BlockArgument>(count))
+        return toI32(
+            divUnsigned(add(count, index(divisor.getValue() - 1)), tile));
+      return toI32(apply<arith::CeilDivUIOp>(count, tile));
+    }
   return toI32(affine::AffineApplyOp::create(b, loc, map, operands));
 }
 

@@ -157,13 +157,11 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
   return values;
 }
 
-void nsa::emitSharedRow(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+void nsa::emitSharedRow(ElementBuilder &builder, SegmentOp segment,
                         Threads &threads, Value row, RowValues &values) {
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
     if (!segment.isSharedByRow(op))
       continue;
-    ElementBuilder builder(b, segment.getLoc(), ports, row);
-    builder.setRow(&values);
     SmallVector<Value> shared = {row};
     llvm::append_range(shared, cast<ElementOpInterface>(op.getOperation())
                                    .emitShared(builder, row, threads));

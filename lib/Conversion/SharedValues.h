@@ -97,9 +97,9 @@ int64_t getMostTiles(LaunchOp launch);
 /// Emits what all elements of `segment` share, of arrays.
 RowValues emitSharedValues(mlir::OpBuilder &b, SegmentOp segment,
                            const mlir::IRMapping &ports, Threads &threads);
-/// Adds what the elements of its row `row` share, of tables, to `values`.
-void emitSharedRow(mlir::OpBuilder &b, SegmentOp segment,
-                   const mlir::IRMapping &ports, Threads &threads,
+/// Adds what the elements of its row `row` share, of tables, to `values`, which
+/// `builder` has to have.
+void emitSharedRow(ElementBuilder &builder, SegmentOp segment, Threads &threads,
                    mlir::Value row, RowValues &values);
 
 } // namespace nsa

@@ -69,13 +69,16 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
 static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
                             BlockThreads &together, RowValues shared) {
   Value row = block.toIndex(number);
-  emitSharedRow(block.b, segment, block.ports, together, row, shared);
+  ElementBuilder builder = block.at(row);
+  builder.setRow(&shared);
+  emitSharedRow(builder, segment, together, row, shared);
   if (segment.getSizes().size() == 2)
     return emitColumns(block, segment, row, block.thread, block.threads.size,
                        shared);
   block.emitIf(block.equal(block.thread, block.index(0)), [&] {
     emitTile(block.b, segment, block.ports, SmallVector<Value>{row},
-             segment.getTiling()->getWidth(), /*rows=*/{}, &shared);
+             segment.getTiling()->getWidth(), /*rows=*/{}, &shared,
+             /*pair=*/nullptr, &builder);
   });
 }
 
@@ -194,7 +197,9 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   if (segment.hasSharedRows())
     return emitRows(function, segment, [&](Value row) {
       RowValues values = shared;
-      emitSharedRow(b, segment, ports, function.thread, row, values);
+      ElementBuilder builder(b, segment.getLoc(), ports, row);
+      builder.setRow(&values);
+      emitSharedRow(builder, segment, function.thread, row, values);
       return values;
     });
   if (segment.getTiling()->isWalked())

@@ -59,7 +59,8 @@ class TileEmitter {
 public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
               int64_t width, std::optional<RowRange> rows,
-              const RowValues *rowValues, const ThreadPair *pair);
+              const RowValues *rowValues, const ThreadPair *pair,
+              const ElementBuilder *known);
 
   /// Emits the values to store for each point.
   SmallVector<DenseMap<Value, TileValue>>
@@ -87,6 +88,7 @@ private:
   std::optional<RowRange> rows;
   const RowValues *rowValues;
   const ThreadPair *pair;
+  const ElementBuilder *known;
   Value columns;
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
@@ -97,10 +99,11 @@ private:
 TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, int64_t width,
                          std::optional<RowRange> rows,
-                         const RowValues *rowValues, const ThreadPair *pair)
+                         const RowValues *rowValues, const ThreadPair *pair,
+                         const ElementBuilder *known)
     : b(b), loc(segment.getLoc()), ports(ports), width(width),
       accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
-      rowValues(rowValues), pair(pair),
+      rowValues(rowValues), pair(pair), known(known),
       columns(ports.lookupOrDefault(segment.getSizes().back())) {
   for (CopyOp copy : segment.getCopies())
     (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
@@ -149,6 +152,14 @@ TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {
 SmallVector<DenseMap<Value, TileValue>>
 TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   SmallVector<DenseMap<Value, TileValue>> values(points.size());
+  // One for all values at a point, so that what they share is emitted once.
+  SmallVector<ElementBuilder> builders;
+  for (const SmallVector<Value> &point : points) {
+    ElementBuilder &builder = builders.emplace_back(b, loc, ports, point);
+    builder.setRow(rowValues);
+    if (known)
+      builder.inherit(*known);
+  }
   for (CopyOp copy : copies) {
     Value value = getRequestValue(copy.getValue());
     bool mayBePadding = rows && rows->isPadding;
@@ -159,9 +170,6 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
                                           : emitValue(value, point);
       continue;
     }
-    SmallVector<ElementBuilder> builders;
-    for (const SmallVector<Value> &point : points)
-      builders.emplace_back(b, loc, ports, point).setRow(rowValues);
     SmallVector<Value> vectors =
         ElementBuilder::elementsAt(builders, value, points, width);
     for (auto [pointValues, vector] : llvm::zip_equal(values, vectors))
@@ -172,10 +180,17 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
     SmallVector<Value> others(copy.getPlaces());
     if (copy.getMask())
       others.push_back(copy.getMask());
-    for (Value other : others)
-      for (auto [point, pointValues] : llvm::zip_equal(points, values))
-        if (!pointValues.contains(other))
-          pointValues[other] = emitValue(other, point);
+    for (Value other : others) {
+      if (values.front().contains(other))
+        continue;
+      auto op = other.getDefiningOp<LivenessOpInterface>();
+      bool hasDead = op && op.hasDeadElements();
+      for (auto [builder, point, pointValues] :
+           llvm::zip_equal(builders, points, values))
+        pointValues[other] =
+            hasDead ? emitValue(other, point)
+                    : TileValue{builder.elements(other, point, width), Value()};
+    }
   }
   return values;
 }
@@ -294,8 +309,8 @@ void RowRange::emitLoop(ElementBuilder &builder,
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
                    std::optional<RowRange> rows, const RowValues *rowValues,
-                   const ThreadPair *pair) {
-  TileEmitter emitter(b, segment, ports, width, rows, rowValues, pair);
+                   const ThreadPair *pair, const ElementBuilder *known) {
+  TileEmitter emitter(b, segment, ports, width, rows, rowValues, pair, known);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);

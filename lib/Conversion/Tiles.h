@@ -40,12 +40,14 @@ struct ThreadPair {
 /// request, and `rows` are those it is stored to. `values` is what the row of
 /// the points shares, if it is walked. If there is a `pair`, both threads take
 /// turns: each stores the first or the second halves of the two vectors.
+/// `known` has emitted before what some of the elements may rest on.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
               int64_t width, std::optional<RowRange> rows = {},
               const RowValues *values = nullptr,
-              const ThreadPair *pair = nullptr);
+              const ThreadPair *pair = nullptr,
+              const ElementBuilder *known = nullptr);
 
 /// Emits what row `row` of a segment that is walked shares, beside what all its
 /// rows do.

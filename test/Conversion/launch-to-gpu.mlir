@@ -10,7 +10,8 @@
 // CHECK-SAME:    kernel attributes {known_block_size = array<i32: 128, 1, 1>, nsa.kernel} {
 // CHECK-DAG:   %[[THREAD:.*]] = gpu.thread_id  x
 // CHECK-DAG:   %[[BLOCK:.*]] = gpu.block_id  x
-// CHECK:       %[[TILES:.*]] = arith.ceildivui %[[M]], %{{.*}}
+// CHECK:       %[[PADDED:.*]] = arith.addi %[[M]], %c511
+// CHECK:       %[[TILES:.*]] = arith.divui %[[PADDED]], %c512
 // CHECK:       arith.divui
 // CHECK:       %[[OFFSET:.*]] = arith.muli %[[THREAD]], %c4
 // CHECK:       %[[COLUMN:.*]] = arith.addi %{{.*}}, %[[OFFSET]]

@@ -89,6 +89,9 @@ public:
   /// or null for yes: rows past the last one are padded or not there.
   mlir::Value isThere(mlir::Value value, mlir::Value row);
 
+  /// Takes over what `outer` emitted, whose region this builder is in.
+  void inherit(const ElementBuilder &outer);
+
   /// Has `load` load only where `condition` holds, which is null for always.
   void setCondition(mlir::Value condition) { this->condition = condition; }
 
@@ -128,6 +131,14 @@ public:
 
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar);
+
+  /// What `op` of a formula's body yielded from `operands`, where that was
+  /// emitted and can be used here, or null. Equal operations of all formulas
+  /// are one.
+  mlir::Value findFormulaOp(mlir::Operation *op,
+                            mlir::ValueRange operands) const;
+  void setFormulaOp(mlir::Operation *op, mlir::ValueRange operands,
+                    mlir::Value result);
 
   /// What a port or a size outside of the kernel is inside of it.
   mlir::Value lookup(mlir::Value value) const;
@@ -170,6 +181,17 @@ private:
                         int64_t width) const;
   mlir::Value setKnown(mlir::Value value, mlir::ValueRange indices,
                        int64_t width, mlir::Value result);
+  struct KnownFormulaOp {
+    mlir::Operation *op;
+    llvm::SmallVector<mlir::Value, 2> operands;
+    mlir::Value result;
+    /// As in `Known`.
+    mlir::Block *block;
+  };
+  /// By the hash of name and operands.
+  llvm::DenseMap<unsigned, llvm::SmallVector<KnownFormulaOp, 1>>
+      knownFormulaOps;
+
   /// By expansion and row.
   llvm::DenseMap<std::pair<mlir::Value, mlir::Value>,
                  std::pair<ExpandedRow, mlir::Block *>>

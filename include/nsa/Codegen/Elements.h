@@ -30,10 +30,16 @@ ExpandedRow emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
 
 /// Emits the number of elements of `source`, in row `row` (empty for an array)
 /// from `begin` to `end` (index), that are `position` (index) or less, and of
-/// those below `begin`, which all are. Elements ascend.
+/// those below `begin`, which all are. Elements ascend, sizes are less than
+/// 2^31.
+///
+/// A round looks at `numProbes` places at once and leaves one part in
+/// `numProbes + 1`. How many rounds there are rests on the number of elements
+/// alone, so threads stay together.
 mlir::Value emitBinarySearch(ElementBuilder &builder, mlir::Value source,
                              mlir::ValueRange row, mlir::Value begin,
-                             mlir::Value end, mlir::Value position);
+                             mlir::Value end, mlir::Value position,
+                             int64_t numProbes = 1);
 
 } // namespace nsa
 
