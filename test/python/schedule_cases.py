@@ -147,6 +147,7 @@ def texts() -> set[str]:
     }
     two = set()
     for name in CONVENTIONS:
-        single = _paged_mqa.options_of(name)
-        two |= {_paged_mqa.tiles_text(single, "int32"), _paged_mqa.of_tiles_text(single, "int32")}
+        for next_n in (1, 2):
+            each = _paged_mqa.options_of(name, next_n=next_n)
+            two |= {_paged_mqa.tiles_text(each, "int32"), _paged_mqa.of_tiles_text(each, "int32")}
     return one | chunked | two
