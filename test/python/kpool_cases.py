@@ -47,14 +47,14 @@ class Case:
         fields = FIELDS if self.ragged else FIELDS + PLAN
         return fields if self.mode == "draft_extend" else (*fields, "paged_mqa_ctx_lens")
 
-    def text(self) -> str:
+    def text(self, rows: int = 9) -> str:
         options = Options(self.mode, self.per_request, self.ragged, self.ragged or self.padded,
                           TOPK, PAGE, self.pool,
                           None if self.new_columns is None else grid(self.new_columns))  # fmt: skip
         vectors = ("seq_lens", "extend_seq_lens", "req_pool_indices")
         # Which lengths there are says nothing to a text.
         given, _ = schedules(self, np.zeros(9, int), np.zeros(3, int), Writer())
-        found, _ = _schedules.parse(given, 2, lambda: 9, PREFIXES)
+        found, _ = _schedules.parse(given, 2, lambda: rows, PREFIXES)
         dtypes = dict.fromkeys(vectors, self.dtype)
         return write((self.fields(),) * 2, options, dtypes, found).s.text
 
@@ -231,11 +231,12 @@ def leave_alone(
 
 
 def texts() -> set[str]:
-    """The steps that the GPU test asks for: of tables that are short, fewer new columns."""
+    """The steps that the GPU test asks for: of tables that are short, fewer new columns, and
+    of few rows, no plans, which nobody would read."""
     fewer = [
         replace(case, new_columns=n)
         for case in CASES
         for n in (1, *(2**k + 1 for k in range(3, 11)))
         if case.new_columns is not None and n < case.new_columns
     ]
-    return {case.text() for case in CASES + fewer}
+    return {case.text(rows) for case in CASES + fewer for rows in (0, 2, 3, 9)}
