@@ -173,7 +173,7 @@ def prefill_plans(d: Draw) -> PeerCase:
         "compress_ratio": q, "req_pool_indices": d.pool, "seq_lens": d.lens,
         "extend_lens": d.extends, "req_to_token": d.table,
         "full_to_state": d.full_to_swa % (d.slots - SWA_PAGE), "swa_page_size": SWA_PAGE,
-        "ring_size": d.some(1, 2) * (8 if q == 4 else 128), "num_q_tokens": d.total,
+        "ring_size": d.some(8, 16) if q == 4 else SWA_PAGE, "num_q_tokens": d.total,
         "use_cuda_graph": True, "use_req_ring": q == 4 and d.some(False, True),
     }  # fmt: skip
 
