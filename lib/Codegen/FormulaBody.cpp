@@ -44,7 +44,7 @@ SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
 
 Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   // Unsigned, so that a negative index is too large.
-  return compare(arith::CmpIPredicate::ult, index, builders[point].size(size));
+  return isInside(index, builders[point].size(size));
 }
 
 Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
@@ -63,25 +63,23 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
   };
   if (!isInside)
     return emitElement();
-  auto ifOp = scf::IfOp::create(b(), loc(), TypeRange(read.getType()), isInside,
+  auto ifOp = scf::IfOp::create(b, loc, TypeRange(read.getType()), isInside,
                                 /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b());
-  b().setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b(), loc(), emitElement());
-  b().setInsertionPointToStart(ifOp.elseBlock());
-  Value fill = read.getFill()
-                   ? get(read.getFill(), point, lane)
-                   : Value(arith::ConstantOp::create(
-                         b(), loc(), b().getZeroAttr(read.getType())));
-  scf::YieldOp::create(b(), loc(), fill);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, emitElement());
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  Value fill = read.getFill() ? get(read.getFill(), point, lane)
+                              : Value(arith::ConstantOp::create(
+                                    b, loc, b.getZeroAttr(read.getType())));
+  scf::YieldOp::create(b, loc, fill);
   return ifOp.getResult(0);
 }
 
 BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   Lanes lanes;
   for (int64_t lane = 0; lane < numLanes; ++lane)
-    lanes.push_back(
-        as(type, vector::ExtractOp::create(b(), loc(), vector, lane)));
+    lanes.push_back(as(type, vector::ExtractOp::create(b, loc, vector, lane)));
   return lanes;
 }
 
@@ -156,8 +154,7 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
       if (!isInside)
         isLane = both(isLane, emitIsInside(point, get(last, point, lane),
                                            read.getSourceSize(outer.size())));
-      value = arith::SelectOp::create(b(), loc(), isLane, value,
-                                      get(read.getFill(), point, lane));
+      value = builder.select(isLane, value, get(read.getFill(), point, lane));
     }
   }
   return lanes;
@@ -186,14 +183,14 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   if (row.empty())
     return emit();
   auto ifOp =
-      scf::IfOp::create(b(), loc(), TypeRange(b().getIndexType()),
+      scf::IfOp::create(b, loc, TypeRange(b.getIndexType()),
                         emitIsInside(point, row.front(), Size::of(source, 0)),
                         /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b());
-  b().setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b(), loc(), emit());
-  b().setInsertionPointToStart(ifOp.elseBlock());
-  scf::YieldOp::create(b(), loc(), builder.constantIndex(0));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, emit());
+  b.setInsertionPointToStart(ifOp.elseBlock());
+  scf::YieldOp::create(b, loc, builder.index(0));
   return ifOp.getResult(0);
 }
 
@@ -208,7 +205,7 @@ Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {
   else if (auto search = dyn_cast<SearchOp>(inner))
     result = emitSearch(search, point, lane);
   else
-    result = emitFormulaOp(b(), inner, operands);
+    result = emitFormulaOp(b, inner, operands);
   builders.front().setFormulaOp(inner, operands, result);
   return result;
 }
@@ -308,8 +305,7 @@ void BodyEmitter::emitArguments() {
       Lanes &lanes = lanesOf.emplace_back();
       lanes.push_back(point[number]);
       for (int64_t lane = 1; isInner && lane < numLanes; ++lane)
-        lanes.push_back(arith::AddIOp::create(b(), loc(), point[number],
-                                              builder.constantIndex(lane)));
+        lanes.push_back(builder.add(point[number], builder.index(lane)));
     }
   }
 }
@@ -344,31 +340,31 @@ SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
     Value isWanted;
     for (Value condition : bypass.conditions)
       isWanted = both(isWanted, get(condition, point, 0));
-    isAny = isAny ? Value(arith::OrIOp::create(b(), loc(), isAny, isWanted))
-                  : isWanted;
+    isAny =
+        isAny ? Value(arith::OrIOp::create(b, loc, isAny, isWanted)) : isWanted;
   }
   Type stored = getStorageType(op.getYielded().getType());
   SmallVector<Type> types(points.size(), stored);
-  auto ifOp = scf::IfOp::create(b(), loc(), types, isAny,
+  auto ifOp = scf::IfOp::create(b, loc, types, isAny,
                                 /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b());
-  b().setInsertionPointToStart(ifOp.elseBlock());
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(ifOp.elseBlock());
   SmallVector<Value> elements;
   for (size_t point = 0; point < points.size(); ++point) {
     Value element = get(bypass.otherwise, point, 0);
     for (Operation *cast : bypass.casts)
-      element = emitFormulaOp(b(), cast, element);
+      element = emitFormulaOp(b, cast, element);
     elements.push_back(as(stored, element));
   }
-  scf::YieldOp::create(b(), loc(), elements);
-  b().setInsertionPointToStart(ifOp.thenBlock());
+  scf::YieldOp::create(b, loc, elements);
+  b.setInsertionPointToStart(ifOp.thenBlock());
   elements.clear();
   for (Operation &inner : body->without_terminator())
     if (!slice.contains(&inner))
       emitOpOfLanes(&inner);
   for (size_t point = 0; point < points.size(); ++point)
     elements.push_back(as(stored, get(op.getYielded(), point, 0)));
-  scf::YieldOp::create(b(), loc(), elements);
+  scf::YieldOp::create(b, loc, elements);
   return llvm::map_to_vector(ifOp.getResults(), [](Value element) {
     return SmallVector<Value>{element};
   });

@@ -16,14 +16,15 @@
 namespace nsa {
 
 /// Emits what the body of a formula computes at some points.
-class BodyEmitter {
+class BodyEmitter : Arith {
 public:
   /// `width` is that of a vector, or 0 for an element.
   BodyEmitter(FormulaOpInterface op,
               llvm::MutableArrayRef<ElementBuilder> builders,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
               int64_t width)
-      : op(op), builders(builders), points(points), isVector(width > 0),
+      : Arith(builders.front().b, op.getLoc()), op(op), builders(builders),
+        points(points), isVector(width > 0),
         numLanes(std::max<int64_t>(width, 1)) {}
 
   /// The elements at each point, or one that stands for all.
@@ -81,21 +82,9 @@ private:
   mlir::Value as(mlir::Type type, mlir::Value value) {
     if (value.getType() == type)
       return value;
-    return mlir::arith::BitcastOp::create(b(), loc(), type, value);
+    return mlir::arith::BitcastOp::create(b, loc, type, value);
   }
   mlir::Value emitSearch(SearchOp search, size_t point, int64_t lane);
-
-  mlir::OpBuilder &b() { return builders.front().b; }
-  mlir::Location loc() { return op.getLoc(); }
-  mlir::Value compare(mlir::arith::CmpIPredicate predicate, mlir::Value lhs,
-                      mlir::Value rhs) {
-    return mlir::arith::CmpIOp::create(b(), loc(), predicate, lhs, rhs);
-  }
-  mlir::Value both(mlir::Value lhs, mlir::Value rhs) {
-    if (!lhs || !rhs)
-      return lhs ? lhs : rhs;
-    return mlir::arith::AndIOp::create(b(), loc(), lhs, rhs);
-  }
 
   FormulaOpInterface op;
   llvm::MutableArrayRef<ElementBuilder> builders;

@@ -37,64 +37,47 @@ void nsa::emitPredictedSteps(
   // All threads that are here are of the first warp.
   Value lane = threads.emitThread(builder.b, loc);
   Value laneAsElement = arith::IndexCastOp::create(builder.b, loc, type, lane);
-  Value none =
-      arith::ConstantOp::create(builder.b, loc, builder.b.getZeroAttr(type));
+  Value none = builder.zero(type);
   // Elements so far, the last one, the stride, and how far the last step went.
-  SmallVector<Value> initial = {builder.constantIndex(0), first, none, none};
+  SmallVector<Value> initial = {builder.index(0), first, none, none};
   scf::WhileOp::create(
       builder.b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt,
-                                             state[0], size);
+        Value isLeft = builder.less(state[0], size);
         scf::ConditionOp::create(b, loc, isLeft, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
-        using arith::CmpIPredicate;
-        auto add = [&](Value lhs, Value rhs) -> Value {
-          return arith::AddIOp::create(b, loc, lhs, rhs);
-        };
-        auto sub = [&](Value lhs, Value rhs) -> Value {
-          return arith::SubIOp::create(b, loc, lhs, rhs);
-        };
-        auto min = [&](Value lhs, Value rhs) -> Value {
-          return arith::MinSIOp::create(b, loc, lhs, rhs);
-        };
-        auto compare = [&](CmpIPredicate predicate, Value lhs,
-                           Value rhs) -> Value {
-          return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
-        };
         Value done = state[0], element = state[1], stride = state[2];
-        Value zero = inner.constantIndex(0), one = inner.constantIndex(1);
-        Value guess =
-            add(element, arith::MulIOp::create(b, loc, laneAsElement, stride));
-        Value left = sub(sub(size, done), one);
+        Value zero = inner.index(0), one = inner.index(1);
+        Value guess = inner.add(element, inner.mul(laneAsElement, stride));
+        Value left = inner.sub(inner.sub(size, done), one);
         // Lanes past the last step take that one.
-        Value step = add(done, min(lane, left));
+        Value step = inner.add(done, inner.min(lane, left));
         Value next = emitStep(inner, step, guess);
-        Value isRight = compare(CmpIPredicate::eq, next, add(guess, stride));
-        Value last = min(min(threads.emitLeading(b, loc, isRight),
-                             inner.constantIndex(threads.getWarpSize() - 1)),
-                         left);
-        auto ifOp =
-            scf::IfOp::create(b, loc, compare(CmpIPredicate::ule, lane, last),
-                              /*withElseRegion=*/false);
+        Value isRight = inner.equal(next, inner.add(guess, stride));
+        Value last =
+            inner.min(inner.min(threads.emitLeading(b, loc, isRight),
+                                inner.index(threads.getWarpSize() - 1)),
+                      left);
+        auto ifOp = scf::IfOp::create(
+            b, loc, inner.compare(Arith::Predicate::ule, lane, last),
+            /*withElseRegion=*/false);
         {
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(ifOp.thenBlock());
           ElementBuilder made(b, inner);
-          visit(made, add(step, one), next);
+          visit(made, inner.add(step, one), next);
         }
-        Value went = threads.emitFrom(b, loc, sub(next, guess), last);
-        Value isAgain = arith::AndIOp::create(
-            b, loc, compare(CmpIPredicate::eq, last, zero),
-            compare(CmpIPredicate::eq, went, state[3]));
-        Value isOther = arith::OrIOp::create(
-            b, loc, isAgain, compare(CmpIPredicate::eq, done, zero));
-        scf::YieldOp::create(
-            b, loc,
-            ValueRange{
-                add(done, add(last, one)), threads.emitFrom(b, loc, next, last),
-                arith::SelectOp::create(b, loc, isOther, went, stride), went});
+        Value went = threads.emitFrom(b, loc, inner.sub(next, guess), last);
+        Value isAgain =
+            inner.both(inner.equal(last, zero), inner.equal(went, state[3]));
+        Value isOther =
+            inner.apply<arith::OrIOp>(isAgain, inner.equal(done, zero));
+        scf::YieldOp::create(b, loc,
+                             ValueRange{inner.add(done, inner.add(last, one)),
+                                        threads.emitFrom(b, loc, next, last),
+                                        inner.select(isOther, went, stride),
+                                        went});
       });
 }

@@ -17,15 +17,14 @@
 using namespace mlir;
 using namespace nsa;
 
-static Value emitCombine(OpBuilder &b, Location loc, ReduceKind kind, Value lhs,
-                         Value rhs) {
+static Value emitCombine(Arith &math, ReduceKind kind, Value lhs, Value rhs) {
   switch (kind) {
   case ReduceKind::Add:
-    return arith::AddIOp::create(b, loc, lhs, rhs);
+    return math.add(lhs, rhs);
   case ReduceKind::Max:
-    return arith::MaxSIOp::create(b, loc, lhs, rhs);
+    return math.max(lhs, rhs);
   case ReduceKind::Min:
-    return arith::MinSIOp::create(b, loc, lhs, rhs);
+    return math.min(lhs, rhs);
   }
   llvm_unreachable("a ReduceKind");
 }
@@ -56,20 +55,19 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
   }
   // Sizes that the text computes may be negative.
   Value size =
-      arith::MaxSIOp::create(b, loc, builder.size(getNumElements(ops.front())),
-                             builder.constantIndex(0));
+      builder.max(builder.size(getNumElements(ops.front())), builder.index(0));
   for (ReduceOp op : ops)
     if (auto map = op.getSource().getDefiningOp<MapOp>())
       emitOuter(builder, map, row);
   auto loop = scf::ForOp::create(
-      b, loc, first, size, builder.constantIndex(step), initial,
+      b, loc, first, size, builder.index(step), initial,
       [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
         ElementBuilder inner(b, builder);
         SmallVector<Value> indices(row), next;
         indices.push_back(index);
         for (auto [op, value] : llvm::zip_equal(ops, carried))
           next.push_back(
-              emitCombine(b, loc, ReduceOp(op).getKind(), value,
+              emitCombine(builder, ReduceOp(op).getKind(), value,
                           inner.element(ReduceOp(op).getSource(), indices)));
         scf::YieldOp::create(b, loc, next);
       });
@@ -113,7 +111,7 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
   // Each thread makes the only element, and waits for no other.
   if (getNumElements(ops.front()).getConstant() == 1) {
     SmallVector<Value> index(row);
-    index.push_back(builder.constantIndex(0));
+    index.push_back(builder.index(0));
     return llvm::map_to_vector(ops, [&](ReduceOp op) {
       return builder.element(op.getSource(), index);
     });
@@ -123,11 +121,10 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
       emitStrided(builder, ops, row, threads.emitThread(b, loc),
                   threads.getSize()),
       [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
-        return emitCombine(b, loc, ReduceOp(ops[number]).getKind(), lhs, rhs);
+        return emitCombine(builder, ReduceOp(ops[number]).getKind(), lhs, rhs);
       });
 }
 
 Value nsa::emitReduction(ElementBuilder &builder, ReduceOp op, ValueRange row) {
-  return emitStrided(builder, op, row, builder.constantIndex(0), /*step=*/1)
-      .front();
+  return emitStrided(builder, op, row, builder.index(0), /*step=*/1).front();
 }

@@ -22,30 +22,20 @@
 using namespace mlir;
 using namespace nsa;
 
-static Value i32(OpBuilder &b, Location loc, int64_t value) {
-  return arith::ConstantIntOp::create(b, loc, value, 32);
-}
-
-static Value toI32(OpBuilder &b, Location loc, Value value) {
-  return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
-}
-
 Value nsa::emitSearchStride(ElementBuilder &builder, Value numTiles) {
-  Value count = toI32(builder.b, builder.loc, numTiles);
-  auto times4 = [](OpBuilder &b, Location loc, Value value) -> Value {
-    return arith::ShLIOp::create(b, loc, value, i32(b, loc, 2));
+  Value count = builder.toI32(numTiles);
+  auto times4 = [&](Value value) {
+    return builder.shiftLeft(value, builder.i32(2));
   };
   auto loop = scf::WhileOp::create(
-      builder.b, builder.loc, TypeRange(builder.b.getI32Type()),
-      i32(builder.b, builder.loc, 1),
+      builder.b, builder.loc, TypeRange(builder.b.getI32Type()), builder.i32(1),
       [&](OpBuilder &b, Location loc, ValueRange stride) {
-        Value isSmall =
-            arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle,
-                                  times4(b, loc, stride.front()), count);
+        Value isSmall = builder.compare(Arith::Predicate::sle,
+                                        times4(stride.front()), count);
         scf::ConditionOp::create(b, loc, isSmall, stride);
       },
       [&](OpBuilder &b, Location loc, ValueRange stride) {
-        scf::YieldOp::create(b, loc, times4(b, loc, stride.front()));
+        scf::YieldOp::create(b, loc, times4(stride.front()));
       });
   return loop.getResult(0);
 }
@@ -54,15 +44,14 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
                           Value stride, Value position) {
   // Said again for whoever looks at an access alone.
   int64_t most = cast<MemRefType>(before.getType()).getDimSize(0) - 1;
-  Value last = arith::MinUIOp::create(builder.b, builder.loc,
-                                      toI32(builder.b, builder.loc, numTiles),
-                                      i32(builder.b, builder.loc, most));
-  SmallVector<Value> initial = {i32(builder.b, builder.loc, 0), stride};
+  Value last =
+      builder.apply<arith::MinUIOp>(builder.toI32(numTiles), builder.i32(most));
+  SmallVector<Value> initial = {builder.i32(0), stride};
   auto loop = scf::WhileOp::create(
       builder.b, builder.loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne,
-                                             state[1], i32(b, loc, 0));
+        Value isLeft =
+            builder.compare(Arith::Predicate::ne, state[1], builder.i32(0));
         scf::ConditionOp::create(b, loc, isLeft, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
@@ -72,8 +61,8 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
         Value place = tile;
         SmallVector<Value> places;
         for (int64_t quarter = 1; quarter < 4; ++quarter) {
-          place = arith::AddIOp::create(b, loc, place, state[1]);
-          places.push_back(arith::MinUIOp::create(b, loc, place, last));
+          place = builder.add(place, state[1]);
+          places.push_back(builder.apply<arith::MinUIOp>(place, last));
         }
         SmallVector<Value> sums;
         for (Value place : places)
@@ -82,13 +71,12 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
               arith::IndexCastUIOp::create(b, loc, b.getIndexType(), place)
                   .getResult()));
         for (auto [place, sum] : llvm::zip_equal(places, sums)) {
-          Value index =
-              arith::IndexCastOp::create(b, loc, b.getIndexType(), sum);
-          Value isAtMost = arith::CmpIOp::create(
-              b, loc, arith::CmpIPredicate::sle, index, position);
-          tile = arith::SelectOp::create(b, loc, isAtMost, place, tile);
+          Value index = builder.toIndex(sum);
+          Value isAtMost =
+              builder.compare(Arith::Predicate::sle, index, position);
+          tile = builder.select(isAtMost, place, tile);
         }
-        Value next = arith::ShRUIOp::create(b, loc, state[1], i32(b, loc, 2));
+        Value next = builder.shiftRight(state[1], builder.i32(2));
         scf::YieldOp::create(b, loc, ValueRange{tile, next});
       });
   return arith::IndexCastUIOp::create(

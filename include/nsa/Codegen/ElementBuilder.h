@@ -155,8 +155,6 @@ public:
   /// Null if they never can be (an inner stride other than 1).
   mlir::Value isRowAligned(mlir::Value port, mlir::Value row, int64_t width);
 
-  mlir::Value constantIndex(int64_t value) { return index(value); }
-
 private:
   const mlir::IRMapping &ports;
   llvm::SmallVector<mlir::Value> point;
