@@ -110,10 +110,12 @@ Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
   return result;
 }
 
+/// Never one of the two keys that a DenseMap keeps for itself.
 static unsigned hashFormulaOp(Operation *op, ValueRange operands) {
-  return llvm::hash_combine(
+  size_t hash = llvm::hash_combine(
       op->getName().getAsOpaquePointer(),
       llvm::hash_combine_range(operands.begin(), operands.end()));
+  return unsigned(hash) >> 1;
 }
 
 Value ElementBuilder::findFormulaOp(Operation *op, ValueRange operands) const {
@@ -213,18 +215,10 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
     return inside;
   };
   auto loadLane = [&](ValueRange lane) -> Value {
-    auto ifOp = scf::IfOp::create(
-        b, loc, isInside(lane.back()),
-        [&](OpBuilder &b, Location loc) {
-          Value element = emitLoad(b, loc, memref, lane);
-          scf::YieldOp::create(b, loc, element);
-        },
-        [&](OpBuilder &b, Location loc) {
-          Value zero =
-              arith::ConstantOp::create(b, loc, b.getZeroAttr(elementType));
-          scf::YieldOp::create(b, loc, zero);
-        });
-    return ifOp.getResult(0);
+    return emitIf(
+        elementType, isInside(lane.back()),
+        [&] { return emitLoad(b, loc, memref, lane); },
+        [&] { return zero(elementType); });
   };
   if (width == 1) {
     return vector::FromElementsOp::create(
@@ -279,15 +273,9 @@ Value ElementBuilder::emitOfRow(ExpandOpInterface op, Value row,
   ExpandedRow place = expandedRow(op, row);
   if (!place.isRow)
     return emit(place);
-  auto ifOp = scf::IfOp::create(b, loc, TypeRange(b.getI32Type()), place.isRow,
-                                /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b, loc, emit(place));
-  b.setInsertionPointToStart(ifOp.elseBlock());
-  Value zero = i32(0);
-  scf::YieldOp::create(b, loc, zero);
-  return ifOp.getResult(0);
+  return emitIf(
+      b.getI32Type(), place.isRow, [&] { return emit(place); },
+      [&] { return i32(0); });
 }
 
 SmallVector<Value>

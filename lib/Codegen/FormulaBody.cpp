@@ -63,17 +63,10 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
   };
   if (!isInside)
     return emitElement();
-  auto ifOp = scf::IfOp::create(b, loc, TypeRange(read.getType()), isInside,
-                                /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b, loc, emitElement());
-  b.setInsertionPointToStart(ifOp.elseBlock());
-  Value fill = read.getFill() ? get(read.getFill(), point, lane)
-                              : Value(arith::ConstantOp::create(
-                                    b, loc, b.getZeroAttr(read.getType())));
-  scf::YieldOp::create(b, loc, fill);
-  return ifOp.getResult(0);
+  return emitIf(read.getType(), isInside, emitElement, [&] {
+    return read.getFill() ? get(read.getFill(), point, lane)
+                          : zero(read.getType());
+  });
 }
 
 BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
@@ -182,16 +175,9 @@ Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   auto emit = [&] { return builder.search(source, row, position); };
   if (row.empty())
     return emit();
-  auto ifOp =
-      scf::IfOp::create(b, loc, TypeRange(b.getIndexType()),
-                        emitIsInside(point, row.front(), Size::of(source, 0)),
-                        /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(ifOp.thenBlock());
-  scf::YieldOp::create(b, loc, emit());
-  b.setInsertionPointToStart(ifOp.elseBlock());
-  scf::YieldOp::create(b, loc, builder.index(0));
-  return ifOp.getResult(0);
+  return emitIf(b.getIndexType(),
+                emitIsInside(point, row.front(), Size::of(source, 0)), emit,
+                [&] { return builder.index(0); });
 }
 
 Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {

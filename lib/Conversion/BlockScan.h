@@ -16,7 +16,6 @@
 
 namespace nsa {
 
-/// The sums of one value over the threads of a block.
 /// This thread, and the threads of its block.
 struct ThreadBlock {
   /// Its number (index).
@@ -29,6 +28,7 @@ struct ThreadBlock {
   int64_t getNumWarps() const { return size / warp; }
 };
 
+/// The sums of one value over the threads of a block.
 struct BlockSum {
   /// Over the threads before this one.
   mlir::Value before;
