@@ -51,6 +51,7 @@ from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
+from v4_rank_cases import texts as v4_rank_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
 from v4_window_cases import texts as v4_window_texts  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
@@ -91,7 +92,7 @@ def main(directory: str) -> None:
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts()
-    texts |= v4_texts() | v4_plan_texts() | v4_window_texts()
+    texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -15,8 +15,8 @@ from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
 from ._v4_plans import plan_options
+from ._v4_ranks import RANK, RankStep
 from ._v4_rows import Options
-from ._v4_step import Step
 from .steps import port_names
 
 MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
@@ -30,7 +30,7 @@ LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 1
 SIZES = (
     "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
     "num_offsets", "tail_rows", "groups", "zero_row", "topk", "ring_4", "ring_128",
-    "swa_page_size",
+    "swa_page_size", "ranks", "rank", "rank_rows", "rank_tail_rows",
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def write(
 ) -> tuple[str, tuple[str, ...]]:
     """The text of a step with these fields, any of which may be missing if they are
     `optional`, and schedules in each destination, and its inputs."""
-    step = Step(options, dtypes)
+    step = RankStep(options, dtypes)
     ports: dict[tuple[str, int], list[str]] = {}
     for number, names in enumerate(fields):
         for name in names:
@@ -166,6 +166,9 @@ def replay_v4(
     valid_from: Any = None,
     tail_rows: int | None = None,
     whole: Any = None,
+    ranks: int = 1,
+    rank: int = 0,
+    rank_tail_rows: int | None = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -274,6 +277,15 @@ def replay_v4(
     of them, padded; tail_token_indices (int64) says which row of the extend each is, and
     tail_floors its floor. Locations are those of these rows.
 
+    **Context parallelism**: of all rows, `rank` has every `ranks`-th one, ``rank + m * ranks``.
+    ``rank_<field>`` is what it has of a field with a row for each row, ``[ceil((n - rank) /
+    ranks), ...]``; rank_extend_lens ([bs], ragged modes) how many of each request's. Locations
+    and plans are those of all rows. Of a tail, ``rank_tail_<field>`` has the rows that are the
+    rank's, one request's after the other's, and then padding, up to `rank_tail_rows`, which the
+    host knows: the most that any rank has. rank_tail_token_indices are numbers among the rank's
+    rows, rank_tail_extend_lens [bs] counts; tail_gather_indices ([tail rows] int64) is where
+    each row of the tail is after the ranks' were gathered, one rank's behind the other's.
+
     **Plans** of the compressors, Q = 4 and 128, are int32 words. A state of position p is in
     slot(p) = P * R + p % R, with R = `rings`[0] for Q = 4 and `rings`[1] for 128; for Q = 4
     without `request_ring`, beside the windows' pages, in s // Z * R + s % R, with s =
@@ -343,6 +355,11 @@ def replay_v4(
             return rows or 0
         return next_n * (_arguments.length("seq_lens", seq_lens)[1] if bs is None else bs)
 
+    ranks = constant("ranks", ranks, 1, INT32_MAX)
+    rank = constant("rank", rank, 0, ranks - 1)
+    rank_rows = None
+    if any(name.startswith(RANK) for names in dsts for name in names):
+        rank_rows = max(count() - rank + ranks - 1, 0) // ranks
     found, written = _v4_schedules.parse(schedules, len(dsts), count, options)
     fields = tuple(map(tuple, dsts))
     known = _replay(options, fields, found)
@@ -358,7 +375,8 @@ def replay_v4(
     plans = options.plans
     sizes = (
         bs, rows, num_tokens, max_len, *[None] * 4, tail_rows, groups, zero_row, options.topk,
-        *(plans.rings or (None, None)), plans.swa_page_size,
+        *(plans.rings or (None, None)), plans.swa_page_size, ranks, rank, rank_rows,
+        rank_tail_rows,
     )  # fmt: skip
 
     def run(step: _Replay) -> None:
