@@ -25,6 +25,7 @@ from decode_cases import gpu_variants  # noqa: E402
 from dequant_cases import gpu_texts  # noqa: E402
 from dsa_prefill_cases import texts as dsa_prefill_texts  # noqa: E402
 from dsa_prefill_steps import texts as dsa_prefill_benchmark_texts  # noqa: E402
+from dsa_rank_cases import text as dsa_rank_text  # noqa: E402
 from engine_histories import texts as history_texts  # noqa: E402
 from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
@@ -89,6 +90,7 @@ def main(directory: str) -> None:
     texts |= schedule_benchmark_texts() | dsa_prefill_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
+    texts |= {dsa_rank_text("int64")}
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts()

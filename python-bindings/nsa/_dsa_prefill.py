@@ -1,22 +1,24 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The metadata of an eager DSA extend, as formulas."""
+"""The metadata of an eager DSA extend: the step of its formulas, and the operation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from . import build as nb
-from ._errors import constant
+from ._dsa_extend import DsaPrefill
+from ._dsa_ranks import OWNERS, RANK, RankedExtend
+from ._errors import INT32_MAX, constant
 from ._fields import Runner
-from ._kpool import POOL_ROWS, ROOMS, TAIL_ROWS, PooledExtend, clip
+from ._kpool import POOL_ROWS, ROOMS, TAIL_ROWS
 
 SIZES = (
     "bs", "num_tokens", "rows", "max_len", "num_keys", "num_pools", "num_tails",
-    "num_index_pages", "topk",
+    "num_index_pages", "topk", "ranks", "rank", "rank_bs", "rank_rows", "rank_num_keys",
+    "rank_num_index_pages",
 )  # fmt: skip
 FIELDS = (
     "cache_seqlens", "cu_seqlens_q", "cu_seqlens_k", "page_table_1", "real_page_table",
@@ -29,122 +31,6 @@ POOL_FIELDS = (
 )  # fmt: skip
 
 
-class DsaPrefill(PooledExtend):
-    """The fields of an extend."""
-
-    def __init__(
-        self, topk: int | None, page_size: int, pool_size: int, dtypes: Mapping[str, str]
-    ) -> None:
-        super().__init__("dsa_prefill", dtypes)
-        #: None: a launch says it.
-        self.topk, self.page_size, self.pool_size = topk, page_size, pool_size
-
-    def length(self, b: nb.Element) -> nb.Element:
-        return self.lens[b].otherwise(0).astype("int32")
-
-    def keys(self) -> nb.Array:
-        """The keys before each request, in 64 bits: lengths may be anything."""
-
-        def make() -> nb.Array:
-            lens = self.lens
-            return self.s.scan(
-                self.s.map(
-                    self.size("bs"),
-                    lambda b: nb.maximum(lens[b].astype("int32"), 0),
-                    dtype="int64",
-                )
-            )
-
-        return self.value("keys", make)
-
-    def first_key(self, b: nb.Element) -> nb.Element:
-        return self.keys()[b].otherwise(0).astype("int32")
-
-    # Requests.
-
-    def make_cache_seqlens(self) -> nb.Array:
-        return self.s.map(self.size("bs"), lambda b: self.lens[b], dtype="int32")
-
-    def make_cu_seqlens_q(self) -> nb.Array:
-        return self.offsets()
-
-    def make_cu_seqlens_k(self) -> nb.Array:
-        keys = self.keys()
-        return self.s.map(self.size("bs") + 1, lambda b: keys[b], dtype="int32")
-
-    def make_page_table_1(self) -> nb.Array:
-        tokens, pool = self.tokens, self.pool
-        return self.s.map(
-            (self.size("bs"), self.size("max_len")),
-            lambda b, c: tokens[pool[b], c].otherwise(0),
-        )
-
-    def make_real_page_table(self) -> nb.Array:
-        tokens, pool, page_size = self.tokens, self.pool, self.page_size
-        return self.s.map(
-            (self.size("bs"), nb.ceildiv(self.size("max_len"), page_size)),
-            lambda b, c: tokens[pool[b], c * page_size].otherwise(0) // page_size,
-        )
-
-    # Rows.
-
-    def rows(
-        self, element: Callable[[nb.Element, nb.Element], nb.Element]
-    ) -> nb.Array:
-        """``element(request, number in it)`` of each row, 0 for padding."""
-
-        def of_row(r: nb.Element) -> nb.Element:
-            b = self.offsets().search(r) - 1
-            i = (r - self.offsets()[b].otherwise(0)).astype("int32")
-            return nb.where(self.is_row(r), element(b, i), 0)
-
-        return self.s.map(self.size("rows"), of_row, dtype="int32")
-
-    def expanded(self, b: nb.Element, i: nb.Element) -> nb.Element:
-        """The length of a row."""
-        return nb.maximum(self.length(b) - self.extends()[b].otherwise(0) + 1 + i, 0)
-
-    def make_seqlens_expanded(self) -> nb.Array:
-        return self.rows(self.expanded)
-
-    def make_nsa_cache_seqlens(self) -> nb.Array:
-        topk = self.number(self.topk, "topk")
-        return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
-
-    def make_nsa_cu_seqlens_k(self) -> nb.Array:
-        return self.s.scan(self.field("nsa_cache_seqlens"))
-
-    def make_ks(self) -> nb.Array:
-        return self.rows(lambda b, i: self.first_key(b))
-
-    def make_ke(self) -> nb.Array:
-        return self.rows(lambda b, i: self.first_key(b) + self.expanded(b, i))
-
-    def make_topk_indices_offset(self) -> nb.Array:
-        return self.field("ks")
-
-    def make_token_to_batch(self) -> nb.Array:
-        return self.rows(lambda b, i: b)
-
-    # Keys.
-
-    def make_page_table_1_flattened(self) -> nb.Array:
-        def token(k: nb.Element) -> nb.Element:
-            b = self.keys().search(k) - 1
-            return self.tokens[
-                self.pool[b].otherwise(-1), k - self.keys()[b].otherwise(0)
-            ].otherwise(0)
-
-        return self.s.map(self.size("num_keys"), token)
-
-    def condition(self, name: str) -> nb.Array | None:
-        """Which elements of a field there are, if only the device knows."""
-        if name != "page_table_1_flattened":
-            return self.pool_condition(name)
-        keys, bs = self.keys(), self.size("bs")
-        return self.s.map(self.size("num_keys"), lambda k: (k < keys[bs]).astype("int8"))
-
-
 def write(
     fields: tuple[str, ...],
     topk: int | None,
@@ -154,7 +40,7 @@ def write(
     optional: bool = False,
 ) -> DsaPrefill:
     """The step; `optional`: any of the fields may be missing."""
-    step = DsaPrefill(topk, page_size, pool_size, dtypes)
+    step = RankedExtend(topk, page_size, pool_size, dtypes)
     for name in fields:
         value, mask = step.field(name), step.condition(name)
         step.s.output(f"dst_{name}", value, optional=optional, when=mask)
@@ -172,12 +58,20 @@ def _runner(fields: tuple[str, ...], topk: int, page_size: int, pool_size: int) 
     rooms: dict[str, list[str]] = {"num_keys": ["dst_page_table_1_flattened"]}
     for name, size in ROOMS.items():
         rooms.setdefault(size, []).append(f"dst_{name}")
+    for name in OWNERS:
+        rooms["num_pools"].append(f"dst_{name}")
+    for name, size in (("page_table_1_flattened", "num_keys"),
+                       ("concat_page_table", "num_index_pages")):  # fmt: skip
+        rooms[f"rank_{size}"] = [f"dst_rank_{name}"]
+    if any(name.startswith(RANK) for name in fields):
+        rooms["rank_bs"] = ["seq_lens"]
+    is_shared = not any(name.startswith(RANK) or name in OWNERS for name in fields)
     return Runner(
         lambda dtypes: write(fields, topk, page_size, pool_size, dtypes),
         [f"dst_{name}" for name in fields],
         SIZES,
         {"bs": (["seq_lens"], 0), **{size: (names, 0) for size, names in rooms.items()}},
-        lambda dtypes: write_shared(page_size, pool_size, dtypes),
+        (lambda dtypes: write_shared(page_size, pool_size, dtypes)) if is_shared else None,
     )
 
 
@@ -194,6 +88,10 @@ def dsa_prefill(
     page_size: int = 64,
     index_kpool: int = 1,
     rows: int | None = None,
+    ranks: int = 1,
+    rank: int = 0,
+    rank_bs: int | None = None,
+    rank_rows: int | None = None,
     bs: int | None = None,
     stream: Any = None,
 ) -> None:
@@ -259,9 +157,31 @@ def dsa_prefill(
 
     Rows that there is no room for are not written; room behind them is left as it is.
 
+    **Context parallelism**: of all rows, `rank` has every `ranks`-th one, ``rank + m * ranks``,
+    and of the requests those that it has rows of. ``rank_<field>``, for a field of the first
+    table and for pooled_seq_lens_expanded, concat_page_table, q_ks and q_ke, is that of these
+    rows and requests alone: keys and pages are counted from 0 over them, token_to_batch is a
+    number among them, and cu_seqlens_q counts the rank's rows. `rank_rows`: how many rows, with
+    padding (left out: without); `rank_bs`: room for requests (left out: `bs`); those past the
+    last have no rows and no keys.
+
+    =====================  =====  ========================================================
+    field                  dtype  value
+    =====================  =====  ========================================================
+    rank_requests          int32  [rank_bs], b of each of the rank's requests, then -1
+    rank_extend_lens       int32  [rank_bs], how many rows of each it has
+    rank_num_requests      int32  [1], how many requests
+    pool_owner_rank        int32  of pool row m: m % ranks
+    pool_local_write_mask  int8   1 where that is `rank`
+    =====================  =====  ========================================================
+
     Raises ``ValueError`` or ``TypeError`` that names the argument, and writes nothing then;
     ``CompileError`` if the step can neither be compiled nor found.
     """
+    ranks = constant("ranks", ranks, 1, INT32_MAX)
+    rank = constant("rank", rank, 0, ranks - 1)
+    if rank_rows is None and num_tokens is not None:
+        rank_rows = max(num_tokens - rank + ranks - 1, 0) // ranks
     run = _runner(
         tuple(dst),
         constant("topk", topk, 0),
@@ -276,6 +196,7 @@ def dsa_prefill(
             "req_to_token": req_to_token,
         },
         dst.values(),
-        (bs, num_tokens, num_tokens if rows is None else rows, max_len, *[None] * 4, topk),
+        (bs, num_tokens, num_tokens if rows is None else rows, max_len, *[None] * 4, topk,
+         ranks, rank, bs if rank_bs is None else rank_bs, rank_rows, None, None),
         stream,
     )

@@ -14,8 +14,9 @@ from ._arguments import check_rank, dtype_name
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._nsa_runtime import Caller
+from ._ranks import RANK
 from ._v4_plans import plan_options
-from ._v4_ranks import RANK, RankStep
+from ._v4_ranks import RankStep
 from ._v4_rows import Options
 from .steps import port_names
 

@@ -5,24 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from . import _v4_plans
 from . import build as nb
 from ._errors import wrong
+from ._ranks import RANK, owned_before
 from ._v4_step import TAIL, Step, Tail
 
-#: What the names of a rank's fields begin with.
-RANK = "rank_"
 #: Where the rows of a tail are after its ranks' were gathered.
 GATHER = f"{TAIL}gather_indices"
-
-
-def owned_before(position: Any, rank: Any, ranks: Any) -> Any:
-    """How many of the numbers from 0 to `position`, exclusive, are `rank` modulo `ranks`."""
-    return (position + ranks - 1 - rank) // ranks
 
 
 class RankStep(Step):
@@ -148,6 +141,3 @@ class RankTail(Tail):
 
     def make_token_indices(self) -> nb.Array:
         return self.rows(lambda r: self.unless_padding(r, self.local_row(r), 0), "int64")
-
-
-__all__: tuple[str, ...] = ("GATHER", "RANK", "RankStep")
