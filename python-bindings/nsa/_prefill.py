@@ -211,7 +211,9 @@ def combine_topk_swa_indices(
     else:
         _, queries, _ = length("out_lens", out_lens)
     positioned = query_pos is not None
-    key = (window, compress_ratio, dtype, indexed, topk == 0, positioned)
+    # Without compressed rows their ratio is nothing: one step, which is shipped, for all.
+    of_rows = (1, dtype, True, True) if topk == 0 else (compress_ratio, dtype, indexed, False)
+    key = (window, *of_rows, positioned)
     step = _get("combine_indices", key, target, steps.combine_indices)
     arguments = {"topk": topk, "topk_indices": topk_indices}
     if topk == 0:

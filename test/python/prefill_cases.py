@@ -12,7 +12,7 @@ comes from seeds, so the bundles made on one machine fit the tests on another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -503,7 +503,11 @@ def problems(arrays: Arrays) -> Iterator[Problem]:
 
 def gpu_texts() -> set[str]:
     """Every text that the GPU tests ask for."""
-    texts = {case.text for case in [*cases(), *corrupt_cases()]}
+    every = [*cases(), *corrupt_cases()]
+    texts = {case.text for case in every}
+    # Of windows alone the ratio does not matter, and one step serves all.
+    alone = [case for case in every if isinstance(case, CombineCase) and case.topk == 0]
+    texts |= {replace(case, ratio=1).text for case in alone}
     # What is captured in a graph, and what SGLang's callers give.
     texts.add(SwaCase(0, outputs=("out_ids", "out_lens")).text)
     texts.add(SwaCase(0, dtypes=("int32", "int32", "int32", "int64")).text)

@@ -168,3 +168,31 @@ def test_errors() -> None:
         call(*list(arguments.values())[:-1])
     with pytest.raises(TypeError, match="unexpected keyword argument 'window'"):
         call(**arguments, window=3)
+
+
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+@pytest.mark.parametrize("positioned", [False, True])
+def test_windows_alone_need_what_is_shipped(monkeypatch, positioned):
+    """Whatever the ratio, and whether indices are given: a layer without compressed rows."""
+    from nsa import _cache, _prefill, prebuild
+
+    asked = set()
+
+    def get_step(name, text, target):
+        asked.add(text)
+        return _cache.get_step(name, text, target)
+
+    monkeypatch.setattr(_prefill, "get_step", get_step)
+    monkeypatch.setattr(_prefill, "_steps", {})
+    chunk = Chunk(3)
+    chunk.sizes["topk"] = 0
+    results = []
+    for ratio in (1, 4, 128):
+        chunk.sizes["compress_ratio"] = ratio
+        given = {"query_pos": chunk.query_pos} if positioned else {}
+        results.append(sglang.combine_topk_swa_indices(**chunk.indices, **chunk.sizes, **given))
+    for indices, lens in results[1:]:
+        np.testing.assert_array_equal(indices, results[0][0])
+        np.testing.assert_array_equal(lens, results[0][1])
+    assert (results[0][1] > 0).any()
+    assert len(asked) == 1 and asked <= set(prebuild.prefills())

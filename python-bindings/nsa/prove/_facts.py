@@ -239,6 +239,14 @@ class Facts:
             z3.Implies(x == v, p == q),
         )
 
+    def multiples(self, factor: Any) -> list[tuple[Any, Any]]:
+        """(other factor, product) of each product that there is with a factor."""
+        factor = z3.simplify(factor, som=True)
+        known = list(self._products.values())
+        return [(b, p) for a, b, p in known if a.eq(factor)] + [
+            (a, p) for a, b, p in known if b.eq(factor)
+        ]
+
     def divide(self, a: Any, d: Any) -> tuple[Any, Any]:
         """Quotient, towards minus infinity, and rest; of a divisor that is not known to be
         positive, any numbers where it is not, or where `a` is negative."""

@@ -457,7 +457,19 @@ class Kernel:
         a, b = self.unsigned(a, bits, operation), self.unsigned(b, bits, operation)
         if not self.facts.proves(b > 0):
             return None
+        if self.facts.constant(b) is None and self.facts.proves(a >= 0):
+            self.settle(a, b)
         return self.fit(self.facts.divide(a, b)[0], type, operation)
+
+    def settle(self, a: Any, b: Any) -> None:
+        """What holds of a quotient by an unknown, asked where it is computed: where it is an
+        index, all that was executed since is in the way."""
+        quotient, rest = self.facts.divide(a, b)
+        whole = self.facts.product(quotient, b)
+        self.here(z3.And(quotient >= 0, rest >= 0, rest < b, a == whole + rest))
+        for factor, product in self.facts.multiples(b):
+            if not factor.eq(quotient) and self.facts.proves(a < product):
+                self.here(quotient < factor)
 
     def compute_remui(self, operation, type, bits, a, b):
         a, b = self.unsigned(a, bits, operation), self.unsigned(b, bits, operation)
