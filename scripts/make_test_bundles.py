@@ -54,6 +54,7 @@ from v4_cases import texts as v4_texts  # noqa: E402
 from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_rank_cases import texts as v4_rank_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
+from v4_trtllm_cases import texts as v4_trtllm_texts  # noqa: E402
 from v4_window_cases import texts as v4_window_texts  # noqa: E402
 from vllm_cases import texts as vllm_texts  # noqa: E402
 from vllm_chains import texts_of_chains  # noqa: E402
@@ -95,6 +96,7 @@ def main(directory: str) -> None:
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
+    texts |= v4_trtllm_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

@@ -18,6 +18,7 @@ from ._ranks import RANK
 from ._v4_plans import plan_options
 from ._v4_ranks import RankStep
 from ._v4_rows import Options
+from ._v4_trtllm import TRTLLM
 from .steps import port_names
 
 MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
@@ -278,6 +279,30 @@ def replay_v4(
     of them, padded; tail_token_indices (int64) says which row of the extend each is, and
     tail_floors its floor. Locations are those of these rows.
 
+    **Tables of TensorRT-LLM's attention** have up(n) rows, and W + ... columns, with W rounded up:
+
+    ===============================  ==============================  ====================
+    field                            value                           rows from n on
+    ===============================  ==============================  ====================
+    trtllm_seq_lens_casual           L                               1
+    trtllm_swa_page_indices          swa_page_indices                -1
+    trtllm_swa_lens                  W; of a block max(W,            W
+                                     swa_topk_lengths)
+    trtllm_c4_indices                swa_page_indices, then up(topk) -1
+                                     columns of -1, of any ratio
+                                     with an indexer
+    trtllm_c4_lens                   W                               W
+    trtllm_c128_indices              swa_page_indices, then          -1
+                                     c128_page_indices
+    trtllm_c128_lens                 W + c128_topk_lengths_clamp1    W
+    trtllm_cQ_sparse_topk_lengths    [n], Q = 1 and 2:               there are none
+                                     cQ_sparse_topk_lengths, at most
+                                     L // Q
+    ===============================  ==============================  ====================
+
+    With any of them, all lengths of a draft_extend are 1 or more. ``pack_sparse_tail`` fills the
+    columns of an indexer in each layer.
+
     **Context parallelism**: of all rows, `rank` has every `ranks`-th one, ``rank + m * ranks``.
     ``rank_<field>`` is what it has of a field with a row for each row, ``[ceil((n - rank) /
     ranks), ...]``; rank_extend_lens ([bs], ragged modes) how many of each request's. Locations
@@ -346,6 +371,8 @@ def replay_v4(
         plan_options(rings, swa_page_size, request_ring, plans_in_place, online_offset),
         constant("steps", steps, 1), capacity, optional_constant("ring", ring, 1),
         valid_from is not None, whole is not None,
+        # Its kernels fail at a row of length 0.
+        mode == "draft_extend" and any(name.startswith(TRTLLM) for names in dsts for name in names),
     )  # fmt: skip
     if steps != 1 and (mode != "decode" or len(dsts) != steps):
         text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"

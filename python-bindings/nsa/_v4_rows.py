@@ -48,6 +48,8 @@ class Options:
     valid_from: bool = False
     #: There are requests whose tail is all of the extend.
     whole: bool = False
+    #: Rows of a draft extend have lengths of 1 or more.
+    never_empty: bool = False
 
 
 class Rows(Fields):
@@ -115,7 +117,7 @@ class Rows(Fields):
         length = self.first_position(b) + 1
         if self.options.next_n != 1:
             length = length + (r % self.options.next_n).astype("int32")
-        return nb.maximum(length, 0)
+        return nb.maximum(length, 1 if self.options.never_empty else 0)
 
     def floor(self, r: nb.Element) -> Any:
         """The first position that the window of a row may have."""

@@ -15,6 +15,7 @@ from ._errors import wrong
 from ._v4_index_keys import IndexKeys
 from ._v4_plans import Plans
 from ._v4_rows import round_up
+from ._v4_trtllm import TrtllmTables
 from ._v4_windows import Windows
 
 #: Ratios of V4; those of V4.1 are 1 and 2.
@@ -23,7 +24,7 @@ V4_RATIOS = (4, 128)
 TAIL = "tail_"
 
 
-class Step(Plans, IndexKeys, Windows):
+class Step(Plans, IndexKeys, Windows, TrtllmTables):
     """A step in the making."""
 
     @cached_property

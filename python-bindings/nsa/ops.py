@@ -28,6 +28,7 @@ from ._replay import expand_seqlens, replay_metadata
 from ._topk_plan import plan_topk
 from ._transform import transform_index
 from ._v4 import replay_v4
+from ._v4_trtllm import pack_sparse_tail
 
 __all__ = [
     "build_compressed_token_ids",
@@ -39,6 +40,7 @@ __all__ = [
     "dsa_prefill",
     "expand_seqlens",
     "flashmla_schedule",
+    "pack_sparse_tail",
     "paged_mqa_schedule",
     "plan_topk",
     "replay_metadata",
