@@ -6,10 +6,11 @@
 |*                                                                            *|
 |*===----------------------------------------------------------------------===*|
 |*                                                                            *|
-|* The decode replay for three backends, launched with cuLaunchKernel and     *|
-|* ready parameters, through its generated header, and through the C ABI.     *|
-|* Prints a line for each, "NAME MICROSECONDS", the median of many rounds;    *|
-|* launch_cost.py builds and runs it: launch_cost BUNDLE.                     *|
+|* A library for launch_cost.py, which builds it and calls it in its own      *|
+|* process: the decode replay for three backends, launched with               *|
+|* cuLaunchKernel and ready parameters, through its generated header, and     *|
+|* through the C ABI. As a module of tvm-ffi it has a function that launches  *|
+|* with ready parameters whatever it is given.                                *|
 |*                                                                            *|
 \*===----------------------------------------------------------------------===*/
 
@@ -21,7 +22,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { REQUESTS = 1, COLUMNS = 64, LAUNCHES = 500, ROUNDS = 41, MOST = 64 };
+#define EXPORT __attribute__((visibility("default")))
+
+enum { REQUESTS = 1, COLUMNS = 64, MOST = 64 };
 
 static nsa_message message;
 
@@ -118,32 +121,20 @@ static double now(void) {
   return 1e6 * (double)time.tv_sec + 1e-3 * (double)time.tv_nsec;
 }
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
+static const struct {
+  const char *name;
+  void (*launch)(ways *);
+} all[] = {{"raw", raw}, {"header", header}, {"c_abi", c_abi}};
+enum { COUNT = sizeof(all) / sizeof(*all) };
+static ways w;
 
-int main(int argc, char **argv) {
-  static const struct {
-    const char *name;
-    void (*launch)(ways *);
-  } all[] = {{"raw", raw}, {"header", header}, {"c_abi", c_abi}};
-  enum { COUNT = sizeof(all) / sizeof(*all) };
-  static ways w;
-  static double times[COUNT][ROUNDS];
-  CUdevice device;
-  CUcontext context;
+/* Gets ready to launch on `stream`, whose context is current. */
+EXPORT void launch_cost_begin(const char *folder, void *stream) {
   nsa_bundle *bundle;
   nsa_kernel_launch kernel;
-  size_t i, round;
-  int n;
-  require(argc == 2, "launch_cost BUNDLE");
-  require(cuInit(0) == CUDA_SUCCESS && cuDeviceGet(&device, 0) == CUDA_SUCCESS &&
-              cuDevicePrimaryCtxRetain(&context, device) == CUDA_SUCCESS &&
-              cuCtxSetCurrent(context) == CUDA_SUCCESS &&
-              cuStreamCreate(&w.stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS,
-          "a device");
-  require(nsa_bundle_load(argv[1], &bundle) == NSA_OK, "the bundle");
+  size_t i;
+  w.stream = (CUstream)stream;
+  require(nsa_bundle_load(folder, &bundle) == NSA_OK, "the bundle");
   fill(&w.args);
   require(decode_replay_load(&w.module, &message) == NSA_OK, "load");
   w.binding = bind(&w.args, nsa_bundle_step(bundle, 0));
@@ -156,19 +147,27 @@ int main(int argc, char **argv) {
   w.threads = 128;
   for (i = 0; i < kernel.num_parameters; ++i)
     w.parameters[i] = (void *)(uintptr_t)&kernel.parameters[i];
-  for (round = 0; round < ROUNDS; ++round)
-    for (i = 0; i < COUNT; ++i) {
-      /* Whatever the machine does meanwhile meets all of them. */
-      size_t way = (i + round) % COUNT;
-      double begin = now();
-      for (n = 0; n < LAUNCHES; ++n)
-        all[way].launch(&w);
-      times[way][round] = (now() - begin) / LAUNCHES;
-      require(cuStreamSynchronize(w.stream) == CUDA_SUCCESS, "the stream");
-    }
-  for (i = 0; i < COUNT; ++i) {
-    qsort(times[i], ROUNDS, sizeof(double), ascending);
-    printf("%s %.3f\n", all[i].name, times[i][ROUNDS / 2]);
-  }
+}
+
+/* The name of a way, or null past the last one. */
+EXPORT const char *launch_cost_name(size_t way) {
+  return way < COUNT ? all[way].name : NULL;
+}
+
+/* Microseconds of a launch, the mean of `count`. */
+EXPORT double launch_cost_time(size_t way, int count) {
+  double begin = now();
+  int n;
+  for (n = 0; n < count; ++n)
+    all[way].launch(&w);
+  return (now() - begin) / count;
+}
+
+/* A function of tvm-ffi that looks at none of its arguments. */
+EXPORT int __tvm_ffi_raw(void *self, const void *args, int32_t num_args,
+                         void *result) {
+  (void)self, (void)args, (void)num_args;
+  raw(&w);
+  memset(result, 0, 16); /* None */
   return 0;
 }

@@ -8,8 +8,9 @@
 
 From C (launch_cost.c, where there are a GPU and a C compiler): cuLaunchKernel with ready
 parameters, the generated header, the C ABI. From Python: `bound.launch`, a call of the step,
-`nsa.ops`, the operator of torch, and tvm-ffi with its own tensors and with torch's. Beside
-SGLang's copy of eight fields to three backends, `nsa.ops.copy_metadata`. The bundle is that of
+`nsa.ops`, the operator of torch, and tvm-ffi with its own tensors and with torch's; with the
+same arguments, what tvm-ffi costs by itself: a function that does nothing, and one that launches
+with ready parameters. All take turns in one process. Beside SGLang's copy of eight fields to three backends, `nsa.ops.copy_metadata`. The bundle is that of
 examples/decode_replay.mlir with its header, the module that of `--emit=tvm-ffi`: those that
 scripts/pack_for_gpu.sh left in .bundles/, else compiled here. With `--device cpu` the kernel runs
 in every call, and is in every time.
@@ -18,6 +19,7 @@ in every call, and is in every time.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import shutil
 import statistics
@@ -70,10 +72,24 @@ def arguments(device: str) -> dict[str, Any]:
     return arrays
 
 
-def python_ways(step: Any, module: str | None, device: str) -> dict[str, Callable[[], Any]]:
+#: Launches so often, and says how many microseconds each took.
+Way = Callable[[int], float]
+
+
+def repeat(call: Callable[[], Any]) -> Way:
+    def run(count: int) -> float:
+        call()
+        begin = time.perf_counter()
+        for _ in range(count):
+            call()
+        return 1e6 * (time.perf_counter() - begin) / count
+
+    return run
+
+
+def python_ways(step: Any, arrays: dict[str, Any]) -> dict[str, Way]:
     from nsa import torch as operators
 
-    arrays = arguments(device)
     bound = step.bind(**arrays, bs=REQUESTS, max_len=COLUMNS)
     dsts = [
         {k.removeprefix(f"b{b}_"): v for k, v in arrays.items() if k.startswith(f"b{b}_")}
@@ -85,83 +101,99 @@ def python_ways(step: Any, module: str | None, device: str) -> dict[str, Callabl
         "topk": TOPK,
         "page_size": PAGE_SIZE,
     }
-    ways = {
-        "bound_launch": lambda: bound.launch(bs=REQUESTS, max_len=COLUMNS),
-        "step_call": lambda: step(**arrays, max_len=COLUMNS),
-        "nsa_ops": lambda: nsa.ops.replay_metadata(dsts, "decode", **inputs),
-        "torch_op": lambda: operators.replay_metadata(dsts, "decode", **inputs),
+    return {
+        "bound_launch": repeat(lambda: bound.launch(bs=REQUESTS, max_len=COLUMNS)),
+        "step_call": repeat(lambda: step(**arrays, max_len=COLUMNS)),
+        "nsa_ops": repeat(lambda: nsa.ops.replay_metadata(dsts, "decode", **inputs)),
+        "torch_op": repeat(lambda: operators.replay_metadata(dsts, "decode", **inputs)),
     }
-    if module is not None:
-        import tvm_ffi
 
-        function = tvm_ffi.load_module(module)[step.name]
-        theirs = [REQUESTS, COLUMNS, *map(tvm_ffi.from_dlpack, arrays.values())]
-        torchs = [REQUESTS, COLUMNS, *arrays.values()]
-        ways["tvm_ffi"] = lambda: function(*theirs)
-        ways["tvm_ffi_torch_tensors"] = lambda: function(*torchs)
+
+def ffi_ways(functions: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Way]:
+    """Calls of functions of tvm-ffi, each with its own tensors and with torch's."""
+    import tvm_ffi
+
+    theirs = [REQUESTS, COLUMNS, *map(tvm_ffi.from_dlpack, arrays.values())]
+    torchs = [REQUESTS, COLUMNS, *arrays.values()]
+    ways = {}
+    for name, function in functions.items():
+        ways[name] = repeat(lambda function=function: function(*theirs))
+        ways[f"{name}_torch_tensors"] = repeat(lambda function=function: function(*torchs))
     return ways
 
 
-def measure(ways: dict[str, Callable[[], Any]], device: str) -> dict[str, float]:
+def measure(ways: dict[str, Way], device: str) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
     for round_ in range(ROUNDS):
         for i in range(len(names)):
+            # Whatever the machine does meanwhile meets all of them.
             name = names[(i + round_) % len(names)]
-            call = ways[name]
-            call()
-            begin = time.perf_counter()
-            for _ in range(LAUNCHES):
-                call()
-            times[name].append(1e6 * (time.perf_counter() - begin) / LAUNCHES)
+            times[name].append(ways[name](LAUNCHES))
             if device != "cpu":
                 torch.cuda.synchronize()
     return {name: statistics.median(each) for name, each in times.items()}
 
 
-def copy_ways(folder: Path | None) -> dict[str, Callable[[], Any]]:
+def copy_ways(folder: Path | None) -> dict[str, Way]:
     """The copy of metadata to three backends: nsa's, and SGLang's if it is there."""
     sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
     import copy_workload
     from replay_workload import Shape
 
     buffers = copy_workload.CopyBuffers(Shape(REQUESTS, COLUMNS), 3)
-    ways = {"copy_nsa": lambda: copy_workload.copy_nsa(buffers)}
+    ways = {"copy_nsa": repeat(lambda: copy_workload.copy_nsa(buffers))}
     if folder is not None:
         from peers import load_sglang
 
         sglang = load_sglang(folder)
-        ways["copy_peer"] = lambda: copy_workload.copy_peer(sglang, buffers)
+        ways["copy_peer"] = repeat(lambda: copy_workload.copy_peer(sglang, buffers))
     return ways
 
 
-def c_ways(bundle: str) -> dict[str, float]:
-    """What launch_cost.c prints; nothing without a C compiler or cuda.h, and says so."""
-    cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+def build(source: str, folder: str, *options: str) -> str | None:
+    """A library of a C file beside this one; none without a C compiler, and says so."""
     compiler = os.environ.get("CC", "cc")
-    for missing, is_there in (
-        (f"{compiler} (CC)", shutil.which(compiler)),
-        (f"{cuda}/include/cuda.h (CUDA_HOME)", Path(cuda, "include/cuda.h").exists()),
-        (f"the header in {bundle}", Path(bundle, "decode_replay.h").exists()),
+    if not shutil.which(compiler):
+        print(f"launch_cost: no {compiler} (CC) to build {source} with", file=sys.stderr)
+        return None
+    library = f"{folder}/{Path(source).stem}.so"
+    command = [compiler, "-O2", "-shared", "-fPIC", str(ROOT / "benchmarks" / source)]
+    subprocess.run([*command, *options, "-o", library], check=True)
+    return library
+
+
+def build_c(bundle: str, folder: str) -> str | None:
+    """launch_cost.c as a library; none without what it needs, and says so."""
+    cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    for missing, path in (
+        (f"{cuda}/include/cuda.h (CUDA_HOME)", Path(cuda, "include/cuda.h")),
+        (f"the header in {bundle}", Path(bundle, "decode_replay.h")),
     ):
-        if not is_there:
+        if not path.exists():
             print(f"launch_cost: {missing} is missing; nothing is timed from C", file=sys.stderr)
-            return {}
+            return None
     # The build's: of `build/python/nsa` it is `build/lib`.
     library = Path(nsa.__file__).parents[2] / "lib"
-    with tempfile.TemporaryDirectory() as folder:
-        program = f"{folder}/launch_cost"
-        subprocess.run(
-            [
-                compiler, "-O2", str(ROOT / "benchmarks/launch_cost.c"),
-                "-I", str(ROOT / "include"), "-I", bundle, "-I", f"{cuda}/include",
-                "-L", str(library), f"-Wl,-rpath,{library}", "-lnsa_runtime", "-l:libcuda.so.1",
-                "-o", program,
-            ],
-            check=True,
-        )  # fmt: skip
-        lines = subprocess.run([program, bundle], check=True, capture_output=True, text=True)
-    return {name: float(value) for name, value in map(str.split, lines.stdout.splitlines())}
+    return build(
+        "launch_cost.c", folder, "-I", str(ROOT / "include"), "-I", bundle,
+        "-I", f"{cuda}/include", "-L", str(library), f"-Wl,-rpath,{library}", "-lnsa_runtime",
+        "-l:libcuda.so.1",
+    )  # fmt: skip
+
+
+def c_ways(path: str, bundle: str) -> dict[str, Way]:
+    """Those of launch_cost.c, on torch's stream."""
+    library = ctypes.CDLL(path)
+    library.launch_cost_name.restype = ctypes.c_char_p
+    library.launch_cost_time.restype = ctypes.c_double
+    stream = torch.cuda.current_stream().cuda_stream
+    library.launch_cost_begin(bundle.encode(), ctypes.c_void_p(stream))
+    ways: dict[str, Way] = {}
+    while (name := library.launch_cost_name(ctypes.c_size_t(len(ways)))) is not None:
+        way = ctypes.c_size_t(len(ways))
+        ways[name.decode()] = lambda count, way=way: library.launch_cost_time(way, count)
+    return ways
 
 
 def find_bundle(folder: str) -> str:
@@ -204,10 +236,18 @@ def verdicts(times: dict[str, float]) -> list[str]:
         if name in times and other in times
     ]
     bars += [(f"{name}, us", times[name], most) for name, most in MOST.items() if name in times]
-    return [
+    lines = [
         f"- {what}: {value:.2f}, at most {most:g}: {'met' if value <= most else 'MISSED'}"
         for what, value, most in bars
     ]
+    for name in ("tvm_ffi", "tvm_ffi_torch_tensors"):
+        alone = name.replace("tvm_ffi", "tvm_ffi_raw")
+        if alone in times and name in times:
+            lines.append(
+                f"- {name}, of that the ABI's own, us: {times[alone] - times['raw']:.2f}, and "
+                f"the module's checks: {times[name] - times[alone]:.2f}"
+            )
+    return lines
 
 
 def main() -> int:
@@ -219,20 +259,37 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     options = parser.parse_args()
     is_cuda = options.device == "cuda"
-    times = {}
-    copies: dict[str, Callable[[], Any]] = {}
+    ways: dict[str, Way] = {}
     with tempfile.TemporaryDirectory() as folder:
         module = options.module or find_module(folder, is_packed=is_cuda)
+        # name -> library, and the function in it
+        functions = {"tvm_ffi_noop": (build("noop_ffi.c", folder), "noop")}
         if is_cuda:
-            bundle = options.bundle or find_bundle(f"{folder}/bundle")
-            times = c_ways(bundle)
-            step = nsa.load(bundle)["decode_replay"]
             # A launch on the legacy stream waits for all others.
             torch.cuda.set_stream(torch.cuda.Stream())
-            copies = copy_ways(options.sglang)
+            bundle = options.bundle or find_bundle(f"{folder}/bundle")
+            library = build_c(bundle, folder)
+            if library is not None:
+                ways |= c_ways(library, bundle)
+            functions["tvm_ffi_raw"] = library, "raw"
+            step = nsa.load(bundle)["decode_replay"]
         else:
             step = nsa.compile(EXAMPLE, "cpu")["decode_replay"]
-        times |= measure(python_ways(step, module, options.device) | copies, options.device)
+        functions["tvm_ffi"] = module, step.name
+        arrays = arguments(options.device)
+        ways |= python_ways(step, arrays)
+        if module is not None:
+            import tvm_ffi
+
+            loaded = {
+                name: tvm_ffi.load_module(path)[function]
+                for name, (path, function) in functions.items()
+                if path is not None
+            }
+            ways |= ffi_ways(loaded, arrays)
+        if is_cuda:
+            ways |= copy_ways(options.sglang)
+        times = measure(ways, options.device)
     raw = times.get("raw")
     lines = ["| way | us a launch | over raw |", "|---|---|---|"]
     for name, value in times.items():

@@ -117,23 +117,6 @@ void ImportedArray::release() {
   }
 }
 
-nsa_array nsa::python::arrayOf(const dlpack::Tensor &tensor, uint64_t flags) {
-  nsa_array array{};
-  array.data = tensor.data
-                   ? static_cast<char *>(tensor.data) + tensor.byteOffset
-                   : nullptr;
-  array.device_type = tensor.device.type;
-  array.device_id = tensor.device.id;
-  array.dtype_code = tensor.dtype.code;
-  // Vector elements are of no type that a step has: 0 bits match none.
-  array.dtype_bits = tensor.dtype.lanes == 1 ? tensor.dtype.bits : 0;
-  array.flags = flags & dlpack::flagReadOnly ? NSA_ARRAY_READ_ONLY : 0;
-  array.ndim = tensor.ndim;
-  array.shape = tensor.shape;
-  array.strides = tensor.strides;
-  return array;
-}
-
 bool nsa::python::isOfPackage(PyTypeObject *type, std::string_view package) {
   nb::object module = getOptional((PyObject *)type, "__module__");
   if (!module.is_valid() || !PyUnicode_Check(module.ptr()))

@@ -57,7 +57,22 @@ private:
 };
 
 /// What DLPack says of an array; `flags` are DLPack's.
-nsa_array arrayOf(const dlpack::Tensor &tensor, uint64_t flags);
+inline nsa_array arrayOf(const dlpack::Tensor &tensor, uint64_t flags) {
+  nsa_array array{};
+  array.data = tensor.data
+                   ? static_cast<char *>(tensor.data) + tensor.byteOffset
+                   : nullptr;
+  array.device_type = tensor.device.type;
+  array.device_id = tensor.device.id;
+  array.dtype_code = tensor.dtype.code;
+  // Vector elements are of no type that a step has: 0 bits match none.
+  array.dtype_bits = tensor.dtype.lanes == 1 ? tensor.dtype.bits : 0;
+  array.flags = flags & dlpack::flagReadOnly ? NSA_ARRAY_READ_ONLY : 0;
+  array.ndim = tensor.ndim;
+  array.shape = tensor.shape;
+  array.strides = tensor.strides;
+  return array;
+}
 
 /// Whether a type is of that package, as in "torch".
 bool isOfPackage(PyTypeObject *type, std::string_view package);

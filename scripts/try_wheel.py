@@ -2,12 +2,16 @@
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Tries an installed wheel in an environment that has nothing else: runs a decode replay on
-the host, with arrays of the standard library, and compares it with plain Python."""
+the host, with arrays of the standard library, and compares it with plain Python; then the
+command line, which runs steps only where there is NumPy."""
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import subprocess
 import sys
+import tempfile
 from array import array
 from pathlib import Path
 
@@ -79,6 +83,43 @@ def check_compiler() -> None:
     assert ".visible .entry lengths(" in nsa.compile(STEP, "cuda")["lengths"].ptx
 
 
+def tool(*arguments: str) -> str:
+    """What ``python -m nsa`` prints."""
+    command = [sys.executable, "-I", "-m", "nsa", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def check_tools() -> str:
+    """Says what was tried."""
+    assert nsa.__version__ in tool("info")
+    rows = [line.split() for line in tool("list").splitlines()[1:]]
+    key = next(
+        key
+        for key, step, targets, *ports in rows
+        if step == "decode_replay" and "cpu" in targets and "seq_lens:int64" in ports
+        and "max_len" in ports
+    )  # fmt: skip
+    assert "decode_replay" in tool("inspect", key)
+    if importlib.util.find_spec("numpy") is None:
+        return "info, list, inspect"
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = {
+            "seq_lens": np.array([3, 1, 2]),
+            "req_pool_indices": np.array([1, 0, 3]),
+            "req_to_token": np.arange(32, dtype=np.int32).reshape(4, 8),
+        }
+        given = []
+        for name, values in inputs.items():
+            np.save(f"{folder}/{name}.npy", values)
+            given.append(f"--{name}=@{folder}/{name}.npy")
+        tool("run", key, *given, "--max_len=8", "--device", "cpu", "--save", folder)
+        assert np.load(f"{folder}/b0_cache_seqlens.npy").tolist() == [3, 1, 2]
+        assert np.load(f"{folder}/b0_cu_seqlens_k.npy").tolist() == [0, 3, 4, 6]
+    return "info, list, inspect, run"
+
+
 def main() -> None:
     package = Path(nsa.__file__).resolve().parent
     assert Path(sys.prefix).resolve() in package.parents, package
@@ -95,11 +136,13 @@ def main() -> None:
                                out_total=none)
     except ValueError as error:
         message = str(error)
+    tools = check_tools()
     compiler = "with" if nsa.has_compiler() else "without"
     tag = sys.implementation.cache_tag
-    print(f"{tag}, {compiler} the compiler: replays on the host are right; {message}")
-
-
+    print(
+        f"{tag}, {compiler} the compiler: replays on the host and python -m nsa ({tools}) are "
+        f"right; {message}"
+    )
 
 if __name__ == "__main__":
     main()

@@ -95,7 +95,10 @@ typedef enum nsa_ffi_field {
   NSA_FFI_FIELD_VALUE = 0,   /* size argument number `place` */
   NSA_FFI_FIELD_POINTER = 1, /* of argument number `place` */
   NSA_FFI_FIELD_STRIDE = 2,
-  NSA_FFI_FIELD_SIZE = 3
+  NSA_FFI_FIELD_SIZE = 3,
+  /* Which of `dim` arrays are there, a bit each: those whose places are in the
+   * step's list `presence` from `place` on. */
+  NSA_FFI_FIELD_PRESENCE = 4
 } nsa_ffi_field;
 
 typedef struct nsa_ffi_parameter {
@@ -115,6 +118,7 @@ typedef struct nsa_ffi_step {
   const nsa_signature *signature;
   const nsa_ffi_dtype *dtypes; /* of each argument; of sizes without meaning */
   const nsa_ffi_kernel *kernels;
+  const int32_t *presence;
   const char *ptx;
   void **functions; /* num_kernels for each device */
   int32_t *is_loaded;
@@ -129,6 +133,7 @@ typedef struct nsa_ffi_room {
   int64_t *sizes;
   int64_t *blocks;
   void **parameters;
+  uint64_t *presence; /* an entry for each parameter */
 } nsa_ffi_room;
 
 /*===-- The CUDA driver ---------------------------------------------------===*/
@@ -314,6 +319,21 @@ static int nsa_ffi_accepts(const nsa_ffi_dtype *expected,
           expected->code == BFLOAT);
 }
 
+/* Null if it is no tensor. */
+static inline const nsa_ffi_tensor *
+nsa_ffi_tensor_of(const nsa_ffi_any *given) {
+  const char *object = (const char *)given->value.v_ptr;
+  if (given->type_index == NSA_FFI_TENSOR)
+    return (const nsa_ffi_tensor *)(object + NSA_FFI_OBJECT_BYTES);
+  return given->type_index == NSA_FFI_DLTENSOR ? (const nsa_ffi_tensor *)object
+                                               : NULL;
+}
+
+/* The address of its first element. */
+NSA_STRAIGHT uint64_t nsa_ffi_base(const nsa_ffi_tensor *tensor) {
+  return (uint64_t)(uintptr_t)tensor->data + tensor->byte_offset;
+}
+
 static const char *nsa_ffi_device_name(int32_t type) {
   return type == NSA_FFI_CPU ? "cpu" : "cuda";
 }
@@ -326,7 +346,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
                                       nsa_message *message) {
   const nsa_port *port = &step->signature->ports[place];
   const nsa_ffi_dtype *dtype = &step->dtypes[place];
-  const nsa_ffi_tensor *tensor = (const nsa_ffi_tensor *)given->value.v_ptr;
+  const nsa_ffi_tensor *tensor = nsa_ffi_tensor_of(given);
   nsa_strided *array = &room->arrays[place];
   int64_t *strides = room->strides + place * NSA_MAX_RANK, stride = 1;
   int32_t type, id, i;
@@ -339,10 +359,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
     array->shape = array->strides = strides;
     return nsa_check_array(port, array, &room->regions[place], message);
   }
-  if (given->type_index == NSA_FFI_TENSOR) {
-    tensor = (const nsa_ffi_tensor *)((const char *)given->value.v_ptr +
-                                      NSA_FFI_OBJECT_BYTES);
-  } else if (given->type_index != NSA_FFI_DLTENSOR) {
+  if (!tensor) {
     nsa_fail_argument(message, port->name);
     nsa_say(message, "expected a %d-d %s tensor but got another type",
             (int)port->ndim, dtype->name);
@@ -386,7 +403,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
     strides[i] = stride;
     stride = (int64_t)((uint64_t)stride * (uint64_t)tensor->shape[i]);
   }
-  array->base = (uint64_t)(uintptr_t)tensor->data + tensor->byte_offset;
+  array->base = nsa_ffi_base(tensor);
   array->item_size = port->item_size;
   array->ndim = port->ndim;
   array->shape = tensor->shape;
@@ -443,19 +460,29 @@ static nsa_status nsa_ffi_take(const nsa_ffi_step *step,
 }
 
 /* The addresses of a kernel's parameters. */
-static void nsa_ffi_point(const nsa_ffi_kernel *kernel,
+static void nsa_ffi_point(const nsa_ffi_step *step,
+                          const nsa_ffi_kernel *kernel,
                           const nsa_ffi_room *room) {
   size_t i;
+  int32_t bit;
   for (i = 0; i < kernel->num_parameters; ++i) {
     const nsa_ffi_parameter *parameter = &kernel->parameters[i];
     const nsa_strided *array = &room->arrays[parameter->place];
     const void *at = &room->sizes[parameter->place];
-    if (parameter->field == NSA_FFI_FIELD_POINTER)
+    if (parameter->field == NSA_FFI_FIELD_POINTER) {
       at = &array->base;
-    else if (parameter->field == NSA_FFI_FIELD_STRIDE)
+    } else if (parameter->field == NSA_FFI_FIELD_STRIDE) {
       at = &array->strides[parameter->dim];
-    else if (parameter->field == NSA_FFI_FIELD_SIZE)
+    } else if (parameter->field == NSA_FFI_FIELD_SIZE) {
       at = &array->shape[parameter->dim];
+    } else if (parameter->field == NSA_FFI_FIELD_PRESENCE) {
+      room->presence[i] = 0;
+      for (bit = 0; bit < parameter->dim; ++bit) {
+        int32_t place = step->presence[parameter->place + bit];
+        room->presence[i] |= (uint64_t)(room->arrays[place].base != 0) << bit;
+      }
+      at = &room->presence[i];
+    }
     room->parameters[i] = (void *)(uintptr_t)at;
   }
 }
@@ -483,41 +510,74 @@ static int nsa_ffi_launch(const nsa_ffi_step *step, void *function,
   return nsa_ffi_cuda.launch_ex(&config, function, parameters, NULL);
 }
 
-static nsa_status nsa_ffi_run(const nsa_ffi_step *step,
-                              const nsa_ffi_room *room, int32_t device_type,
-                              int32_t device_id, nsa_message *message) {
+/* Where a call launches. */
+typedef struct nsa_ffi_place {
+  const nsa_ffi_step *step;
+  void **functions; /* null on the host */
+  void *stream;
+  int is_pushed;
+} nsa_ffi_place;
+
+static nsa_status nsa_ffi_begin(const nsa_ffi_step *step, int32_t device_type,
+                                int32_t device_id, nsa_ffi_place *at,
+                                nsa_message *message) {
   nsa_status status = NSA_OK;
-  void **functions = NULL, *stream = NULL, *popped;
-  int is_cuda = device_type == NSA_FFI_CUDA, is_pushed = 0;
-  size_t i;
-  if (is_cuda) {
-    status = nsa_ffi_enter(step, device_id, &functions, &is_pushed, message);
+  at->step = step;
+  at->functions = NULL;
+  at->is_pushed = 0;
+  if (device_type == NSA_FFI_CUDA) {
+    status =
+        nsa_ffi_enter(step, device_id, &at->functions, &at->is_pushed, message);
     if (status == NSA_OK)
-      stream = TVMFFIEnvGetStream(NSA_FFI_CUDA, device_id);
+      at->stream = TVMFFIEnvGetStream(NSA_FFI_CUDA, device_id);
   }
-  for (i = 0; i < step->signature->num_kernels && status == NSA_OK; ++i) {
-    const nsa_ffi_kernel *kernel = &step->kernels[i];
-    if (room->blocks[i] == 0)
-      continue;
-    nsa_ffi_point(kernel, room);
-    if (is_cuda)
-      status = nsa_ffi_check_driver(
-          nsa_ffi_launch(step, functions[i], (unsigned)room->blocks[i],
-                         kernel->threads, stream, room->parameters),
-          "cannot launch", message);
-    else
-      kernel->host(room->parameters);
-  }
-  if (is_pushed)
-    nsa_ffi_cuda.pop(&popped);
   return status;
 }
 
-static int nsa_ffi_raise(nsa_status status, const nsa_message *message) {
+static nsa_status nsa_ffi_launch_kernel(const nsa_ffi_place *at, size_t number,
+                                        int64_t blocks, void **parameters,
+                                        nsa_message *message) {
+  const nsa_ffi_kernel *kernel = &at->step->kernels[number];
+  if (at->functions)
+    return nsa_ffi_check_driver(
+        nsa_ffi_launch(at->step, at->functions[number], (unsigned)blocks,
+                       kernel->threads, at->stream, parameters),
+        "cannot launch", message);
+  kernel->host(parameters);
+  return NSA_OK;
+}
+
+static void nsa_ffi_end(const nsa_ffi_place *at) {
+  void *popped;
+  if (at->is_pushed)
+    nsa_ffi_cuda.pop(&popped);
+}
+
+static nsa_status nsa_ffi_run(const nsa_ffi_step *step,
+                              const nsa_ffi_room *room, int32_t device_type,
+                              int32_t device_id, nsa_message *message) {
+  nsa_ffi_place at;
+  nsa_status status = nsa_ffi_begin(step, device_type, device_id, &at, message);
+  size_t i;
+  for (i = 0; i < step->signature->num_kernels && status == NSA_OK; ++i) {
+    if (room->blocks[i] == 0)
+      continue;
+    nsa_ffi_point(step, &step->kernels[i], room);
+    status = nsa_ffi_launch_kernel(&at, i, room->blocks[i], room->parameters,
+                                   message);
+  }
+  nsa_ffi_end(&at);
+  return status;
+}
+
+/* What a call returns: None, or an exception. */
+static int nsa_ffi_return(nsa_status status, const nsa_message *message,
+                          nsa_ffi_any *result) {
   const char *kind = status == NSA_OK                 ? NULL
                      : status == NSA_INVALID_ARGUMENT ? "ValueError"
                      : status == NSA_TYPE             ? "TypeError"
                                                       : "RuntimeError";
+  memset(result, 0, sizeof(*result));
   if (!kind)
     return 0;
   TVMFFIErrorSetRaisedFromCStr(kind, message->text);
@@ -525,19 +585,66 @@ static int nsa_ffi_raise(nsa_status status, const nsa_message *message) {
 }
 
 /* The step as a function: its arguments in the order of the manifest, a size
- * that is None is that of the dimensions that name it. Returns None. */
-static inline int nsa_ffi_call(const nsa_ffi_step *step,
+ * that is None is that of the dimensions that name it. */
+static nsa_status nsa_ffi_call(const nsa_ffi_step *step,
                                const nsa_ffi_room *room,
                                const nsa_ffi_any *args, int32_t num_args,
-                               nsa_ffi_any *result) {
-  nsa_message message;
+                               nsa_message *message) {
   int32_t device_type = 0, device_id = 0;
   nsa_status status = nsa_ffi_take(step, args, num_args, room, &device_type,
-                                   &device_id, &message);
+                                   &device_id, message);
   if (status == NSA_OK)
-    status = nsa_ffi_run(step, room, device_type, device_id, &message);
-  memset(result, 0, sizeof(*result));
-  return nsa_ffi_raise(status, &message);
+    status = nsa_ffi_run(step, room, device_type, device_id, message);
+  return status;
+}
+
+/*===-- The same, as straight code ----------------------------------------===*/
+
+/* Like the end of nsa-c/checks.h: what a generated function asks of the
+ * tensors before it looks at shapes. What is odd is for nsa_ffi_call. */
+
+typedef struct nsa_ffi_view {
+  const nsa_ffi_tensor *tensor;
+  uint64_t base;
+} nsa_ffi_view;
+
+/* In the place of an optional tensor that is not there. */
+static const int64_t nsa_ffi_zeros[NSA_MAX_RANK] = {0};
+static const nsa_ffi_tensor nsa_ffi_missing = {
+    NULL, 0, 0, 0, 0, 0, 0, nsa_ffi_zeros, nsa_ffi_zeros, 0};
+
+static inline const nsa_ffi_tensor *
+nsa_ffi_optional_of(const nsa_ffi_any *given) {
+  return given->type_index == NSA_FFI_NONE ? &nsa_ffi_missing
+                                           : nsa_ffi_tensor_of(given);
+}
+
+/* Bits that are 0 for a tensor of that rank and type of elements, with strides,
+ * on the device of the first one. */
+NSA_STRAIGHT uint64_t nsa_ffi_odd(const nsa_ffi_tensor *tensor,
+                                  const nsa_ffi_tensor *first, int32_t ndim,
+                                  const nsa_ffi_dtype *dtype) {
+  uint64_t odd = (uint32_t)(tensor->device_type ^ first->device_type) |
+                 (uint32_t)(tensor->device_id ^ first->device_id);
+  odd |= (uint32_t)(tensor->ndim ^ ndim) | (uint32_t)(tensor->lanes ^ 1) |
+         (uint32_t)(tensor->dtype_code ^ dtype->code) |
+         (uint32_t)(tensor->dtype_bits ^ dtype->bits);
+  return odd | (tensor->strides == NULL);
+}
+
+/* The same for one that may be missing. */
+NSA_STRAIGHT uint64_t nsa_ffi_optional_odd(const nsa_ffi_tensor *tensor,
+                                           const nsa_ffi_tensor *first,
+                                           int32_t ndim,
+                                           const nsa_ffi_dtype *dtype) {
+  return tensor == &nsa_ffi_missing ? 0
+                                    : nsa_ffi_odd(tensor, first, ndim, dtype);
+}
+
+/* Of the first tensor: 0 on the host and on CUDA devices. */
+NSA_STRAIGHT uint64_t nsa_ffi_odd_device(const nsa_ffi_tensor *first) {
+  return first->device_type != NSA_FFI_CPU &&
+         first->device_type != NSA_FFI_CUDA;
 }
 
 /* NAME_load(device): loads the kernels ahead of the first call. */
@@ -557,8 +664,7 @@ static inline int nsa_ffi_load(const nsa_ffi_step *step,
     nsa_fail(&message);
     nsa_say(&message, "expected the number of a CUDA device");
   }
-  memset(result, 0, sizeof(*result));
-  return nsa_ffi_raise(status, &message);
+  return nsa_ffi_return(status, &message, result);
 }
 
 /* A string. */

@@ -11,6 +11,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "FFICall.h"
 #include "StraightChecks.h"
 
 #include "nsa/Target/Compile.h"
@@ -354,7 +355,7 @@ void HeaderWriter::writeLaunch() {
   size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
   size_t kernels = list("kernels").size();
   std::string quickly;
-  if (auto straight = emitStraightChecks(root)) {
+  if (auto straight = emitStraightChecks(root, getMemberNames())) {
     os << llvm::formatv(
         R"c(/* Whether a call passes all checks for sure, as nearly all do. Leaves `sizes`
    and `blocks` then. */
@@ -438,6 +439,9 @@ void HeaderWriter::writeFFITables() {
        << ",\n";
   os << "};\n\n";
   const json::Array &kernels = list("kernels");
+  std::string presence;
+  llvm::raw_string_ostream presenceOS(presence);
+  unsigned numPresence = 0;
   for (auto [number, value] : llvm::enumerate(kernels)) {
     const json::Object &kernel = *value.getAsObject();
     os << llvm::formatv("extern void {0}_host{1}(void **) __asm__(\"{0}.{2}\");"
@@ -447,6 +451,15 @@ void HeaderWriter::writeFFITables() {
     for (const json::Value &value : *kernel.getArray("parameters")) {
       const json::Object &parameter = *value.getAsObject();
       StringRef field = *parameter.getString("field");
+      if (const json::Array *arguments = parameter.getArray("arguments")) {
+        os << llvm::formatv("    {{NSA_FFI_FIELD_PRESENCE, {0}, {1}},\n",
+                            numPresence, arguments->size());
+        numPresence += arguments->size();
+        for (const json::Value &value : *arguments)
+          presenceOS << "    " << places.lookup(*value.getAsString()) << ", /* "
+                     << *value.getAsString() << " */\n";
+        continue;
+      }
       StringRef argument = *parameter.getString("argument");
       os << llvm::formatv(
           "    {{NSA_FFI_FIELD_{0}, {1}, {2}}, /* {3} */\n", field.upper(),
@@ -455,7 +468,9 @@ void HeaderWriter::writeFFITables() {
     }
     os << "};\n";
   }
-  os << "static const nsa_ffi_kernel " << name << "_ffi_kernels[] = {\n";
+  os << "static const int32_t " << name << "_presence[] = {\n"
+     << presence << "    -1};\n"
+     << "static const nsa_ffi_kernel " << name << "_ffi_kernels[] = {\n";
   for (auto [number, value] : llvm::enumerate(kernels)) {
     const json::Object &kernel = *value.getAsObject();
     os << llvm::formatv("    {{{0}, {1}_host{2}, {1}_parameters{2}, {3}},\n",
@@ -501,22 +516,30 @@ void HeaderWriter::writeModule() {
   writePorts(/*withOffsets=*/false);
   writeSignature();
   writeFFITables();
-  size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
   os << llvm::formatv(R"c(
 static void *{0}_functions[NSA_FFI_MAX_DEVICES * {1}];
 static int32_t {0}_is_loaded[NSA_FFI_MAX_DEVICES];
 static const nsa_ffi_step {0}_step = {{
-    &{0}_signature, {0}_dtypes, {0}_ffi_kernels,
-    {0}_ptx, {0}_functions, {0}_is_loaded, {6}};
-
-#define NSA_FFI_EXPORT __attribute__((visibility("default")))
-
-NSA_FFI_EXPORT int __tvm_ffi_{0}(void *self, const nsa_ffi_any *args,
-                                 int32_t num_args, nsa_ffi_any *result) {{
+    &{0}_signature, {0}_dtypes, {0}_ffi_kernels, {0}_presence,
+    {0}_ptx, {0}_functions, {0}_is_loaded, {2}};
+)c",
+                      name, numKernels, int(isDependent()));
+  std::string quickly, call = emitFFICall(root);
+  if (!call.empty())
+    quickly =
+        llvm::formatv("  if ({0}_try(args, num_args, &status, &message))\n"
+                      "    return nsa_ffi_return(status, &message, result);\n",
+                      name);
+  os << call
+     << llvm::formatv(R"c(
+static __attribute__((noinline)) nsa_status
+{0}_by_tables(const nsa_ffi_any *args, int32_t num_args,
+              nsa_message *message) {{
   nsa_strided arrays[{2}];
   nsa_region regions[{2}];
   int64_t strides[{2} * NSA_MAX_RANK], sizes[{3}], blocks[{1}];
   void *parameters[{4}];
+  uint64_t presence[{4}];
   nsa_ffi_room room;
   room.arrays = arrays;
   room.regions = regions;
@@ -524,8 +547,19 @@ NSA_FFI_EXPORT int __tvm_ffi_{0}(void *self, const nsa_ffi_any *args,
   room.sizes = sizes;
   room.blocks = blocks;
   room.parameters = parameters;
+  room.presence = presence;
+  return nsa_ffi_call(&{0}_step, &room, args, num_args, message);
+}
+
+#define NSA_FFI_EXPORT __attribute__((visibility("default")))
+
+NSA_FFI_EXPORT int __tvm_ffi_{0}(void *self, const nsa_ffi_any *args,
+                                 int32_t num_args, nsa_ffi_any *result) {{
+  nsa_message message;
+  nsa_status status;
   (void)self;
-  return nsa_ffi_call(&{0}_step, &room, args, num_args, result);
+{6}  status = {0}_by_tables(args, num_args, &message);
+  return nsa_ffi_return(status, &message, result);
 }
 
 NSA_FFI_EXPORT int __tvm_ffi_{0}_load(void *self, const nsa_ffi_any *args,
@@ -540,9 +574,9 @@ NSA_FFI_EXPORT int __tvm_ffi__doc_{0}(void *self, const nsa_ffi_any *args,
   return nsa_ffi_return_text("{5}", result);
 }
 )c",
-                      name, numKernels, places.size(), sizes, parameters,
-                      describeCall(name, list("arguments")),
-                      int(isDependent()));
+                      name, numKernels, places.size(),
+                      std::max<size_t>(sizePlaces.size(), 1), parameters,
+                      describeCall(name, list("arguments")), quickly);
 }
 
 std::string nsa::emitFFISource(const CompiledStep &step) {

@@ -25,7 +25,8 @@ using llvm::StringRef;
 namespace {
 class Writer {
 public:
-  explicit Writer(const json::Object &root) : root(root) {}
+  Writer(const json::Object &root, const CallNames &names)
+      : root(root), names(names) {}
 
   std::optional<std::string> write();
 
@@ -45,7 +46,13 @@ private:
   void writeArray(const json::Object &argument);
   void writeKernel(const json::Object &kernel, size_t number);
 
+  std::string getBase(StringRef name) { return names.base(name); }
+  std::string getShape(StringRef name, int64_t dim) {
+    return names.shape(name, dim);
+  }
+
   const json::Object &root;
+  const CallNames &names;
   llvm::StringMap<const json::Object *> arguments;
   bool isBounded = true;
   std::string body;
@@ -57,22 +64,6 @@ private:
 static constexpr uint64_t maxSize = uint64_t(1) << 31;
 static constexpr uint64_t limit = uint64_t(1) << 62;
 
-static std::string getSize(StringRef name) {
-  return llvm::formatv("args->{0}", name);
-}
-
-static std::string getBase(StringRef name) {
-  return llvm::formatv("(uint64_t)(uintptr_t)args->{0}.data", name);
-}
-
-static std::string getShape(StringRef name, int64_t dim) {
-  return llvm::formatv("args->{0}.size[{1}]", name, dim);
-}
-
-static std::string getStride(StringRef name, int64_t dim) {
-  return llvm::formatv("args->{0}.stride[{1}]", name, dim);
-}
-
 Writer::Expression Writer::get(const json::Value &value) {
   if (auto constant = value.getAsInteger()) {
     uint64_t most = *constant < 0 ? -uint64_t(*constant) : *constant;
@@ -80,7 +71,7 @@ Writer::Expression Writer::get(const json::Value &value) {
     return {llvm::formatv("INT64_C({0})", *constant), most};
   }
   if (auto size = value.getAsString())
-    return {getSize(*size), maxSize};
+    return {names.size(*size), maxSize};
   const json::Array &terms = *value.getAsArray();
   StringRef op = *terms[0].getAsString();
   if (op == "dim")
@@ -120,7 +111,7 @@ void Writer::writeArray(const json::Object &argument) {
   os << "  nsa_walk_begin(&walk);\n";
   for (size_t dim = shape.size(); dim-- > 0;)
     os << llvm::formatv("  nsa_walk_dim(&walk, {0}, {1}, {2}, {3}, {4});\n",
-                        getShape(name, dim), getStride(name, dim),
+                        getShape(name, dim), names.stride(name, dim),
                         getWanted(shape[dim]), getWanted(strides[dim]),
                         int(*argument.getString("kind") == "out"));
   os << llvm::formatv("  odd |= nsa_walk_end(&walk, {0}, {1}, {2}, {3}, "
@@ -172,7 +163,7 @@ std::optional<std::string> Writer::write() {
     const json::Object &argument = *value.getAsObject();
     if (*argument.getString("kind") == "size")
       os << llvm::formatv("  odd |= (uint64_t){0} >> 31;\n",
-                          getSize(*argument.getString("name")));
+                          names.size(*argument.getString("name")));
     else
       writeArray(argument);
   }
@@ -194,7 +185,7 @@ std::optional<std::string> Writer::write() {
     const json::Object &argument = *value.getAsObject();
     if (*argument.getString("kind") == "size")
       os << llvm::formatv("  sizes[{0}] = {1};\n", numSizes++,
-                          getSize(*argument.getString("name")));
+                          names.size(*argument.getString("name")));
   }
   os << "  return !odd && nsa_are_apart(regions, count);\n";
   if (!isBounded)
@@ -202,7 +193,22 @@ std::optional<std::string> Writer::write() {
   return body;
 }
 
-std::optional<std::string>
-nsa::emitStraightChecks(const json::Object &manifest) {
-  return Writer(manifest).write();
+CallNames nsa::getMemberNames() {
+  return {[](StringRef name) -> std::string {
+            return llvm::formatv("args->{0}", name);
+          },
+          [](StringRef name) -> std::string {
+            return llvm::formatv("(uint64_t)(uintptr_t)args->{0}.data", name);
+          },
+          [](StringRef name, int64_t dim) -> std::string {
+            return llvm::formatv("args->{0}.size[{1}]", name, dim);
+          },
+          [](StringRef name, int64_t dim) -> std::string {
+            return llvm::formatv("args->{0}.stride[{1}]", name, dim);
+          }};
+}
+
+std::optional<std::string> nsa::emitStraightChecks(const json::Object &manifest,
+                                                   const CallNames &names) {
+  return Writer(manifest, names).write();
 }

@@ -122,19 +122,15 @@ def _make_flat_copy(constants, _):
 
 _copy_sets = _nsa_runtime.SetCaller(_make_copy)
 _flat_copies = _nsa_runtime.SetCaller(_make_flat_copy)
-
-
-def _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size):
-    """Those that a copy takes."""
-    if mode == "decode":
-        return (bs, max_len)
-    return (bs, max_seqlen_k, seqlens_expanded_size)
+_copy_of_sets = _copy_sets.call
 
 
 def _copy_flat(outputs, fields, sources, source_fields, mode, *sizes):
     """``copy_metadata`` with arrays in lists, and their names in texts."""
     constants = (mode, source_fields, fields)
-    _flat_copies.call(constants, (*sources, *outputs), (), _copy_sizes(mode, *sizes), None)
+    bs, max_len, *others = sizes
+    taken = (bs, max_len) if mode == "decode" else (bs, *others)
+    _flat_copies.call(constants, (*sources, *outputs), (), taken, None)
 
 
 def copy_metadata(
@@ -179,8 +175,10 @@ def copy_metadata(
     (``src_<field>``, ``b<i>_<field>``), what was expected and what came, and writes nothing
     then; ``CompileError`` if the step can neither be compiled nor found.
     """
-    sizes = _copy_sizes(mode, bs, max_len, max_seqlen_k, seqlens_expanded_size)
-    _copy_sets.call((mode,), (), (src, *dsts), sizes, stream)
+    sizes = (
+        (bs, max_len) if mode == "decode" else (bs, max_seqlen_k, seqlens_expanded_size)
+    )
+    _copy_of_sets((mode,), (), (src, *dsts), sizes, stream)
 
 
 def dequantize_k_cache_paged(

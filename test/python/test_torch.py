@@ -172,7 +172,7 @@ def test_each(name: str, device: str) -> None:
     operator = getattr(torch.ops.nsa, name).default
     constants: dict[str, list[Any]] = {
         "dequantize_k_cache_paged": ["v32", 1],
-        "paged_mqa_schedule": ["gen1", 16, None, 1, None],
+        "paged_mqa_schedule": ["gen1", 16, None, 1, None, None, None, None],
     }
     flat = [*make(), *constants.get(name, [])]
     torch.library.opcheck(operator, tuple(flat), test_utils=("test_schema", "test_faketensor"))

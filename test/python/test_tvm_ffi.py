@@ -189,6 +189,52 @@ def test_every_kind_of_step(tmp_path: Path) -> None:
     assert np.from_dlpack(many[1]).tolist() == [0, 3, 4, 6]
 
 
+OPTIONAL = """nsa.step @maybe(in %n : index, in %lens[%n] : tensor<?xi32>,
+                out %b0 : memref<?xi32>, out optional %b1 : memref<?xi32>,
+                out optional %b2 : memref<?xi8>) {
+  %low = nsa.map(%r) in (%n) : tensor<?xi8> {
+    %x = nsa.read %lens[%r] : tensor<?xi32>
+    %t = arith.trunci %x : i32 to i8
+    nsa.yield %t : i8
+  }
+  nsa.copy %lens to %b0, %b1 : tensor<?xi32> to memref<?xi32>, memref<?xi32>
+  nsa.copy %low to %b2 : tensor<?xi8> to memref<?xi8>
+}
+"""
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_optional(tmp_path: Path, fuse: bool) -> None:
+    """What is None is not there, by the straight checks and, where a size is None, by tables;
+    types that stand for each other go by tables."""
+    (path,) = modules.build(OPTIONAL, tmp_path, fuse=fuse)
+    maybe = tvm_ffi.load_module(path).maybe
+    lens = tensor(3, 300, 2)
+    for n in (3, 2, 0, None):
+        for has_b1 in (True, False):
+            for low in (np.int8, np.uint8, None):
+                b0, b1 = np.full(4, -1, np.int32), np.full(3, -1, np.int32)
+                b2 = np.full(5, 77, low or np.int8)
+                maybe(
+                    n, lens, tvm_ffi.from_dlpack(b0),
+                    tvm_ffi.from_dlpack(b1) if has_b1 else None,
+                    tvm_ffi.from_dlpack(b2) if low else None,
+                )  # fmt: skip
+                count = 3 if n is None else n
+                assert b0.tolist() == [*[3, 300, 2][:count], *[-1] * (4 - count)]
+                assert b1.tolist() == [
+                    *[3, 300, 2][: count if has_b1 else 0], *[-1] * (3 - count if has_b1 else 3)
+                ]  # fmt: skip
+                assert b2.tolist() == [
+                    *[3, 44, 2][: count if low else 0], *[77] * (5 - count if low else 5)
+                ]  # fmt: skip
+    for wrong in (tensor(1), tensor(1, 2, 3, dtype=np.int64), 5):
+        with pytest.raises((ValueError, TypeError), match="argument 'b1'"):
+            maybe(3, lens, tensor(0, 0, 0), wrong, None)
+    with pytest.raises(TypeError, match="argument 'b0': expected a 1-d int32 tensor"):
+        maybe(3, lens, None, None, None)
+
+
 def test_errors_of_building(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(nsa.CompileError, match="error"):
         modules.build("nsa.step @x() {}", tmp_path)

@@ -1,4 +1,4 @@
-//===- compare_launchers.cpp - Headers against the runtime ----------------===//
+//===- compare_launchers.cpp - Headers and modules against the runtime ----===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -7,9 +7,10 @@
 //===----------------------------------------------------------------------===//
 //
 // compare_launchers FOLDER COUNT: gives COUNT sets of random arguments to each
-// step by its generated header and by libnsa_runtime, and compares status,
-// message and what the kernels are given. Kernels of the runtime are functions
-// here and the header's driver is a stand-in, so no address is looked at.
+// step by its generated header, by its module of tvm-ffi and by libnsa_runtime,
+// and compares status, message and what the kernels are given. Kernels of the
+// runtime and of the modules are functions here and the header's driver is a
+// stand-in, so no address is looked at.
 //
 //===----------------------------------------------------------------------===//
 
@@ -73,6 +74,52 @@ template <size_t kernel> static void hostKernel(void **parameters) {
 static constexpr nsa_host_fn hostKernels[] = {hostKernel<0>, hostKernel<1>,
                                               hostKernel<2>, hostKernel<3>,
                                               hostKernel<4>, hostKernel<5>};
+
+//===-- Modules of tvm-ffi ------------------------------------------------===//
+
+/// What they take, as in nsa-c/tvm_ffi.h.
+struct Any {
+  int32_t type;
+  uint32_t padding;
+  int64_t value;
+};
+struct Tensor {
+  void *data;
+  int32_t deviceType, deviceId, ndim;
+  uint8_t code, bits;
+  uint16_t lanes;
+  const int64_t *shape, *strides;
+  uint64_t byteOffset;
+};
+
+static std::string raised;
+
+extern "C" {
+void TVMFFIErrorSetRaisedFromCStr(const char *, const char *message) {
+  raised = message;
+}
+void *TVMFFIEnvGetStream(int32_t, int32_t) { return nullptr; }
+int TVMFFIStringFromByteArray(const void *, void *) { return -1; }
+
+// Their host kernels, by the names that the compiler gives.
+#define KERNEL(step, name, number)                                             \
+  void step##_##name(void **parameters) __asm__(#step "." #name);              \
+  void step##_##name(void **parameters) { record(number, parameters); }
+KERNEL(replay, replay, 0)
+KERNEL(expanded, expanded, 0)
+KERNEL(optional, optional, 0)
+KERNEL(overflow, overflow, 0)
+KERNEL(sizes, sizes_a, 0)
+KERNEL(sizes, sizes_b, 1)
+KERNEL(sizes, sizes_c, 2)
+KERNEL(sizes, sizes_d, 3)
+KERNEL(sizes, sizes_e, 4)
+
+#define MODULE(step)                                                           \
+  int __tvm_ffi_##step(void *, const Any *, int32_t, Any *);                   \
+  int step##_ffi_is_plain(const Any *);
+MODULE(replay) MODULE(expanded) MODULE(optional) MODULE(overflow) MODULE(sizes)
+}
 
 //===-- Arguments ---------------------------------------------------------===//
 
@@ -192,6 +239,29 @@ public:
     return result;
   }
 
+  /// The same for the module of tvm-ffi.
+  std::vector<Any> values(std::vector<Tensor> &tensors) {
+    tensors.resize(step.num_ports);
+    std::vector<Any> result;
+    for (size_t i = 0; i != step.num_ports; ++i) {
+      const nsa_port &port = step.ports[i];
+      if (port.kind == NSA_KIND_SIZE) {
+        bool isGiven = at<int64_t>(i) != NSA_SIZE_UNSET;
+        result.push_back({isGiven ? 1 : 0, 0, isGiven ? at<int64_t>(i) : 0});
+        continue;
+      }
+      nsa_view &view = at<nsa_view>(i);
+      tensors[i] = {
+          view.data, NSA_DEVICE_CPU, 0,
+          port.ndim, NSA_DTYPE_INT,  static_cast<uint8_t>(8 * port.item_size),
+          1,         view.size,      view.stride,
+          0};
+      result.push_back(
+          {/*DLTensor*=*/7, 0, reinterpret_cast<int64_t>(&tensors[i])});
+    }
+    return result;
+  }
+
   void print() {
     for (size_t i = 0; i != step.num_ports; ++i) {
       std::cout << "  " << step.ports[i].name << ": ";
@@ -242,11 +312,14 @@ static std::string read(const std::string &path) {
 
 static std::map<std::string, int> kinds;
 
-/// `isPlain`: whether the straight checks of a header are enough for a call.
-template <typename IsPlain, typename Launch>
+/// `isPlain`: whether the straight checks of a header are enough for a call;
+/// `callModule` and `isPlainModule`: the same of the module of tvm-ffi.
+template <typename IsPlain, typename Launch, typename CallModule,
+          typename IsPlainModule>
 static bool compare(const std::string &folder, const nsa_signature &step,
                     const size_t *offsets, size_t size, int64_t count,
-                    IsPlain &&isPlain, Launch &&launch) {
+                    IsPlain &&isPlain, Launch &&launch, CallModule &&callModule,
+                    IsPlainModule &&isPlainModule) {
   std::string manifest = read(folder + "/" + step.step + ".json");
   std::vector<nsa_host_kernel> kernels;
   for (size_t i = 0; i != step.num_kernels; ++i)
@@ -268,7 +341,8 @@ static bool compare(const std::string &folder, const nsa_signature &step,
   Random random;
   Call call(step, offsets, size);
   std::vector<nsa_array> arrays;
-  int passed = 0, plain = 0;
+  std::vector<Tensor> tensors;
+  int passed = 0, plain = 0, plainModule = 0;
   for (int64_t i = 0; i != count; ++i) {
     call.fill(random);
     std::vector<nsa_argument> arguments = call.arguments(arrays);
@@ -283,22 +357,37 @@ static bool compare(const std::string &folder, const nsa_signature &step,
     std::string actualText = actual == NSA_OK ? "" : message.text;
     passed += expected == NSA_OK;
     plain += isPlain(call.get());
+    std::vector<Values> actualLaunches = std::move(launched);
+    launched.clear();
+    std::vector<Any> values = call.values(tensors);
+    Any result;
+    // It may look at a size before an array that is wrong, too.
+    bool isModuleSame =
+        (callModule(nullptr, values.data(), static_cast<int32_t>(values.size()),
+                    &result) == 0) == (expected == NSA_OK) &&
+        launched == expectedLaunches;
+    bool isModulePlain = isPlainModule(values.data());
+    plainModule += isModulePlain;
     ++kinds[expected == NSA_OK ? "ok" : kindOf(expectedText)];
     if (expected == actual && expectedText == actualText &&
-        expectedLaunches == launched)
+        expectedLaunches == actualLaunches && isModuleSame &&
+        isModulePlain <= (expected == NSA_OK))
       continue;
     std::cout << step.step << ": call " << i << " differs\n  runtime "
               << nsa_status_name(expected) << ": " << expectedText
               << "\n  header " << nsa_status_name(actual) << ": " << actualText
-              << '\n';
+              << "\n  module: " << (isModuleSame ? "the same" : raised)
+              << (isModulePlain ? ", by the straight checks\n" : "\n");
     call.print();
     return false;
   }
   std::cout << step.step << ": same\n";
   std::cerr << step.step << ": " << passed << " of " << count
-            << " calls were launched, " << plain << " by the straight checks\n";
+            << " calls were launched, " << plain << " by the straight checks, "
+            << plainModule << " by those of the module\n";
   bool isNeverPlain = std::string(step.step) == "overflow";
-  if (passed == 0 || plain > passed || (plain == 0) != isNeverPlain)
+  if (passed == 0 || plain > passed || (plain == 0) != isNeverPlain ||
+      (plainModule == 0) != isNeverPlain)
     std::cout << step.step << ": expected calls that pass, and by both ways\n";
   return true;
 }
@@ -320,7 +409,8 @@ static bool compare(const std::string &folder, const nsa_signature &step,
           return step##_launch(&module,                                        \
                                static_cast<const step##_args *>(args),         \
                                nullptr, message);                              \
-        });                                                                    \
+        },                                                                     \
+        __tvm_ffi_##step, step##_ffi_is_plain);                                \
   }()
 
 /// What an expression that may leave 64 bits has.

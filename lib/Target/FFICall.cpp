@@ -1,0 +1,209 @@
+//===- FFICall.cpp - A call of tvm-ffi, as straight C ---------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What the end of nsa-c/tvm_ffi.h describes, for one manifest.
+//
+//===----------------------------------------------------------------------===//
+
+#include "FFICall.h"
+#include "StraightChecks.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace nsa;
+namespace json = llvm::json;
+using llvm::StringRef;
+
+namespace {
+class CallWriter {
+public:
+  explicit CallWriter(const json::Object &root)
+      : root(root), name(*root.getString("step")) {}
+
+  std::string write();
+
+private:
+  const json::Array &list(StringRef key) { return *root.getArray(key); }
+  void writeGiven();
+  void writeTake();
+  void writeKernel(const json::Object &kernel, size_t number);
+
+  const json::Object &root;
+  StringRef name;
+  llvm::StringMap<unsigned> sizePlaces;
+  std::string text;
+  llvm::raw_string_ostream os{text};
+};
+} // namespace
+
+static bool isSize(const json::Object &argument) {
+  return *argument.getString("kind") == "size";
+}
+static bool isOptional(const json::Object &argument) {
+  return argument.getBoolean("optional").value_or(false);
+}
+
+/// Those of the struct that writeGiven writes.
+static CallNames getGivenNames() {
+  return {[](StringRef name) -> std::string {
+            return llvm::formatv("given->{0}", name);
+          },
+          [](StringRef name) -> std::string {
+            return llvm::formatv("given->{0}.base", name);
+          },
+          [](StringRef name, int64_t dim) -> std::string {
+            return llvm::formatv("given->{0}.tensor->shape[{1}]", name, dim);
+          },
+          [](StringRef name, int64_t dim) -> std::string {
+            return llvm::formatv("given->{0}.tensor->strides[{1}]", name, dim);
+          }};
+}
+
+void CallWriter::writeGiven() {
+  os << "\n/* What a call is given. */\ntypedef struct " << name
+     << "_given {\n";
+  for (const json::Value &value : list("arguments")) {
+    const json::Object &argument = *value.getAsObject();
+    os << (isSize(argument) ? "  int64_t " : "  nsa_ffi_view ")
+       << *argument.getString("name") << ";\n";
+  }
+  os << "} " << name << "_given;\n";
+}
+
+void CallWriter::writeTake() {
+  std::string are, first;
+  llvm::raw_string_ostream areOS(are);
+  os << llvm::formatv(R"c(
+/* Whether they are integers, and tensors of the right types on one device. */
+static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
+  uint64_t odd = 0;
+)c",
+                      name);
+  for (auto [place, value] : llvm::enumerate(list("arguments"))) {
+    const json::Object &argument = *value.getAsObject();
+    StringRef port = *argument.getString("name");
+    if (isSize(argument)) {
+      os << llvm::formatv("  given->{0} = args[{1}].value.v_int64;\n"
+                          "  odd |= (uint32_t)(args[{1}].type_index ^ "
+                          "NSA_FFI_INT);\n",
+                          port, place);
+      continue;
+    }
+    bool canMiss = isOptional(argument);
+    if (!canMiss && first.empty())
+      first = llvm::formatv("given->{0}.tensor", port);
+    os << llvm::formatv("  given->{0}.tensor = nsa_ffi_{1}_of(&args[{2}]);\n",
+                        port, canMiss ? "optional" : "tensor", place);
+    areOS << llvm::formatv(" ||\n      !given->{0}.tensor", port);
+  }
+  os << "  if (odd" << are << ")\n    return 0;\n"
+     << "  odd |= nsa_ffi_odd_device(" << first << ");\n";
+  for (auto [place, value] : llvm::enumerate(list("arguments"))) {
+    const json::Object &argument = *value.getAsObject();
+    if (isSize(argument))
+      continue;
+    StringRef port = *argument.getString("name");
+    os << llvm::formatv("  odd |= nsa_ffi_{0}odd(given->{1}.tensor, {2}, {3}, "
+                        "&{4}_dtypes[{5}]);\n"
+                        "  given->{1}.base = "
+                        "nsa_ffi_base(given->{1}.tensor);\n",
+                        isOptional(argument) ? "optional_" : "", port, first,
+                        argument.getArray("shape")->size(), name, place);
+  }
+  os << "  return odd == 0;\n}\n";
+}
+
+void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
+  os << llvm::formatv("  if (*status == NSA_OK && blocks[{0}] != 0) {{\n",
+                      number);
+  std::string parameters;
+  llvm::raw_string_ostream parametersOS(parameters);
+  unsigned words = 0;
+  for (const json::Value &value : *kernel.getArray("parameters")) {
+    const json::Object &parameter = *value.getAsObject();
+    StringRef field = *parameter.getString("field");
+    if (field == "presence") {
+      os << "    uint64_t presence_" << words << " = 0";
+      for (auto [bit, argument] :
+           llvm::enumerate(*parameter.getArray("arguments")))
+        os << "\n        | (uint64_t)(given." << *argument.getAsString()
+           << ".base != 0) << " << bit;
+      os << ";\n";
+      parametersOS << "        &presence_" << words++ << ",\n";
+      continue;
+    }
+    StringRef argument = *parameter.getString("argument");
+    if (field == "value")
+      parametersOS << llvm::formatv("        &sizes[{0}], /* {1} */\n",
+                                    sizePlaces.lookup(argument), argument);
+    else if (field == "pointer")
+      parametersOS << llvm::formatv("        &given.{0}.base,\n", argument);
+    else
+      parametersOS << llvm::formatv(
+          "        (void *)(uintptr_t)&given.{0}.tensor->{1}[{2}],\n", argument,
+          field == "stride" ? "strides" : "shape",
+          *parameter.getInteger("dim"));
+  }
+  os << "    void *parameters[] = {\n"
+     << parameters
+     << llvm::formatv("    };\n"
+                      "    *status = nsa_ffi_launch_kernel(&at, {0}, "
+                      "blocks[{0}], parameters, message);\n  }\n",
+                      number);
+}
+
+std::string CallWriter::write() {
+  auto checks = emitStraightChecks(root, getGivenNames());
+  const json::Object *first = nullptr;
+  for (const json::Value &value : list("arguments")) {
+    const json::Object &argument = *value.getAsObject();
+    if (isSize(argument))
+      sizePlaces.try_emplace(*argument.getString("name"), sizePlaces.size());
+    else if (!isOptional(argument) && !first)
+      first = &argument;
+  }
+  // Whose device all others have to be on.
+  if (!checks || !first)
+    return "";
+  writeGiven();
+  writeTake();
+  os << llvm::formatv(R"c(
+/* Whether they pass all other checks for sure. Leaves `sizes` and `blocks`
+   then. */
+static inline int {0}_is_plain(const {0}_given *given, int64_t *sizes,
+                               int64_t *blocks) {{
+{1}}
+
+/* Makes a call that passes all checks for sure, as nearly all do; returns 0 for
+   any other, with nothing done. */
+static inline int {0}_try(const nsa_ffi_any *args, int32_t num_args,
+                          nsa_status *status, nsa_message *message) {{
+  int64_t sizes[{2}], blocks[{3}];
+  {0}_given given;
+  nsa_ffi_place at;
+  if (num_args != {4} || !{0}_take(args, &given) ||
+      !{0}_is_plain(&given, sizes, blocks))
+    return 0;
+  *status = nsa_ffi_begin(&{0}_step, given.{5}.tensor->device_type,
+                          given.{5}.tensor->device_id, &at, message);
+)c",
+                      name, *checks, std::max<size_t>(sizePlaces.size(), 1),
+                      list("kernels").size(), list("arguments").size(),
+                      *first->getString("name"));
+  for (auto [number, kernel] : llvm::enumerate(list("kernels")))
+    writeKernel(*kernel.getAsObject(), number);
+  os << "  nsa_ffi_end(&at);\n  return 1;\n}\n";
+  return text;
+}
+
+std::string nsa::emitFFICall(const json::Object &manifest) {
+  return CallWriter(manifest).write();
+}
