@@ -224,11 +224,15 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
   }
 
   /// Blocks are started in the order of segments. Scans go first, as theirs is
-  /// the longest chain of dependent steps, then expansions.
+  /// the longest chain of dependent steps, then expansions, then rows that a
+  /// block reduces.
   static void orderBlocks(LaunchOp launch) {
     SmallVector<SegmentOp> segments(launch.getSegments());
     llvm::stable_sort(segments, [](SegmentOp lhs, SegmentOp rhs) {
-      return lhs.getKind() < rhs.getKind();
+      auto place = [](SegmentOp segment) {
+        return std::pair(segment.getKind(), !segment.hasSharedRows());
+      };
+      return place(lhs) < place(rhs);
     });
     Block &body = launch.getBody().front();
     for (SegmentOp segment : segments)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from vllm_cases import CASES, GPU_DRAWS, run
-from vllm_chains import run_chains
+from vllm_chains import IN_PLACE, in_place, run_chains, run_together
 from vllm_draw import Draw
 
 
@@ -25,3 +25,9 @@ def test_values(gpu: Any, name: str) -> None:
 def test_one_launch(gpu: Any) -> None:
     for seed in (0, 2):
         run_chains(seed, gpu)
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(gpu: Any, name: str) -> None:
+    for seed in (0, 2):
+        run_together([in_place(name, Draw(seed))], gpu)

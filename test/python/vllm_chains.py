@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from dequant_reference import canonical
-from vllm_cases import call_of, each, reference_of
+from vllm_cases import CASES, call_of, each, reference_of
 from vllm_draw import Case, Draw
 
 from nsa import vllm
@@ -134,7 +134,48 @@ def draft_chain(d: Draw) -> list[Case]:
     ]  # fmt: skip
 
 
-CHAINS = (chain, draft_chain)
+def eagle_chain(d: Draw) -> list[Case]:
+    """Three steps of a draft model, none of which needs a sampled token."""
+    positions = [d.numbers(0, 515, d.R, np.int64)]
+    lens = [d.S]
+    table = d.table(d.R, 33)
+    cases = []
+    for step in range(3):
+        positions.append(d.out(d.R, dtype=np.int64))
+        lens.append(d.out(d.R))
+        cases.append(
+            Case(
+                "eagle_step",
+                {
+                    "positions": positions[step], "seq_lens": lens[step], "block_table": table,
+                    "out_positions": positions[step + 1], "out_seq_lens": lens[step + 1],
+                    "out_slot_mapping": d.out(d.R + 2, dtype=np.int64), "block_size": 16,
+                    "max_model_len": 512,
+                },
+                ("out_positions", "out_slot_mapping", "out_seq_lens"),
+            )
+        )  # fmt: skip
+    return cases
+
+
+CHAINS = (chain, draft_chain, eagle_chain)
+
+#: Inputs that may be the same arrays as what is written, by function.
+IN_PLACE = {
+    "draft_decode_inputs": ("positions", "sample_positions"),
+    "draft_step_inputs": ("positions", "sample_positions", "seq_lens"),
+    "eagle_step": ("seq_lens",),
+}
+
+
+def in_place(name: str, d: Draw) -> Case:
+    """A call that updates arrays, of which more is there than it is to update."""
+    case = CASES[name](d)
+    for updated in IN_PLACE[name]:
+        given = case.arguments[updated]
+        array = np.concatenate([given, d.numbers(0, 9, 3, given.dtype)])
+        case.arguments[updated] = case.arguments[f"out_{updated}"] = array
+    return case
 
 
 def run_together(cases: list[Case], gpu: Any = None) -> None:
@@ -176,4 +217,4 @@ def texts_of_chains() -> list[str]:
     """The steps of chains, for int32 and int64 lengths."""
     return [
         vllm.step_text(*map(call_of, make(Draw(seed)))) for make in CHAINS for seed in (0, 2)
-    ]
+    ] + [vllm.step_text(call_of(in_place(name, Draw(seed)))) for name in IN_PLACE for seed in (0, 2)]

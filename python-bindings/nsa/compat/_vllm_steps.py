@@ -201,16 +201,16 @@ def prepare_draft_decode_inputs(
 ) -> None:
     """The inputs of a draft model's second step: ``prepare_decode_inputs`` of vLLM's
     speculator. See ``nsa.vllm.draft_decode_inputs``."""
-    num_reqs = draft_tokens.shape[0]
+    num_reqs, positions = draft_tokens.shape[0], input_buffers.positions
     vllm.draft_decode_inputs(
         target_seq_lens,
         num_rejected,
         max_model_len=max_model_len,
         draft_tokens=draft_tokens,
-        positions=copy(input_buffers.positions[:num_reqs]),
-        sample_positions=copy(sample_src_positions[:num_reqs]),
+        positions=positions,
+        sample_positions=sample_src_positions,
         out_input_ids=input_buffers.input_ids,
-        out_positions=input_buffers.positions,
+        out_positions=positions,
         out_sample_positions=sample_src_positions,
         out_query_start_loc=input_buffers.query_start_loc[: max_num_reqs + 1],
         out_seq_lens=input_buffers.seq_lens[:max_num_reqs],
@@ -235,19 +235,21 @@ def update_draft_inputs(
     """From one draft step to the next one: ``update_draft_inputs`` of vLLM's speculator. See
     ``nsa.vllm.draft_step_inputs``."""
     buffers, advance = input_buffers, advance_draft_positions
+    positions = buffers.positions if advance else None
+    lens = buffers.seq_lens if advance else None
     vllm.draft_step_inputs(
         draft_tokens,
         current_draft_step.reshape(1),
         max_model_len=max_model_len,
         num_steps=num_speculative_steps,
-        positions=copy(buffers.positions[:num_reqs]) if advance else None,
-        sample_positions=copy(sample_src_positions[:num_reqs]),
-        seq_lens=copy(buffers.seq_lens[:num_reqs]) if advance else None,
+        positions=positions,
+        sample_positions=sample_src_positions,
+        seq_lens=lens,
         out_draft_tokens=output_draft_tokens,
         out_input_ids=buffers.input_ids,
-        out_positions=buffers.positions if advance else None,
+        out_positions=positions,
         out_sample_positions=sample_src_positions,
-        out_seq_lens=buffers.seq_lens if advance else None,
+        out_seq_lens=lens,
         hidden_states=as_words(hidden_states[:num_reqs]),
         out_hidden_states=as_words(next_input_hidden_states),
         num_reqs=num_reqs,
@@ -268,7 +270,7 @@ def eagle_step_update_slot_mapping_and_metadata(
     batch_size = positions_1d.shape[0]
     vllm.eagle_step(
         apart(positions_1d, out_clamped_positions),
-        copy(seq_lens[:batch_size]),
+        seq_lens,
         block_table_tensor,
         out_clamped_positions,
         out_slot_mapping,

@@ -182,9 +182,14 @@ def write_draft_decode_inputs(f: Formulas, advance: bool) -> None:
     f.output("out_seq_lens", "num_lens", length)
     f.output("out_query_start_loc", "num_starts", lambda r: nb.minimum(r, bs))
     if f.has("out_positions"):
-        f.output("out_positions", bs, draft.position)
+        f.output("out_positions", bs, draft.position, updates="positions")
     if f.has("out_sample_positions"):
-        f.output("out_sample_positions", bs, lambda r: draft.read("sample_positions", r) + 1)
+        f.output(
+            "out_sample_positions",
+            bs,
+            lambda r: draft.read("sample_positions", r) + 1,
+            updates="sample_positions",
+        )
     if f.has("out_input_ids"):
         drafts = f.input("draft_tokens", (bs, None))
         f.output("out_input_ids", bs, lambda r: drafts[r, 0].otherwise(0))
@@ -221,7 +226,8 @@ def draft_decode_inputs(
     ========================  ============================================================
 
     If `advance` is False, positions stay, and lengths are without the 1 and its bound. Those
-    that are None are left out.
+    that are None are left out. `out_positions` may be `positions`, `out_sample_positions` may
+    be `sample_positions`: they are updated in place then.
     """
     run(
         write_draft_decode_inputs,
@@ -274,15 +280,17 @@ def write_draft_step_inputs(f: Formulas, advance: bool) -> None:
             bs,
             lambda r: draft.read("sample_positions", r) + 1,
             when=goes_on,
+            updates="sample_positions",
         )
     if f.has("out_positions"):
-        f.output("out_positions", bs, draft.position, when=goes_on)
+        f.output("out_positions", bs, draft.position, when=goes_on, updates="positions")
     if f.has("out_seq_lens"):
         f.output(
             "out_seq_lens",
             bs,
             lambda r: draft.length(draft.read("seq_lens", r)),
             when=goes_on,
+            updates="seq_lens",
         )
     if f.has("out_hidden_states"):
         hidden = f.input("hidden_states", (bs, None), WORDS)
@@ -323,7 +331,7 @@ def draft_step_inputs(
     `out_positions`, `out_sample_positions` and `out_seq_lens` [num_reqs]; positions and
     lengths do so if `advance` is set, and are copied otherwise. `hidden_states` [num_reqs,
     columns], int16 or int32 as whose bits these are, go to `out_hidden_states`. Those that
-    are None are left out.
+    are None are left out. An output may be the array that it goes on from.
     """
     run(
         write_draft_step_inputs,

@@ -122,13 +122,13 @@ def eagle_next_tokens(
 def write_eagle_step(f: Formulas, block_size: int) -> None:
     bs, most = f.size("num_reqs"), f.size("max_model_len")
     positions = f.input("positions", (bs,))
-    lens = f.input("seq_lens", (bs,))
     table = f.input("block_table", (None, None))
 
     def position(r: Any) -> nb.Element:
         return index(positions[r].otherwise(0)) + 1
 
     def length(r: nb.Element) -> nb.Element:
+        lens = f.input("seq_lens", (bs,))
         grown = nb.minimum(index(lens[r].otherwise(0)) + 1, most)
         return nb.where(position(r) >= most, nb.minimum(1, most), grown)
 
@@ -138,7 +138,7 @@ def write_eagle_step(f: Formulas, block_size: int) -> None:
 
     f.output("out_positions", bs, lambda r: nb.where(position(r) >= most, 0, position(r)))
     f.output("out_slot_mapping", "num_slots", place)
-    f.output("out_seq_lens", bs, length)
+    f.output("out_seq_lens", bs, length, updates="seq_lens")
 
 
 def eagle_step(
@@ -160,7 +160,7 @@ def eagle_step(
     With p = ``positions[r] + 1``, position, slot and length are p, its slot by the block
     table's row r, and ``min(seq_lens[r] + 1, max_model_len)``; 0, -1 and 1 where p is not less
     than `max_model_len`. Slots from `num_reqs` to `num_slots` (left out: all of
-    `out_slot_mapping`) are -1.
+    `out_slot_mapping`) are -1. `out_seq_lens` may be `seq_lens`, which are updated in place then.
     """
     run(
         write_eagle_step,

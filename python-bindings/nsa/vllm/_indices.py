@@ -278,9 +278,20 @@ def write_c128a_indices(f: Formulas, block_size: int) -> None:
             return nb.where(j < end(t), slot(table, b, j, block_size), -1)
 
         f.output("out_decode_indices", (decodes, width), place)
-        count_slots(
-            f, (decodes, width), place, lambda t: is_valid_token(f, t), "out_decode_lens"
-        )
+        if f.has("out_decode_lens"):
+            # A page at a time, whose slots are all there or none.
+            def in_page(t: nb.Element, page: nb.Element) -> nb.Element:
+                is_there = table[index(requests[t].otherwise(-1)), page].otherwise(-1) >= 0
+                return nb.where(is_there, clamp(end(t) - page * block_size, 0, block_size), 0)
+
+            pages = f.s.map((decodes, nb.ceildiv(width, block_size)), in_page, dtype="int32")
+            counts = f.s.sum(pages)
+
+            def length(t: nb.Element) -> nb.Element:
+                is_one = is_valid_token(f, t)
+                return counts[t] if is_one is None else nb.where(is_one, counts[t], 0)
+
+            f.output("out_decode_lens", decodes, length)
     if f.has("out_prefill_indices"):
         rows = f.size("num_tokens") - decodes
         f.output(

@@ -63,7 +63,8 @@ class Shape(NamedTuple):
     sizes: tuple[tuple[str, Source | None], ...]
     #: input -> (number of the call, its output) that it is the value of.
     wired: tuple[tuple[str, Name], ...]
-    #: input -> the same array, and size -> the same size, where they first occur.
+    #: input -> the same array, and size -> the same size, where they first occur: of an array
+    #: that this call writes, that output.
     shared: tuple[tuple[str, Name], ...]
 
 
@@ -138,7 +139,7 @@ class Formulas:
         self._shape, self._ports, self._dtypes = shape, ports, dtypes
         self._shared = dict(shape.shared)
         self._inputs: dict[str, Any] = {}
-        #: Of outputs; None of those whose elements go to computed places.
+        #: Of outputs; None of those that no later call can read.
         self.values: dict[str, nb.Array | Written | None] = {}
 
     def has(self, name: str) -> bool:
@@ -225,9 +226,13 @@ class Formulas:
         *,
         when: Callable[..., Any] | None = None,
         at: Sequence[Callable[..., Any]] = (),
+        updates: str | None = None,
     ) -> None:
         """Writes an array, if the caller gave it: those elements for which `when` holds, each
-        at its own place or at the indices that `at` gives. `sizes` may be names of sizes."""
+        at its own place or at the indices that `at` gives. `sizes` may be names of sizes.
+
+        `updates`: an input that may be the same array, as nothing else is computed from it,
+        and `element` reads it at its own place only."""
         if name not in self._shape.outputs:
             return
         sizes = tuple(
@@ -235,11 +240,17 @@ class Formulas:
             for size in (sizes if isinstance(sizes, tuple) else (sizes,))
         )
         dtype = self._dtype(name, kinds)
+        port = None
+        if updates is not None and self._first(updates) == (self._number, name):
+            port = self.s.inout(self._prefix + name, dtype, (None,) * len(sizes))
+            self._inputs[updates] = port
         value = self.s.map(sizes, element, dtype=dtype)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
-        self._store(name, value, when=mask, at=places)
-        if places is None:
+        self._ports.declared.append((self._number, name))
+        to = self._prefix + name if port is None else port
+        self.s.output(to, value, when=mask, at=places)
+        if places is None and port is None:
             self.values[name] = Written(value, element, when)
         else:
             self.values[name] = None
@@ -366,8 +377,8 @@ class Launcher:
                     raise wrong(
                         ValueError,
                         self.name_of((number, name)),
-                        f"call {other} of this launch writes it at places that only the device"
-                        " knows, so no later call can read it",
+                        f"call {other} of this launch writes it in place, or at places that only"
+                        " the device knows, so no later call can read it",
                     )
                 formulas.wire(name, value)
             shape.write(formulas, *shape.constants)
@@ -437,11 +448,14 @@ def describe(calls: Sequence[Call], num_reqs: int | None = None) -> Described:
     shapes, arrays, sizes = [], [], []
     for number, call in enumerate(calls):
         wired, shared = [], []
+        own = {id(array): (number, name) for name, array in call.outputs.items()}
         for name, array in call.inputs.items():
             key = id(array)
             origin = written.get(key)
             if origin is not None:
                 wired.append((name, origin))
+            elif key in own and key not in read:
+                shared.append((name, own[key]))
             elif key in read:
                 shared.append((name, read[key]))
             else:
