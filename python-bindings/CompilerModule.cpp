@@ -38,7 +38,8 @@ std::string_view viewOf(const nb::bytes &bytes) {
 /// any, and so may names of files.
 nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
                   bool fuse, bool guards, bool ptx, bool host, bool hostObject,
-                  bool remarks, bool largeParameters, bool pdl) {
+                  bool remarks, bool largeParameters, bool pdl,
+                  bool optimizeHost) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
@@ -49,6 +50,7 @@ nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
   options.remarks = remarks;
   options.largeParameters = largeParameters;
   options.pdl = pdl;
+  options.optimizeHost = optimizeHost;
   std::string diagnostics;
   std::string_view sourceText = viewOf(source), nameText = viewOf(name);
   std::unique_ptr<nsa::CompiledModule> module;
@@ -91,7 +93,7 @@ NB_MODULE(_nsa_compiler, m) {
   m.def("compile", &compile, "source"_a, "name"_a, "chip"_a = "sm_80",
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
         "host_object"_a = false, "remarks"_a = false,
-        "large_parameters"_a = false, "pdl"_a = false,
+        "large_parameters"_a = false, "pdl"_a = false, "optimize_host"_a = true,
         "Returns (CompiledModule or None, diagnostics).");
   m.def(
       "host_libraries",

@@ -24,11 +24,7 @@ cmake --build --preset fuzz --target nsa-fuzz nsa-opt
 seeds=build-fuzz/seeds
 mkdir -p "$seeds" build-fuzz/corpus build-fuzz/crashes
 if [[ -z $(ls -A "$seeds") ]]; then
-  # A seed for each part of a test.
-  find examples test -name '*.mlir' | while read -r file; do
-    csplit --quiet --elide-empty-files --prefix "$seeds/$(tr / - <<<"$file")-" \
-      "$file" '/^\/\/ -----/' '{*}'
-  done
+  scripts/fuzz_seeds.sh "$seeds"
   for text in "$seeds"/*; do
     build-fuzz/bin/nsa-opt "$text" --emit-bytecode -o "$text.bc" 2>/dev/null || true
   done

@@ -43,8 +43,8 @@ struct CompileAccess {
   }
   static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
                               const CompileOptions &options);
-  static LogicalResult addHostKernels(CompiledModule &result,
-                                      ModuleOp launches);
+  static LogicalResult addHostKernels(CompiledModule &result, ModuleOp launches,
+                                      bool optimize);
   static LogicalResult addHostObjects(CompiledModule &result,
                                       ModuleOp launches);
 };
@@ -66,13 +66,13 @@ LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
 }
 
 LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
-                                            ModuleOp launches) {
+                                            ModuleOp launches, bool optimize) {
   OwningOpRef<ModuleOp> module = launches.clone();
   PassManager pm(module->getContext());
   buildLaunchToLLVMPipeline(pm);
   if (failed(pm.run(*module)))
     return failure();
-  result.jit->engine = createHostJIT(*module);
+  result.jit->engine = createHostJIT(*module, optimize);
   if (!result.jit->engine)
     return failure();
   for (auto [compiled, step] :
@@ -229,7 +229,8 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   }
   if (options.ptx && failed(CompileAccess::addPTX(*result, *module, options)))
     return nullptr;
-  if (options.host && failed(CompileAccess::addHostKernels(*result, *module)))
+  if (options.host && failed(CompileAccess::addHostKernels(
+                          *result, *module, options.optimizeHost)))
     return nullptr;
   if (options.hostObject &&
       failed(CompileAccess::addHostObjects(*result, *module)))

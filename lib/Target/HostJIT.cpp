@@ -16,7 +16,8 @@
 using namespace mlir;
 using namespace nsa;
 
-std::unique_ptr<ExecutionEngine> nsa::createHostJIT(ModuleOp module) {
+std::unique_ptr<ExecutionEngine> nsa::createHostJIT(ModuleOp module,
+                                                    bool optimize) {
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
   auto fail = [&](llvm::Error error) -> std::unique_ptr<ExecutionEngine> {
@@ -28,20 +29,23 @@ std::unique_ptr<ExecutionEngine> nsa::createHostJIT(ModuleOp module) {
   auto machineBuilder = llvm::orc::JITTargetMachineBuilder::detectHost();
   if (!machineBuilder)
     return fail(machineBuilder.takeError());
+  machineBuilder->setCodeGenOptLevel(optimize ? llvm::CodeGenOptLevel::Default
+                                              : llvm::CodeGenOptLevel::None);
   auto machine = machineBuilder->createTargetMachine();
   if (!machine)
     return fail(machine.takeError());
 
-  auto optimize = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
-                                            machine->get());
   ExecutionEngineOptions options;
   // Upstream's default is to tell debuggers and perf, which writes a dump of
   // each process to the home or the temporary folder, profiled or not.
   options.enableGDBNotificationListener = false;
   options.enablePerfNotificationListener = false;
-  options.transformer = optimize;
-  options.jitCodeGenOptLevel = llvm::CodeGenOptLevel::Default;
-  auto engine = ExecutionEngine::create(module, options);
+  // A reference to it is kept.
+  auto transformer = makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0,
+                                               machine->get());
+  if (optimize)
+    options.transformer = transformer;
+  auto engine = ExecutionEngine::create(module, options, std::move(*machine));
   if (!engine)
     return fail(engine.takeError());
   return std::move(*engine);

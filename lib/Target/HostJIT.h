@@ -18,7 +18,8 @@ namespace nsa {
 
 /// Compiles the functions of a module in the LLVM dialect for this machine.
 /// Reports errors at the module.
-std::unique_ptr<mlir::ExecutionEngine> createHostJIT(mlir::ModuleOp module);
+std::unique_ptr<mlir::ExecutionEngine> createHostJIT(mlir::ModuleOp module,
+                                                     bool optimize);
 
 /// The compiled host kernel named `symbol`, or null with a diagnostic.
 HostKernelFn lookupHostKernel(mlir::ExecutionEngine &engine,

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import nsa
+from nsa.fuzz import check
 from nsa.fuzz.check import Task, run_all
 from nsa.fuzz.generate import draw_task
 from nsa.fuzz.operations import FORMS, Array
@@ -22,7 +26,8 @@ pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without th
 
 def test_steps():
     counts: Counter[str] = Counter()
-    for task, outcome in run_all([draw_task(seed) for seed in range(60)]):
+    tasks = [replace(draw_task(seed), optimized=seed % 8 == 0) for seed in range(60)]
+    for task, outcome in run_all(tasks):
         counts[outcome.kind] += 1
         assert outcome.kind in ("ok", "refused"), as_test(task, outcome)
     assert counts["ok"] > 20
@@ -39,6 +44,60 @@ def test_a_single_build(monkeypatch, capsys):
     assert main.main() == 0
     assert [task.builds for task in seen] == [1]
     assert "1 steps from seed 3" in capsys.readouterr().out
+
+
+def test_quick_and_simulated(monkeypatch, capsys):
+    """What is run is counted by name; of eight steps one is optimised."""
+    from nsa.fuzz import __main__ as main
+
+    seen = []
+    monkeypatch.setattr(main, "run_all", lambda tasks, *_, **__: seen.extend(tasks) or run_all(tasks))
+    arguments = "nsa.fuzz --seed 1000000 --count 9 --builds 2 --simt --quick".split()
+    monkeypatch.setattr("sys.argv", arguments)
+    assert main.main() == 0
+    assert [task.optimized for task in seen] == [True, *[False] * 7, True]
+    printed = capsys.readouterr().out
+    (ok,) = {int(n) for n in re.findall(r"'ok': (\d+)", printed)}
+    assert ok > 3
+    for how in ("fused", "fused, simt", "unfused, guards", "unfused, guards, simt"):
+        assert f"    {how}: {ok}\n" in printed
+
+
+def test_arrays_of_a_gpu(monkeypatch):
+    """Copies have the layout of what they are copies of, and what is written there is
+    compared: with NumPy for CuPy, the simulator for a GPU."""
+
+    def asarray(array):
+        copied = np.full(array.size + 64, array.flat[0], array.dtype)[: array.size]
+        copied[:] = array
+        return copied
+
+    def synchronize():
+        synchronized.append(True)
+
+    synchronized = []
+    device = SimpleNamespace(Device=lambda: SimpleNamespace(synchronize=synchronize))
+    stand_in = SimpleNamespace(asarray=asarray, asnumpy=np.array, lib=np.lib, cuda=device)
+    monkeypatch.setattr(check, "gpu", lambda: stand_in)
+    tasks = [draw_task(seed) for seed in range(1000000, 1000004)]
+    ran = 0
+    for task in tasks:
+        task = replace(task, builds=1, simt=True)
+        outcome, steps = check.compile_all(task)
+        steps = [(how + check.CUDA, step) for how, step in steps if "simt" in how]
+        for sizes in task.sizes if steps else ():
+            assert check.run(task, sizes, task.seeds[0], steps) == ""
+            before = check.OnGPU.fetch
+            monkeypatch.setattr(check.OnGPU, "fetch", spoil)
+            assert check.run(task, sizes, task.seeds[0], steps) != ""
+            monkeypatch.setattr(check.OnGPU, "fetch", before)
+            ran += 1
+    assert ran > 3 and len(synchronized) == 2 * ran
+
+
+def spoil(placed):
+    placed.storage.whole[...] = np.asarray(placed.whole)
+    placed.storage.whole.view(np.uint8)[0] ^= 1
 
 
 def test_seeds_are_repeatable():

@@ -6,14 +6,41 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
-from .check import run_all
+from .check import Task, run_all
 from .generate import draw_formulas, draw_task
 from .shrink import as_test, shrink
+
+#: Of the failures of a run, those that are made small.
+SHRUNK = 5
+
+
+class Drawn(Sequence[Task]):
+    """The steps of the seeds from ``options.seed`` on, each drawn where it is needed."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+
+    def __len__(self) -> int:
+        return self.options.count
+
+    def __getitem__(self, number):
+        options = self.options
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        draw = draw_formulas if options.formulas else draw_task
+        return replace(
+            draw(options.seed + number, ptx=options.ptx, simt=options.simt),
+            builds=options.builds,
+            cuda=options.cuda,
+            optimized=not options.quick or number % 8 == 0,
+        )
 
 
 def main() -> int:
@@ -29,6 +56,14 @@ def main() -> int:
     )
     parser.add_argument("--simt", action="store_true", help="and execute it in the simulator")
     parser.add_argument(
+        "--cuda", action="store_true", help="and execute it on the GPUs, with CuPy's arrays"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="seven of eight steps without LLVM's optimisations of host kernels",
+    )
+    parser.add_argument(
         "--builds",
         type=int,
         default=4,
@@ -37,21 +72,22 @@ def main() -> int:
     )
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: all cores)")
     options = parser.parse_args()
+    # Thousands of kernels that nobody asks for again.
+    os.environ.setdefault("CUDA_CACHE_DISABLE", "1")
     begin = time.time()
     until = begin + options.seconds if options.seconds else 0
-    draw = draw_formulas if options.formulas else draw_task
-    seeds = range(options.seed, options.seed + options.count)
-    tasks = [
-        replace(draw(seed, ptx=options.ptx, simt=options.simt), builds=options.builds)
-        for seed in seeds
-    ]
+    tasks = Drawn(options)
     counts: Counter[str] = Counter()
-    shown = begin
+    ran: Counter[str] = Counter()
+    shown, shrunk = begin, 0
     for task, outcome in run_all(tasks, options.jobs, until=until):
         counts[outcome.kind] += 1
+        ran.update(outcome.ran)
         if outcome.kind in ("fault", "crash"):
-            print(f"# {task.name}: {outcome.kind}")
-            print(as_test(*shrink(task, outcome)), flush=True)
+            print(f"# {task.name}: {outcome.kind}: {outcome.what[:400]}", flush=True)
+            shrunk += 1
+            if shrunk <= SHRUNK:
+                print(as_test(*shrink(task, outcome)), flush=True)
         if time.time() - shown > 5:
             shown = time.time()
             print(f"{sum(counts.values())} of {len(tasks)}: {dict(counts)}", file=sys.stderr)
@@ -59,6 +95,8 @@ def main() -> int:
         f"{sum(counts.values())} steps from seed {options.seed} in"
         f" {time.time() - begin:.0f} s: {dict(counts)}"
     )
+    for how, count in sorted(ran.items()):
+        print(f"    {how}: {count}")
     return 1 if counts["fault"] or counts["crash"] else 0
 
 

@@ -11,9 +11,11 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,15 +38,18 @@ UPSTREAM = re.compile(
     r"|missing `?LLVMTranslationDialectInterface|does not dominate|redefinition of symbol"
 )
 PATTERN = 0x5A
+#: What the names of runs on a GPU end with.
+CUDA = ", cuda"
 #: (fused, with guards): those that make PTX too, and those for the host alone.
 BUILDS = ((True, False), (False, True), (True, True), (False, False))
 
 
 class Outcome(NamedTuple):
-    """`kind` is ok, refused, fault or crash; `what` says more."""
+    """`kind` is ok, refused, fault or crash; `what` says more; `ran` names what was run."""
 
     kind: str
     what: str = ""
+    ran: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Task:
     builds: int = 4
     #: Execute the PTX, too, in the simulator.
     simt: bool = False
+    #: Execute the PTX, too, on a GPU, whose arrays are CuPy's.
+    cuda: bool = False
+    #: Host kernels as users get them; without LLVM's passes they are there in a quarter of the
+    #: time.
+    optimized: bool = True
 
 
 # ----------------------------------------------------------------------------
@@ -76,21 +86,20 @@ def diagnose(text: str, diagnostics: str) -> str:
     return ""
 
 
-def compile_all(
-    program: Program, ptx: bool, builds: int = 4, simt: bool = False
-) -> tuple[Outcome, list[tuple[str, Step]]]:
-    """The steps of each build for the host, with `simt` the PTX of the first two as well, and
-    why there are none."""
-    text = program.text()
+def compile_all(task: Task) -> tuple[Outcome, list[tuple[str, Step]]]:
+    """The steps of each build for the host, with `simt` and `cuda` the PTX of the first two as
+    well, and why there are none."""
+    text = task.program.text()
     made, refused = [], []
-    for number, (fuse, guards) in enumerate(BUILDS[:builds]):
+    for number, (fuse, guards) in enumerate(BUILDS[: task.builds]):
         module, raw = _compile._nsa_compiler.compile(
             _compile.encode(text),
             NAME.encode(),
             fuse=fuse,
             guards=guards,
-            ptx=(ptx or simt) and number < 2,
+            ptx=(task.ptx or task.simt or task.cuda) and number < 2,
             host=True,
+            optimize_host=task.optimized,
         )
         diagnostics = raw.decode()
         how = f"{'fused' if fuse else 'unfused'}{', guards' if guards else ''}"
@@ -106,8 +115,10 @@ def compile_all(
             return Outcome("fault", f"{how}: accepted with an error: {diagnostics[:300]}"), []
         (_, manifest, text_of_ptx, kernels), *_ = module.steps
         made.append((how, Step(manifest, None, kernels, keep=module)))
-        if simt and number < 2:
+        if task.simt and number < 2:
             made.append((f"{how}, simt", simulate(Step(manifest, text_of_ptx))))
+        if task.cuda and number < 2:
+            made.append((how + CUDA, Step(manifest, text_of_ptx)))
         if refused:
             break
     if made and refused:
@@ -221,7 +232,7 @@ def place_output(type: str, shape: Sequence[int], element: str, rng) -> Storage:
     return place(larger, DTYPES[element], strides, shift)
 
 
-def place_input(array: np.ndarray, argument: dict, rng) -> np.ndarray:
+def place_input(array: np.ndarray, argument: dict, rng) -> Storage:
     """A copy where the manifest's argument lets it be: between other elements, in rows or with
     a stride that are wider than they have to be, at any address."""
     strides = np.cumprod([1, *array.shape[:0:-1]])[::-1].tolist()
@@ -236,7 +247,34 @@ def place_input(array: np.ndarray, argument: dict, rng) -> np.ndarray:
         shift = int(rng.choice([0, 0, 1, 3]))
     storage = place(array.shape, array.dtype, strides, shift)
     storage.view[...] = array
-    return storage.view
+    return storage
+
+
+@cache
+def gpu() -> Any:
+    """CuPy, on one of the GPUs, each of which serves some of the processes."""
+    import cupy
+
+    cupy.cuda.Device(os.getpid() % cupy.cuda.runtime.getDeviceCount()).use()
+    return cupy
+
+
+class OnGPU:
+    """A copy of a storage in GPU memory; `view` is its view of the same elements."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.whole = gpu().asarray(storage.whole)
+        shift = storage.view.ctypes.data - storage.whole.ctypes.data
+        self.view = gpu().lib.stride_tricks.as_strided(
+            self.whole[shift // storage.whole.itemsize :],
+            storage.view.shape,
+            storage.view.strides,
+        )
+
+    def fetch(self) -> None:
+        """Brings what is there now to the storage."""
+        self.storage.whole[...] = gpu().asnumpy(self.whole)
 
 
 # ----------------------------------------------------------------------------
@@ -324,17 +362,22 @@ def run(
                 outputs[name] = (
                     place_output(type, value.data.shape, element, layout), value, copy.begin, element
                 )  # fmt: skip
+        inputs = {
+            name: place_input(array, arguments[name], layout) for name, array in arrays.items()
+        }
+        given: dict[str, Storage | OnGPU] = {
+            **inputs, **{name: output[0] for name, output in outputs.items()}
+        }  # fmt: skip
+        if how.endswith(CUDA):
+            given = {name: OnGPU(storage) for name, storage in given.items()}
         try:
-            step(
-                **used,
-                **{
-                    name: place_input(array, arguments[name], layout)
-                    for name, array in arrays.items()
-                },
-                **{name: output[0].view for name, output in outputs.items()},
-            )
+            step(**used, **{name: placed.view for name, placed in given.items()})
         except (ValueError, TypeError) as error:
             return f"{how}: the call was refused: {error}"
+        if how.endswith(CUDA):
+            gpu().cuda.Device().synchronize()
+            for placed in given.values():
+                placed.fetch()
         for name, output in outputs.items():
             wrong = difference(*output)
             if wrong:
@@ -344,7 +387,7 @@ def run(
 
 def check(task: Task) -> Outcome:
     """Compiles a step in all ways and runs them."""
-    outcome, steps = compile_all(task.program, task.ptx, task.builds, task.simt)
+    outcome, steps = compile_all(task)
     if outcome.kind != "ok":
         return outcome
     for sizes in task.sizes:
@@ -352,7 +395,7 @@ def check(task: Task) -> Outcome:
             wrong = run(task, sizes, seed, steps)
             if wrong:
                 return Outcome("fault", wrong)
-    return outcome
+    return outcome._replace(ran=tuple(how for how, _ in steps))
 
 
 # ----------------------------------------------------------------------------
@@ -360,7 +403,7 @@ def check(task: Task) -> Outcome:
 # ----------------------------------------------------------------------------
 
 
-def _work(tasks: list[Task], begin: int, stride: int, connection: Any, log: str) -> None:
+def _work(tasks: Sequence[Task], begin: int, stride: int, connection: Any, log: str) -> None:
     # What a crash prints goes with it.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(descriptor, 2)
@@ -370,6 +413,10 @@ def _work(tasks: list[Task], begin: int, stride: int, connection: Any, log: str)
             outcome = check(tasks[number])
         except Exception as error:  # of the reference or of this file
             outcome = Outcome("fault", f"{type(error).__name__}: {error}")
+            if tasks[number].cuda:
+                # Maybe the GPU's, after which this process can do nothing there.
+                print(outcome.what, file=sys.stderr, flush=True)
+                os._exit(4)
         connection.send((number, outcome))
     connection.close()
     os._exit(0)
@@ -382,7 +429,6 @@ def run_all(
     seconds, is a crash. Stops at the time `until`."""
     import tempfile
 
-    tasks = list(tasks)
     jobs = min(jobs or os.cpu_count() or 1, len(tasks))
     context = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as folder:

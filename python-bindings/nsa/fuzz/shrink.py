@@ -104,6 +104,8 @@ def as_test(task: Task, outcome: Outcome) -> str:
         name: size for name, size in task.sizes[0].items() if name in task.program.ports
     }
     lines.append('    step = nsa.compile(text, target="cpu")["step"]')
+    if outcome.kind == "crash":
+        return "\n".join([*lines, f"    # sizes: {sizes}, seed {task.seeds[0]}"])
     try:
         arrays, values = draw_inputs(task, task.sizes[0], task.seeds[0])
     except Exception as error:  # it does not compile, or the reference fails
