@@ -1,4 +1,4 @@
-//===- PredictedSteps.cpp - A recurrence by a warp at once ----------------===//
+//===- PredictedSteps.cpp - A recurrence by a block at once ---------------===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -8,11 +8,11 @@
 
 //
 // The steps of a recurrence wait for one another. Many go on by the same stride
-// for long, so each lane guesses the element that it starts from, takes its
-// step, and what the lanes got says up to where the guesses were right: each is
-// the element that the lane before got, from lane 0 on, which starts from a
-// known one. A round makes one element at least, and a warp's if all were
-// right. Nothing rests on guesses but the number of rounds.
+// for long, so each thread guesses the element that it starts from, takes its
+// step, and what they got says up to where the guesses were right: each is
+// the element that the thread before got, from the first one on, which starts
+// from a known one. A round makes one element at least, and one for each thread
+// if all were right. Nothing rests on guesses but the number of rounds.
 //
 // The stride is that of the first step, and changes where two steps in
 // succession went on by another one: a single irregular step leaves it (a
@@ -34,12 +34,13 @@ void nsa::emitPredictedSteps(
     function_ref<void(ElementBuilder &, Value, Value)> visit) {
   Location loc = builder.loc;
   Type type = first.getType();
-  // All threads that are here are of the first warp.
-  Value lane = threads.emitThread(builder.b, loc);
-  Value laneAsElement = arith::IndexCastOp::create(builder.b, loc, type, lane);
+  Value thread = threads.emitThread(builder.b, loc);
+  Value asElement = arith::IndexCastOp::create(builder.b, loc, type, thread);
   Value none = builder.zero(type);
-  // Elements so far, the last one, the stride, and how far the last step went.
-  SmallVector<Value> initial = {builder.index(0), first, none, none};
+  // Elements so far, the last one, the stride, how far the last step went, and
+  // which half of what threads share is next.
+  Value zero = builder.index(0), one = builder.index(1);
+  SmallVector<Value> initial = {zero, first, none, none, zero};
   scf::WhileOp::create(
       builder.b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
@@ -49,19 +50,16 @@ void nsa::emitPredictedSteps(
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
         Value done = state[0], element = state[1], stride = state[2];
-        Value zero = inner.index(0), one = inner.index(1);
-        Value guess = inner.add(element, inner.mul(laneAsElement, stride));
+        Value guess = inner.add(element, inner.mul(asElement, stride));
         Value left = inner.sub(inner.sub(size, done), one);
-        // Lanes past the last step take that one.
-        Value step = inner.add(done, inner.min(lane, left));
+        // Threads past the last step take that one.
+        Value step = inner.add(done, inner.min(thread, left));
         Value next = emitStep(inner, step, guess);
         Value isRight = inner.equal(next, inner.add(guess, stride));
-        Value last =
-            inner.min(inner.min(threads.emitLeading(b, loc, isRight),
-                                inner.index(threads.getWarpSize() - 1)),
-                      left);
+        auto [last, reached] = threads.emitFirstWithout(b, loc, isRight, next,
+                                                        left, state[4]);
         auto ifOp = scf::IfOp::create(
-            b, loc, inner.compare(Arith::Predicate::ule, lane, last),
+            b, loc, inner.compare(Arith::Predicate::ule, thread, last),
             /*withElseRegion=*/false);
         {
           OpBuilder::InsertionGuard guard(b);
@@ -69,15 +67,18 @@ void nsa::emitPredictedSteps(
           ElementBuilder made(b, inner);
           visit(made, inner.add(step, one), next);
         }
-        Value went = threads.emitFrom(b, loc, inner.sub(next, guess), last);
+        Value before = inner.add(
+            element,
+            inner.mul(arith::IndexCastOp::create(b, loc, type, last), stride));
+        Value went = inner.sub(reached, before);
         Value isAgain =
             inner.both(inner.equal(last, zero), inner.equal(went, state[3]));
         Value isOther =
             inner.apply<arith::OrIOp>(isAgain, inner.equal(done, zero));
-        scf::YieldOp::create(b, loc,
-                             ValueRange{inner.add(done, inner.add(last, one)),
-                                        threads.emitFrom(b, loc, next, last),
-                                        inner.select(isOther, went, stride),
-                                        went});
+        scf::YieldOp::create(
+            b, loc,
+            ValueRange{inner.add(done, inner.add(last, one)), reached,
+                       inner.select(isOther, went, stride), went,
+                       inner.apply<arith::XOrIOp>(state[4], one)});
       });
 }

@@ -1,4 +1,4 @@
-//===- PredictedSteps.h - A recurrence by a warp at once --------*- C++ -*-===//
+//===- PredictedSteps.h - A recurrence by a block at once -------*- C++ -*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -15,7 +15,7 @@
 namespace nsa {
 
 /// Emits elements 1 to `size` of a recurrence from element 0, which is `first`,
-/// for all threads of a warp. `emitStep` emits element `step + 1` from element
+/// for all threads. `emitStep` emits element `step + 1` from element
 /// `step`, for any value of the latter; `visit` gets the number of an element
 /// and the element, in the thread that has it.
 void emitPredictedSteps(

@@ -125,6 +125,19 @@ struct SharedTiles {
       return std::nullopt;
     return SharedTiles{shared[0], shared[1], shared[2], shared[3]};
   }
+
+  /// Emits what there is before tile `tile`.
+  Value emitBefore(ElementBuilder &builder, Value tile) const {
+    return memref::LoadOp::create(builder.b, builder.loc, before, tile);
+  }
+  /// Emits the value of `ofElement` where a tile is one element, so that nothing
+  /// is left to add up or to look through, else that of `ofTile`.
+  Value emitByTile(ElementBuilder &builder, Type type,
+                   function_ref<Value()> ofElement,
+                   function_ref<Value()> ofTile) const {
+    return builder.emitIf(type, builder.equal(shift, builder.index(0)),
+                          ofElement, ofTile);
+  }
 };
 } // namespace
 
@@ -201,11 +214,15 @@ Value ScanElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   if (!shared)
     return emitSumFrom(builder, getSource(), row, builder.index(0), count,
                        builder.zero(getElementTypeOrSelf(getType())));
-  Value tile = builder.shiftRight(count, shared->shift);
-  Value sum =
-      memref::LoadOp::create(builder.b, builder.loc, shared->before, tile);
-  return emitSumFrom(builder, getSource(), row,
-                     builder.shiftLeft(tile, shared->shift), count, sum);
+  return shared->emitByTile(
+      builder, getElementTypeOrSelf(getType()),
+      [&] { return shared->emitBefore(builder, count); },
+      [&] {
+        Value tile = builder.shiftRight(count, shared->shift);
+        return emitSumFrom(builder, getSource(), row,
+                           builder.shiftLeft(tile, shared->shift), count,
+                           shared->emitBefore(builder, tile));
+      });
 }
 
 /// Lanes of a vector past the last element have the last one.
@@ -226,29 +243,12 @@ Value ScanElements::emitElements(ElementBuilder &builder, ValueRange indices,
   return emitScalars(builder, getResult(), indices, width);
 }
 
-Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
-                               Value position) {
+/// The last of elements `begin` to `end` of `source` that can be added to `sum`
+/// before it is more than `position`, or `end`.
+static Value emitWalk(ElementBuilder &builder, Value source, ValueRange row,
+                      Value begin, Value end, Value sum, Value position) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
-  auto isAtMostPosition = [&](Value sum) {
-    return builder.compare(Arith::Predicate::sle, builder.toIndex(sum),
-                           position);
-  };
-  Value size = emitNumElements(builder, getSource());
-  Value zero = builder.index(0), one = builder.index(1);
-  Value begin = zero, end = size;
-  Value sum = builder.zero(getElementTypeOrSelf(getType()));
-  if (std::optional<SharedTiles> shared =
-          SharedTiles::find(builder, *this, row)) {
-    // The last tile that begins with `position` or less.
-    Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
-                                shared->stride, position);
-    sum = memref::LoadOp::create(b, loc, shared->before, tile);
-    begin = builder.min(builder.shiftLeft(tile, shared->shift), size);
-    // The sum after the tile is more than that.
-    Value next = builder.shiftLeft(builder.add(tile, one), shared->shift);
-    end = builder.min(builder.add(next, builder.index(-1)), size);
-  }
   // One element after the other, as long as the sum is `position` or less.
   SmallVector<Value> initial = {begin, sum};
   auto loop = scf::WhileOp::create(
@@ -263,22 +263,49 @@ Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
           ElementBuilder inner(b, builder);
           SmallVector<Value> indices(row);
           indices.push_back(state[0]);
-          Value more =
-              builder.add(state[1], inner.element(getSource(), indices));
+          Value more = builder.add(state[1], inner.element(source, indices));
           scf::YieldOp::create(b, loc, more);
           b.setInsertionPointToStart(next.elseBlock());
           scf::YieldOp::create(b, loc, state[1]);
         }
-        Value goesOn =
-            builder.both(isLeft, isAtMostPosition(next.getResult(0)));
-        scf::ConditionOp::create(b, loc, goesOn,
+        Value isAtMost =
+            builder.compare(Arith::Predicate::sle,
+                            builder.toIndex(next.getResult(0)), position);
+        scf::ConditionOp::create(b, loc, builder.both(isLeft, isAtMost),
                                  ValueRange{state[0], next.getResult(0)});
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value next = builder.add(state[0], one);
+        Value next = builder.add(state[0], builder.index(1));
         scf::YieldOp::create(b, loc, ValueRange{next, state[1]});
       });
-  Value last = loop.getResult(0);
+  return loop.getResult(0);
+}
+
+Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
+                               Value position) {
+  Value size = emitNumElements(builder, getSource());
+  Value zero = builder.index(0), one = builder.index(1);
+  Value last;
+  if (std::optional<SharedTiles> shared =
+          SharedTiles::find(builder, *this, row)) {
+    // The last tile that begins with `position` or less.
+    Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
+                                shared->stride, position);
+    last = shared->emitByTile(
+        builder, builder.b.getIndexType(), [&] { return tile; },
+        [&] {
+          Value begin =
+              builder.min(builder.shiftLeft(tile, shared->shift), size);
+          // The sum after the tile is more than that.
+          Value next = builder.shiftLeft(builder.add(tile, one), shared->shift);
+          Value end = builder.min(builder.add(next, builder.index(-1)), size);
+          return emitWalk(builder, getSource(), row, begin, end,
+                          shared->emitBefore(builder, tile), position);
+        });
+  } else {
+    last = emitWalk(builder, getSource(), row, zero, size,
+                    builder.zero(getElementTypeOrSelf(getType())), position);
+  }
   // The first of the exclusive sums is 0.
   Value isSome = builder.compare(Arith::Predicate::sge, position, zero);
   Value count = getInclusive() ? last : builder.add(last, one);
@@ -327,42 +354,34 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder,
   Value before = threads.emitMemory(b, loc, threads.getMostTiles() + 1,
                                     getElementTypeOrSelf(getType()));
   Value thread = threads.emitThread(b, loc);
-  Value isInWarp = builder.compare(Arith::Predicate::ult, thread,
-                                   builder.index(threads.getWarpSize()));
-  auto ifOp = scf::IfOp::create(b, loc, isInWarp, /*withElseRegion=*/false);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(ifOp.thenBlock());
-    ElementBuilder inner(b, builder);
-    Value first = emitFirst(inner, *this);
-    auto emitIf = [&](OpBuilder &b, Value condition,
-                      function_ref<void(OpBuilder &)> body) {
-      scf::IfOp::create(b, loc, condition, [&](OpBuilder &b, Location loc) {
-        body(b);
-        scf::YieldOp::create(b, loc);
-      });
-    };
-    Value isFirst = builder.equal(thread, builder.index(0));
-    emitIf(b, isFirst, [&](OpBuilder &b) {
-      memref::StoreOp::create(b, loc, first, before, builder.index(0));
+  Value first = emitFirst(builder, *this);
+  auto emitIf = [&](OpBuilder &b, Value condition,
+                    function_ref<void(OpBuilder &)> body) {
+    scf::IfOp::create(b, loc, condition, [&](OpBuilder &b, Location loc) {
+      body(b);
+      scf::YieldOp::create(b, loc);
     });
-    emitPredictedSteps(
-        inner, threads, size, first,
-        [&](ElementBuilder &builder, Value step, Value element) {
-          return emitStep(builder, *this, step, element);
-        },
-        [&](ElementBuilder &builder, Value number, Value element) {
-          OpBuilder &b = builder.b;
-          Value tile = emitTiles(builder, number, shift);
-          Value isBegin = builder.equal(builder.shiftLeft(tile, shift), number);
-          // Where the last element begins a tile, it is asked for there.
-          Value isLast = builder.equal(number, size);
-          emitIf(b, builder.apply<arith::OrIOp>(isBegin, isLast),
-                 [&](OpBuilder &b) {
-                   memref::StoreOp::create(b, loc, element, before, tile);
-                 });
-        });
-  }
+  };
+  Value isFirst = builder.equal(thread, builder.index(0));
+  emitIf(b, isFirst, [&](OpBuilder &b) {
+    memref::StoreOp::create(b, loc, first, before, builder.index(0));
+  });
+  emitPredictedSteps(
+      builder, threads, size, first,
+      [&](ElementBuilder &builder, Value step, Value element) {
+        return emitStep(builder, *this, step, element);
+      },
+      [&](ElementBuilder &builder, Value number, Value element) {
+        OpBuilder &b = builder.b;
+        Value tile = emitTiles(builder, number, shift);
+        Value isBegin = builder.equal(builder.shiftLeft(tile, shift), number);
+        // Where the last element begins a tile, it is asked for there.
+        Value isLast = builder.equal(number, size);
+        emitIf(b, builder.apply<arith::OrIOp>(isBegin, isLast),
+               [&](OpBuilder &b) {
+                 memref::StoreOp::create(b, loc, element, before, tile);
+               });
+      });
   threads.emitBarrier(b, loc);
   Value numTiles = emitTiles(builder, size, shift);
   return {before, shift, numTiles, emitSearchStride(builder, numTiles)};
@@ -376,17 +395,18 @@ Value IterateElements::emitElement(ElementBuilder &builder,
   if (!shared)
     return emitSteps(builder, *this, builder.index(0), index,
                      emitFirst(builder, *this));
-  Value tile = builder.shiftRight(index, shared->shift);
-  Value element =
-      memref::LoadOp::create(builder.b, builder.loc, shared->before, tile);
-  return emitSteps(builder, *this, builder.shiftLeft(tile, shared->shift),
-                   index, element);
+  return shared->emitByTile(
+      builder, getElementTypeOrSelf(getType()),
+      [&] { return shared->emitBefore(builder, index); },
+      [&] {
+        Value tile = builder.shiftRight(index, shared->shift);
+        return emitSteps(builder, *this, builder.shiftLeft(tile, shared->shift),
+                         index, shared->emitBefore(builder, tile));
+      });
 }
 
 Value IterateElements::emitSearch(ElementBuilder &builder, ValueRange row,
                                   Value position) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Value zero = builder.index(0), one = builder.index(1);
   Value size = builder.max(builder.size(getIndexBounds().front()), zero);
   std::optional<SharedTiles> shared =
@@ -396,17 +416,21 @@ Value IterateElements::emitSearch(ElementBuilder &builder, ValueRange row,
                             builder.add(size, one), position);
   Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                               shared->stride, position);
-  Value element = memref::LoadOp::create(b, loc, shared->before, tile);
+  Value element = shared->emitBefore(builder, tile);
   Value isSome = builder.compare(Arith::Predicate::sle,
                                  builder.toIndex(element), position);
-  auto emitBegin = [&](Value tile) {
-    return builder.min(builder.shiftLeft(tile, shared->shift), size);
-  };
-  Value begin = builder.add(emitBegin(tile), one);
-  Value end = emitBegin(builder.add(tile, one));
-  begin = builder.select(isSome, begin, zero);
-  end = builder.select(isSome, end, zero);
-  return emitBinarySearch(builder, getResult(), row, begin, end, position);
+  Value count = shared->emitByTile(
+      builder, builder.b.getIndexType(), [&] { return builder.add(tile, one); },
+      [&] {
+        auto emitBegin = [&](Value tile) {
+          return builder.min(builder.shiftLeft(tile, shared->shift), size);
+        };
+        Value begin = builder.add(emitBegin(tile), one);
+        Value end = emitBegin(builder.add(tile, one));
+        return emitBinarySearch(builder, getResult(), row, begin, end,
+                                position);
+      });
+  return builder.select(isSome, count, zero);
 }
 
 Value IterateElements::emitElements(ElementBuilder &builder, ValueRange indices,

@@ -15,11 +15,13 @@
 
 #include "BlockScan.h"
 
+#include "nsa/Codegen/Arith.h"
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -175,4 +177,52 @@ SmallVector<Value> nsa::emitBlockReduce(OpBuilder &b, Location loc,
     results.push_back(result);
   }
   return results;
+}
+
+std::pair<Value, Value>
+nsa::emitBlockFirstWithout(OpBuilder &b, Location loc, Value condition,
+                           Value value, Value most, const ThreadBlock &block,
+                           Value counts, Value values, Value half) {
+  Arith math(b, loc);
+  // Threads are few, so 32 bits are enough for their numbers.
+  Value thread = math.toI32(block.thread), warpSize = math.i32(block.warp);
+  Value warp = math.divUnsigned(thread, warpSize);
+  Value firstOfWarp = math.mul(warp, warpSize);
+  Value lane = math.sub(thread, firstOfWarp);
+  Value bound = math.toI32(math.min(most, math.index(block.size - 1)));
+
+  // What of its lanes a warp would answer with, it leaves for all.
+  Value all = math.i32(-1);
+  Value ballot = NVVM::VoteSyncOp::create(
+      b, loc, b.getI32Type(), all, condition, NVVM::VoteSyncKind::ballot);
+  Value others = arith::XOrIOp::create(b, loc, ballot, all);
+  Value count =
+      LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(), others,
+                                         /*is_zero_poison=*/false);
+  Value left = math.max(math.sub(bound, firstOfWarp), math.i32(0));
+  Value picked =
+      math.min(math.min(count, math.i32(block.warp - 1)), left);
+  Value zero = math.index(0), ofWarp = math.toIndex(warp);
+  scf::IfOp::create(b, loc, math.equal(lane, picked),
+                    [&](OpBuilder &b, Location loc) {
+                      ValueRange place = {half, zero, ofWarp};
+                      memref::StoreOp::create(b, loc, count, counts, place);
+                      memref::StoreOp::create(b, loc, value, values, place);
+                      scf::YieldOp::create(b, loc);
+                    });
+  gpu::BarrierOp::create(b, loc);
+
+  Value first = math.i32(block.size - 1);
+  for (int64_t other = block.getNumWarps() - 1; other >= 0; --other) {
+    Value count = memref::LoadOp::create(
+        b, loc, counts, ValueRange{half, zero, math.index(other)});
+    Value isThere = math.compare(Arith::Predicate::slt, count, warpSize);
+    first = math.select(
+        isThere, math.add(count, math.i32(other * block.warp)), first);
+  }
+  first = math.min(first, bound);
+  Value found = memref::LoadOp::create(
+      b, loc, values,
+      ValueRange{half, zero, math.toIndex(math.divUnsigned(first, warpSize))});
+  return {math.toIndex(first), found};
 }

@@ -75,6 +75,17 @@ emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
                 CombineFn combine, const ThreadBlock &block,
                 mlir::Value buffer);
 
+/// Emits the number (index) of the first thread of the block that does not have
+/// `condition`, or `most` (index, 0 or more) or that of the last thread where
+/// all before it have, and its `value`, with one barrier. All threads must get
+/// here. `counts` and `values` are of the types that `emitBlockScan` takes, and
+/// `half` is as there.
+std::pair<mlir::Value, mlir::Value>
+emitBlockFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
+                      mlir::Value condition, mlir::Value value,
+                      mlir::Value most, const ThreadBlock &block,
+                      mlir::Value counts, mlir::Value values, mlir::Value half);
+
 } // namespace nsa
 
 #endif // NSA_LIB_CONVERSION_BLOCKSCAN_H

@@ -28,30 +28,35 @@ public:
   /// The values that the scans add up, at `row`.
   SmallVector<Value> emitSources(ElementBuilder &builder, Value row);
   /// Stores all values at `row`, given what each scan adds up there and its sum
-  /// of the rows before it.
+  /// of the rows before it; those that go on past the last row only, if it is
+  /// not `isRow`, where that is not null.
   void emitStores(ElementBuilder &builder, Value row, ValueRange sources,
-                  ValueRange sums);
+                  ValueRange sums, Value isRow = {});
   /// Stores the values that go on past the last row there, given the sums.
   void emitLastStores(ElementBuilder &builder, Value row, ValueRange sums);
 
 private:
-  void emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies, Value row);
+  SmallVector<Value> emitValues(ElementBuilder &builder,
+                                ArrayRef<CopyOp> copies, Value row);
+  void storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies, Value row,
+                   ValueRange values);
 
   Value size;
   SmallVector<SumOpInterface> scans;
+  /// Those of rows alone, and those that go on past the last row.
   SmallVector<CopyOp> copies, lastCopies;
 };
 } // namespace
 
 ScanSegment::ScanSegment(SegmentOp segment)
     : size(segment.getSizes().front()),
-      scans(segment.getBody().getOps<SumOpInterface>()),
-      copies(segment.getCopies()) {
+      scans(segment.getBody().getOps<SumOpInterface>()) {
   // What is as long as a sum has its last element, too.
-  for (CopyOp copy : copies)
-    if (dependsOnScan(copy.getValue()) &&
-        !Size::of(copy.getValue(), 0).isSameAs(Size::of(size)))
-      lastCopies.push_back(copy);
+  for (CopyOp copy : segment.getCopies()) {
+    bool goesOn = dependsOnScan(copy.getValue()) &&
+                  !Size::of(copy.getValue(), 0).isSameAs(Size::of(size));
+    (goesOn ? lastCopies : copies).push_back(copy);
+  }
 }
 
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
@@ -61,12 +66,15 @@ SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
   });
 }
 
-void ScanSegment::emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies,
-                             Value row) {
-  // All values before the first store, so that no load has to wait for one.
-  SmallVector<Value> values = llvm::map_to_vector(copies, [&](CopyOp copy) {
+SmallVector<Value> ScanSegment::emitValues(ElementBuilder &builder,
+                                           ArrayRef<CopyOp> copies, Value row) {
+  return llvm::map_to_vector(copies, [&](CopyOp copy) {
     return builder.element(copy.getValue(), row);
   });
+}
+
+void ScanSegment::storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies,
+                              Value row, ValueRange values) {
   for (auto [number, value] : llvm::enumerate(values)) {
     CopyOp copy = copies[number];
     emitIfCopied(builder, copy, row, [&, value = value] {
@@ -76,20 +84,27 @@ void ScanSegment::emitCopies(ElementBuilder &builder, ArrayRef<CopyOp> copies,
 }
 
 void ScanSegment::emitStores(ElementBuilder &builder, Value row,
-                             ValueRange sources, ValueRange sums) {
+                             ValueRange sources, ValueRange sums, Value isRow) {
   for (auto [scan, source, sum] : llvm::zip_equal(scans, sources, sums)) {
     builder.bind(scan.getSummed(), source);
     builder.bind(scan->getResult(0), sum);
   }
-  emitCopies(builder, copies, row);
+  // All values before the first store, so that no load has to wait for one.
+  SmallVector<Value> last = emitValues(builder, lastCopies, row);
+  builder.emitIf(isRow, [&] {
+    ElementBuilder inner(builder.b, builder);
+    storeValues(inner, copies, row, emitValues(inner, copies, row));
+  });
+  storeValues(builder, lastCopies, row, last);
 }
 
 void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
                                  ValueRange sums) {
   for (auto [scan, sum] : llvm::zip_equal(scans, sums))
     builder.bind(scan->getResult(0), sum);
-  emitIfNotNegative(builder, size,
-                    [&] { emitCopies(builder, lastCopies, row); });
+  emitIfNotNegative(builder, size, [&] {
+    storeValues(builder, lastCopies, row, emitValues(builder, lastCopies, row));
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -146,17 +161,23 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
           before.push_back(block.add(carry, sum.before));
           next.push_back(block.add(carry, sum.total));
         }
-        block.emitIf(block.less(row, rows), [&] {
+        // The sum before the row past the last one is that of all.
+        block.emitIf(block.compare(Arith::Predicate::sle, row, rows), [&] {
           ElementBuilder builder = block.at(row);
           builder.setRow(&shared);
-          scan.emitStores(builder, row, sources, before);
+          scan.emitStores(builder, row, sources, before,
+                          block.less(row, rows));
         });
         llvm::append_range(next, nextSources);
         next.push_back(block.sub(block.index(1), half));
         scf::YieldOp::create(b, loc, next);
       });
 
-  block.emitIf(block.equal(block.thread, block.index(0)), [&] {
+  // No round has that row where the last one is full, and where there is none.
+  Value first = block.remUnsigned(block.max(rows, block.index(0)), blockSize);
+  Value isFull = block.equal(first, block.index(0));
+  Value isFirst = block.equal(block.thread, block.index(0));
+  block.emitIf(block.both(isFull, isFirst), [&] {
     ElementBuilder builder = block.at(rows);
     builder.setRow(&shared);
     scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));

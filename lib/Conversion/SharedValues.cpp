@@ -9,8 +9,6 @@
 #include "SharedValues.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/TypeUtilities.h"
 
@@ -60,26 +58,15 @@ void BlockThreads::emitBarrier(OpBuilder &b, Location loc) {
   gpu::BarrierOp::create(b, loc);
 }
 
-int64_t BlockThreads::getWarpSize() const { return block.warp; }
-
-Value BlockThreads::emitLeading(OpBuilder &b, Location loc, Value condition) {
-  Value all = arith::ConstantIntOp::create(b, loc, -1, 32);
-  Value ballot = NVVM::VoteSyncOp::create(
-      b, loc, b.getI32Type(), all, condition, NVVM::VoteSyncKind::ballot);
-  Value others = arith::XOrIOp::create(b, loc, ballot, all);
-  Value count =
-      LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(), others,
-                                         /*is_zero_poison=*/false);
-  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), count);
-}
-
-Value BlockThreads::emitFrom(OpBuilder &b, Location loc, Value value,
-                             Value lane) {
-  Value number = arith::IndexCastOp::create(b, loc, b.getI32Type(), lane);
-  Value width = arith::ConstantIntOp::create(b, loc, block.warp, 32);
-  return gpu::ShuffleOp::create(b, loc, value, number, width,
-                                gpu::ShuffleMode::IDX)
-      .getShuffleResult();
+Threads::NumberedValue
+BlockThreads::emitFirstWithout(OpBuilder &b, Location loc, Value condition,
+                               Value value, Value most, Value half) {
+  Value counts = take(getBlockScanBufferType(b.getContext(), block, 1));
+  Value values =
+      take(getBlockScanBufferType(b.getContext(), block, 1, value.getType()));
+  auto [number, found] = emitBlockFirstWithout(b, loc, condition, value, most,
+                                               block, counts, values, half);
+  return {number, found};
 }
 
 //===----------------------------------------------------------------------===//
@@ -101,8 +88,10 @@ Value HostThread::emitSumBefore(OpBuilder &b, Location loc, Value value) {
   return arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
 }
 
-Value HostThread::emitLeading(OpBuilder &b, Location loc, Value condition) {
-  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), condition);
+Threads::NumberedValue HostThread::emitFirstWithout(OpBuilder &b, Location loc,
+                                                    Value, Value value, Value,
+                                                    Value) {
+  return {arith::ConstantIndexOp::create(b, loc, 0), value};
 }
 
 //===----------------------------------------------------------------------===//

@@ -41,11 +41,9 @@ public:
                                             mlir::ValueRange values,
                                             Combine combine) override;
   void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) override;
-  int64_t getWarpSize() const override;
-  mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
-                          mlir::Value condition) override;
-  mlir::Value emitFrom(mlir::OpBuilder &b, mlir::Location loc,
-                       mlir::Value value, mlir::Value lane) override;
+  NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
+                                 mlir::Value condition, mlir::Value value,
+                                 mlir::Value most, mlir::Value half) override;
 
 private:
   /// Memory that nothing of this segment is in.
@@ -78,13 +76,9 @@ public:
     return values;
   }
   void emitBarrier(mlir::OpBuilder &, mlir::Location) override {}
-  int64_t getWarpSize() const override { return 1; }
-  mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
-                          mlir::Value condition) override;
-  mlir::Value emitFrom(mlir::OpBuilder &, mlir::Location, mlir::Value value,
-                       mlir::Value) override {
-    return value;
-  }
+  NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
+                                 mlir::Value condition, mlir::Value value,
+                                 mlir::Value most, mlir::Value half) override;
 
 private:
   mlir::Block &entry;

@@ -1,6 +1,7 @@
-// A warp makes a recurrence: its lanes guess elements, and a vote says how many
-// were right. Searches in what a block keeps have three loads in flight. On the
-// host one step follows the other.
+// A block makes a recurrence: its threads guess elements, and each warp votes on
+// how many were right. Searches in what a block keeps have three loads in
+// flight, and look at nothing else where each element is kept. On the host one
+// step follows the other.
 
 // RUN: nsa-opt %s --nsa-form-launches --nsa-assign-tiles --nsa-launch-to-gpu \
 // RUN:   --canonicalize | FileCheck %s
@@ -9,15 +10,19 @@
 
 // CHECK-LABEL: gpu.func @parts
 // CHECK: %[[THREAD:.*]] = gpu.thread_id x
-// CHECK: %[[IS_IN_WARP:.*]] = arith.cmpi ult, %[[THREAD]], %c32
-// CHECK: scf.if %[[IS_IN_WARP]] {
 // CHECK: scf.while
 // CHECK: %[[STRIDE:.*]] = arith.muli
 // CHECK: %[[GUESS:.*]] = arith.addi %{{.*}}, %[[STRIDE]] : i64
 // CHECK: %[[NEXT:.*]] = arith.addi %[[GUESS]], %c40_i64
 // CHECK: %[[IS_RIGHT:.*]] = arith.cmpi eq, %[[NEXT]]
 // CHECK: nvvm.vote.sync ballot %{{.*}}, %[[IS_RIGHT]] -> i32
-// CHECK: gpu.shuffle idx
+// CHECK: scf.if
+// CHECK-NEXT: memref.store {{.*}} : memref<2x1x4xi32, #gpu.address_space<workgroup>>
+// CHECK-NEXT: memref.store %[[NEXT]], {{.*}} : memref<2x1x4xi64, #gpu.address_space<workgroup>>
+// CHECK: gpu.barrier
+// CHECK-COUNT-4: memref.load {{.*}} : memref<2x1x4xi32, #gpu.address_space<workgroup>>
+// CHECK: memref.load {{.*}} : memref<2x1x4xi64, #gpu.address_space<workgroup>>
+// CHECK: scf.yield
 // CHECK: gpu.barrier
 // CHECK: scf.while
 // CHECK: memref.load {{.*}}#gpu.address_space<workgroup>
@@ -25,6 +30,12 @@
 // CHECK-NEXT: memref.load {{.*}}#gpu.address_space<workgroup>
 // CHECK-NEXT: arith.index_castui
 // CHECK-NEXT: memref.load {{.*}}#gpu.address_space<workgroup>
+// CHECK: scf.yield
+// CHECK: %[[IS_ELEMENT:.*]] = arith.cmpi eq, %{{.*}}, %c0 : index
+// CHECK: scf.if %[[IS_ELEMENT]] -> (index)
+// CHECK-NOT: scf.while
+// CHECK: } else {
+// CHECK: scf.while
 
 // HOST-LABEL: func.func @parts
 // HOST-NOT: nvvm

@@ -3,14 +3,14 @@
 // RUN: nsa-opt %s --nsa-to-ptx --remarks-filter=nsa -o /dev/null 2>&1 | FileCheck %s
 // RUN: nsa-compile %s -o %t --emit=manifest --remarks 2>&1 | FileCheck %s
 
-// A row of a table by the map's own column is read in vectors; a column that is computed, one by one.
-// CHECK-DAG: :[[# @LINE + 10]]:{{.*}}RemarkCosts{{.*}}3 reads and 0 searches an element, 4 elements at once
-// CHECK-DAG: :[[# @LINE + 16]]:{{.*}}[Missed] RemarkCosts{{.*}}its last index is not the formula's own{{.*}}read element by element
-// CHECK-NOT: :[[# @LINE + 13]]:{{.*}}[Missed] RemarkCosts
-
 // Sums are each block's own; who searches them says so.
 // CHECK-DAG: 'nsa.scan' is computed by each block in full by itself
 // CHECK-DAG: 1 reads and 1 searches an element
+
+// A row of a table by the map's own column is read in vectors; a column that is computed, one by one.
+// CHECK-DAG: :[[# @LINE + 6]]:{{.*}}RemarkCosts{{.*}}3 reads and 0 searches an element, 4 elements at once
+// CHECK-DAG: :[[# @LINE + 12]]:{{.*}}[Missed] RemarkCosts{{.*}}its last index is not the formula's own{{.*}}read element by element
+// CHECK-NOT: :[[# @LINE + 9]]:{{.*}}[Missed] RemarkCosts
 nsa.step @costs(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>, in %table : tensor<?x?xi32>,
                 in %lens[%n] : tensor<?xi32>, out %x : memref<?x?xi32>, out %y : memref<?xi32>) {
 

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Recurrences, which a warp guesses, and searches in them: strides that hold, break and never
+"""Recurrences, which a block guesses, and searches in them: strides that hold, break and never
 come, on the host and in the simulator."""
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ FORMULAS = {
     "constant": lambda i, x, choose: x + 0,
     "stride": lambda i, x, choose: x + 7,
     "one break in 50": lambda i, x, choose: x + choose(i % 50 == 17, 1000, 7),
-    "breaks at the end of a round": lambda i, x, choose: x + choose(i % 32 == 31, 9, 4),
+    "breaks at the end of a warp": lambda i, x, choose: x + choose(i % 32 == 31, 9, 4),
+    "breaks at the end of a round": lambda i, x, choose: x + choose(i % 128 == 127, 9, 4),
+    "breaks in the third warp": lambda i, x, choose: x + choose(i % 128 == 70, 9, 4),
     "breaks after the first": lambda i, x, choose: x + choose(i == 0, 100, 3),
     "alternates": lambda i, x, choose: x + choose(i % 2 == 0, 5, 8),
     "breaks in pairs": lambda i, x, choose: x + choose(i % 9 < 2, 5, 8),
@@ -37,14 +39,14 @@ FORMULAS = {
     "grows": lambda i, x, choose: x + i,
     "falls": lambda i, x, choose: x - 6,
     "mixes": lambda i, x, choose: (x * 1103515245 + 12345) % (MASK + 1),
-    # A lane's guess may be a divisor of 0.
+    # A thread's guess may be a divisor of 0.
     "divides": lambda i, x, choose: x - 1 + choose(1000 // x == 1000, 40, 0),
 }
 FIRST = {"divides": 35, "falls": -3}
 #: Few rounds.
 FAST = ("constant", "stride", "one break in 50", "two strides", "stops")
-#: Around the lanes of a warp, and what a block keeps.
-SIZES = (0, 1, 2, 31, 32, 33, 34, 63, 64, 65, 97, 132, 1023, 1024, 1025, 2048, 2049, 5000)
+#: Around the lanes of a warp, the threads of a block, and what it keeps.
+SIZES = (0, 1, 2, 31, 33, 65, 128, 129, 130, 132, 257, 258, 1023, 1024, 1025, 2049, 5000)
 
 
 @cache

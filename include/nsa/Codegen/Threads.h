@@ -44,16 +44,17 @@ public:
   /// What each has written is seen by all.
   virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
 
-  /// Those of them that exchange values without memory; the first ones are the
-  /// first warp. All of a warp get to each call of what follows.
-  virtual int64_t getWarpSize() const = 0;
-  /// Emits how many lanes of the warp have `condition`, one after the other
-  /// from the first one on (index).
-  virtual mlir::Value emitLeading(mlir::OpBuilder &b, mlir::Location loc,
-                                  mlir::Value condition) = 0;
-  /// Emits `value` of lane `lane` (index) of the warp.
-  virtual mlir::Value emitFrom(mlir::OpBuilder &b, mlir::Location loc,
-                               mlir::Value value, mlir::Value lane) = 0;
+  /// A thread's number (index), and a value that it has.
+  struct NumberedValue {
+    mlir::Value number, value;
+  };
+  /// Emits the first thread that does not have `condition`, or thread `most`
+  /// (index, 0 or more) or the last one where all before it have, and its
+  /// `value`. `half` is an index that is 0 and 1 in turn from call to call.
+  virtual NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
+                                         mlir::Value condition,
+                                         mlir::Value value, mlir::Value most,
+                                         mlir::Value half) = 0;
 };
 
 } // namespace nsa
