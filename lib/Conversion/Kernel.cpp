@@ -28,7 +28,7 @@ LogicalResult nsa::verifyFormed(StepOp step) {
       return launch.emitOpError("expected a number of threads; run "
                                 "'nsa-assign-tiles' before");
     for (SegmentOp segment : launch.getSegments())
-      if (segment.getKind() != SegmentKind::Scan && !segment.getTiling())
+      if (segment.isCut() && !segment.getTiling())
         return segment.emitOpError("expected a tiling; run 'nsa-assign-tiles' "
                                    "before");
   }

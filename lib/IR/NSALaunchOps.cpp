@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
+#include "SegmentFacts.h"
 
 #include "Identifier.h"
 
@@ -73,13 +73,17 @@ LogicalResult LaunchOp::verifyRegions() {
 }
 
 LogicalResult SegmentOp::verify() {
-  size_t most = getKind() == SegmentKind::Scan ? 1 : 2;
+  size_t most = getFacts(getKind()).mostSizes;
   if (getSizes().empty() || getSizes().size() > most)
     return emitOpError() // (C1)
            << "expected " << (most == 1 ? "1 size" : "1 or 2 sizes")
            << " but got " << getSizes().size();
   return success();
 }
+
+bool SegmentOp::isCut() { return getFacts(getKind()).isCut; }
+
+bool SegmentOp::takesVectors() { return getFacts(getKind()).takesVectors; }
 
 int64_t SegmentOp::getElementBits() {
   if (getCopies().empty())
@@ -105,14 +109,13 @@ SmallVector<BlockArgument> SegmentOp::getOptionalPorts() {
 // Index spaces
 //===----------------------------------------------------------------------===//
 
-static bool isIteratedAs(Operation *op, Iteration iteration) {
+bool nsa::isIteratedAs(Operation *op, Iteration iteration) {
   auto value = dyn_cast_or_null<ValueOpInterface>(op);
   return value && value.getIteration() == iteration;
 }
 
-/// The first operation that `value` is computed by for which `isWanted` holds.
-static Operation *findOrigin(Value value,
-                             function_ref<bool(Operation *)> isWanted) {
+Operation *nsa::findOrigin(Value value,
+                           function_ref<bool(Operation *)> isWanted) {
   SmallVector<Value> worklist = {value};
   llvm::DenseSet<Operation *> seen;
   while (!worklist.empty()) {
@@ -133,34 +136,26 @@ ExpandOpInterface nsa::getExpandOp(Value value) {
       findOrigin(value, llvm::IsaPred<ExpandOpInterface>));
 }
 
-static SegmentKind getKind(Value value) {
+bool nsa::isWrittenByRequest(Value value) {
   bool isTable = cast<ShapedType>(value.getType()).getRank() == 2;
   // The rows of a table are repeated as they are, or computed one by one.
-  if (getExpansion(value) &&
-      (!isTable || isIteratedAs(value.getDefiningOp(), Iteration::Expand)))
-    return SegmentKind::Expand;
-  return dependsOnScan(value) ? SegmentKind::Scan : SegmentKind::Tile;
+  return getExpansion(value) &&
+         (!isTable || isIteratedAs(value.getDefiningOp(), Iteration::Expand));
+}
+
+SegmentKind nsa::getKind(Value value) {
+  for (uint32_t number = 0; number <= getMaxEnumValForSegmentKind(); ++number)
+    if (auto kind = SegmentKind(number); getFacts(kind).holds(value))
+      return kind;
+  llvm_unreachable("some kind holds any value");
 }
 
 IndexSpace IndexSpace::of(Value value) {
-  IndexSpace space = {getKind(value), {}};
+  IndexSpace space = {nsa::getKind(value), {}};
   int64_t rank = cast<ShapedType>(value.getType()).getRank();
   for (int64_t dim = 0; dim < rank; ++dim)
     space.sizes.push_back(Size::of(value, dim));
-  switch (space.kind) {
-  case SegmentKind::Scan: {
-    // The last element of a cumulative sum is written after the walk.
-    Operation *scan = findOrigin(
-        value, [](Operation *op) { return isIteratedAs(op, Iteration::Scan); });
-    space.sizes[0] = cast<ValueOpInterface>(scan).getSizes()[0] + -1;
-    break;
-  }
-  case SegmentKind::Expand:
-    space.sizes[0] = getExpandOp(value).getNumRequests();
-    break;
-  case SegmentKind::Tile:
-    break;
-  }
+  space.sizes[0] = getFacts(space.kind).getRows(value);
   return space;
 }
 
@@ -207,9 +202,9 @@ LogicalResult nsa::verifyCopied(Value value) {
 static LogicalResult verifySpace(SegmentOp segment, CopyOp copy) {
   IndexSpace space = IndexSpace::of(copy.getValue());
   bool isVector = space.sizes.size() == 1;
-  bool isInScan = segment.getKind() == SegmentKind::Scan &&
-                  space.kind == SegmentKind::Tile && isVector && copy.isPlain();
-  if (space.kind != segment.getKind() && !isInScan)
+  bool isTaken = segment.takesVectors() && space.kind == SegmentKind::Tile &&
+                 isVector && copy.isPlain();
+  if (space.kind != segment.getKind() && !isTaken)
     return copy.emitOpError()
            << "expected a value for a '"
            << stringifySegmentKind(segment.getKind())
@@ -239,27 +234,7 @@ LogicalResult SegmentOp::verifyRegions() {
     if (failed(verifySpace(*this, copy)) ||
         failed(verifyCopied(copy.getValue()))) // (C4)
       return failure();
-  if (getKind() == SegmentKind::Expand) {
-    if (getCopies().empty())
-      return emitOpError(
-          "expected a copy, which says of which expansion"); // (C5)
-    for (CopyOp copy : getCopies())
-      if (nsa::getExpansion(copy.getValue()) != getExpansion())
-        return copy.emitOpError() // (C5)
-               << "expected a value that is made from the same expansion as "
-                  "that of the segment's first copy";
-  }
-  if (getKind() != SegmentKind::Tile)
-    return success();
-  for (CopyOp copy : getCopies()) {
-    auto type = cast<ShapedType>(copy.getValue().getType());
-    if (type.getElementTypeBitWidth() != getElementBits())
-      return copy.emitOpError() // (C3)
-             << "expected elements of " << getElementBits()
-             << " bits like those of the segment's first copy, but got "
-             << type;
-  }
-  return success();
+  return getFacts(getKind()).verifyCopies(*this);
 }
 
 ExpansionOp SegmentOp::getExpansion() {
@@ -306,32 +281,14 @@ bool SegmentOp::hasSharedRows() {
                       [&](SharedOpInterface op) { return isSharedByRow(op); });
 }
 
-Grid SegmentOp::getGrid() {
-  Size one = Size::constant(getContext(), 1);
-  Grid grid = {one, one};
-  // All rows are one block's.
-  if (getKind() == SegmentKind::Scan)
-    return grid;
-  TilingAttr tiling = *getTiling();
-  bool isTable = getSizes().size() == 2;
-  if (isTable || getKind() == SegmentKind::Expand) {
-    grid.rows = Size::of(getSizes().front());
-    grid.tileRows = tiling.getRows();
-  }
-  if (getKind() == SegmentKind::Expand) {
-    if (!isTable)
-      grid.rows = getExpansion().getNumRows(grid.rows);
-    // A block past the last row for what belongs to none: the totals, or the
-    // padding of a table.
-    if (!isTable || getExpansion().getPadded())
-      grid.rows = grid.rows + grid.tileRows;
-  }
+void nsa::cutColumns(SegmentOp segment, Grid &grid) {
+  TilingAttr tiling = *segment.getTiling();
   // Whoever walks a row takes all of its columns, and elements of an array have
   // a block each then.
-  bool isWhole = isTable && tiling.isWalked();
-  if ((isTable || getKind() == SegmentKind::Tile) && !isWhole) {
-    grid.columns = Size::of(getSizes().back());
-    grid.tileColumns = std::max<int64_t>(tiling.getColumns(), 1);
-  }
-  return grid;
+  if (segment.getSizes().size() == 2 && tiling.isWalked())
+    return;
+  grid.columns = Size::of(segment.getSizes().back());
+  grid.tileColumns = std::max<int64_t>(tiling.getColumns(), 1);
 }
+
+Grid SegmentOp::getGrid() { return getFacts(getKind()).getGrid(*this); }

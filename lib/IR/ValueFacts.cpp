@@ -68,9 +68,10 @@ unsigned ValueFacts::countReads(Operation *op) const {
   op->walk([&](Operation *inner) {
     if (!isa<ReadOp, SearchOp>(inner) || reads > mostReads)
       return;
-    auto operands = llvm::map_to_vector<4>(
-        inner->getOperands(),
-        [](Value operand) { return operand.getAsOpaquePointer(); });
+    auto operands =
+        llvm::map_to_vector<4>(inner->getOperands(), [](Value operand) {
+          return operand.getAsOpaquePointer();
+        });
     if (seen.insert(operands).second)
       reads += 1 + getReads(inner->getOperand(0));
   });
@@ -179,8 +180,8 @@ LogicalResult nsa::verifySize(Operation *op) {
                          "a 'tensor.dim' of a port, or an 'affine.apply')");
 }
 
-/// Checks that `operand` is a port, or comes before `op`, the operation in whose
-/// formula it stands or which it is an operand of.
+/// Checks that `operand` is a port, or comes before `op`, the operation in
+/// whose formula it stands or which it is an operand of.
 static LogicalResult verifyOperand(OpOperand &operand, Operation *op,
                                    const ValueFacts &facts) {
   Value value = operand.get();

@@ -207,7 +207,7 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
         return signalPassFailure();
       }
       for (SegmentOp segment : launch.getSegments()) {
-        if (segment.getKind() == SegmentKind::Scan) {
+        if (!segment.isCut()) {
           if (segment.getTiling()) {
             segment.emitOpError("expected no tiling: one block walks all rows");
             return signalPassFailure();

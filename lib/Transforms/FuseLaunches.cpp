@@ -35,8 +35,8 @@ static remark::RemarkOpts remarkName() {
 static void append(SegmentOp target, SegmentOp source) {
   target.getBody().front().getOperations().splice(
       target.getBody().front().end(), source.getBody().front().getOperations());
-  if (source.getKind() == SegmentKind::Scan)
-    target.setKind(SegmentKind::Scan);
+  if (source.takesVectors())
+    target.setKind(source.getKind());
   source.erase();
 }
 
@@ -79,7 +79,7 @@ static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
   if (lhs.hasSharedRows() != rhs.hasSharedRows())
     return false;
   auto isPlain = [](CopyOp copy) { return copy.isPlain(); };
-  if (lhs.getKind() == SegmentKind::Scan || rhs.getKind() == SegmentKind::Scan)
+  if (lhs.takesVectors() || rhs.takesVectors())
     return llvm::all_of(lhs.getCopies(), isPlain) &&
            llvm::all_of(rhs.getCopies(), isPlain);
   return lhs.getElementBits() == rhs.getElementBits();

@@ -782,6 +782,10 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     auto getCopies() { return getBody().getOps<CopyOp>(); }
     /// How the requests of an `expand` segment become rows.
     ExpansionOp getExpansion();
+    /// Whether a tiling cuts it into blocks; else one block does all of it.
+    bool isCut();
+    /// Whether it takes vectors that a tile could hold, stored as they are.
+    bool takesVectors();
     /// Whether rows share what is worth finding once: a `tile` segment is then
     /// walked row by row.
     bool isWalked();

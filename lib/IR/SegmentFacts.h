@@ -1,0 +1,69 @@
+//===- SegmentFacts.h - What each kind of segment is ------------*- C++ -*-===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef NSA_LIB_IR_SEGMENTFACTS_H
+#define NSA_LIB_IR_SEGMENTFACTS_H
+
+#include "nsa/IR/NSADialect.h"
+
+namespace nsa {
+
+/// What is known of a kind of segment without its code, which is in
+/// lib/Conversion/SegmentLowering.h. Each kind has a file.
+struct SegmentFacts {
+  /// It has at most this many dimensions.
+  size_t mostSizes;
+  /// Whether a tiling cuts it into blocks.
+  bool isCut;
+  /// Whether it takes vectors that a tile could hold, stored as they are.
+  bool takesVectors;
+  /// Whether copies of `value` are of this kind, if of none before it.
+  bool (*holds)(mlir::Value value);
+  /// The rows that copies of such a `value` run over.
+  Size (*getRows)(mlir::Value value);
+  /// What is cut into blocks of threads.
+  Grid (*getGrid)(SegmentOp segment);
+  /// Checks what the copies of a segment need of each other.
+  llvm::LogicalResult (*verifyCopies)(SegmentOp segment);
+};
+
+extern const SegmentFacts scanFacts, expandFacts, tileFacts;
+
+inline const SegmentFacts &getFacts(SegmentKind kind) {
+  switch (kind) {
+  case SegmentKind::Scan:
+    return scanFacts;
+  case SegmentKind::Expand:
+    return expandFacts;
+  case SegmentKind::Tile:
+    return tileFacts;
+  }
+  llvm_unreachable("a SegmentKind");
+}
+
+/// The kind of segment that holds copies of `value`.
+SegmentKind getKind(mlir::Value value);
+
+/// Whether `op` computes a value that is iterated as `iteration` says.
+bool isIteratedAs(mlir::Operation *op, Iteration iteration);
+
+/// The first operation that `value` is computed by for which `isWanted` holds.
+mlir::Operation *
+findOrigin(mlir::Value value,
+           llvm::function_ref<bool(mlir::Operation *)> isWanted);
+
+/// Whether `value` has the rows of an expansion, which are written for each
+/// request, rather than computed one by one.
+bool isWrittenByRequest(mlir::Value value);
+
+/// The columns of a table, or the elements of an array, cut as the tiling says.
+void cutColumns(SegmentOp segment, Grid &grid);
+
+} // namespace nsa
+
+#endif // NSA_LIB_IR_SEGMENTFACTS_H
