@@ -80,6 +80,21 @@ int clearBinding(PyObject *self) {
   return 0;
 }
 
+int traverseGraphNode(PyObject *self, visitproc visit, void *arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (nb::inst_ready(self))
+    Py_VISIT(nb::inst_ptr<PyGraphNode>(self)->binding.ptr());
+  return 0;
+}
+
+int clearGraphNode(PyObject *self) {
+  nb::inst_ptr<PyGraphNode>(self)->binding.reset();
+  return 0;
+}
+
+PyType_Slot graphNodeSlots[] = {{Py_tp_traverse, (void *)traverseGraphNode},
+                                {Py_tp_clear, (void *)clearGraphNode},
+                                {0, nullptr}};
 PyType_Slot stepSlots[] = {{Py_tp_traverse, (void *)traverseStep},
                            {Py_tp_clear, (void *)clearStep},
                            {0, nullptr}};
@@ -181,6 +196,15 @@ NB_MODULE(_nsa_runtime, m) {
     }
   });
 
+  nb::class_<PyGraphNode>(
+      m, "GraphNode", nb::type_slots(graphNodeSlots),
+      "A step in a CUDA graph that it was captured in: `Binding.capture` makes "
+      "one. Keeps the binding alive, not the graph, which has to outlive the "
+      "updates.")
+      .def_prop_ro(
+          "binding", [](PyGraphNode &self) { return self.binding; },
+          "The one that was captured.");
+
   nb::class_<PyBinding>(m, "Binding", nb::type_slots(bindingSlots),
                         "A step with its arrays, checked and ready to launch. "
                         "Keeps the arrays alive.")
@@ -195,6 +219,29 @@ NB_MODULE(_nsa_runtime, m) {
            "arrays' producer. Nothing is allocated or synchronised, so this is "
            "legal while a CUDA graph is captured. Raises ValueError or "
            "TypeError before anything is launched.")
+      .def(
+          "capture",
+          [](nb::handle_t<PyBinding> self, nb::kwargs kwargs) {
+            return nb::inst_ptr<PyBinding>(self)->capture(self, kwargs);
+          },
+          nb::sig("def capture(self, /, *, stream: object | None = None, "
+                  "**sizes) -> GraphNode"),
+          "Launches the step, as `launch` does, on a stream that is being "
+          "captured, and returns its place in the graph, for `update`. The "
+          "sizes have to give each of its kernels something to do: the "
+          "greatest ones that are to come. Raises ValueError if the stream is "
+          "not being captured, DriverError for a driver before CUDA 12.3.")
+      .def("update", &PyBinding::update,
+           nb::sig("def update(self, node: GraphNode, graph: object, /, "
+                   "**sizes) -> None"),
+           "Gives a captured step other sizes, and the arrays of this binding, "
+           "the one that was captured or another one of its step, without "
+           "another capture. `graph` is what was instantiated from the "
+           "captured graph: a CUgraphExec as an int, torch's `CUDAGraph` (made "
+           "with `keep_graph=True`) or CuPy's `Graph`. What is launched of it "
+           "from now on has them; replays before keep theirs. Whoever captured "
+           "keeps the arrays alive. Raises ValueError or TypeError, as "
+           "`launch` does, and leaves the graph as it is then.")
       .def_prop_ro("step", [](PyBinding &self) { return self.owner; });
 
   nb::class_<PyStep>(m, "Step", nb::type_slots(stepSlots),

@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "Steps.h"
-#include "CallBuffer.h"
 #include "Errors.h"
 
 namespace nb = nanobind;
@@ -198,13 +197,7 @@ size_t PyBinding::placeOf(PyObject *name) const {
   raiseFor(PyExc_TypeError, utf8Of(name), "not a size argument of this step");
 }
 
-void PyBinding::launch(nb::kwargs kwargs) {
-  nb::object stream = takeStream(kwargs);
-  if (!stream.is_none())
-    for (const nb::object &name : sizeNames)
-      refuseStream(name);
-  void *raw = !stream.is_none() ? streamOf(stream) : source.current();
-  CallBuffer<16> sizes;
+void PyBinding::takeSizes(const nb::kwargs &kwargs, Sizes &sizes) const {
   sizes.assign(sizeNames.size(), NSA_SIZE_AS_BOUND);
   PyObject *key, *value;
   Py_ssize_t at = 0;
@@ -212,5 +205,33 @@ void PyBinding::launch(nb::kwargs kwargs) {
     size_t place = placeOf(key);
     sizes[place] = sizeOf(value, utf8Of(key));
   }
-  nb::cast<const PyStep &>(owner).launch(binding, sizes.data(), raw);
+}
+
+void *PyBinding::takeCall(const nb::kwargs &kwargs, Sizes &sizes) const {
+  nb::object stream = takeStream(kwargs);
+  if (!stream.is_none())
+    for (const nb::object &name : sizeNames)
+      refuseStream(name);
+  void *raw = !stream.is_none() ? streamOf(stream) : source.current();
+  takeSizes(kwargs, sizes);
+  return raw;
+}
+
+void PyBinding::launch(nb::kwargs kwargs) {
+  Sizes sizes;
+  void *stream = takeCall(kwargs, sizes);
+  nb::cast<const PyStep &>(owner).launch(binding, sizes.data(), stream);
+}
+
+PyGraphNode PyBinding::capture(nb::handle self, nb::kwargs kwargs) {
+  Sizes sizes;
+  void *stream = takeCall(kwargs, sizes);
+  return {binding.capture(sizes.data(), stream), nb::borrow(self)};
+}
+
+void PyBinding::update(const PyGraphNode &node, nb::handle graph,
+                       nb::kwargs kwargs) {
+  Sizes sizes;
+  takeSizes(kwargs, sizes);
+  binding.update(node.node, graphExecOf(graph), sizes.data());
 }

@@ -10,6 +10,7 @@
 #define NSA_PYTHON_STEPS_H
 
 #include "Arrays.h"
+#include "CallBuffer.h"
 #include "Streams.h"
 #include "nsa/Runtime/Runtime.h"
 
@@ -80,6 +81,12 @@ public:
   std::vector<nsa_argument> values;
 };
 
+/// Nodes of a graph, and the binding whose arrays are in it.
+struct PyGraphNode {
+  runtime::GraphNode node;
+  nanobind::object binding;
+};
+
 /// A runtime binding, and what has to live as long.
 class PyBinding {
 public:
@@ -92,12 +99,24 @@ public:
   /// runs Python.
   void launch(nanobind::kwargs kwargs);
 
+  /// Launches on a stream that is being captured; `self` is this one.
+  PyGraphNode capture(nanobind::handle self, nanobind::kwargs kwargs);
+  /// `graph`: a CUgraphExec as an int, or what has one.
+  void update(const PyGraphNode &node, nanobind::handle graph,
+              nanobind::kwargs kwargs);
+
   /// The step: its host kernels must outlive the binding.
   nanobind::object owner;
   std::vector<nanobind::object> objects;
 
 private:
+  /// What a launch takes.
+  using Sizes = CallBuffer<16>;
+
   size_t placeOf(PyObject *sizeName) const;
+  /// Takes `stream` out of `kwargs`, and leaves `sizes` by their places.
+  void *takeCall(const nanobind::kwargs &kwargs, Sizes &sizes) const;
+  void takeSizes(const nanobind::kwargs &kwargs, Sizes &sizes) const;
 
   runtime::Binding binding;
   std::vector<nanobind::object> sizeNames;

@@ -13,7 +13,7 @@
 namespace nb = nanobind;
 using namespace nsa::python;
 
-static void *streamOfInt(nb::handle value) {
+static void *addressOf(nb::handle value) {
   void *stream = PyLong_AsVoidPtr(value.ptr());
   if (PyErr_Occurred())
     throw nb::python_error();
@@ -22,21 +22,36 @@ static void *streamOfInt(nb::handle value) {
 
 void *nsa::python::streamOf(nb::handle stream) {
   if (PyLong_Check(stream.ptr()))
-    return streamOfInt(stream);
+    return addressOf(stream);
   for (const char *name : {"cuda_stream", "ptr"})
     if (nb::object value = getOptional(stream, name);
         value.is_valid() && PyLong_Check(value.ptr()))
-      return streamOfInt(value);
+      return addressOf(value);
   // The protocol: a method that returns (version, address).
   if (nb::object method = getOptional(stream, "__cuda_stream__");
       method.is_valid()) {
     nb::object pair = PyCallable_Check(method.ptr()) ? method() : method;
-    return streamOfInt(nb::object(pair[1]));
+    return addressOf(nb::object(pair[1]));
   }
   raiseFor(PyExc_TypeError, "stream",
            std::string("expected an int, or an object with cuda_stream, ptr or "
                        "__cuda_stream__, but got ") +
                typeNameOf(stream));
+}
+
+void *nsa::python::graphExecOf(nb::handle graph) {
+  if (PyLong_Check(graph.ptr()))
+    return addressOf(graph);
+  if (nb::object method = getOptional(graph, "raw_cuda_graph_exec");
+      method.is_valid())
+    return addressOf(nb::object(method()));
+  if (nb::object value = getOptional(graph, "graphExec");
+      value.is_valid() && PyLong_Check(value.ptr()))
+    return addressOf(value);
+  raiseFor(PyExc_TypeError, "graph",
+           std::string("expected an int, or an object with "
+                       "raw_cuda_graph_exec or graphExec, but got ") +
+               typeNameOf(graph));
 }
 
 StreamSource::StreamSource(nb::handle array, int device) : device(device) {

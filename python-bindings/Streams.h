@@ -19,6 +19,10 @@ namespace nsa::python {
 /// (CuPy) or `__cuda_stream__`. Throws nanobind::python_error.
 void *streamOf(nanobind::handle stream);
 
+/// The CUgraphExec behind an int, or an object with `raw_cuda_graph_exec()`
+/// (torch) or `graphExec` (CuPy). Throws nanobind::python_error.
+void *graphExecOf(nanobind::handle graph);
+
 /// How to ask for the stream that the producer of some array works on.
 class StreamSource {
 public:

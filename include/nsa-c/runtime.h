@@ -113,6 +113,7 @@ typedef struct nsa_host_kernel {
 typedef struct nsa_step nsa_step;
 typedef struct nsa_bundle nsa_bundle;
 typedef struct nsa_binding nsa_binding;
+typedef struct nsa_graph_node nsa_graph_node;
 
 /* In the place of a size: keep the value of bind time. */
 #define NSA_SIZE_AS_BOUND INT64_MIN
@@ -249,6 +250,27 @@ NSA_RUNTIME_API void nsa_binding_destroy(nsa_binding *binding);
 NSA_RUNTIME_API nsa_status nsa_binding_launch(nsa_binding *binding,
                                               const int64_t *sizes,
                                               void *stream);
+
+/* A launch, as nsa_binding_launch does it, on a stream that is being captured,
+ * with the nodes that it makes in the graph. `sizes` have to give each kernel
+ * blocks: the greatest ones that are to come. CUDA 12.3 or later. The graph has
+ * to outlive the use of its nodes. */
+NSA_RUNTIME_API nsa_status nsa_binding_capture(nsa_binding *binding,
+                                               const int64_t *sizes,
+                                               void *stream,
+                                               nsa_graph_node **node);
+
+/* Gives the nodes in `graph_exec` (a CUgraphExec made from the graph) the
+ * arrays of `binding`, the one that was captured or another one of its step,
+ * and `sizes`, checked as nsa_binding_launch does. Launches of `graph_exec`
+ * that were made before keep theirs. On failed checks it stays as it is. */
+NSA_RUNTIME_API nsa_status nsa_binding_update(nsa_binding *binding,
+                                              const nsa_graph_node *node,
+                                              void *graph_exec,
+                                              const int64_t *sizes);
+
+/* Null is fine. The graph stays as it is. */
+NSA_RUNTIME_API void nsa_graph_node_destroy(nsa_graph_node *node);
 
 /* The device of the arrays: NSA_DEVICE_CPU or NSA_DEVICE_CUDA, and its ordinal
  * (0 for CPU). Either pointer may be null. */

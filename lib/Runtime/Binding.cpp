@@ -186,12 +186,15 @@ void Binding::launch(const int64_t *sizes, void *stream) {
         kernel.hostFunction(kernel.pointers.data());
     return;
   }
-  Driver &driver = Driver::get();
-  ContextScope scope(driver, context);
+  ContextScope scope(Driver::get(), context);
   for (Kernel &kernel : kernels)
     if (kernel.blocks != 0)
-      driver.launch(kernel.deviceFunction, static_cast<unsigned>(kernel.blocks),
-                    static_cast<unsigned>(kernel.spec->threads),
-                    static_cast<CUstream>(stream), kernel.pointers.data(),
-                    step->manifest.pdl);
+      launch(kernel, static_cast<CUstream>(stream));
+}
+
+void Binding::launch(Kernel &kernel, CUstream stream) {
+  Driver::get().launch(kernel.deviceFunction,
+                       static_cast<unsigned>(kernel.blocks),
+                       static_cast<unsigned>(kernel.spec->threads), stream,
+                       kernel.pointers.data(), step->manifest.pdl);
 }

@@ -10,6 +10,7 @@
 #define NSA_LIB_RUNTIME_BINDING_H
 
 #include "Arguments.h"
+#include "GraphNode.h"
 #include "Step.h"
 
 #include <memory>
@@ -29,6 +30,12 @@ public:
   /// `sizes` as nsa_binding_launch has them. Throws before the first kernel is
   /// launched if a check fails.
   void launch(const int64_t *sizes, void *stream);
+  /// Launches on a stream that is being captured, and says which nodes that
+  /// makes.
+  GraphNode capture(const int64_t *sizes, void *stream);
+  /// Gives nodes of the same step in an instance of their graph these arrays
+  /// and sizes.
+  void update(const GraphNode &captured, void *graph, const int64_t *sizes);
   /// Every check of a launch, and the parameters and grids that it would have.
   void prepare(const int64_t *sizes);
   nsa_kernel_launch kernel(size_t index) const;
@@ -64,6 +71,8 @@ private:
   void resolveSizes(const int64_t *sizes);
   void require(const Check &check) const;
   void computeGrid(Kernel &kernel);
+  /// Of a kernel that has blocks.
+  void launch(Kernel &kernel, CUstream stream);
 
   std::shared_ptr<const Step> step;
   nsa_signature signature;

@@ -29,6 +29,10 @@ struct nsa_binding {
   Binding binding;
 };
 
+struct nsa_graph_node {
+  GraphNode node;
+};
+
 namespace {
 
 struct LastError {
@@ -303,6 +307,29 @@ nsa_status nsa_binding_launch(nsa_binding *binding, const int64_t *sizes,
     binding->binding.launch(sizes, stream);
   });
 }
+
+nsa_status nsa_binding_capture(nsa_binding *binding, const int64_t *sizes,
+                               void *stream, nsa_graph_node **node) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    checkGiven(node, "node");
+    auto made = std::make_unique<nsa_graph_node>();
+    made->node = binding->binding.capture(sizes, stream);
+    *node = made.release();
+  });
+}
+
+nsa_status nsa_binding_update(nsa_binding *binding, const nsa_graph_node *node,
+                              void *graphExec, const int64_t *sizes) {
+  return guarded([&] {
+    checkGiven(binding, "binding");
+    checkGiven(node, "node");
+    checkGiven(graphExec, "graph_exec");
+    binding->binding.update(node->node, graphExec, sizes);
+  });
+}
+
+void nsa_graph_node_destroy(nsa_graph_node *node) { delete node; }
 
 void nsa_binding_device(const nsa_binding *binding, int32_t *deviceType,
                         int32_t *deviceId) {

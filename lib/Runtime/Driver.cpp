@@ -83,6 +83,10 @@ Driver::Driver() {
   required(cuLaunchKernel, "cuLaunchKernel");
   optional(cuLaunchKernelEx, "cuLaunchKernelEx");
   optional(cuFuncLoad, "cuFuncLoad");
+  // Of CUDA 12.3, when edges of graphs got data.
+  optional(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v3");
+  optional(cuGraphExecKernelNodeSetParams, "cuGraphExecKernelNodeSetParams");
+  optional(cuGraphNodeSetEnabled, "cuGraphNodeSetEnabled");
   optional(cuCtxGetId, "cuCtxGetId");
   optional(cuThreadExchangeStreamCaptureMode,
            "cuThreadExchangeStreamCaptureMode");
@@ -170,6 +174,35 @@ void Driver::launch(CUfunction function, unsigned blocks, unsigned threads,
                       stream,         &attribute,      /*numAttributes=*/1};
   check(cuLaunchKernelEx(&config, function, parameters, nullptr),
         "cuLaunchKernelEx");
+}
+
+std::optional<Driver::Capture> Driver::captureInfo(CUstream stream) const {
+  int status = 0; // CU_STREAM_CAPTURE_STATUS_NONE
+  unsigned long long id = 0;
+  CUgraph graph = nullptr;
+  const CUgraphNode *nodes = nullptr;
+  const void *edges = nullptr;
+  size_t count = 0;
+  check(cuStreamGetCaptureInfo(stream, &status, &id, &graph, &nodes, &edges,
+                               &count),
+        "cuStreamGetCaptureInfo");
+  if (status != 1) // CU_STREAM_CAPTURE_STATUS_ACTIVE
+    return std::nullopt;
+  return Capture{count == 1 ? nodes[0] : nullptr};
+}
+
+void Driver::setKernelNode(CUgraphExec graph, CUgraphNode node,
+                           CUfunction function, unsigned blocks,
+                           unsigned threads, void **parameters) const {
+  KernelNodeParams params{function, {blocks, 1, 1}, {threads, 1, 1},
+                          0,        parameters,     nullptr};
+  check(cuGraphExecKernelNodeSetParams(graph, node, &params),
+        "cuGraphExecKernelNodeSetParams");
+}
+
+void Driver::enableNode(CUgraphExec graph, CUgraphNode node,
+                        bool isEnabled) const {
+  check(cuGraphNodeSetEnabled(graph, node, isEnabled), "cuGraphNodeSetEnabled");
 }
 
 uint64_t Driver::contextId(CUcontext context) const {

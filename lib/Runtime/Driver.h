@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ using CUcontext = struct CUctx_st *;
 using CUmodule = struct CUmod_st *;
 using CUfunction = struct CUfunc_st *;
 using CUstream = struct CUstream_st *;
+using CUgraph = struct CUgraph_st *;
+using CUgraphNode = struct CUgraphNode_st *;
+using CUgraphExec = struct CUgraphExec_st *;
 
 /// CUlaunchAttribute: what is said of a launch.
 struct LaunchAttribute {
@@ -53,6 +57,16 @@ struct LaunchConfig {
   CUstream stream;
   LaunchAttribute *attributes;
   unsigned numAttributes;
+};
+
+/// CUDA_KERNEL_NODE_PARAMS, its first version.
+struct KernelNodeParams {
+  CUfunction function;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned sharedBytes;
+  void **parameters;
+  void **extra;
 };
 
 class Driver {
@@ -86,6 +100,25 @@ public:
   void launch(CUfunction function, unsigned blocks, unsigned threads,
               CUstream stream, void **parameters, bool isDependent) const;
 
+  /// Whether the driver knows what the three functions below need.
+  bool canUpdateGraphs() const {
+    return cuStreamGetCaptureInfo && cuGraphExecKernelNodeSetParams &&
+           cuGraphNodeSetEnabled;
+  }
+  struct Capture {
+    /// The node that the next launch would wait for, or null if that is not
+    /// one node.
+    CUgraphNode last;
+  };
+  /// Of a stream that is being captured.
+  std::optional<Capture> captureInfo(CUstream stream) const;
+  /// Gives a kernel's node in an instance of its graph another grid of one
+  /// dimension and other parameters.
+  void setKernelNode(CUgraphExec graph, CUgraphNode node, CUfunction function,
+                     unsigned blocks, unsigned threads,
+                     void **parameters) const;
+  void enableNode(CUgraphExec graph, CUgraphNode node, bool isEnabled) const;
+
   /// A number that no other context has or had, where the driver knows one.
   uint64_t contextId(CUcontext context) const;
 
@@ -115,6 +148,13 @@ public:
   CUresult (*cuLaunchKernelEx)(const LaunchConfig *, CUfunction, void **,
                                void **) = nullptr;
   CUresult (*cuFuncLoad)(CUfunction) = nullptr;
+  CUresult (*cuStreamGetCaptureInfo)(CUstream, int *, unsigned long long *,
+                                     CUgraph *, const CUgraphNode **,
+                                     const void **, size_t *) = nullptr;
+  CUresult (*cuGraphExecKernelNodeSetParams)(
+      CUgraphExec, CUgraphNode, const KernelNodeParams *) = nullptr;
+  CUresult (*cuGraphNodeSetEnabled)(CUgraphExec, CUgraphNode,
+                                    unsigned) = nullptr;
   CUresult (*cuCtxGetId)(CUcontext, unsigned long long *) = nullptr;
   CUresult (*cuThreadExchangeStreamCaptureMode)(int *) = nullptr;
 

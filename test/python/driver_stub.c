@@ -76,3 +76,53 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   ++launches;
   return 0;
 }
+
+/* A stream that is captured as long as somebody says so, and whose launches are
+ * nodes: 1, 2, 3, ... The last update is kept. */
+static int is_capturing;
+static unsigned updates, last_grid;
+static int is_enabled = -1;
+static void *last_node, *last_graph;
+static long long last_value;
+
+void stub_capture(int is_on) { is_capturing = is_on; }
+long stub_updates(void) { return updates; }
+long stub_last_grid(void) { return last_grid; }
+long stub_last_node(void) { return (long)last_node; }
+long stub_last_graph(void) { return (long)last_graph; }
+long stub_is_enabled(void) { return is_enabled; }
+/* Of the last update's first parameter. */
+long long stub_last_value(void) { return last_value; }
+
+int cuStreamGetCaptureInfo_v3(void *stream, int *status, unsigned long long *id,
+                              void **graph, void *const **nodes,
+                              const void **edges, size_t *number) {
+  static void *node;
+  (void)stream;
+  node = (void *)launches;
+  *status = is_capturing;
+  *id = 1;
+  *nodes = &node;
+  *edges = NULL;
+  *number = 1;
+  return store(graph, HANDLE);
+}
+struct node_params {
+  void *function;
+  unsigned grid[3], block[3], shared;
+  void **parameters, **extra;
+};
+int cuGraphExecKernelNodeSetParams(void *graph, void *node,
+                                   const struct node_params *params) {
+  ++updates;
+  last_graph = graph;
+  last_node = node;
+  last_grid = params->grid[0];
+  last_value = *(long long *)params->parameters[0];
+  return 0;
+}
+int cuGraphNodeSetEnabled(void *graph, void *node, unsigned enabled) {
+  (void)graph, (void)node;
+  is_enabled = (int)enabled;
+  return 0;
+}

@@ -6,42 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-
 import exchange
-import nsa
+import stub_driver
 
-HERE = Path(__file__).parent
+import nsa
 
 
 def test_a_launch_asks_for_nothing_but_launches(tmp_path: Path) -> None:
     """Two kernels are two calls of the driver beside the context's, and no allocation."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to make a driver with: cc is not in PATH")
-    if "LD_PRELOAD" in os.environ:
-        pytest.skip("LD_PRELOAD is set, as sanitizers need it")
-    stub = tmp_path / "libcuda.so.1"
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-fno-builtin", "-Wl,-soname,libcuda.so.1",
-         HERE / "driver_stub.c", "-o", stub],
-        check=True,
-    )  # fmt: skip
-    path = os.pathsep.join([str(Path(nsa.__file__).parents[1]), str(HERE)])
-    environment = {**os.environ, "LD_PRELOAD": str(stub), "PYTHONPATH": path}
-    environment.pop("NSA_TARGET", None)
-    done = subprocess.run(
-        [sys.executable, HERE / "launch_counts.py", exchange.build(tmp_path)],
-        env=environment, capture_output=True, text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    counted = json.loads(done.stdout)
+    counted = json.loads(stub_driver.run(tmp_path, "launch_counts.py", exchange.build(tmp_path)))
     # What allocates is seen.
     assert counted.pop("bound anew")["allocations"] > 0
     operations = dict.fromkeys(("replay_metadata", "copy_metadata"), 1)

@@ -49,6 +49,23 @@ inline void check(nsa_status status) {
     throw Error(status, nsa_last_error(), nsa_last_error_argument());
 }
 
+/// The nodes of a step in a graph that it was captured in. Movable.
+class GraphNode {
+public:
+  /// Takes over the handle.
+  explicit GraphNode(nsa_graph_node *handle) : handle(handle) {}
+
+  const nsa_graph_node *get() const { return handle.get(); }
+
+private:
+  struct Destroy {
+    void operator()(nsa_graph_node *node) const {
+      nsa_graph_node_destroy(node);
+    }
+  };
+  std::unique_ptr<nsa_graph_node, Destroy> handle;
+};
+
 /// A step with its arrays, checked and ready to launch. Movable.
 class Binding {
 public:
@@ -63,6 +80,19 @@ public:
   /// NSA_SIZE_AS_BOUND.
   void launch(const std::vector<int64_t> &sizes, void *stream = nullptr) {
     check(nsa_binding_launch(handle.get(), sizes.data(), stream));
+  }
+
+  /// Launches on a stream that is being captured. `sizes` may be null: those of
+  /// bind time.
+  GraphNode capture(const int64_t *sizes, void *stream) {
+    nsa_graph_node *made = nullptr;
+    check(nsa_binding_capture(handle.get(), sizes, stream, &made));
+    return GraphNode(made);
+  }
+  /// Gives nodes of this step in `graphExec`, a CUgraphExec made from their
+  /// graph, these arrays and `sizes`.
+  void update(const GraphNode &node, void *graphExec, const int64_t *sizes) {
+    check(nsa_binding_update(handle.get(), node.get(), graphExec, sizes));
   }
 
   /// Checks sizes as a launch does, and launches nothing.
