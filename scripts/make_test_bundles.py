@@ -41,6 +41,7 @@ from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import BACKENDS, MODES  # noqa: E402
 from replay_modes import texts as benchmark_texts  # noqa: E402
+from request_window_cases import texts as request_window_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
@@ -96,7 +97,7 @@ def main(directory: str) -> None:
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
-    texts |= v4_trtllm_texts()
+    texts |= v4_trtllm_texts() | request_window_texts()
     texts.add(build_stores().text)
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

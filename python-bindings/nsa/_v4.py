@@ -25,7 +25,7 @@ MODES = ("decode", "target_verify", "draft_extend", "extend", "draft_block")
 
 INPUTS = (
     "seq_lens", "req_pool_indices", "req_to_token", "full_to_swa", "out_cache_loc",
-    "extend_seq_lens", "floors", "whole", "valid_from",
+    "extend_seq_lens", "floors", "whole", "valid_from", "page_table",
 )  # fmt: skip
 #: Fields of locations.
 LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 128)))
@@ -111,7 +111,7 @@ _replay = cache(_Replay)
 @cache
 def _shared(known: _Replay, fields: tuple[tuple[str, ...], ...]) -> _Replay | None:
     """The step for any fields of the model, in place of that for these."""
-    if known.schedules:
+    if known.schedules or known.options.has_pages:
         return None
     every = _v4_shared.all_fields(known.options, fields)
     if every is None:
@@ -166,6 +166,7 @@ def replay_v4(
     request_window: Any = None,
     ring: int | None = None,
     valid_from: Any = None,
+    page_table: Any = None,
     tail_rows: int | None = None,
     whole: Any = None,
     ranks: int = 1,
@@ -210,6 +211,7 @@ def replay_v4(
     req_indices, pos_i64      [n] int64              P; L - 1
     cQ_out_loc                [m] int64              out_cache_loc[r] // Q where Q divides L,
                                                      else 0 (Q = 4, 128) or -1 (1, 2)
+    cQ_positions              [n]                    (L - 1) // Q * Q
     cQ_topk_lengths_raw       [n]                    L // Q
     cQ_topk_lengths_clamp1    [n]                    max(L // Q, 1)
     cQ_sparse_topk_lengths    [n]                    min(that, topk)
@@ -233,7 +235,8 @@ def replay_v4(
     an array has no room for are not written. m is the length of `out_cache_loc`, columns is
     `max_len` divided by `page_size` and rounded up. All are int32 where nothing else is said.
     Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
-    array gives 0 in tables and locations, -1 in windows.
+    array gives 0 in tables and locations, -1 in windows. `page_table` (int32 [n, columns]), if
+    it is given, is what fields that are computed from it read.
 
     **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
     ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.
@@ -373,6 +376,7 @@ def replay_v4(
         valid_from is not None, whole is not None,
         # Its kernels fail at a row of length 0.
         mode == "draft_extend" and any(name.startswith(TRTLLM) for names in dsts for name in names),
+        page_table is not None,
     )  # fmt: skip
     if steps != 1 and (mode != "decode" or len(dsts) != steps):
         text = f"expected 1, or in decode that of destinations, {len(dsts)}, but got {steps}"
@@ -395,7 +399,7 @@ def replay_v4(
         zip(
             INPUTS,
             (seq_lens, req_pool_indices, req_to_token, full_to_swa, out_cache_loc,
-             extend_seq_lens, floors, whole, valid_from),
+             extend_seq_lens, floors, whole, valid_from, page_table),
         )
     )  # fmt: skip
     if num_tokens is None:

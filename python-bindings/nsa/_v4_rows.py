@@ -50,6 +50,8 @@ class Options:
     whole: bool = False
     #: Rows of a draft extend have lengths of 1 or more.
     never_empty: bool = False
+    #: There is a page table of the rows.
+    has_pages: bool = False
 
 
 class Rows(Fields):

@@ -69,9 +69,13 @@ class Step(Plans, IndexKeys, Windows, TrtllmTables):
 
     @property
     def columns(self) -> nb.Size:
+        if self.options.has_pages:
+            return self.table("page_table").shape[1]
         return nb.ceildiv(self.size("max_len"), self.options.page_size)
 
     def make_page_table(self) -> nb.Array:
+        if self.options.has_pages:
+            return self.table("page_table")
         size = self.options.page_size
 
         def page(r: nb.Element, p: nb.Element) -> nb.Element:
@@ -86,6 +90,10 @@ class Step(Plans, IndexKeys, Windows, TrtllmTables):
         return self.rows(lambda r: self.length(r) - 1, "int64")
 
     # Fields of a ratio.
+
+    def make_cq_positions(self, ratio: int) -> nb.Array:
+        """Where the group of a row's last token begins."""
+        return self.rows(lambda r: (self.length(r) - 1) // ratio * ratio)
 
     def make_cq_out_loc(self, ratio: int) -> nb.Array:
         fill = 0 if ratio in V4_RATIOS else -1

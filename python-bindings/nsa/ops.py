@@ -25,6 +25,7 @@ from ._prefill import (
 )
 from ._ragged_prefill import build_ragged_compressed_ids
 from ._replay import expand_seqlens, replay_metadata
+from ._request_window import window_layout
 from ._topk_plan import plan_topk
 from ._transform import transform_index
 from ._v4 import replay_v4
@@ -46,6 +47,7 @@ __all__ = [
     "replay_metadata",
     "replay_v4",
     "transform_index",
+    "window_layout",
 ]
 
 # (layout, page size, dtype of the ids, target) -> step

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from . import ops
+from ._errors import wrong
 from ._metadata import parse_fields
 from ._replay import replay_flat
 
@@ -39,11 +40,13 @@ __all__ = [
     "dsa_prefill",
     "expand_seqlens",
     "flashmla_schedule",
+    "pack_sparse_tail",
     "paged_mqa_schedule",
     "plan_topk",
     "replay_metadata",
     "replay_v4",
     "transform_index",
+    "window_layout",
 ]
 
 # Schemas have no argument `mode`: torch's own dispatch to modes takes one of that name.
@@ -160,9 +163,13 @@ def _run_replay_v4(
     num_tokens: int | None, max_len: int | None, topk: int, page_size: int, window: int,
     index_page_size: int, floors: Tensor | None, rings: list[int], swa_page_size: int,
     request_ring: bool, plans_in_place: bool, online_offset: int | None, steps: int,
-    ring: int | None, valid_from: Tensor | None, tail_rows: int | None, whole: Tensor | None,
-    bs: int | None,
+    request_window: list[int] | None, ring: int | None, valid_from: Tensor | None,
+    page_table: Tensor | None, tail_rows: int | None, whole: Tensor | None, ranks: int,
+    rank: int, rank_tail_rows: int | None, bs: int | None,
 ) -> None:  # fmt: skip
+    kept = None
+    if request_window is not None:
+        kept = dict(zip(("groups", "zero_row", "capacity"), request_window))
     ops.replay_v4(
         _unflatten(outputs, fields), forward_mode, seq_lens=seq_lens,
         req_pool_indices=req_pool_indices, req_to_token=req_to_token, full_to_swa=full_to_swa,
@@ -170,8 +177,10 @@ def _run_replay_v4(
         num_tokens=num_tokens, max_len=max_len, topk=topk, page_size=page_size, window=window,
         index_page_size=index_page_size, floors=floors, rings=(rings[0], rings[1]),
         swa_page_size=swa_page_size, request_ring=request_ring,
-        plans_in_place=plans_in_place, online_offset=online_offset, steps=steps, ring=ring,
-        valid_from=valid_from, tail_rows=tail_rows, whole=whole, bs=bs,
+        plans_in_place=plans_in_place, online_offset=online_offset, steps=steps,
+        request_window=kept, ring=ring, valid_from=valid_from, page_table=page_table,
+        tail_rows=tail_rows, whole=whole, ranks=ranks, rank=rank,
+        rank_tail_rows=rank_tail_rows, bs=bs,
     )  # fmt: skip
 
 
@@ -181,8 +190,9 @@ _replay_v4 = _register(
     " Tensor? out_cache_loc, Tensor? extend_seq_lens, int next_n, SymInt? rows,"
     " SymInt? num_tokens, SymInt? max_len, int topk, int page_size, int window,"
     " int index_page_size, Tensor? floors, int[] rings, int swa_page_size, bool request_ring,"
-    " bool plans_in_place, int? online_offset, int steps, int? ring, Tensor? valid_from,"
-    " SymInt? tail_rows, Tensor? whole, SymInt? bs)",
+    " bool plans_in_place, int? online_offset, int steps, SymInt[]? request_window, int? ring,"
+    " Tensor? valid_from, Tensor? page_table, SymInt? tail_rows, Tensor? whole, int ranks,"
+    " int rank, SymInt? rank_tail_rows, SymInt? bs)",
     _run_replay_v4,
 )
 
@@ -212,18 +222,31 @@ def replay_v4(
     plans_in_place: bool = False,
     online_offset: int | None = None,
     steps: int = 1,
+    request_window: Mapping[str, int] | None = None,
     ring: int | None = None,
     valid_from: Tensor | None = None,
+    page_table: Tensor | None = None,
     tail_rows: int | None = None,
     whole: Tensor | None = None,
+    ranks: int = 1,
+    rank: int = 0,
+    rank_tail_rows: int | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.replay_v4``."""
+    kept = None
+    if request_window is not None:
+        names = ("groups", "zero_row", "capacity")
+        known = {"capacity": 256, **request_window}
+        if set(known) != set(names):
+            raise wrong(TypeError, "request_window", "expected dict(groups=, zero_row=, capacity=256)")
+        kept = [known[name] for name in names]
     _replay_v4(
         *_flatten(dsts), mode, seq_lens, req_pool_indices, req_to_token, full_to_swa,
         out_cache_loc, extend_seq_lens, next_n, rows, num_tokens, max_len, topk, page_size,
         window, index_page_size, floors, list(rings), swa_page_size, request_ring,
-        plans_in_place, online_offset, steps, ring, valid_from, tail_rows, whole, bs,
+        plans_in_place, online_offset, steps, kept, ring, valid_from, page_table, tail_rows, whole,
+        ranks, rank, rank_tail_rows, bs,
     )  # fmt: skip
 
 
@@ -231,21 +254,22 @@ def _run_dsa_prefill(
     outputs: list[Tensor], fields: str, seq_lens: Tensor, extend_seq_lens: Tensor | None,
     req_pool_indices: Tensor | None, req_to_token: Tensor | None, num_tokens: int | None,
     max_len: int | None, topk: int, page_size: int, index_kpool: int, rows: int | None,
-    bs: int | None,
+    ranks: int, rank: int, rank_bs: int | None, rank_rows: int | None, bs: int | None,
 ) -> None:  # fmt: skip
     (dst,) = _unflatten(outputs, fields)
     ops.dsa_prefill(
         dst, seq_lens=seq_lens, extend_seq_lens=extend_seq_lens,
         req_pool_indices=req_pool_indices, req_to_token=req_to_token, num_tokens=num_tokens,
         max_len=max_len, topk=topk, page_size=page_size, index_kpool=index_kpool, rows=rows,
-        bs=bs,
+        ranks=ranks, rank=rank, rank_bs=rank_bs, rank_rows=rank_rows, bs=bs,
     )  # fmt: skip
 
 
 _dsa_prefill = _register(
     "dsa_prefill(Tensor(a!)[] outputs, str fields, Tensor seq_lens, Tensor? extend_seq_lens,"
     " Tensor? req_pool_indices, Tensor? req_to_token, SymInt? num_tokens, SymInt? max_len,"
-    " int topk, int page_size, int index_kpool, SymInt? rows, SymInt? bs)",
+    " int topk, int page_size, int index_kpool, SymInt? rows, int ranks, int rank,"
+    " SymInt? rank_bs, SymInt? rank_rows, SymInt? bs)",
     _run_dsa_prefill,
 )
 
@@ -263,13 +287,53 @@ def dsa_prefill(
     page_size: int = 64,
     index_kpool: int = 1,
     rows: int | None = None,
+    ranks: int = 1,
+    rank: int = 0,
+    rank_bs: int | None = None,
+    rank_rows: int | None = None,
     bs: int | None = None,
 ) -> None:
     """``nsa.ops.dsa_prefill``."""
     _dsa_prefill(
         *_flatten([dst]), seq_lens, extend_seq_lens, req_pool_indices, req_to_token, num_tokens,
-        max_len, topk, page_size, index_kpool, rows, bs,
+        max_len, topk, page_size, index_kpool, rows, ranks, rank, rank_bs, rank_rows, bs,
     )  # fmt: skip
+
+
+def _run_window_layout(
+    outputs: list[Tensor], fields: str, req: Tensor, pos: Tensor, zero_row: int, window: int,
+    capacity: int, floor: Tensor | None, num_groups: int | None, padded_rows: int | None,
+) -> None:  # fmt: skip
+    (dst,) = _unflatten(outputs, fields)
+    ops.window_layout(
+        dst, req, pos, zero_row=zero_row, window=window, capacity=capacity, floor=floor,
+        num_groups=num_groups, padded_rows=padded_rows,
+    )  # fmt: skip
+
+
+_window_layout = _register(
+    "window_layout(Tensor(a!)[] outputs, str fields, Tensor req, Tensor pos, SymInt zero_row,"
+    " int window, int capacity, Tensor? floor, SymInt? num_groups, SymInt? padded_rows)",
+    _run_window_layout,
+)
+
+
+def window_layout(
+    dst: Mapping[str, Tensor],
+    req: Tensor,
+    pos: Tensor,
+    *,
+    zero_row: int,
+    window: int = 128,
+    capacity: int = 256,
+    floor: Tensor | None = None,
+    num_groups: int | None = None,
+    padded_rows: int | None = None,
+) -> None:
+    """``nsa.ops.window_layout``."""
+    _window_layout(
+        *_flatten([dst]), req, pos, zero_row, window, capacity, floor, num_groups, padded_rows
+    )
 
 
 _copy = _register(
@@ -619,3 +683,23 @@ def build_ragged_compressed_ids(
         page_table, query_start_loc, seq_lens, out_ids, ratio, page_size, extend_seq_lens,
         window, out_base, out_swa_base, out_lens, bs,
     )  # fmt: skip
+
+
+def _run_sparse_tail(
+    indices: Tensor, lengths: Tensor, tail: Tensor, total_lengths: Tensor, swa_width: int
+) -> None:
+    ops.pack_sparse_tail(indices, lengths, tail, total_lengths, swa_width=swa_width)
+
+
+_sparse_tail = _register(
+    "pack_sparse_tail(Tensor indices, Tensor lengths, Tensor(a!) tail,"
+    " Tensor(b!) total_lengths, int swa_width)",
+    _run_sparse_tail,
+)
+
+
+def pack_sparse_tail(
+    indices: Tensor, lengths: Tensor, tail: Tensor, total_lengths: Tensor, *, swa_width: int = 128
+) -> None:
+    """``nsa.ops.pack_sparse_tail``."""
+    _sparse_tail(indices, lengths, tail, total_lengths, swa_width)

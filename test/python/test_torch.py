@@ -172,7 +172,7 @@ def test_each(name: str, device: str) -> None:
     operator = getattr(torch.ops.nsa, name).default
     constants: dict[str, list[Any]] = {
         "dequantize_k_cache_paged": ["v32", 1],
-        "paged_mqa_schedule": ["gen1", 16, None, 1, None, None, None, None],
+        "paged_mqa_schedule": ["gen1", 16, None, 1, *[None] * 4],
     }
     flat = [*make(), *constants.get(name, [])]
     torch.library.opcheck(operator, tuple(flat), test_utils=("test_schema", "test_faketensor"))
@@ -209,6 +209,67 @@ def test_replay_v4(device: str, mode: str) -> None:
     ours.replay_v4(out, mode, **arguments)
     assert_equal(out, expected)
     assert all((array != -7).any() for fields in out for array in fields.values())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_windows_and_ranks(device: str) -> None:
+    """Arguments that are not among those of each step."""
+    lens = torch.tensor([3, 200, 129], dtype=torch.int32, device=device)
+    pool = torch.tensor([5, 2, 9], device=device)
+    rows = torch.arange(12, device=device)
+
+    def like(shapes: dict[str, tuple[int, ...]]) -> list[dict[str, Any]]:
+        int64 = ("window_req", "req", "pos")
+        return [
+            {
+                name: torch.full(
+                    shape, -7, dtype=torch.int64 if name in int64 else torch.int32, device=device
+                )
+                for name, shape in shapes.items()
+            }
+            for _ in range(2)
+        ]
+
+    def check(left: Any, right: Any) -> None:
+        assert_equal([left], [right])
+        assert all((array != -7).any() for array in left.values())
+
+    out, expected = like({"window_indices": (12, 128), "swa_topk_lengths": (12,), "window_req": (12,)})
+    given = {
+        "seq_lens": lens, "req_pool_indices": pool, "next_n": 4,
+        "request_window": {"groups": 4, "zero_row": 7},
+    }  # fmt: skip
+    ours.replay_v4([out], "target_verify", **given)
+    nsa.ops.replay_v4([expected], "target_verify", **given)
+    check(out, expected)
+    with pytest.raises(TypeError, match="request_window"):
+        ours.replay_v4([out], "target_verify", seq_lens=lens, next_n=4, request_window={"groups": 4})
+
+    out, expected = like({"rank_seq_lens_casual": (4,)})
+    given = {"seq_lens": lens, "next_n": 4, "ranks": 3, "rank": 1}
+    ours.replay_v4([out], "target_verify", **given)
+    nsa.ops.replay_v4([expected], "target_verify", **given)
+    check(out, expected)
+
+    out, expected = like({"rank_ks": (4,), "rank_requests": (3,)})
+    given = {
+        "seq_lens": lens, "extend_seq_lens": torch.full_like(lens, 3), "num_tokens": 9,
+        "ranks": 2, "rank": 1,
+    }  # fmt: skip
+    ours.dsa_prefill(out, **given)
+    nsa.ops.dsa_prefill(expected, **given)
+    check(out, expected)
+
+    out, expected = like({"req": (12,), "indices": (12, 128), "lengths": (12,)})
+    ours.window_layout(out, rows // 4, rows, zero_row=7)
+    nsa.ops.window_layout(expected, rows // 4, rows, zero_row=7)
+    check(out, expected)
+
+    out, expected = like({"tail": (3, 8), "total": (3,)})
+    indices = torch.arange(24, dtype=torch.int32, device=device).view(3, 8)
+    ours.pack_sparse_tail(indices, lens, out["tail"], out["total"])
+    nsa.ops.pack_sparse_tail(indices, lens, expected["tail"], expected["total"])
+    check(out, expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -22,6 +22,18 @@ from ._dsv4 import (
     build_causal_swa_page_indices,
     build_page_table_positions,
 )
+from ._dsv4_pieces import (
+    build_low_ratio_metadata,
+    build_page_table_positions_small,
+    dsa_cp_interleave_q_seqs,
+    expand_index_page_table,
+    expand_prefill_causally,
+    fill_all_compressed_indices,
+    init_compression_metadata,
+    pack_sparse_tail,
+    prefill_k_slots,
+    window_layout,
+)
 from ._names import FIELDS, current_name, their_name, translate
 from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
@@ -47,13 +59,19 @@ __all__ = [
     "CompressorDecodePlan",
     "CompressorPrefillPlan",
     "build_causal_swa_page_indices",
+    "build_low_ratio_metadata",
     "build_page_table_positions",
+    "build_page_table_positions_small",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "combined_topk_width",
     "dequantize_k_cache_paged",
     "dequantize_k_cache_paged_dsa",
     "dequantize_k_cache_paged_dsv4",
+    "dsa_cp_interleave_q_seqs",
+    "expand_index_page_table",
+    "expand_prefill_causally",
+    "fill_all_compressed_indices",
     "fill_draft_extend_metadata_cuda",
     "fill_draft_extend_metadata_cuda_adaptive",
     "fused_dsa_decode_metadata",
@@ -66,10 +84,14 @@ __all__ = [
     "fused_nsa_target_verify_metadata",
     "get_mla_metadata",
     "get_paged_mqa_logits_metadata",
+    "init_compression_metadata",
+    "pack_sparse_tail",
     "plan_topk_v2",
+    "prefill_k_slots",
     "transform_index_page_table_dcp",
     "transform_index_page_table_decode",
     "transform_index_page_table_prefill",
+    "window_layout",
 ]
 
 #: SGLang's numbers of forward modes.
