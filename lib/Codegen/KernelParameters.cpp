@@ -31,6 +31,24 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
       StridedLayoutAttr::get(port.getContext(), /*offset=*/0, strides));
 }
 
+SmallVector<BlockArgument> nsa::getKernelPorts(LaunchOp launch) {
+  // By the segment that writes it; 0 for what is read.
+  llvm::SmallDenseMap<Value, unsigned> places;
+  unsigned place = 0;
+  SmallVector<SegmentOp> segments(launch.getSegments());
+  for (SegmentOp segment : llvm::reverse(segments)) {
+    ++place;
+    for (CopyOp copy : segment.getCopies())
+      for (Value destination : copy.getDestinations())
+        places[destination] = place;
+  }
+  SmallVector<BlockArgument> ports = launch.getUsedPorts();
+  llvm::stable_sort(ports, [&](BlockArgument lhs, BlockArgument rhs) {
+    return places.lookup(lhs) < places.lookup(rhs);
+  });
+  return ports;
+}
+
 /// Whether elements are stored to places of `port` that are computed.
 static bool isScattered(BlockArgument port) {
   return llvm::any_of(port.getUsers(), [](Operation *op) {

@@ -16,7 +16,8 @@
 //
 // The stride is that of the first step, and changes where two steps in
 // succession went on by another one: a single irregular step leaves it (a
-// two-delta stride predictor).
+// two-delta stride predictor). One that went nowhere changes it at once: it has
+// come to an end.
 //
 //===----------------------------------------------------------------------===//
 
@@ -71,8 +72,9 @@ void nsa::emitPredictedSteps(
             element,
             inner.mul(arith::IndexCastOp::create(b, loc, type, last), stride));
         Value went = inner.sub(reached, before);
-        Value isAgain =
-            inner.both(inner.equal(last, zero), inner.equal(went, state[3]));
+        Value isSteady = inner.apply<arith::OrIOp>(
+            inner.equal(went, state[3]), inner.equal(went, none));
+        Value isAgain = inner.both(inner.equal(last, zero), isSteady);
         Value isOther =
             inner.apply<arith::OrIOp>(isAgain, inner.equal(done, zero));
         scf::YieldOp::create(

@@ -11,6 +11,7 @@
 #include "Kernel.h"
 #include "SegmentLowering.h"
 
+#include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Conversion/Passes.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -94,7 +95,7 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
 
   LogicalResult lower(OpBuilder &b, LaunchOp launch) {
     OpBuilder::InsertionGuard guard(b);
-    SmallVector<BlockArgument> ports = launch.getUsedPorts();
+    SmallVector<BlockArgument> ports = getKernelPorts(launch);
     auto kernel = gpu::GPUFuncOp::create(
         b, launch.getLoc(), launch.getSymName(),
         b.getFunctionType(getKernelArgumentTypes(ports), {}));

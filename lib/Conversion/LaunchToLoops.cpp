@@ -11,6 +11,7 @@
 #include "SegmentLowering.h"
 #include "Stores.h"
 
+#include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Conversion/Passes.h"
 
 namespace nsa {
@@ -37,7 +38,7 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
 
   void lower(OpBuilder &b, StepOp step, LaunchOp launch) {
     OpBuilder::InsertionGuard guard(b);
-    SmallVector<BlockArgument> ports = launch.getUsedPorts();
+    SmallVector<BlockArgument> ports = getKernelPorts(launch);
     std::string name = (step.getSymName() + "." + launch.getSymName()).str();
     auto func = func::FuncOp::create(
         b, launch.getLoc(), name,

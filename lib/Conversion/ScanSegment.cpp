@@ -9,6 +9,8 @@
 #include "SegmentLowering.h"
 #include "Stores.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -25,6 +27,11 @@ public:
   explicit ScanSegment(SegmentOp segment);
 
   size_t getNumScans() { return scans.size(); }
+  /// Computes where `row` is in the arrays that are written, here and not where
+  /// it is stored. `builder` is for a GPU.
+  void emitPlaces(ElementBuilder &builder, Value row);
+  /// From here on they are computed where they are needed.
+  void clearPlaces() { places.clear(); }
   /// The values that the scans add up, at `row`.
   SmallVector<Value> emitSources(ElementBuilder &builder, Value row);
   /// Stores all values at `row`, given what each scan adds up there and its sum
@@ -45,6 +52,8 @@ private:
   SmallVector<SumOpInterface> scans;
   /// Those of rows alone, and those that go on past the last row.
   SmallVector<CopyOp> copies, lastCopies;
+  /// Arrays of one element, for some of the destinations.
+  llvm::SmallDenseMap<Value, Value> places;
 };
 } // namespace
 
@@ -56,6 +65,57 @@ ScanSegment::ScanSegment(SegmentOp segment)
     bool goesOn = dependsOnScan(copy.getValue()) &&
                   !Size::of(copy.getValue(), 0).isSameAs(Size::of(size));
     (goesOn ? lastCopies : copies).push_back(copy);
+  }
+}
+
+/// `value`, which no optimisation computes later than here.
+static Value emitHere(Arith &math, Value value) {
+  Type type = math.b.getI64Type();
+  Value bits = arith::IndexCastOp::create(math.b, math.loc, type, value);
+  Value kept =
+      LLVM::InlineAsmOp::create(
+          math.b, math.loc, type, bits, /*asm_string=*/"",
+          /*constraints=*/"=l,0", /*has_side_effects=*/true,
+          /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
+          /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr())
+          .getRes();
+  return arith::IndexCastOp::create(math.b, math.loc, math.b.getIndexType(),
+                                    kept);
+}
+
+void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
+  // Strides are parameters, and a block waits for each line of those that it is
+  // the first to read. Here it waits for lengths at the same time. Every other
+  // one is enough: two are in a line at least, and the registers are scarce.
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  SmallVector<Value> strided;
+  for (ArrayRef<CopyOp> some : {ArrayRef(copies), ArrayRef(lastCopies)})
+    for (CopyOp copy : some)
+      for (Value destination : copy.getDestinations()) {
+        auto type = cast<MemRefType>(builder.lookup(destination).getType());
+        if (ShapedType::isDynamic(type.getStridesAndOffset().first.front()))
+          strided.push_back(destination);
+      }
+  llvm::sort(strided, [](Value lhs, Value rhs) {
+    return cast<BlockArgument>(lhs).getArgNumber() <
+           cast<BlockArgument>(rhs).getArgNumber();
+  });
+  strided.erase(llvm::unique(strided), strided.end());
+  constexpr size_t mostPlaces = 8;
+  for (size_t number = 0; number < strided.size(); number += 2) {
+    if (places.size() == mostPlaces)
+      break;
+    Value array = builder.lookup(strided[number]);
+    auto layout = memref::ExtractStridedMetadataOp::create(b, loc, array);
+    Value place =
+        emitHere(builder, builder.mul(row, layout.getStrides().front()));
+    auto type = MemRefType::get(
+        1, cast<MemRefType>(array.getType()).getElementType(),
+        StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, 1));
+    OpFoldResult one = b.getIndexAttr(1);
+    places[strided[number]] = memref::ReinterpretCastOp::create(
+        b, loc, type, array, OpFoldResult(place), one, one);
   }
 }
 
@@ -78,7 +138,12 @@ void ScanSegment::storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies,
   for (auto [number, value] : llvm::enumerate(values)) {
     CopyOp copy = copies[number];
     emitIfCopied(builder, copy, row, [&, value = value] {
-      storeElement(builder, copy, value, row);
+      emitForDestinations(builder, copy, [&](Value destination) {
+        Value place = places.lookup(destination);
+        memref::StoreOp::create(builder.b, builder.loc, value,
+                                place ? place : builder.lookup(destination),
+                                place ? builder.index(0) : row);
+      });
     });
   }
 }
@@ -140,6 +205,8 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
     return ifOp.getResults();
   };
 
+  // Guards are told which element of an array is stored.
+  bool hasGuards = segment->getParentOfType<StepOp>().getGuards();
   // Sums so far, what this round adds up, and the half of the buffer. A round
   // loads what the next one adds up, so that no round waits for memory.
   Value blockSize = block.index(block.threads.size);
@@ -152,6 +219,10 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         ValueRange sources = carried.slice(numScans, numScans);
         Value half = carried.back();
         Value row = block.add(first, block.thread);
+        if (!hasGuards) {
+          ElementBuilder builder = block.at(row);
+          scan.emitPlaces(builder, row);
+        }
         ValueRange nextSources = emitSources(block.add(row, blockSize));
         SmallVector<BlockSum> sums = emitBlockScan(b, loc, sources, emitSum,
                                                    block.threads, buffer, half);
@@ -180,6 +251,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   block.emitIf(block.both(isFull, isFirst), [&] {
     ElementBuilder builder = block.at(rows);
     builder.setRow(&shared);
+    scan.clearPlaces();
     scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));
   });
 }

@@ -280,7 +280,7 @@ LogicalResult ManifestBuilder::addKernel(LaunchOp launch) {
   j.attribute("threads", *launch.getThreads());
   j.attributeArray("parameters", [&] {
     for (const KernelParameter &parameter :
-         getKernelParameters(launch.getUsedPorts()))
+         getKernelParameters(getKernelPorts(launch)))
       j.object([&] {
         using Field = KernelParameter::Field;
         static constexpr StringLiteral names[] = {"pointer", "stride", "size",

@@ -199,7 +199,7 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
     TargetAttr target = TargetAttr::of(getOperation());
     for (LaunchOp launch : getOperation().getLaunches()) {
       if (!launch.getThreads())
-        launch.setThreads(target.getThreads());
+        launch.setThreads(getBestThreads(launch, target));
       int64_t threads = *launch.getThreads();
       if (threads < target.getWarp()) {
         launch.emitOpError("expected at least the ")
@@ -223,16 +223,34 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
     }
   }
 
+  /// Where each block first makes a recurrence, twice as many threads make more
+  /// of its steps at once, in half as many blocks.
+  static int64_t getBestThreads(LaunchOp launch, TargetAttr target) {
+    int64_t threads = target.getThreads();
+    auto segments = launch.getSegments();
+    bool isRecurrence =
+        !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {
+          return !segment.getBody().getOps<IterateOp>().empty();
+        });
+    return isRecurrence && threads <= 512 ? 2 * threads : threads;
+  }
+
   /// Blocks are started in the order of segments. Scans go first, as theirs is
-  /// the longest chain of dependent steps, then expansions, then rows that a
-  /// block reduces.
+  /// the longest chain of dependent steps, then those whose blocks share
+  /// something, as each takes long whatever its part of the elements is, then
+  /// expansions, then rows that a block reduces. The others run beside them.
   static void orderBlocks(LaunchOp launch) {
+    auto getPlace = [](SegmentOp segment) {
+      bool isShared = llvm::any_of(
+          segment.getBody().getOps<SharedOpInterface>(),
+          [](SharedOpInterface op) { return !op.getSharedRows(); });
+      bool isWalked = segment.getKind() == SegmentKind::Scan;
+      return std::tuple(!isWalked && !isShared, segment.getKind(),
+                        !segment.hasSharedRows());
+    };
     SmallVector<SegmentOp> segments(launch.getSegments());
-    llvm::stable_sort(segments, [](SegmentOp lhs, SegmentOp rhs) {
-      auto place = [](SegmentOp segment) {
-        return std::pair(segment.getKind(), !segment.hasSharedRows());
-      };
-      return place(lhs) < place(rhs);
+    llvm::stable_sort(segments, [&](SegmentOp lhs, SegmentOp rhs) {
+      return getPlace(lhs) < getPlace(rhs);
     });
     Block &body = launch.getBody().front();
     for (SegmentOp segment : segments)

@@ -138,22 +138,6 @@ static void fusePicked(LaunchOp launch) {
   }
 }
 
-/// Segments whose blocks share something come first: such a block takes long
-/// whatever its share of the elements is, and a GPU begins blocks in their
-/// order, so the others run beside it.
-static void orderSegments(LaunchOp launch) {
-  SmallVector<SegmentOp> segments(launch.getSegments());
-  std::stable_partition(
-      segments.begin(), segments.end(), [](SegmentOp segment) {
-        return llvm::any_of(
-            segment.getBody().getOps<SharedOpInterface>(),
-            [](SharedOpInterface op) { return !op.getSharedRows(); });
-      });
-  Block &body = launch.getBody().front();
-  for (SegmentOp segment : segments)
-    segment->moveBefore(&body, body.end());
-}
-
 //===----------------------------------------------------------------------===//
 // Launches
 //===----------------------------------------------------------------------===//
@@ -221,7 +205,6 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
       launch.setSymName(name);
       fuseEqualSpaces(launch);
       fusePicked(launch);
-      orderSegments(launch);
     }
 
     // Values that segments had in common are one now, as their verifiers want.

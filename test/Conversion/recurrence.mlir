@@ -17,11 +17,11 @@
 // CHECK: %[[IS_RIGHT:.*]] = arith.cmpi eq, %[[NEXT]]
 // CHECK: nvvm.vote.sync ballot %{{.*}}, %[[IS_RIGHT]] -> i32
 // CHECK: scf.if
-// CHECK-NEXT: memref.store {{.*}} : memref<2x1x4xi32, #gpu.address_space<workgroup>>
-// CHECK-NEXT: memref.store %[[NEXT]], {{.*}} : memref<2x1x4xi64, #gpu.address_space<workgroup>>
+// CHECK-NEXT: memref.store {{.*}} : memref<2x1x8xi32, #gpu.address_space<workgroup>>
+// CHECK-NEXT: memref.store %[[NEXT]], {{.*}} : memref<2x1x8xi64, #gpu.address_space<workgroup>>
 // CHECK: gpu.barrier
-// CHECK-COUNT-4: memref.load {{.*}} : memref<2x1x4xi32, #gpu.address_space<workgroup>>
-// CHECK: memref.load {{.*}} : memref<2x1x4xi64, #gpu.address_space<workgroup>>
+// CHECK-COUNT-8: memref.load {{.*}} : memref<2x1x8xi32, #gpu.address_space<workgroup>>
+// CHECK: memref.load {{.*}} : memref<2x1x8xi64, #gpu.address_space<workgroup>>
 // CHECK: scf.yield
 // CHECK: gpu.barrier
 // CHECK: scf.while

@@ -51,7 +51,7 @@ nsa.step @masked(in %n : index, in %v[%n, ?] : tensor<?x?xi32>, in %m[%n, ?] : t
 // skips its loop. No address is looked at for that.
 // GPU-LABEL: gpu.func @optional
 // GPU-SAME: %[[THERE:[a-z0-9]+]]: i64)
-// GPU-SAME: nsa.presence = array<i64: 4, 5>
+// GPU-SAME: nsa.presence = array<i64: 5, 4>
 // GPU-NOT: memref.extract_aligned_pointer_as_index %arg4
 // GPU: %[[SUMS:.*]] = arith.andi %[[THERE]], %{{.*}} : i64
 // GPU: %[[WANTED:.*]] = arith.cmpi ne, %[[SUMS]]

@@ -46,6 +46,12 @@ mlir::Type getStorageType(mlir::Type type);
 /// accept, with elements as `getStorageType` says.
 mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
 
+/// The ports that the kernel of `launch` takes, in the order of its parameters:
+/// first what it reads, then what it writes, by segment from the last one on. A
+/// block waits for each line of parameters that it is the first to read, so
+/// those of one segment stand together.
+llvm::SmallVector<mlir::BlockArgument> getKernelPorts(LaunchOp launch);
+
 /// The `optional` ones of `ports`, by the words of the kernel's presence
 /// parameters.
 llvm::SmallVector<llvm::SmallVector<mlir::BlockArgument, 0>>
