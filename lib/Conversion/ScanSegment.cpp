@@ -57,6 +57,7 @@ ScanSegment::ScanSegment(SegmentOp segment)
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
                                             Value row) {
   return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
+    EmittedFor scope(builder, scan);
     return builder.element(scan.getSummed(), row);
   });
 }
