@@ -86,7 +86,7 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(
         [
             reporting.headline("Guards", result),
-            reporting.markdown("GPU time per replay in a graph; check() on the host", heads, cells),
+            reporting.markdown("GPU time per replay; check() on the host", heads, cells),
             f"- guards / plain: geometric mean {statistics.geometric_mean(ratios):.2f}, "
             f"most {max(ratios):.2f}",
         ]

@@ -144,7 +144,8 @@ void PyStep::call(nb::kwargs kwargs) {
 }
 
 /// nsa.Access of one.
-static nb::object toPython(const nsa_access &access, const nb::module_ &module) {
+static nb::object toPython(const nsa_access &access,
+                           const nb::module_ &module) {
   nb::object block = nb::none(), thread = nb::none();
   if (access.block >= 0) {
     block = nb::int_(access.block);

@@ -217,14 +217,14 @@ NSA_RUNTIME_API nsa_status nsa_step_load(const nsa_step *step,
  * belong to the step. */
 typedef struct nsa_access {
   const char *kernel;
-  /* The operation, as in "nsa.copy", and where the text has it: FILE:LINE:COLUMN,
-   * or "". */
+  /* The operation, as in "nsa.copy", and where the text has it:
+   * FILE:LINE:COLUMN, or "". */
   const char *op;
   const char *location;
   const char *argument;
   /* 1 for a store, which did nothing; a load gave 0. */
   int32_t is_store;
-  /* Which of the argument's dimensions it left, at which index, and its size. */
+  /* Which of the argument's dimensions it left, at which index; its size. */
   int32_t dim;
   int64_t index;
   int64_t bound;
@@ -238,22 +238,22 @@ typedef struct nsa_access {
  * one in nsa_last_error. NSA_INVALID_ARGUMENT for a step without guards.
  *
  * `accesses` (may be null) has room for `capacity` of them, of which
- * `*num_accesses` are filled; `*count` is how many there were. Both may be null.
- * A step's kernels record 64 on each device, and count the others. Whatever is
- * not asked for is forgotten: a second call answers NSA_OK.
+ * `*num_accesses` are filled; `*count` is how many there were. Both may be
+ * null. A step's kernels record 64 on each device, and count the others.
+ * Whatever is not asked for is forgotten: a second call answers NSA_OK.
  *
  * Waits for all work of the devices on which the step is loaded, in this
  * thread's contexts, so no launch asks. Not while a stream is captured; replays
- * of a captured launch record as the launch would. Steps of the same image share
- * their records, which those of launches that run meanwhile may miss. */
+ * of a captured launch record as the launch would. Steps of the same image
+ * share their records, which those of launches that run meanwhile may miss. */
 NSA_RUNTIME_API nsa_status nsa_step_check_accesses(const nsa_step *step,
                                                    nsa_access *accesses,
                                                    size_t capacity,
                                                    size_t *num_accesses,
                                                    uint64_t *count);
 
-/* The same of `size` bytes that were copied from the global guards.buffer of the
- * manifest, for kernels that the caller runs by other means. */
+/* The same of `size` bytes that were copied from the global guards.buffer of
+ * the manifest, for kernels that the caller runs by other means. */
 NSA_RUNTIME_API nsa_status nsa_step_check_records(
     const nsa_step *step, const void *buffer, size_t size, nsa_access *accesses,
     size_t capacity, size_t *num_accesses, uint64_t *count);

@@ -1,7 +1,7 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Guards on a GPU: launches and replays of a graph that leave their arrays go on, and are told of.
+"""Guards on a GPU: launches and replays that leave their arrays go on, and are told of.
 
 Skipped, with the reason, where there is no CUDA device or no library. Kernels are compiled
 here, or come from the bundles that scripts/make_test_bundles.py saves.

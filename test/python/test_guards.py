@@ -170,7 +170,7 @@ def test_attribute_of_a_step():
 
 
 def test_mixed_bundle(tmp_path):
-    """PTX and a manifest of different compilations are told apart where a record shows it."""
+    """PTX and a manifest of different compilations, where a record shows it."""
     step = nsa.compile(TEXT, target="simt", guards=True)["lengths"]
     manifest = json.loads(unchecked(step.manifest))
     manifest["guards"]["ops"] = manifest["guards"]["ops"][:1]

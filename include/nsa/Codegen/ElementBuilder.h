@@ -45,8 +45,8 @@ struct Team {
   std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitSum;
 };
 
-/// Has what `math` emits, for a scope, stand at the place of an operation of the
-/// step: what a guard says of an access.
+/// Has what `math` emits, for a scope, stand at the place of an operation of
+/// the step: what a guard says of an access.
 class EmittedFor {
 public:
   EmittedFor(Arith &math, mlir::Operation *op);

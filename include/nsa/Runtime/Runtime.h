@@ -44,7 +44,7 @@ private:
   std::string name;
 };
 
-/// Wrong accesses, which kernels with guards skipped; what() tells of the first.
+/// Wrong accesses, which kernels with guards skipped; what() tells of one.
 class AccessError : public Error {
 public:
   AccessError(const char *message, const char *argument,

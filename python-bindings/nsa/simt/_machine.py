@@ -452,7 +452,8 @@ class Program:
         def run(frame: Frame, lanes: Lanes) -> None:
             machine = lanes.team.wave.machine
             added = whole(source(frame), lanes.count)
-            put(frame, machine.add(address(frame, lanes), size, added, space, instruction, lanes))
+            where = address(frame, lanes)
+            put(frame, machine.add(where, size, added, space, instruction, lanes))
 
         return run
 
@@ -1063,8 +1064,8 @@ class Machine:
             name = region.name if region else None
             self.fail(
                 "atomic access",
-                f"to {repr(name) if name else hex(int(addresses[at]))}, which is no variable of "
-                "the module: races with it are not looked for",
+                f"to {repr(name) if name else hex(int(addresses[at]))}, which is no variable "
+                "of the module: races with it are not looked for",
                 instruction,
                 lanes,
                 at,

@@ -63,15 +63,17 @@ TEST(Manifest, Guards) {
   auto with = [](const std::string &guards) {
     return changed("\"chip\":", "\"guards\": " + guards + ", \"chip\":");
   };
-  Manifest manifest = Manifest::parse(with(
-      R"({"buffer": "b", "records": 2, "ops": [{"op": "o", "location": "l"}]})"));
+  Manifest manifest =
+      Manifest::parse(with(R"({"buffer": "b", "records": 2,
+                               "ops": [{"op": "o", "location": "l"}]})"));
   ASSERT_TRUE(manifest.guards);
   EXPECT_EQ(manifest.guards->buffer, "b");
   EXPECT_EQ(manifest.guards->bytes(), 96u);
   ASSERT_EQ(manifest.guards->ops.size(), 1u);
   EXPECT_EQ(manifest.guards->ops[0].name, "o");
   EXPECT_EQ(manifest.guards->ops[0].location, "l");
-  expectError(with("true"), "manifest: guards: expected an object but got true");
+  expectError(with("true"),
+              "manifest: guards: expected an object but got true");
   expectError(with(R"({"buffer": "", "records": 2, "ops": []})"),
               "manifest: guards.buffer: expected the name of a global but got "
               "\"\"");
