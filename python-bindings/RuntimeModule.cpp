@@ -282,6 +282,17 @@ NB_MODULE(_nsa_runtime, m) {
       .def(
           "load", [](PyStep &self, int device) { self.step.load(device); },
           "device"_a = 0, "Loads the kernels on a CUDA device ahead of time.")
+      .def(
+          "check", &PyStep::check,
+          "Whether the kernels of this step, which was compiled with guards, "
+          "made a wrong access since the last check: raises AccessError with "
+          "the operation and its place in the text, the argument, index, "
+          "bound, block and thread of the first one, and how many there were. "
+          "The accesses were skipped, and are forgotten once they are told of. "
+          "Waits for all work of the step's devices, so it is not for every "
+          "launch, and not while a graph is captured; replays of a captured "
+          "launch are checked like launches. Steps of the same kernels share "
+          "what is recorded. Raises ValueError for a step without guards.")
       .def_prop_ro("name", [](PyStep &self) { return self.step.name(); })
       .def_prop_ro(
           "chip", [](PyStep &self) { return self.step.chip(); },

@@ -142,6 +142,48 @@ void PyStep::call(nb::kwargs kwargs) {
   step.launch(arguments.values, raw);
 }
 
+/// nsa.Access of one.
+static nb::object toPython(const nsa_access &access,
+                           const nb::module_ &module) {
+  nb::object block = nb::none(), thread = nb::none();
+  if (access.block >= 0) {
+    block = nb::int_(access.block);
+    thread = nb::int_(access.thread);
+  }
+  return module.attr("Access")(access.is_store ? "store" : "load", access.op,
+                               textOf(access.location), access.argument,
+                               access.dim, access.index, access.bound,
+                               access.kernel, block, thread);
+}
+
+void PyStep::check() const {
+  std::vector<nsa_access> accesses(1024);
+  size_t known = 0;
+  uint64_t count = 0;
+  nsa_status status;
+  if (simulator.is_valid()) {
+    auto records = nb::cast<nb::bytes>(simulator.attr("take_records")());
+    status = nsa_step_check_records(step.get(), records.c_str(), records.size(),
+                                    accesses.data(), accesses.size(), &known,
+                                    &count);
+  } else {
+    nb::gil_scoped_release release;
+    status = nsa_step_check_accesses(step.get(), accesses.data(),
+                                     accesses.size(), &known, &count);
+  }
+  if (status != NSA_WRONG_ACCESS)
+    return runtime::check(status);
+  nb::object message = textOf(nsa_last_error());
+  nb::module_ module = nb::module_::import_("nsa._accesses");
+  nb::list list;
+  for (size_t i = 0; i != known; ++i)
+    list.append(toPython(accesses[i], module));
+  nb::object type = module.attr("AccessError");
+  nb::object error = type(message, nb::tuple(list), count);
+  PyErr_SetObject(type.ptr(), error.ptr());
+  throw nb::python_error();
+}
+
 CallArguments::CallArguments(const PyStep &step, const nb::kwargs &kwargs) {
   // `values` points into it.
   arrays.reserve(kwargs.size());

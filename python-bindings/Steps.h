@@ -57,6 +57,8 @@ public:
   const Argument *find(nanobind::handle name) const;
   /// Checks and launches in one.
   void call(nanobind::kwargs kwargs);
+  /// Raises nsa.AccessError if guards have recorded something.
+  void check() const;
 
   runtime::Step step;
   nanobind::object keep, simulator;

@@ -106,6 +106,7 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/replay_scaling.json" || return
   "$python" benchmarks/incremental.py --out "$out" || return
   "$python" benchmarks/pdl.py --out "$out" || return
+  "$python" benchmarks/guards.py --out "$out" || return
   "$python" benchmarks/v4_bundles.py --out "$out" || return
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/v4.py --out "$out" &&
@@ -176,7 +177,7 @@ echo "== summary"
 [[ ! -f $out/peer_tests.log ]] || tail -n 1 "$out/peer_tests.log"
 [[ ! -f $out/sanitize.log ]] ||
   grep -E '^== |SUMMARY|equal to the reference' "$out/sanitize.log"
-for table in replay replay_scaling pdl dsa_prefill launch_cost expand compilations copy_metadata dequant prefill; do
+for table in replay replay_scaling pdl guards dsa_prefill launch_cost expand compilations copy_metadata dequant prefill; do
   [[ ! -f $out/$table.md ]] || cat "$out/$table.md"
 done
 for stage in "${stages[@]}"; do

@@ -31,6 +31,7 @@ from expand_cases import EXPANSIONS  # noqa: E402
 from flashmla_cases import texts as flashmla_texts  # noqa: E402
 from formula_cases import texts as formula_texts  # noqa: E402
 from inout_cases import texts as inout_texts  # noqa: E402
+from guards_cases import TEXT as GUARDS_TEXT  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
@@ -81,6 +82,11 @@ def dependent_launches() -> list[tuple[str, bool, bool]]:
     return [(LENGTHS, True, True)] + [(*each, pdl) for each in chains for pdl in (False, True)]
 
 
+def guarded_texts() -> set[str]:
+    """Of tests that leave their arrays, and of the benchmark of guards."""
+    return {GUARDS_TEXT} | {mode.text(BACKENDS) for mode in MODES.values()}
+
+
 def main(directory: str) -> None:
     replays = [*gpu_variants(), *replay_variants(36), *incremental_variants(36)]
     texts = {variant.text for variant in replays} | history_texts() | graph_texts()
@@ -98,11 +104,13 @@ def main(directory: str) -> None:
     texts |= build_texts() | formula_texts() | inout_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
     texts |= v4_trtllm_texts() | request_window_texts()
-    texts.add(build_stores().text)
+    texts |= {build_stores().text, GUARDS_TEXT}
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory, host=False)
+    for text in sorted(guarded_texts()):
+        _cache.save_bundle(text, directory, guards=True, host=False)
     for text, fuse, pdl in dependent_launches():
         _cache.save_bundle(text, directory, "sm_90", fuse, host=False, pdl=pdl)
     print(f"{len(texts)} steps in {directory}")

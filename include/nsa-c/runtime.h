@@ -105,7 +105,8 @@ typedef struct nsa_argument {
 typedef void (*nsa_host_fn)(void **parameters);
 
 typedef struct nsa_host_kernel {
-  /* The kernel's name in the manifest. */
+  /* The kernel's name in the manifest. Of a step with guards there is one more,
+   * under the name of the manifest's guards.buffer: the address of that. */
   const char *name;
   nsa_host_fn function;
 } nsa_host_kernel;
@@ -205,6 +206,58 @@ NSA_RUNTIME_API const char *nsa_step_size_name(const nsa_step *step,
 /* Loads the step's kernels on a device ahead of the first bind there. */
 NSA_RUNTIME_API nsa_status nsa_step_load(const nsa_step *step,
                                          int32_t device_id);
+
+/*===-- Guards
+ * -------------------------------------------------------------===*/
+
+/* What nsa_step_check_accesses answers where there were wrong accesses. No
+ * launch does, so it is not among the statuses that generated headers have. */
+#define NSA_WRONG_ACCESS ((nsa_status)12)
+
+/* An access outside of its array that a kernel with guards has skipped. Strings
+ * belong to the step. */
+typedef struct nsa_access {
+  const char *kernel;
+  /* The operation, as in "nsa.copy", and where the text has it:
+   * FILE:LINE:COLUMN, or "". */
+  const char *op;
+  const char *location;
+  const char *argument;
+  /* 1 for a store, which did nothing; a load gave 0. */
+  int32_t is_store;
+  /* Which of the argument's dimensions it left, at which index; its size. */
+  int32_t dim;
+  int64_t index;
+  int64_t bound;
+  /* Of the grid and of the block; -1 on the host. */
+  int64_t block;
+  int64_t thread;
+} nsa_access;
+
+/* Whether the kernels of a step that was compiled with guards made a wrong
+ * access since this was last asked: NSA_OK, or NSA_WRONG_ACCESS with the first
+ * one in nsa_last_error. NSA_INVALID_ARGUMENT for a step without guards.
+ *
+ * `accesses` (may be null) has room for `capacity` of them, of which
+ * `*num_accesses` are filled; `*count` is how many there were. Both may be
+ * null. A step's kernels record 64 on each device, and count the others.
+ * Whatever is not asked for is forgotten: a second call answers NSA_OK.
+ *
+ * Waits for all work of the devices on which the step is loaded, in this
+ * thread's contexts, so no launch asks. Not while a stream is captured; replays
+ * of a captured launch record as the launch would. Steps of the same image
+ * share their records, which those of launches that run meanwhile may miss. */
+NSA_RUNTIME_API nsa_status nsa_step_check_accesses(const nsa_step *step,
+                                                   nsa_access *accesses,
+                                                   size_t capacity,
+                                                   size_t *num_accesses,
+                                                   uint64_t *count);
+
+/* The same of `size` bytes that were copied from the global guards.buffer of
+ * the manifest, for kernels that the caller runs by other means. */
+NSA_RUNTIME_API nsa_status nsa_step_check_records(
+    const nsa_step *step, const void *buffer, size_t size, nsa_access *accesses,
+    size_t capacity, size_t *num_accesses, uint64_t *count);
 
 /*===-- Bundles
  * ------------------------------------------------------------===*/

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Codegen/Elements.h"
+#include "nsa/Codegen/GuardedOps.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -142,13 +143,21 @@ void ElementBuilder::bind(Value value, Value scalar) {
   setKnown(value, ValueRange(point).take_front(rank), 0, scalar);
 }
 
+EmittedFor::EmittedFor(Arith &math, Operation *op)
+    : math(math), before(math.loc) {
+  math.loc = getNamedLoc(op);
+}
+
 Value ElementBuilder::element(Value value, ValueRange indices) {
   if (Value scalar = findKnown(value, indices, 0))
     return scalar;
   Operation *op = value.getDefiningOp();
+  if (!op)
+    return setKnown(value, indices, 0,
+                    emitLoad(b, loc, lookup(value), indices));
+  EmittedFor scope(*this, op);
   return setKnown(value, indices, 0,
-                  op ? cast<ElementOpInterface>(op).emitElement(*this, indices)
-                     : emitLoad(b, loc, lookup(value), indices));
+                  cast<ElementOpInterface>(op).emitElement(*this, indices));
 }
 
 Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
@@ -250,10 +259,12 @@ Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
   if (Value vector = findKnown(value, indices, width))
     return vector;
   Operation *op = value.getDefiningOp();
+  if (!op)
+    return setKnown(value, indices, width, load(value, indices, width));
+  EmittedFor scope(*this, op);
   return setKnown(
       value, indices, width,
-      op ? cast<ElementOpInterface>(op).emitElements(*this, indices, width)
-         : load(value, indices, width));
+      cast<ElementOpInterface>(op).emitElements(*this, indices, width));
 }
 
 ExpandedRow ElementBuilder::expandedRow(ExpandOpInterface op, Value row) {
@@ -262,6 +273,7 @@ ExpandedRow ElementBuilder::expandedRow(ExpandOpInterface op, Value row) {
   if (it != expandedRows.end() && isVisible(it->second.second))
     return it->second.first;
   Block *block = b.getInsertionBlock();
+  EmittedFor scope(*this, expansion);
   ExpandedRow place =
       emitExpandedRow(expansion, *this, size(op.getNumRequests()), row);
   expandedRows[{expansion, row}] = {place, block};
@@ -282,8 +294,12 @@ SmallVector<Value>
 ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
                            Value value, ArrayRef<SmallVector<Value>> points,
                            int64_t width) {
-  if (Operation *op = value.getDefiningOp())
+  if (Operation *op = value.getDefiningOp()) {
+    SmallVector<std::unique_ptr<EmittedFor>> scopes;
+    for (ElementBuilder &builder : builders)
+      scopes.push_back(std::make_unique<EmittedFor>(builder, op));
     return cast<ElementOpInterface>(op).emitPoints(builders, points, width);
+  }
   SmallVector<Value> vectors;
   for (auto [builder, point] : llvm::zip_equal(builders, points))
     vectors.push_back(builder.elements(value, point, width));
@@ -304,8 +320,10 @@ Value ElementBuilder::sum(Value value, Value count) {
 }
 
 Value ElementBuilder::search(Value value, ValueRange row, Value position) {
-  if (Operation *op = value.getDefiningOp())
+  if (Operation *op = value.getDefiningOp()) {
+    EmittedFor scope(*this, op);
     return cast<ElementOpInterface>(op).emitSearch(*this, row, position);
+  }
   // Elements of an array come from memory, which takes its time.
   return emitBinarySearch(*this, value, row, index(0),
                           size(Size::of(value, row.size())), position,
@@ -316,6 +334,7 @@ SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
   if (row)
     if (auto it = row->find(op); it != row->end())
       return it->second;
+  EmittedFor scope(*this, op);
   return cast<ElementOpInterface>(op).emitRow(*this, index);
 }
 

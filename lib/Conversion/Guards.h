@@ -9,13 +9,17 @@
 #ifndef NSA_LIB_CONVERSION_GUARDS_H
 #define NSA_LIB_CONVERSION_GUARDS_H
 
+#include "nsa/IR/NSADialect.h"
+
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 namespace nsa {
 
-/// Puts a `cf.assert` before every access of `kernel` to one of its memref
-/// arguments, that the indices are inside of it.
-void guardAccesses(mlir::FunctionOpInterface kernel);
+/// Has every access of `kernel`, that of `launch`, to one of its memref
+/// arguments happen only where its indices are inside of the array. One that is
+/// not loads 0 or stores nothing, and is recorded in a global beside the kernel
+/// (docs/Bundle.md, "Guards").
+void guardAccesses(mlir::FunctionOpInterface kernel, LaunchOp launch);
 
 } // namespace nsa
 

@@ -111,7 +111,7 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
       emitDependentStart(b, kernel);
     emitKernel(b, launch, mapping, kernel);
     if (step.getGuards())
-      guardAccesses(kernel);
+      guardAccesses(kernel, launch);
     return verifySharedMemory(launch, kernel);
   }
 };

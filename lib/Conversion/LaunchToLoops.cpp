@@ -57,7 +57,7 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
     }
     func::ReturnOp::create(b, launch.getLoc());
     if (cast<StepOp>(launch->getParentOp()).getGuards())
-      guardAccesses(func);
+      guardAccesses(func, launch);
   }
 };
 } // namespace

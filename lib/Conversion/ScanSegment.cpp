@@ -122,6 +122,7 @@ void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
 SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
                                             Value row) {
   return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
+    EmittedFor scope(builder, scan);
     return builder.element(scan.getSummed(), row);
   });
 }

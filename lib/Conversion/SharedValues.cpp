@@ -129,6 +129,7 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
     ElementBuilder builder(b, segment.getLoc(), ports, {});
     builder.setRow(&values);
     auto first = cast<ElementOpInterface>(together.front());
+    EmittedFor scope(builder, first);
     SmallVector<SmallVector<Value>> shared =
         first.emitSharedTogether(builder, together, threads);
     for (auto [op, ofOp] : llvm::zip_equal(together, shared))
@@ -151,6 +152,7 @@ void nsa::emitSharedRow(ElementBuilder &builder, SegmentOp segment,
   for (auto op : segment.getBody().getOps<SharedOpInterface>()) {
     if (!segment.isSharedByRow(op))
       continue;
+    EmittedFor scope(builder, op);
     SmallVector<Value> shared = {row};
     llvm::append_range(shared, cast<ElementOpInterface>(op.getOperation())
                                    .emitShared(builder, row, threads));

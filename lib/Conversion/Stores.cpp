@@ -89,6 +89,7 @@ static Value emitIsThere(ElementBuilder &builder, Value destination) {
 
 void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
                               function_ref<void(Value)> body) {
+  EmittedFor scope(builder, copy);
   for (Value destination : copy.getDestinations())
     builder.emitIf(emitIsThere(builder, destination),
                    [&] { body(destination); });

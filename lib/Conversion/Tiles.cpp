@@ -10,6 +10,8 @@
 
 #include "Stores.h"
 
+#include "nsa/Codegen/GuardedOps.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -161,6 +163,9 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
       builder.inherit(*known);
   }
   for (CopyOp copy : copies) {
+    // What is loaded for no other operation.
+    for (ElementBuilder &builder : builders)
+      builder.loc = getNamedLoc(copy);
     Value value = getRequestValue(copy.getValue());
     bool mayBePadding = rows && rows->isPadding;
     auto op = value.getDefiningOp<LivenessOpInterface>();
@@ -327,6 +332,7 @@ RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
     builder.setRow(&values);
     if (team)
       builder.setTeam(*team);
+    EmittedFor scope(builder, op);
     SmallVector<Value> shared = op.emitRow(builder, row);
     values[op] = shared;
   }

@@ -10,10 +10,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Accesses.h"
 #include "Binding.h"
 #include "Guarded.h"
 #include "Step.h"
 #include "nsa-c/runtime.h"
+
+#include <algorithm>
 
 using namespace nsa::runtime;
 
@@ -76,6 +79,8 @@ const char *nsa_last_error_argument(void) {
 }
 
 const char *nsa_status_name(nsa_status status) {
+  if (status == NSA_WRONG_ACCESS)
+    return "NSA_WRONG_ACCESS";
   switch (status) {
   case NSA_OK:
     return "NSA_OK";
@@ -220,6 +225,51 @@ nsa_status nsa_step_load(const nsa_step *step, int32_t device) {
     checkGiven(step, "step");
     step->step->deviceKernels(device);
   });
+}
+
+//===-- Guards
+//-------------------------------------------------------------===//
+
+/// Hands out what `take` gives, and throws if that is something.
+template <typename Take>
+static nsa_status checkAccesses(const nsa_step *step, nsa_access *accesses,
+                                size_t capacity, size_t *numAccesses,
+                                uint64_t *count, Take &&take) {
+  if (numAccesses)
+    *numAccesses = 0;
+  if (count)
+    *count = 0;
+  return guarded([&] {
+    checkGiven(step, "step");
+    Accesses taken = take(*step->step);
+    size_t number = accesses ? std::min(capacity, taken.known.size()) : 0;
+    std::copy_n(taken.known.begin(), number, accesses);
+    if (numAccesses)
+      *numAccesses = number;
+    if (count)
+      *count = taken.count;
+    taken.raise(step->step->manifest);
+  });
+}
+
+nsa_status nsa_step_check_accesses(const nsa_step *step, nsa_access *accesses,
+                                   size_t capacity, size_t *numAccesses,
+                                   uint64_t *count) {
+  return checkAccesses(step, accesses, capacity, numAccesses, count,
+                       takeAccesses);
+}
+
+nsa_status nsa_step_check_records(const nsa_step *step, const void *buffer,
+                                  size_t size, nsa_access *accesses,
+                                  size_t capacity, size_t *numAccesses,
+                                  uint64_t *count) {
+  return checkAccesses(step, accesses, capacity, numAccesses, count,
+                       [&](const Step &step) {
+                         checkGiven(buffer, "buffer");
+                         Accesses accesses;
+                         accesses.add(step.manifest, buffer, size);
+                         return accesses;
+                       });
 }
 
 //===-- Bundles

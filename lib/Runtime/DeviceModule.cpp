@@ -91,32 +91,46 @@ void loadEagerly(Driver &driver, CUfunction function) {
                "cuFuncGetAttribute");
 }
 
+/// Which image with which kernels is loaded in which context.
+using Key = std::tuple<CUcontext, uint64_t, std::string>;
+
+std::mutex modulesMutex;
+
+std::map<Key, DeviceModule> &loadedModules() {
+  // Never destroyed, see the declaration of loadDeviceModule.
+  static auto *modules = new std::map<Key, DeviceModule>();
+  return *modules;
+}
+
+Key keyFor(Driver &driver, CUcontext context, const std::string &image,
+           const std::vector<std::string> &kernels) {
+  std::string contents = image;
+  for (const std::string &name : kernels)
+    contents += '\0' + name;
+  return Key(context, driver.contextId(context), std::move(contents));
+}
+
 } // namespace
 
 const DeviceModule &
 nsa::runtime::loadDeviceModule(const std::string &image,
                                const std::vector<std::string> &kernels,
-                               int device, const std::string &step) {
-  using Key = std::tuple<CUcontext, uint64_t, std::string>;
-  static std::mutex mutex;
-  // Never destroyed, see the declaration.
-  static auto *modules = new std::map<Key, DeviceModule>();
-
+                               const char *guards, int device,
+                               const std::string &step) {
   Driver &driver = Driver::get();
   CUcontext context = driver.contextFor(device);
-  std::lock_guard<std::mutex> lock(mutex);
-  std::string contents = image;
-  for (const std::string &name : kernels)
-    contents += '\0' + name;
-  Key key(context, driver.contextId(context), std::move(contents));
-  auto found = modules->find(key);
-  if (found != modules->end())
+  std::lock_guard<std::mutex> lock(modulesMutex);
+  std::map<Key, DeviceModule> &modules = loadedModules();
+  Key key = keyFor(driver, context, image, kernels);
+  auto found = modules.find(key);
+  if (found != modules.end())
     return found->second;
 
   ContextScope scope(driver, context);
   RelaxedCapture relaxed(driver);
   DeviceModule loaded;
   loaded.context = context;
+  loaded.device = device;
   CUmodule module = loadModule(driver, image, device, step);
   for (const std::string &name : kernels) {
     CUfunction function = nullptr;
@@ -130,7 +144,33 @@ nsa::runtime::loadDeviceModule(const std::string &image,
     loadEagerly(driver, function);
     loaded.functions.push_back(function);
   }
-  return modules->emplace(std::move(key), std::move(loaded)).first->second;
+  if (guards) {
+    CUresult result =
+        driver.cuModuleGetGlobal(&loaded.guards, nullptr, module, guards);
+    if (result != success) {
+      driver.cuModuleUnload(module);
+      fail(NSA_DRIVER, "step '", step, "': its manifest has guards, but its "
+           "image has no '", guards, "': ", driver.errorName(result));
+    }
+  }
+  return modules.emplace(std::move(key), std::move(loaded)).first->second;
+}
+
+std::vector<const DeviceModule *>
+nsa::runtime::findDeviceModules(const std::string &image,
+                                const std::vector<std::string> &kernels) {
+  std::vector<const DeviceModule *> found;
+  std::lock_guard<std::mutex> lock(modulesMutex);
+  std::map<Key, DeviceModule> &modules = loadedModules();
+  // Without a module there may be no driver to ask.
+  if (image.empty() || modules.empty())
+    return found;
+  Driver &driver = Driver::get();
+  for (const auto &[key, module] : modules)
+    // A context that is gone is none to work in.
+    if (keyFor(driver, driver.contextFor(module.device), image, kernels) == key)
+      found.push_back(&module);
+  return found;
 }
 
 PtxNeeds PtxNeeds::parse(const std::string &ptx) {

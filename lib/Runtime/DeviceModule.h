@@ -20,18 +20,28 @@ namespace nsa::runtime {
 /// Kernels of one PTX text or cubin, loaded in one context.
 struct DeviceModule {
   CUcontext context = nullptr;
+  int device = 0;
   /// In the order of the names asked for.
   std::vector<CUfunction> functions;
+  /// Where its guards record, 0 if it has none.
+  CUdeviceptr guards = 0;
 };
 
 /// Loads `image` in the context for `device`, or finds it loaded there before.
+/// `guards` is the global that its guards record in, null if it has none;
 /// `step` is for messages. What this returns lives as long as the process: a
 /// captured graph may hold a kernel longer than anyone holds the step.
 ///
 /// Throws NSA_UNSUPPORTED_PTX, NSA_NO_DEVICE, NSA_DRIVER.
 const DeviceModule &loadDeviceModule(const std::string &image,
                                      const std::vector<std::string> &kernels,
-                                     int device, const std::string &step);
+                                     const char *guards, int device,
+                                     const std::string &step);
+
+/// Where `image` is loaded, of the contexts that this thread would load it in.
+std::vector<const DeviceModule *>
+findDeviceModules(const std::string &image,
+                  const std::vector<std::string> &kernels);
 
 /// What a PTX text asks for: `.version 8.6` and `.target sm_90a`.
 struct PtxNeeds {

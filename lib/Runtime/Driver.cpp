@@ -79,6 +79,10 @@ Driver::Driver() {
   required(cuModuleLoadDataEx, "cuModuleLoadDataEx");
   required(cuModuleUnload, "cuModuleUnload");
   required(cuModuleGetFunction, "cuModuleGetFunction");
+  required(cuModuleGetGlobal, "cuModuleGetGlobal_v2");
+  required(cuCtxSynchronize, "cuCtxSynchronize");
+  required(cuMemcpyDtoH, "cuMemcpyDtoH_v2");
+  required(cuMemsetD8, "cuMemsetD8_v2");
   required(cuFuncGetAttribute, "cuFuncGetAttribute");
   required(cuLaunchKernel, "cuLaunchKernel");
   optional(cuLaunchKernelEx, "cuLaunchKernelEx");

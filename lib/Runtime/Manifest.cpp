@@ -23,6 +23,7 @@ private:
   void parseArgument(const JsonReader &json);
   void parseExtents(const JsonReader &json, ArgumentSpec &argument);
   void parseKernel(const JsonReader &json);
+  void parseGuards(const JsonReader &json);
   void fillPorts();
   ParameterSpec parseParameter(const JsonReader &json);
   SizeExpr parseSize(const JsonReader &json, int depth = 0);
@@ -77,6 +78,8 @@ Manifest Parser::parse(const JsonReader &root) {
   JsonReader kernels = root.member("kernels");
   for (size_t i = 0, e = kernels.size(); i != e; ++i)
     parseKernel(kernels[i]);
+  if (auto guards = root.optionalMember("guards"))
+    parseGuards(*guards);
   fillPorts();
   return std::move(manifest);
 }
@@ -297,6 +300,21 @@ void Parser::parseKernel(const JsonReader &json) {
     kernel.segments.push_back(std::move(spec));
   }
   manifest.kernels.push_back(std::move(kernel));
+}
+
+void Parser::parseGuards(const JsonReader &json) {
+  GuardsSpec guards;
+  JsonReader buffer = json.member("buffer");
+  guards.buffer = buffer.string();
+  if (guards.buffer.empty())
+    buffer.expected("the name of a global");
+  guards.numRecords =
+      json.member("records").integer(0, 1 << 20, "a number of records");
+  JsonReader ops = json.member("ops");
+  for (size_t i = 0, e = ops.size(); i != e; ++i)
+    guards.ops.push_back({ops[i].member("op").string(),
+                          ops[i].member("location").string()});
+  manifest.guards = std::move(guards);
 }
 
 void Parser::fillPorts() {

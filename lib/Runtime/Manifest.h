@@ -80,12 +80,30 @@ struct KernelSpec {
   std::vector<SegmentSpec> segments;
 };
 
+/// What the records of a step's guards are, and what their numbers stand for.
+struct GuardsSpec {
+  struct Op {
+    std::string name;
+    /// "FILE:LINE:COLUMN", or empty.
+    std::string location;
+  };
+  /// The global that they are in.
+  std::string buffer;
+  int64_t numRecords = 0;
+  std::vector<Op> ops;
+
+  /// One more for the count; a record has four words.
+  size_t bytes() const { return 32 * (1 + static_cast<size_t>(numRecords)); }
+};
+
 struct Manifest {
   std::string step;
   std::string chip;
   /// Whether its kernels wait for the one before them, so that they may be
   /// launched before that has ended.
   bool pdl = false;
+  /// Nothing of a step that was compiled without guards.
+  std::optional<GuardsSpec> guards;
   /// The file name of the PTX beside the manifest, "" if there is none.
   std::string ptx;
   /// The same for a cubin of `chip`, and for a shared library of host kernels.

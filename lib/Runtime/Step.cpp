@@ -24,7 +24,7 @@ Step::Step(Manifest parsed, std::string text, std::string image,
     kernelNames.push_back(kernel.name);
   if (numHostKernels == 0)
     return;
-  for (const std::string &name : kernelNames) {
+  auto find = [&](const std::string &name) {
     nsa_host_fn function = nullptr;
     for (size_t i = 0; i != numHostKernels; ++i)
       if (hostKernels[i].name && name == hostKernels[i].name)
@@ -32,24 +32,34 @@ Step::Step(Manifest parsed, std::string text, std::string image,
     if (!function)
       fail(NSA_INVALID_ARGUMENT, "step '", manifest.step,
            "': expected a host kernel '", name, "' but it is missing");
-    hostFunctions.push_back(function);
-  }
+    return function;
+  };
+  for (const std::string &name : kernelNames)
+    hostFunctions.push_back(find(name));
+  if (manifest.guards)
+    hostGuards = reinterpret_cast<void *>(find(manifest.guards->buffer));
 }
 
 void Step::loadHostLibrary(const std::string &path) {
   void *library = openHostLibrary(path, hostError);
   if (!library)
     return;
-  std::vector<nsa_host_fn> functions;
-  for (const std::string &name : kernelNames) {
+  auto find = [&](const std::string &name) {
     std::string symbol = manifest.step + "." + name;
     void *address = dlsym(library, symbol.c_str());
-    if (!address) {
+    if (!address)
       hostError = path + ": no symbol '" + symbol + "'";
+    return address;
+  };
+  std::vector<nsa_host_fn> functions;
+  for (const std::string &name : kernelNames) {
+    void *address = find(name);
+    if (!address)
       return;
-    }
     functions.push_back(reinterpret_cast<nsa_host_fn>(address));
   }
+  if (manifest.guards && !(hostGuards = find(manifest.guards->buffer)))
+    return;
   hostFunctions = std::move(functions);
 }
 
@@ -98,14 +108,25 @@ static bool cubinRunsOn(const std::string &chip, int capability) {
 
 const DeviceModule &Step::deviceKernels(int device) const {
   requireTarget("cuda");
+  const char *guards =
+      manifest.guards ? manifest.guards->buffer.c_str() : nullptr;
   if (!cubin.empty() &&
       (image.empty() ||
        cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))
-    return loadDeviceModule(cubin, kernelNames, device, manifest.step);
+    return loadDeviceModule(cubin, kernelNames, guards, device, manifest.step);
   if (image.empty())
     fail(NSA_NO_KERNEL, "step '", manifest.step,
          "' has no PTX, but its arrays are on cuda:", device,
          ": compile it with nsa-compile --emit=ptx, or in Python for target "
          "\"cuda\"");
-  return loadDeviceModule(image, kernelNames, device, manifest.step);
+  return loadDeviceModule(image, kernelNames, guards, device, manifest.step);
+}
+
+std::vector<const DeviceModule *> Step::findDeviceModules() const {
+  std::vector<const DeviceModule *> modules;
+  for (const std::string *code : {&image, &cubin})
+    for (const DeviceModule *module :
+         runtime::findDeviceModules(*code, kernelNames))
+      modules.push_back(module);
+  return modules;
 }

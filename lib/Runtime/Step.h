@@ -46,6 +46,11 @@ public:
   const std::vector<nsa_host_fn> &hostKernels() const;
   const DeviceModule &deviceKernels(int device) const;
 
+  /// Where the host kernels' guards record, null if they have none.
+  void *hostGuards = nullptr;
+  /// Where its kernels are loaded, of the contexts that this thread works in.
+  std::vector<const DeviceModule *> findDeviceModules() const;
+
 private:
   std::vector<std::string> kernelNames;
   std::vector<nsa_host_fn> hostFunctions;

@@ -12,6 +12,7 @@
 #include "HostObject.h"
 #include "Manifest.h"
 
+#include "nsa/Codegen/GuardedOps.h"
 #include "nsa/Target/Pipelines.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -86,6 +87,14 @@ LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
         return failure();
       compiled.hostKernels.emplace_back(launch.getSymName().str(), kernel);
     }
+    if (!step.getGuards())
+      continue;
+    HostKernelFn buffer = lookupHostKernel(
+        *result.jit->engine, (step.getSymName() + "." + guardBufferName).str(),
+        step.getLoc());
+    if (!buffer)
+      return failure();
+    compiled.hostKernels.emplace_back(guardBufferName.str(), buffer);
   }
   return success();
 }

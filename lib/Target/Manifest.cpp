@@ -8,6 +8,7 @@
 
 #include "Manifest.h"
 
+#include "nsa/Codegen/GuardedOps.h"
 #include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
@@ -123,6 +124,7 @@ private:
   LogicalResult addRequirement(Value port, unsigned dim, OpFoldResult size);
   LogicalResult addRequirements();
   LogicalResult addKernel(LaunchOp launch);
+  void addGuards();
   LogicalResult addSegment(SegmentOp segment);
 
   void addDims(StringRef key, ArrayRef<json::Value> values) {
@@ -308,6 +310,22 @@ LogicalResult ManifestBuilder::addKernel(LaunchOp launch) {
   return result;
 }
 
+void ManifestBuilder::addGuards() {
+  GuardedOps ops(step);
+  j.attributeObject("guards", [&] {
+    j.attribute("buffer", guardBufferName);
+    j.attribute("records", guardNumRecords);
+    j.attributeArray("ops", [&] {
+      for (const GuardedOps::Entry &entry : ops.getEntries())
+        j.object([&] {
+          j.attribute("op", entry.op);
+          // Names of files may be any bytes.
+          j.attribute("location", json::fixUTF8(entry.place));
+        });
+    });
+  });
+}
+
 LogicalResult ManifestBuilder::build(StringRef chip) {
   j.objectBegin();
   j.attribute("schema", 1);
@@ -331,6 +349,8 @@ LogicalResult ManifestBuilder::build(StringRef chip) {
       if (failed(addKernel(launch)))
         result = failure();
   });
+  if (step.getGuards())
+    addGuards();
   j.objectEnd();
   return result;
 }

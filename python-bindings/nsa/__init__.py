@@ -18,7 +18,8 @@ are in elements, sizes are counts from 0 to 2**31 - 1.
 A failed check raises ``ValueError`` or ``TypeError`` that names the argument, what
 was expected and what came, and nothing is launched or written. ``DriverError`` (a
 ``RuntimeError``) says that the machine lacks a driver, a device or a kernel for the
-arrays' device; ``CompileError`` carries the compiler's diagnostics.
+arrays' device; ``CompileError`` carries the compiler's diagnostics. ``Step.check`` raises
+``AccessError`` for what kernels that were compiled with ``guards=True`` have recorded.
 
 CUDA arrays launch on `stream`: an int, or an object with ``cuda_stream``, ``ptr`` or
 ``__cuda_stream__``; None stands for the current stream of the arrays' producer, or else the
@@ -41,6 +42,7 @@ from ._extension import extension
 extension("_nsa_runtime")
 
 from . import build, layouts, ops, plan, steps  # noqa: E402
+from ._accesses import Access, AccessError  # noqa: E402
 from ._compile import CompileError, compile, has_compiler  # noqa: E402
 from ._config import config, warmup  # noqa: E402
 from ._module import Binding, DriverError, Module, Step, device_count, load  # noqa: E402
@@ -48,6 +50,8 @@ from ._module import Binding, DriverError, Module, Step, device_count, load  # n
 __version__ = "0.1.0"
 
 __all__ = [
+    "Access",
+    "AccessError",
     "Binding",
     "CompileError",
     "DriverError",

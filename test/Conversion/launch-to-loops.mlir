@@ -75,20 +75,3 @@ nsa.step @two(in %a : tensor<4xi32>, in %b : tensor<?xi32>,
   }
 }
 
-// Guards check the indices of an access, here of both ends of a vector.
-// CHECK-LABEL: func.func @guarded.kernel(
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?xi32> {nsa.sizes = array<i64: 0>}) attributes {nsa.kernel} {
-// CHECK:      %[[SIZE:.*]] = memref.dim %[[X]], %c0
-// CHECK-NEXT: %[[FIRST:.*]] = arith.cmpi ult, %[[INDEX:.*]], %[[SIZE]]
-// CHECK-NEXT: cf.assert %[[FIRST]], "nsa: an access is outside of its array"
-// CHECK-NEXT: %[[LAST:.*]] = arith.cmpi ult, %{{.*}}, %[[SIZE]]
-// CHECK-NEXT: cf.assert %[[LAST]], "nsa: an access is outside of its array"
-// CHECK-NEXT: vector.store %{{.*}}, %[[X]][%[[INDEX]]]
-nsa.step @guarded(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>)
-    attributes {guards} {
-  nsa.launch @kernel {
-    nsa.segment tile(%n) {
-      nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
-    }
-  }
-}

@@ -40,6 +40,8 @@ def test_steps(name, target, options):
     step = STEPS[name][0].compile(target, **options)
     for case in cases(name):
         run(case, step)
+    if "guards" in options:
+        step.check()
 
 
 @needs_compiler

@@ -23,3 +23,5 @@ def test_cases(options: dict[str, bool], target: str) -> None:
             module = nsa.compile(case.text, target=target, **options)
             built[case.text] = module[next(iter(module))]
         run(case, built[case.text])
+        if "guards" in options:
+            built[case.text].check()

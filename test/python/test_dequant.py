@@ -180,6 +180,7 @@ def test_guards_hold() -> None:
         problem = Problem(case, HostArrays())
         step = nsa.compile(case.text, target="cpu", guards=True)["dequant_paged"]
         step(tokens0=case.tokens, cache0=problem.cache, ids0=problem.ids, out0=problem.out)
+        step.check()
         problem.check()
 
 

@@ -56,7 +56,7 @@ def test_guards_hold(gpu: Any) -> None:
         problem = Problem(case, gpu)
         step = nsa.compile(case.text, guards=True)["dequant_paged"]
         step(tokens0=case.tokens, cache0=problem.cache, ids0=problem.ids, out0=problem.out)
-        gpu.synchronize()
+        step.check()
         problem.check()
 
 

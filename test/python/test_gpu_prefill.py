@@ -44,8 +44,13 @@ def test_cases(gpu: Any) -> None:
 def test_guards_hold(gpu: Any) -> None:
     if not nsa.has_compiler():
         pytest.skip("no compiler")
-    some = list(problems(gpu))[::5]
-    check(gpu, some, lambda p: p.run_step(guarded_step(p.case, "cuda")))
+
+    def run(problem: Problem) -> None:
+        step = guarded_step(problem.case, "cuda")
+        problem.run_step(step)
+        step.check()
+
+    check(gpu, list(problems(gpu))[::5], run)
 
 
 def test_chunk(gpu: Any) -> None:

@@ -44,6 +44,7 @@ def test_guarded() -> None:
             module = nsa.compile(case.variant.text, target="cpu", guards=True)
             built[case.variant] = module[f"{case.variant.mode}_replay"]
         run(case, "cpu", built[case.variant])
+        built[case.variant].check()
 
 
 def test_simulated() -> None:

@@ -24,6 +24,8 @@ def test_updates(target, options):
     step = updated.compile(target, **options)
     for sizes in SIZES:
         check(step, *sizes, launches=2)
+    if "guards" in options:
+        step.check()
 
 
 @nb.step

@@ -32,6 +32,7 @@ def test_guards_hold() -> None:
         if text not in built:
             built[text] = guarded_step(problem.case, "cpu")
         problem.run_step(built[text])
+        built[text].check()
         problem.check()
 
 
@@ -83,6 +84,7 @@ def test_values_made_of_indices(kind: str, fuse: bool) -> None:
     x, expected = np.zeros_like(indices), expect(indices)
     y = np.zeros_like(expected)
     step(queries=queries, lens=lens, query_start_loc=start_loc, x=x, y=y)
+    step.check()
     assert np.array_equal(x, indices) and np.array_equal(y, expected)
 
 

@@ -29,6 +29,8 @@ def test_chunk(options: dict) -> None:
         problem = case.problem(HostArrays())
         problem.run_step(step)
         problem.check()
+    if "guards" in options:
+        step.check()
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["fused", "guarded", "unfused"])
@@ -37,6 +39,9 @@ def test_end_to_end(options: dict, seed: int) -> None:
     chunk = nsa.compile(CHUNK, target="cpu", **options)["prefill_chunk"]
     layer = nsa.compile(LAYER, target="cpu", **options)["prefill_layer"]
     check_end_to_end(HostLibrary(), chunk, layer, seed)
+    if "guards" in options:
+        chunk.check()
+        layer.check()
 
 
 def test_picture_is_that_of_the_script(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def run(variant_list: list[Variant], count: int, seed: int, max_bs: int, **optio
         before = {name: array.copy() for name, array in case.inputs.items()}
         step(**arguments(case, step))
         case.check(case.outputs)
+        if options.get("guards"):
+            step.check()
         for name, array in before.items():
             assert np.array_equal(array, case.inputs[name])
 

@@ -290,6 +290,7 @@ def test_dequant_guards_hold() -> None:
         step = nsa.compile(problem.case.text, target="simt", guards=True)["dequant_paged"]
         tokens = problem.case.tokens
         step(tokens0=tokens, cache0=problem.cache, ids0=problem.ids, out0=problem.out)
+        step.check()
 
     run_all(
         (
@@ -346,7 +347,9 @@ def test_prefill_cases() -> None:
 
 def test_prefill_guards_hold() -> None:
     def run(problem: prefill_cases.Problem) -> None:
-        problem.run_step(prefill_cases.guarded_step(problem.case, "simt"))
+        step = prefill_cases.guarded_step(problem.case, "simt")
+        problem.run_step(step)
+        step.check()
 
     run_all(list(prefill_cases.problems(ARRAYS))[::40], run)
 

@@ -14,9 +14,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from simt_ptx import run
+from simt_ptx import ptx, region, run
 
+from nsa import simt
 from nsa.simt import PTXError, SimtError
+from nsa.simt._machine import module_variables, programs
 
 BITS = {"b16": 16, "u16": 16, "s16": 16, "b32": 32, "u32": 32, "s32": 32, "f32": 32}
 BITS |= {"b64": 64, "u64": 64, "s64": 64, "f64": 64}
@@ -535,9 +537,61 @@ def test_moves_do_not_alias() -> None:
     assert out.tolist() == [0] * 16 + [100] * 16
 
 
+ATOMIC = """
+    mov.b64 %rd1, v; mov.u32 %r7, %ctaid.x; mad.lo.s32 %r8, %r7, 32, %r90;
+    {atom} %{register}1, [%rd1+{at}], {added};
+    mul.wide.u32 %rd2, %r8, 8; add.s64 %rd3, %rd90, %rd2; {widen}
+    st.global.b64 [%rd3], %rd4; ret;"""
+VARIABLES = ".visible .global .align 16 .b64 v[2];\n.global .align 1 .b8 text[3] = {104, 105, 0};\n"
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize(
+    ("atom", "register", "at", "added", "widen"),
+    [
+        ("atom.global.add.u64", "rd", 8, "%rd80", "mov.b64 %rd4, %rd1;"),
+        ("atom.relaxed.gpu.global.add.u64", "rd", 0, "1", "mov.b64 %rd4, %rd1;"),
+        ("atom.add.u32", "r", 4, "%r90", "cvt.u64.u32 %rd4, %r1;"),
+    ],
+)
+def test_atomic_additions(atom, register, at, added, widen, blocks) -> None:
+    """Each thread finds what those before it have added, in some order; variables of a module
+    keep what is in them from one launch to the next."""
+    body = ATOMIC.format(atom=atom, register=register, at=at, added=added, widen=widen)
+    text = VARIABLES + ptx(body, 1)
+    variables = module_variables(programs(text)["k"])
+    addends = [1 if added == "1" else lane for _ in range(blocks) for lane in range(32)]
+    found = []
+    for _ in range(2):
+        out = np.zeros(32 * blocks, np.uint64)
+        array = region("out", "out", out, 0)
+        simt.run_kernel(text, "k", blocks, [array.pointer], [array], variables=variables)
+        found += out.tolist()
+    # In the order of what was found: a lane that adds 0 leaves it for the next one.
+    running = 0
+    for value, addend in sorted(zip(found, addends * 2)):
+        assert value == running
+        running += addend
+    (variable,) = variables
+    word = variable.bytes[at : at + (8 if register == "rd" else 4)]
+    assert int.from_bytes(word.tobytes(), "little") == running == 2 * sum(addends)
+    assert not variable.bytes[:at].any()
+
+
+def test_atomics_of_arguments() -> None:
+    """Are no sure thing to be in order with other accesses, so they are refused."""
+    out = np.zeros(4, np.uint64)
+    with pytest.raises(SimtError, match="atomic access: to 'out', which is no variable"):
+        run("atom.global.add.u64 %rd1, [%rd90], 1; ret;", {"out": ("out", out)})
+    with pytest.raises(SimtError, match="out of bounds"):
+        text = VARIABLES + ptx("mov.b64 %rd1, v; atom.add.u64 %rd2, [%rd1+16], 1; ret;", 0)
+        simt.run_kernel(text, "k", 1, [], [])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("atom.global.max.u64 %rd1, [%rd90], 1; ret;", "unknown instruction 'atom.global.max"),
         ("ret;\nfrob.b32 %r1, %r2; ret;", "line 3: unknown instruction 'frob.b32'"),
         ("add.ftz.f32 %r1, %r2, %r3; ret;", "line 2: unknown instruction 'add.ftz.f32'"),
         ("add.s32 %r1, %r2; ret;", "line 2: expected 3 operands but got 2"),

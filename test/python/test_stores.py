@@ -32,7 +32,9 @@ def test_places_and_conditions(steps, seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_guarded(seed):
     case = make_case(np.random.default_rng(100 + seed), hostile=True)
-    case.check(Stores("cpu", guards=True).step, FIELDS)
+    step = Stores("cpu", guards=True).step
+    case.check(step, FIELDS)
+    step.check()
 
 
 def test_hostile_places(steps):

@@ -5,8 +5,8 @@
 
     values_guarded.py [NAME...]
 
-Kernels are compiled with guards, which end the process at the first access outside of
-an array; the case is then the last line of the output. Every value is copied to a
+Kernels are compiled with guards, which are asked after each run: the first case with an access
+outside of an array is the last line of the output. Every value is copied to a
 contiguous destination and to one with free strides, fused and unfused.
 """
 
@@ -250,6 +250,7 @@ def main() -> None:
                     print(f"{name}: {bs=} {is_contiguous=} {fuse=}", flush=True)
                     for _ in range(4):
                         step(**make_arrays(step, sizes, rng), **sizes)
+                        step.check()
                         runs += 1
     print(f"{runs} runs stayed inside")
 

@@ -58,7 +58,8 @@ static cl::opt<bool>
                 cl::desc("Print the files that would be written, and stop"),
                 cl::cat(category));
 static cl::opt<bool> guards("guards",
-                            cl::desc("Check every access in the kernels"),
+                            cl::desc("Kernels skip accesses outside of their "
+                                     "arrays and record them"),
                             cl::cat(category));
 static cl::opt<bool> largeParameters(
     "large-parameters",

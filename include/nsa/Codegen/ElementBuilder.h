@@ -45,6 +45,20 @@ struct Team {
   std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitSum;
 };
 
+/// Has what `math` emits, for a scope, stand at the place of an operation of
+/// the step: what a guard says of an access.
+class EmittedFor {
+public:
+  EmittedFor(Arith &math, mlir::Operation *op);
+  ~EmittedFor() { math.loc = before; }
+  EmittedFor(const EmittedFor &) = delete;
+  EmittedFor &operator=(const EmittedFor &) = delete;
+
+private:
+  Arith &math;
+  mlir::Location before;
+};
+
 /// Emits the code that computes elements of nsa values at one point of an index
 /// space, starting from the arrays behind the ports.
 ///

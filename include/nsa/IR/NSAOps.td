@@ -67,8 +67,9 @@ def NSA_StepOp : NSA_Op<"step", [
     `[%bs, %max_seqlen_k, %seqlens_expanded_size]`.
 
     With `attributes {guards}`, kernels check the indices of every access
-    against the array's sizes and stop at a wrong one. Kernels need no guards to
-    stay inside of their arrays; guards are how tests show it.
+    against the array's sizes. A wrong load gives 0, a wrong store does nothing,
+    and both are recorded for whoever asks (docs/Safety.md, "Guards"). Kernels
+    need no guards to stay inside of their arrays; guards are how tests show it.
 
     With `attributes {pdl}`, kernels begin while the kernel before them in the
     stream still runs (programmatic dependent launch, from sm_90 on), and wait

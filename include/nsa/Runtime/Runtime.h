@@ -44,6 +44,24 @@ private:
   std::string name;
 };
 
+/// Wrong accesses, which kernels with guards skipped; what() tells of one.
+class AccessError : public Error {
+public:
+  AccessError(const char *message, const char *argument,
+              std::vector<nsa_access> accesses, uint64_t count)
+      : Error(NSA_WRONG_ACCESS, message, argument),
+        known(std::move(accesses)), number(count) {}
+
+  /// Those that were recorded. Their strings belong to the step.
+  const std::vector<nsa_access> &accesses() const { return known; }
+  /// How many there were.
+  uint64_t count() const { return number; }
+
+private:
+  std::vector<nsa_access> known;
+  uint64_t number;
+};
+
 inline void check(nsa_status status) {
   if (status != NSA_OK)
     throw Error(status, nsa_last_error(), nsa_last_error_argument());
@@ -192,6 +210,21 @@ public:
     nsa_binding *made = nullptr;
     check(nsa_step_check(get(), arguments.data(), arguments.size(), &made));
     return Binding(made);
+  }
+  /// Throws an AccessError if kernels of this step, which was compiled with
+  /// guards, made a wrong access since this was last called. Waits for devices:
+  /// see nsa_step_check_accesses.
+  void checkAccesses() const {
+    std::vector<nsa_access> accesses(1024);
+    size_t known;
+    uint64_t count;
+    nsa_status status = nsa_step_check_accesses(
+        get(), accesses.data(), accesses.size(), &known, &count);
+    accesses.resize(known);
+    if (status == NSA_WRONG_ACCESS)
+      throw AccessError(nsa_last_error(), nsa_last_error_argument(),
+                        std::move(accesses), count);
+    check(status);
   }
   void launch(const std::vector<nsa_argument> &arguments,
               void *stream = nullptr) const {

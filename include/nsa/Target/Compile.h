@@ -29,7 +29,7 @@ struct CompileOptions {
   /// Share values between backends and fuse a step into as few launches as
   /// possible. Off: each destination of each copy is a launch of its own.
   bool fuse = true;
-  /// Check every array access in the kernels (trap on a bad one). For tests.
+  /// Have kernels skip array accesses that are wrong, and record them.
   bool guards = false;
   /// Let a kernel have 32,764 bytes of parameters instead of 4,352, which takes
   /// PTX 8.1, that is a driver of CUDA 12.1. From sm_100 on all PTX does.
@@ -63,7 +63,9 @@ struct CompiledStep {
   std::string manifest;
   /// Empty unless CompileOptions::ptx.
   std::string ptx;
-  /// The kernels in launch order. Empty unless CompileOptions::host.
+  /// The kernels in launch order, and of a step with guards the global that
+  /// these record in, by its name in the manifest. Empty unless
+  /// CompileOptions::host.
   std::vector<std::pair<std::string, HostKernelFn>> hostKernels;
   /// Position-independent; the symbol of kernel K of step S is "S.K". Empty
   /// unless CompileOptions::hostObject.

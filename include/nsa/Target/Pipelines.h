@@ -38,7 +38,7 @@ struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Share values and fuse launches.")};
   Option<bool> guards{*this, "guards", llvm::cl::init(false),
-                      llvm::cl::desc("Check every access in the kernels.")};
+                      llvm::cl::desc("Skip and record wrong accesses.")};
   Option<bool> largeParameters{
       *this, "large-parameters", llvm::cl::init(false),
       llvm::cl::desc("Kernels may have 32,764 bytes of parameters (PTX 8.1).")};
@@ -57,7 +57,7 @@ struct ToLLVMOptions : public mlir::PassPipelineOptions<ToLLVMOptions> {
   Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
                     llvm::cl::desc("Share values and fuse launches.")};
   Option<bool> guards{*this, "guards", llvm::cl::init(false),
-                      llvm::cl::desc("Check every access in the kernels.")};
+                      llvm::cl::desc("Skip and record wrong accesses.")};
 };
 
 /// From launches to host kernels in the LLVM dialect.

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .. import _compile
+from .._accesses import AccessError
 from .._module import Step
 from ..simt import simulate
 from .operations import ANY, KNOWN, NAN, dims
@@ -378,6 +379,11 @@ def run(
             gpu().cuda.Device().synchronize()
             for placed in given.values():
                 placed.fetch()
+        if "guards" in json.loads(step.manifest):
+            try:
+                step.check()
+            except AccessError as error:
+                return f"{how}: {error}"
         for name, output in outputs.items():
             wrong = difference(*output)
             if wrong:

@@ -15,8 +15,8 @@ import os
 from typing import Any, NamedTuple
 
 from .. import _nsa_runtime
-from ._machine import Machine, programs
-from ._memory import Region
+from ._machine import Machine, module_variables, programs
+from ._memory import Region, Variable
 from ._report import PTXError
 
 
@@ -45,11 +45,12 @@ def run_kernel(
     regions: list[Region],
     seed: int | None = None,
     threads: int | None = None,
+    variables: list[Variable] | None = None,
 ) -> Machine:
     """Runs one kernel and returns the machine that did.
 
     `values` are the parameters in order, `regions` what they point to, each of another
-    number. Raises ``PTXError`` for PTX that is not understood, ``SimtError`` for what the
+    number, `variables` those of the module (by default new ones). Raises ``PTXError`` for PTX that is not understood, ``SimtError`` for what the
     kernel does wrong.
     """
     known = programs(ptx)
@@ -62,7 +63,7 @@ def run_kernel(
             f"got {len(values)}"
         )
     seed = default_seed() if seed is None else seed
-    machine = Machine(program, blocks, values, regions, seed, threads)
+    machine = Machine(program, blocks, values, regions, seed, threads, variables)
     machine.run()
     return machine
 
@@ -78,7 +79,11 @@ class Simulator:
         #: Of the last launch of the step.
         self.launches: list[Launch] = []
         # What cannot be run is said when the step is made, not when it is called.
-        programs(ptx)
+        known = programs(ptx)
+        #: They live as long as the module, as on a device.
+        self.variables = module_variables(next(iter(known.values()))) if known else []
+        #: The name of the one that guards record in.
+        self.records = description.get("guards", {}).get("buffer")
 
     def __call__(self, kernels: list[Any], arrays: list[Any]) -> None:
         """`kernels`: (name, blocks, values of parameters) in order; `arrays`: (name,
@@ -106,8 +111,19 @@ class Simulator:
                 list(regions.values()),
                 self.seed,
                 self.kernels[name]["threads"],
+                self.variables,
             )
             self.launches.append(Launch(name, blocks, machine.lane_instructions))
+
+
+    def take_records(self) -> bytes:
+        """What guards have recorded, which is forgotten; nothing without guards."""
+        for variable in self.variables:
+            if variable.name == self.records:
+                taken = variable.bytes.tobytes()
+                variable.bytes[:] = 0
+                return taken
+        return b""
 
 
 def simulate(step: _nsa_runtime.Step, seed: int | None = None) -> _nsa_runtime.Step:

@@ -38,12 +38,15 @@ import numpy as np
 from ._flow import SPECIAL, Flow, ends_block
 from ._memory import (
     BARRIER_BITS,
+    CONSTANTS,
     SHARED,
     SPACE,
     VARIABLES,
     Region,
     SharedMemory,
+    Variable,
     attach_shadows,
+    variable_address,
     whole,
 )
 from ._parse import Instruction, Kernel, parse
@@ -62,6 +65,9 @@ _SPACE = r"(\.global|\.shared(?:::cta)?)?"
 _CACHE = r"(?:\.(?:ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\w+))*"
 _LOAD = re.compile(rf"ld{_ORDER}{_SPACE}(\.nc)?{_CACHE}\.{_TYPE}")
 _STORE = re.compile(rf"st{_ORDER}{_SPACE}{_CACHE}\.{_TYPE}")
+_ATOMIC = re.compile(
+    r"atom(?:\.relaxed)?(?:\.(?:cta|gpu|sys))?(\.global|\.shared(?:::cta)?)?\.add\.[us](32|64)"
+)
 _SHUFFLE = re.compile(r"shfl\.sync\.(up|down|bfly|idx)\.b32")
 _VOTE = re.compile(r"vote\.sync\.(any|all|uni|ballot)\.(pred|b32)")
 _REDUX = re.compile(r"redux\.sync\.(add|min|max|and|or|xor)\.([bus])32")
@@ -238,9 +244,12 @@ class Program:
             return self._constant(U[bits](value & (2**bits - 1)))
         elif text in self.kernel.shared:
             return self._constant(U[bits](SHARED + self.kernel.shared[text]))
-        elif text in self.kernel.variables:
-            address = VARIABLES + (self.kernel.variables.index(text) << 16)
+        elif text in self.kernel.constants:
+            address = CONSTANTS + (self.kernel.constants.index(text) << 16)
             return self._constant(np.uint64(address))
+        elif text in self.kernel.variables:
+            number = list(self.kernel.variables).index(text)
+            return self._constant(np.uint64(variable_address(number)))
         raise PTXError(
             f"unknown operand '{text}' in '{instruction.text}'", instruction.line
         )
@@ -314,6 +323,8 @@ class Program:
             return self._load(instruction, match)
         if match := _STORE.fullmatch(opcode):
             return self._store(instruction, match)
+        if match := _ATOMIC.fullmatch(opcode):
+            return self._atomic(instruction, match)
         if match := _SHUFFLE.fullmatch(opcode):
             return self._shuffle(instruction, match[1])
         if match := _VOTE.fullmatch(opcode):
@@ -429,6 +440,20 @@ class Program:
             machine = lanes.team.wave.machine
             values = [source(frame) for source in sources]
             machine.store(address(frame, lanes), size, values, space, instruction, lanes)
+
+        return run
+
+    def _atomic(self, instruction: Instruction, match: re.Match[str]) -> Function:
+        space, size = (match[1] or "").strip("."), int(match[2]) // 8
+        put = self._result(instruction.operands[0], f"u{match[2]}", instruction)
+        address = self._address(instruction.operands[1], instruction)
+        source = self._source(instruction.operands[2], f"u{match[2]}", instruction)
+
+        def run(frame: Frame, lanes: Lanes) -> None:
+            machine = lanes.team.wave.machine
+            added = whole(source(frame), lanes.count)
+            where = address(frame, lanes)
+            put(frame, machine.add(where, size, added, space, instruction, lanes))
 
         return run
 
@@ -590,6 +615,14 @@ def _elements(text: str, vector: str | None, instruction: Instruction) -> list[s
 def programs(text: str) -> dict[str, Program]:
     """The kernels of a PTX module, ready to run."""
     return {name: Program(kernel) for name, kernel in parse(text).items()}
+
+
+def module_variables(program: Program) -> list[Variable]:
+    """The variables of a kernel's module, new."""
+    return [
+        Variable(name, nbytes, number)
+        for number, (name, nbytes) in enumerate(program.kernel.variables.items())
+    ]
 
 
 class Team:
@@ -918,12 +951,15 @@ class Machine:
         regions: list[Region],
         seed: int = 0,
         threads: int | None = None,
+        variables: list[Variable] | None = None,
     ) -> None:
         self.program, self.blocks, self.seed = program, blocks, seed
         self.threads = threads or program.kernel.threads or WARP
         self.warps_per_block = -(-self.threads // WARP)
         self.template = program.bind(values)
-        self.regions = {region.start >> SPACE: region for region in regions}
+        if variables is None:
+            variables = module_variables(program)
+        self.regions = {region.start >> SPACE: region for region in [*regions, *variables]}
         self.random = np.random.default_rng(seed)
         #: Instructions times threads.
         self.lane_instructions = 0
@@ -1018,6 +1054,34 @@ class Machine:
                 if chosen is not None and value.ndim:
                     value = value[chosen]
                 view[first + k if k else first] = value
+
+    def add(self, addresses, size, added, space, instruction, lanes):
+        """Adds one lane after the other; returns what each found."""
+        others = addresses >> np.uint64(SPACE) <= np.uint64(VARIABLES)
+        if others.any():
+            at = int(np.argmax(others))
+            region = self.regions.get(int(addresses[at]) >> SPACE)
+            name = region.name if region else None
+            self.fail(
+                "atomic access",
+                f"to {repr(name) if name else hex(int(addresses[at]))}, which is no variable "
+                "of the module: races with it are not looked for",
+                instruction,
+                lanes,
+                at,
+                name,
+            )
+        found = np.zeros(lanes.count, U[8 * size])
+        for memory, offsets, chosen in self._access(
+            addresses, size, space, True, True, instruction, lanes
+        ):
+            view, lead = memory.view(size)
+            places = (offsets + lead) >> (size.bit_length() - 1)
+            which = np.arange(lanes.count) if chosen is None else chosen
+            for lane, place in zip(which, places):
+                found[lane] = view[place]
+                view[place] += added[lane]
+        return found
 
     def _access(self, addresses, size, space, write, coherent, instruction, lanes):
         """Checks accesses; yields (memory, offsets, which lanes, None for all)."""

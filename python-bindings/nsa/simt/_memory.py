@@ -30,7 +30,9 @@ from ._semantics import U
 #: Addresses of argument n begin at (n + 1) << SPACE; shared memory is below all.
 SPACE = 40
 SHARED = 1 << 32
-VARIABLES = 1 << 36
+CONSTANTS = 1 << 36
+#: Variable n of a module is at the address of an argument of this number plus n.
+VARIABLES = 1 << 16
 #: Room below an argument, where negative offsets lead.
 MIDDLE = 1 << 39
 BARRIER_BITS = 20
@@ -291,6 +293,24 @@ def _share(cluster: list[Region], threads: int) -> None:
             region.low - first,
             False,
         )
+
+
+class Variable(Region):
+    """A variable of a module, which any thread may access at any time: nobody looks for
+    races there, as what it is for are atomics. 0 at first."""
+
+    def __init__(self, name: str, nbytes: int, number: int) -> None:
+        # At a multiple of what `variable_address` leaves out of the real address.
+        self.memory = np.zeros(nbytes + (1 << 16), np.uint8)
+        lead = -self.memory.ctypes.data % (1 << 16)
+        self.bytes = self.memory[lead : lead + nbytes]
+        address = self.bytes.ctypes.data
+        super().__init__(name, "inout", address, 1, (nbytes,), (1,), VARIABLES + number)
+
+
+def variable_address(number: int) -> int:
+    """Where the variable with that number begins, as kernels see it."""
+    return ((VARIABLES + number + 1) << SPACE) + MIDDLE
 
 
 class SharedMemory:

@@ -25,7 +25,9 @@ _SHARED = re.compile(
     r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w)(\d+)\s+([\w$]+)(?:\[(\d+)\])?$"
 )
 _GLOBAL = re.compile(
-    r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?([\w$]+)\[", re.M
+    r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?\.[busf](\d+)\s+([\w$]+)"
+    r"\[(\d*)\]\s*([=;])",
+    re.M,
 )
 _FILE = re.compile(r'^\s*\.file\s+(\d+)\s+"([^"]*)"', re.M)
 _TARGETS = re.compile(r"([\w$]+)\s*:\s*\.branchtargets\s+([^;]*);")
@@ -57,8 +59,10 @@ class Kernel:
     #: Bytes from the start of the block's shared memory, by name.
     shared: dict[str, int] = field(default_factory=dict)
     shared_size: int = 0
-    #: Names of variables in global memory: messages of assertions.
-    variables: list[str] = field(default_factory=list)
+    #: Names of constants in global memory: messages of assertions.
+    constants: list[str] = field(default_factory=list)
+    #: Bytes of variables in global memory, which are 0 when the module is loaded.
+    variables: dict[str, int] = field(default_factory=dict)
     code: list[Instruction] = field(default_factory=list)
     #: The number of the instruction that a label stands before.
     labels: dict[str, int] = field(default_factory=dict)
@@ -75,14 +79,19 @@ def parse(text: str) -> dict[str, Kernel]:
     text = re.sub(r"/\*.*?\*/", lambda m: "\n" * m[0].count("\n"), text, flags=re.S)
     text = re.sub(r"//[^\n]*", "", text)
     files = {number: name for number, name in _FILE.findall(text)}
-    variables = _GLOBAL.findall(text)
+    constants, variables = [], {}
+    for bits, name, count, end in _GLOBAL.findall(text):
+        if end == "=":
+            constants.append(name)
+        else:
+            variables[name] = int(bits) // 8 * int(count)
     kernels = {}
     for entry in _ENTRY.finditer(text):
         close = text.index(")", entry.end())
         begin = text.find("{", close)
         if begin < 0:
             raise PTXError(f"entry '{entry[1]}' has no body", _line(text, entry.start()))
-        kernel = Kernel(entry[1], variables=variables)
+        kernel = Kernel(entry[1], constants=constants, variables=variables)
         for parameter in text[entry.end() : close].split(","):
             match = re.search(
                 r"\.param\s+\.[a-z]+(\d+)\b.*?([\w$]+)\s*$", parameter, re.S

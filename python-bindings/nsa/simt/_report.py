@@ -36,6 +36,7 @@ class SimtError(RuntimeError):
         "misaligned",
         "non-coherent load",
         "access before wait",
+        "atomic access",
         "assertion",
         "trap",
         "branch past its table",

@@ -58,6 +58,32 @@ TEST(Manifest, DependentLaunches) {
               "manifest: pdl: expected true or false but got 1");
 }
 
+TEST(Manifest, Guards) {
+  EXPECT_FALSE(Manifest::parse(test::manifestText).guards);
+  auto with = [](const std::string &guards) {
+    return changed("\"chip\":", "\"guards\": " + guards + ", \"chip\":");
+  };
+  Manifest manifest =
+      Manifest::parse(with(R"({"buffer": "b", "records": 2,
+                               "ops": [{"op": "o", "location": "l"}]})"));
+  ASSERT_TRUE(manifest.guards);
+  EXPECT_EQ(manifest.guards->buffer, "b");
+  EXPECT_EQ(manifest.guards->bytes(), 96u);
+  ASSERT_EQ(manifest.guards->ops.size(), 1u);
+  EXPECT_EQ(manifest.guards->ops[0].name, "o");
+  EXPECT_EQ(manifest.guards->ops[0].location, "l");
+  expectError(with("true"),
+              "manifest: guards: expected an object but got true");
+  expectError(with(R"({"buffer": "", "records": 2, "ops": []})"),
+              "manifest: guards.buffer: expected the name of a global but got "
+              "\"\"");
+  expectError(with(R"({"buffer": "b", "records": -1, "ops": []})"),
+              "manifest: guards.records: expected a number of records but got "
+              "-1");
+  expectError(with(R"({"buffer": "b", "records": 1, "ops": [{"op": "o"}]})"),
+              "manifest: guards.ops[0]: expected a member 'location'");
+}
+
 TEST(Manifest, MalformedJson) {
   for (std::string text : {"", "{", "nonsense", "{\"schema\": 1,}", "\xff"})
     try {
