@@ -36,13 +36,16 @@ def run(task: Task, step: Any, gpu: Any) -> int:
         arrays, values = draw_inputs(task, sizes, task.seeds[0], json.loads(step.manifest))
         outputs, wanted = {}, {}
         for copy in task.program.copies:
-            value, element = values[copy.value], dims(types[copy.value])[1]
+            value, element = copy.stored(values), dims(types[copy.value])[1]
             for name, _ in copy.destinations:
                 shape = value.data.shape
                 strides = np.cumprod([1, *shape[:0:-1]])[::-1].tolist()
                 storage = place(shape, DTYPES[element], strides, 0)
+                before = arrays.pop(name, None)
+                if before is not None:
+                    storage.view[...] = before
                 outputs[name] = gpu.asarray(storage.view)
-                wanted[name] = (storage, value, copy.begin, element)
+                wanted[name] = (storage, value, copy.begin, element, before)
         step(**used, **{n: gpu.asarray(a) for n, a in arrays.items()}, **outputs)
         for name, (storage, *rest) in wanted.items():
             storage.view[...] = gpu.asnumpy(outputs[name])

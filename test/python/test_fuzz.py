@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa.fuzz import check
+from nsa.fuzz import check, formulas
 from nsa.fuzz.check import Task, run_all
-from nsa.fuzz.generate import draw_task
+from nsa.fuzz.generate import draw_formulas, draw_task
 from nsa.fuzz.operations import FORMS, Array
 from nsa.fuzz.programs import Copy, Program
 from nsa.fuzz.shrink import as_test, shrink
@@ -103,6 +103,34 @@ def spoil(placed):
 def test_seeds_are_repeatable():
     assert draw_task(5).program.text() == draw_task(5).program.text()
     assert draw_task(5).program.text() != draw_task(6).program.text()
+
+
+def test_formulas_are_stored_in_all_ways():
+    """To computed places, under conditions, and in place of what they are computed from."""
+    tasks = [draw_formulas(seed, count=10) for seed in range(8)]
+    texts = "".join(task.program.text() for task in tasks)
+    assert all(word in texts for word in ("inout %", " when %", " at [%"))
+    for task, outcome in run_all([replace(task, builds=2) for task in tasks]):
+        assert outcome.kind == "ok", as_test(task, outcome)
+
+
+@pytest.mark.parametrize("ignored", [{"mask": ""}, {"places": ()}, "inout"])
+def test_wrong_store_is_noticed(monkeypatch, ignored):
+    """Where the reference leaves out the condition, the places or what was there before."""
+    if ignored == "inout":
+        value = formulas.Evaluator.get_read
+
+        def without_own(self, node, *operands):
+            return np.array(operands[-1]) if node.data == "own" else value(self, node, *operands)
+
+        monkeypatch.setattr(formulas.Evaluator, "get_read", without_own)
+    else:
+        stored = Copy.stored
+        monkeypatch.setattr(
+            Copy, "stored", lambda copy, found: stored(replace(copy, **ignored), found)
+        )
+    tasks = [replace(draw_formulas(seed, count=10), builds=1) for seed in range(4)]
+    assert "fault" in {outcome.kind for _, outcome in run_all(tasks)}
 
 
 def test_wrong_value_is_noticed_and_shrunk(monkeypatch):

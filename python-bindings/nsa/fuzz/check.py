@@ -184,7 +184,9 @@ def input_shapes(program: Program, manifest: dict, sizes: dict[str, int]) -> dic
                 shapes[name].append(sizes[extent[0]] + extent[1])
             else:
                 shapes[name].append(port.free[dim])
-    outs = [a["name"] for a in manifest["arguments"] if a["name"] not in program.ports]
+    for name, type in program.inouts.items():
+        shapes[name] = [0] * len(dims(of_memref(type))[0])
+    outs = [a["name"] for a in manifest["arguments"] if a["name"] not in shapes]
     for require in manifest["requires"]:
         name, dim = require["argument"], require["dim"]
         if name in outs:
@@ -192,6 +194,11 @@ def input_shapes(program: Program, manifest: dict, sizes: dict[str, int]) -> dic
         need = evaluate(require["at_least"], sizes, shapes)
         shapes[name][dim] = max(shapes[name][dim], need)
     return shapes
+
+
+def of_memref(type: str) -> str:
+    """The tensor with the sizes and elements of a memref, if `type` is one."""
+    return re.sub(r"^memref<([^,>]*).*", r"tensor<\1>", type)
 
 
 class Storage(NamedTuple):
@@ -212,9 +219,11 @@ def place(shape: Sequence[int], dtype: str, strides: Sequence[int], shift: int) 
     return Storage(whole, view)
 
 
-def place_output(type: str, shape: Sequence[int], element: str, rng) -> Storage:
-    """As the type of a destination lets, and sometimes larger than has to be."""
-    larger = [n + int(rng.choice([0, 0, 1, 5])) for n in shape]
+def place_output(
+    type: str, shape: Sequence[int], element: str, rng, exact: bool = False
+) -> Storage:
+    """As the type of a destination lets, and unless `exact` sometimes larger than has to be."""
+    larger = [n + (0 if exact else int(rng.choice([0, 0, 1, 5]))) for n in shape]
     strides = np.cumprod([1, *larger[:0:-1]])[::-1].tolist()
     strides = [max(s, 1) for s in strides]
     if "strided<[" in type:
@@ -283,9 +292,13 @@ class OnGPU:
 # ----------------------------------------------------------------------------
 
 
-def difference(storage: Storage, value: Any, begin: int, element: str) -> str:
-    """Where an output is not what it has to be."""
+def difference(
+    storage: Storage, value: Any, begin: int, element: str, before: Any = None
+) -> str:
+    """Where an output is not what it has to be; `before`: what an `inout` port held."""
     image = place_like(storage)
+    if before is not None:
+        image.view[tuple(slice(n) for n in before.shape)] = before
     got, want = storage.view, image.view
     region = tuple(slice(n) for n in value.data.shape)
     state = value.state.copy()
@@ -333,7 +346,7 @@ def draw_inputs(
     for name, shape in shapes.items():
         if np.prod(shape) > 1 << 24:
             raise MemoryError(f"{name}: {shape}")
-        element = dims(program.ports[name].type)[1]
+        element = dims(of_memref(program.types[name]))[1]
         limit = max([*shape, *used.values(), 4])
         arrays[name] = draw_contents(name, DTYPES[element], shape, limit, rng)
     return arrays, program.evaluate(used, arrays)
@@ -353,18 +366,24 @@ def run(
         return ""  # larger than is worth it
     if any(values[copy.value].data.size > 1 << 22 for copy in program.copies):
         return ""
+    stored = [(copy, copy.stored(values)) for copy in program.copies]
     for how, step in steps:
         layout = np.random.default_rng(seed + 1)
         outputs = {}
-        for copy in program.copies:
-            value = values[copy.value]
+        for copy, value in stored:
             element = dims(program.types[copy.value])[1]
             for name, type in copy.destinations:
-                outputs[name] = (
-                    place_output(type, value.data.shape, element, layout), value, copy.begin, element
-                )  # fmt: skip
+                shape, before = value.data.shape, None
+                # A place that is inside of an array has to be known to the reference.
+                storage = place_output(type, shape, element, layout, exact=bool(copy.places))
+                if name in program.inouts:
+                    before = arrays[name]
+                    storage.view[tuple(slice(n) for n in before.shape)] = before
+                outputs[name] = (storage, value, copy.begin, element, before)
         inputs = {
-            name: place_input(array, arguments[name], layout) for name, array in arrays.items()
+            name: place_input(array, arguments[name], layout)
+            for name, array in arrays.items()
+            if name not in outputs
         }
         given: dict[str, Storage | OnGPU] = {
             **inputs, **{name: output[0] for name, output in outputs.items()}

@@ -19,7 +19,10 @@ import numpy as np
 
 from .operations import KNOWN, Array, Form, dims, tensor
 
-__all__ = ["FORMULAS", "ITERATE", "MAP", "Node", "draw_counts", "draw_map", "draw_recurrence"]
+__all__ = [
+    "FORMULAS", "ITERATE", "MAP", "Node", "draw_counts", "draw_map", "draw_places",
+    "draw_recurrence", "draw_space",
+]  # fmt: skip
 
 #: i1 is bool, bf16 its bits.
 TYPES = {
@@ -361,9 +364,16 @@ FORMULAS: dict[str, Form] = {form.name: form for form in (MAP, ITERATE)}
 
 class Drawer:
     def __init__(
-        self, rng: random.Random, rank: int, sources: dict[str, str], element: str = ""
+        self,
+        rng: random.Random,
+        rank: int,
+        sources: dict[str, str],
+        element: str = "",
+        own: str = "",
     ):
         self.rng, self.rank = rng, rank
+        #: Type of the `inout` port that the map is stored to, empty if it is another one.
+        self.own = own
         #: Type of a recurrence's element, empty in a map.
         self.element = element
         #: Type of each slot.
@@ -383,6 +393,8 @@ class Drawer:
     def leaf(self, type: str, depth: int) -> Node:
         if type == self.element and self.rng.random() < 0.5:
             return Node("element", type)
+        if type == self.own and self.rng.random() < 0.4:
+            return self.before()
         able = [s for s, t in self.sources.items() if t != "index" and dims(t)[1] == type]
         if type == "index" and self.rng.random() < 0.7:
             sizes = [s for s, t in self.sources.items() if t == "index"]
@@ -395,6 +407,16 @@ class Drawer:
             return Node("truncf", type, (self.draw("f32", depth - 1),))
         return self.constant(type)
 
+    def fill(self, type: str) -> Node:
+        if type == "bf16":
+            return Node("truncf", type, (self.constant("f32"),))
+        return self.constant(type)
+
+    def before(self) -> Node:
+        """The element that the map's own one takes the place of."""
+        indices = (Node("index", "index", data=n) for n in range(self.rank))
+        return Node("read", self.own, (*indices, self.fill(self.own)), OWN)
+
     def read(self, source: str, depth: int) -> Node:
         sizes, type = dims(self.sources[source])
         indices = [
@@ -402,10 +424,7 @@ class Drawer:
             if self.rng.random() < 0.5 else self.draw("index", depth - 2)
             for n in range(len(sizes))
         ]  # fmt: skip
-        fill = self.draw(type, 0) if type == "bf16" else self.constant(type)
-        if type == "bf16":
-            fill = Node("truncf", type, (self.constant("f32"),))
-        return Node("read", type, (*indices, fill), source)
+        return Node("read", type, (*indices, self.fill(type)), source)
 
     def draw(self, type: str, depth: int) -> Node:
         rng = self.rng
@@ -471,7 +490,12 @@ class Drawer:
 def draw_sources(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str, str]]:
     """Slots for what `program` has: the value of each, and its type."""
     types = program.types
-    able = [n for n, t in types.items() if t == "index" or (t.startswith("tensor") and n != "starts")]
+    # What is stored in place of what it is computed from has no other use.
+    hidden = {op.name for op in program.body if any(slot == OWN for slot, _ in op.operands)}
+    able = [
+        n for n, t in types.items()
+        if t == "index" or (t.startswith("tensor") and n != "starts" and n not in hidden)
+    ]  # fmt: skip
     operands, sources = {}, {}
     for n, name in enumerate(rng.sample(able, min(len(able), 4))):
         # What is searched has to ascend.
@@ -499,24 +523,79 @@ def draw_recurrence(
     return operands, {"formula": formula, "size": size, "first": first}
 
 
-def draw_map(program: Any, rng: random.Random) -> tuple[dict[str, str], dict[str, Any]]:
-    """Operands and parameters of a map over what `program` has."""
-    operands, sources = draw_sources(program, rng)
-    rank = rng.choice((1, 1, 2))
+#: The sizes of a map, and the values of those that are slots.
+Space = tuple[tuple[Any, ...], dict[str, str]]
+#: The slot of an `inout` port.
+OWN = "own"
+
+
+def draw_space(program: Any, rng: random.Random) -> Space:
     sizes: list[Any] = []
-    for n in range(rank):
+    slots = {}
+    for n in range(rng.choice((1, 1, 2))):
         if rng.random() < 0.3:
             sizes.append(rng.choice((0, 1, 4, 7, 64, 129)))
             continue
         slot = f"n{n}"
-        operands[slot] = program.need("bs" if n == 0 and rng.random() < 0.7 else "columns")
-        sources[slot] = "index"
+        slots[slot] = program.need("bs" if n == 0 and rng.random() < 0.7 else "columns")
         sizes.append(slot)
-    type = rng.choice(("i8", "i16", "i32", "i32", "i32", "i64", "f32", "bf16"))
-    formula = Drawer(rng, rank, sources).draw(type, rng.randint(1, 5))
+    return tuple(sizes), slots
+
+
+def finish_map(
+    formula: Node, operands: dict[str, str], space: Space
+) -> tuple[dict[str, str], dict[str, Any]]:
     used = {node.data for node in formula.walk() if node.op in ("read", "search", "size")}
-    operands = {s: n for s, n in operands.items() if s in used or s in sizes}
-    return operands, {"formula": formula, "sizes": tuple(sizes)}
+    taken = {s: n for s, n in operands.items() if s in used or s in space[0]}
+    return taken, {"formula": formula, "sizes": space[0]}
+
+
+def draw_map(
+    program: Any,
+    rng: random.Random,
+    space: Space | None = None,
+    types: tuple[str, ...] = ("i8", "i16", "i32", "i32", "i32", "i64", "f32", "bf16"),
+    own: str = "",
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Operands and parameters of a map over what `program` has. `own`: the `inout` port that
+    it is to be stored to, which it reads."""
+    operands, sources = draw_sources(program, rng)
+    space = space or draw_space(program, rng)
+    operands |= space[1]
+    sources |= dict.fromkeys(space[1], "index")
+    type = rng.choice(types)
+    drawer = Drawer(rng, len(space[0]), sources, own=type if own else "")
+    formula = drawer.draw(type, rng.randint(1, 5))
+    if own:
+        operands[OWN] = own
+        if all(node.data != OWN for node in formula.walk()):
+            formula = Node("select", type, (drawer.draw("i1", 2), drawer.before(), formula))
+    return finish_map(formula, operands, space)
+
+
+def draw_places(
+    program: Any, rng: random.Random, space: Space, size: int, distinct: bool
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """The same of a map of places among `size`, most of them inside. `distinct`: no two are
+    alike."""
+    if not distinct and rng.random() < 0.3:
+        return draw_map(program, rng, space, ("i32", "i64"))
+    sizes = space[0]
+    number = Node("index", "index", data=len(sizes) - 1)
+    if len(sizes) == 2:
+        factor = Node("constant", "index", data=rng.choice((1, 2, 7, 64)))
+        if distinct:
+            kind = "size" if sizes[1] in space[1] else "constant"
+            factor = Node(kind, "index", data=sizes[1])
+        row = Node("muli", "index", (Node("index", "index", data=0), factor))
+        number = Node("addi", "index", (row, number))
+    if not distinct and rng.random() < 0.5:
+        number = Node("remui", "index", (number, Node("constant", "index", data=size)))
+    first = Node("constant", "index", data=rng.choice((0, 0, -2, 3)))
+    number = Node("addi", "index", (number, first))
+    type = rng.choice(("i32", "i64"))
+    place = Node("cast", type, (number,), "index_cast")
+    return finish_map(place, space[1], space)
 
 
 def draw_counts(program: Any) -> tuple[dict[str, str], dict[str, Any]]:

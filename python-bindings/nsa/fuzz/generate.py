@@ -6,11 +6,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from .check import Task
-from .formulas import ITERATE, MAP, draw_counts, draw_map, draw_recurrence
-from .operations import FORMS, dims, fits
+from .formulas import (
+    ITERATE,
+    MAP,
+    draw_counts,
+    draw_map,
+    draw_places,
+    draw_recurrence,
+    draw_space,
+)
+from .operations import FORMS, dims, fits, tensor
 from .programs import PORTS, RAW, Copy, Program, destination
 from .shrink import without_unused
 
@@ -115,26 +124,83 @@ def count_reads(
     return sum(1 + reads.get(source, 1) for source in sources)
 
 
+class Stores:
+    """Adds maps and copies of them to a step: to their own places, under a condition, to
+    computed places, or in place of what they are computed from."""
+
+    def __init__(self, program: Program, rng: random.Random, distinct: bool):
+        self.program, self.rng = program, rng
+        #: No two elements go to one place.
+        self.distinct = distinct
+        #: Of an element of each value.
+        self.reads: dict[str, int] = {}
+
+    def add(self, draw: Callable[[], Any], form: str = MAP.name) -> str:
+        operands, parameters = draw()
+        while count_reads(operands, parameters, self.reads) > MOST_READS:
+            operands, parameters = draw()
+        value = self.program.add(form, operands, parameters)
+        self.reads[value] = count_reads(operands, parameters, self.reads)
+        return value
+
+    def store(self, kind: str, port: str) -> Copy:
+        program, rng = self.program, self.rng
+        space = draw_space(program, rng)
+        if kind == "inout":
+            element = rng.choice(("i8", "i16", "i32", "i64", "bf16"))
+            type = self.destination(len(space[0]), element)
+            program.inouts[port] = type
+            value = self.add(lambda: draw_map(program, rng, space, (element,), port))
+            mask = self.mask(space) if rng.random() < 0.4 else ""
+            return Copy(value, ((port, type),), mask=mask)
+        value = self.add(lambda: draw_map(program, rng, space))
+        if kind == "when":
+            type = self.destination(len(space[0]), dims(program.types[value])[1])
+            return Copy(value, ((port, type),), mask=self.mask(space))
+        shape = rng.choice(((1,), (40,), (300,), (9, 33)))
+        places = tuple(
+            self.add(lambda size=size: draw_places(program, rng, space, size, self.distinct))
+            for size in shape
+        )
+        type = self.destination(len(shape), dims(program.types[value])[1])
+        mask = self.mask(space) if rng.random() < 0.4 else ""
+        return Copy(value, ((port, type),), mask=mask, places=places, shape=shape)
+
+    def destination(self, rank: int, element: str) -> str:
+        """One that takes an array without gaps as well."""
+        return destination(tensor(["?"] * rank, element), self.rng.choice(LAYOUTS[rank][:3]))
+
+    def mask(self, space: Any) -> str:
+        types = ("i8", "i16", "i32", "i64")
+        return self.add(lambda: draw_map(self.program, self.rng, space, types))
+
+
+#: Every so many-th value of a step of formulas is none that is stored to its own places.
+KINDS = {2: "inout", 6: "when", 7: "at"}
+
+
 def draw_formulas(seed: int, count: int = 40, ptx: bool = False, simt: bool = False) -> Task:
-    """A step of random formulas, each over the ports and what comes before it."""
+    """A step of random formulas, each over the ports and what comes before it, and stored in
+    all the ways there are. In the simulator, to which two stores to a place are a race, places
+    are distinct."""
     rng = random.Random(seed)
     program = Program()
-    reads: dict[str, int] = {}
+    stores = Stores(program, rng, distinct=simt)
     for name in ("bs", "columns", "lens", "wide", "tokens", "bytes", "halves", "floats", "four"):
         program.need(name)
     for number in range(count):
+        port = f"o{number}"
+        if number % 10 in KINDS:
+            program.copies.append(stores.store(KINDS[number % 10], port))
+            continue
         if number % 10 == 9:
             counts = program.add(MAP.name, *draw_counts(program))
             value = program.add("scan", {"source": counts}, name=f"ascending{number}")
+        elif number % 10 == 4:
+            value = stores.add(lambda: draw_recurrence(program, rng), ITERATE.name)
         else:
-            form, draw = (ITERATE, draw_recurrence) if number % 10 == 4 else (MAP, draw_map)
-            operands, parameters = draw(program, rng)
-            while count_reads(operands, parameters, reads) > MOST_READS:
-                operands, parameters = draw(program, rng)
-            value = program.add(form.name, operands, parameters)
-            reads[value] = count_reads(operands, parameters, reads)
-        type = program.types[value]
-        program.copies.append(Copy(value, ((f"o{number}", destination(type)),)))
+            value = stores.add(lambda: draw_map(program, rng))
+        program.copies.append(Copy(value, ((port, destination(program.types[value])),)))
     program = without_unused(program)
     sizes = tuple({"bs": bs, "columns": columns} for bs, columns in ((3, 7), (129, 64)))
     return Task(f"formulas of seed {seed}", program, (seed,), sizes, ptx, simt=simt)

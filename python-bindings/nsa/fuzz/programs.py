@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .formulas import FORMULAS
-from .operations import FORMS, Array, Form, T, V, dims, fits, tensor
+from .operations import ANY, FORMS, KNOWN, UNWRITTEN, Array, Form, T, V, dims, fits, tensor
 
 __all__ = ["DTYPES", "PORTS", "RAW", "Copy", "Op", "Port", "Program", "destination"]
 
@@ -200,6 +200,45 @@ class Copy:
     #: (name, type of the memref) of each destination.
     destinations: tuple[tuple[str, str], ...]
     begin: int = 0
+    #: The value that says which elements are written.
+    mask: str = ""
+    #: The values that say where they go, in destinations of `shape`.
+    places: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+
+    def values(self) -> tuple[str, ...]:
+        return (self.value, *((self.mask,) if self.mask else ()), *self.places)
+
+    def stored(self, found: dict[str, Any]) -> Any:
+        """What destinations are to hold, of what `Program.evaluate` found."""
+        value = found[self.value]
+        if not self.mask and not self.places:
+            return value
+        written = np.ones(value.data.shape, np.bool_)
+        unsure = np.zeros(value.data.shape, np.bool_)
+        if self.mask:
+            mask = found[self.mask]
+            unsure = mask.state != KNOWN
+            written = (mask.data != 0) | unsure
+        if not self.places:
+            state = np.where(written, np.where(unsure, ANY, value.state), UNWRITTEN)
+            return Array.of(value.data, state)
+        data = np.zeros(self.shape, value.data.dtype)
+        state = np.full(self.shape, UNWRITTEN, np.uint8)
+        places = [found[place] for place in self.places]
+        if any((place.state != KNOWN)[written].any() for place in places):
+            return Array.of(data, np.full(self.shape, ANY, np.uint8))
+        for at in np.argwhere(written):
+            at = tuple(at)
+            to = tuple(int(place.data[at]) for place in places)
+            if not all(0 <= index < size for index, size in zip(to, self.shape)):
+                continue
+            # Which of two elements a place keeps is unspecified.
+            is_first = state[to] == UNWRITTEN
+            same = is_first or value.data[at].tobytes() == data[to].tobytes()
+            state[to] = value.state[at] if same and not unsure[at] and state[to] != ANY else ANY
+            data[to] = value.data[at]
+        return Array.of(data, state)
 
 
 def destination(type: str, layout: str = "", attributes: str = "") -> str:
@@ -224,17 +263,20 @@ class Program:
     ports: dict[str, Port] = field(default_factory=dict)
     body: list[Op] = field(default_factory=list)
     copies: list[Copy] = field(default_factory=list)
+    #: Type of the memref behind each `inout` port.
+    inouts: dict[str, str] = field(default_factory=dict)
     guards: bool = False
 
     def clone(self, **changes: Any) -> Program:
         parts = {
-            "ports": dict(self.ports), "body": list(self.body), "copies": list(self.copies)
+            "ports": dict(self.ports), "body": list(self.body), "copies": list(self.copies),
+            "inouts": dict(self.inouts),
         }  # fmt: skip
         return replace(self, **{**parts, **changes})
 
     @property
     def types(self) -> dict[str, str]:
-        found = {name: port.type for name, port in self.ports.items()}
+        found = {name: port.type for name, port in self.ports.items()} | self.inouts
         for op in self.body:
             if op.form in RAW:
                 found[op.name] = RAW[op.form].type
@@ -303,13 +345,21 @@ class Program:
             text = form(op.form).write(words, dict(op.parameters), types[op.name])
             lines.append(f"%{op.name} = {text}")
         for copy in self.copies:
-            ports += [f"out %{of} : {type}" for of, type in copy.destinations]
+            ports += [
+                f"{'inout' if of in self.inouts else 'out'} %{of} : {type}"
+                for of, type in copy.destinations
+            ]
             names = ", ".join(f"%{of}" for of, _ in copy.destinations)
             memrefs = ", ".join(type.split(" {")[0] for _, type in copy.destinations)
-            begin = f" from {copy.begin}" if copy.begin else ""
-            lines.append(
-                f"nsa.copy %{copy.value}{begin} to {names} : {types[copy.value]} to {memrefs}"
-            )
+            how, of = "", types[copy.value]
+            if copy.mask:
+                how, of = f" when %{copy.mask}", f"{of} when {types[copy.mask]}"
+            if copy.places:
+                how += f" at [{', '.join(f'%{place}' for place in copy.places)}]"
+                of += f" at {', '.join(types[place] for place in copy.places)}"
+            if copy.begin:
+                how += f" from {copy.begin}"
+            lines.append(f"nsa.copy %{copy.value}{how} to {names} : {of} to {memrefs}")
         guards = " attributes {guards}" if self.guards else ""
         body = "".join(f"  {line}\n" for line in lines)
         return f"nsa.step @{name}({', '.join(ports)}){guards} {{\n{body}}}\n"
@@ -333,6 +383,8 @@ class Program:
                     )
                 ]
             found[name] = Array.of(data)
+        for name in self.inouts:
+            found[name] = Array.of(arrays[name])
         for op in self.body:
             if op.form in RAW:
                 raw = RAW[op.form]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from .check import Outcome, Task, draw_inputs, run_all
+from .operations import dims
 from .programs import RAW, Program
 
 __all__ = ["as_test", "shrink"]
@@ -19,7 +20,7 @@ __all__ = ["as_test", "shrink"]
 
 def without_unused(program: Program) -> Program:
     """Less the ports and values that nothing uses."""
-    used = {copy.value for copy in program.copies}
+    used = {value for copy in program.copies for value in copy.values()}
     body = []
     for op in reversed(program.body):
         if op.name in used:
@@ -31,7 +32,9 @@ def without_unused(program: Program) -> Program:
             used.add(name)
             used |= {extent[0] for extent in port.extents if extent}
     ports = {name: port for name, port in program.ports.items() if name in used}
-    return program.clone(ports=ports, body=body[::-1])
+    stored = {name for copy in program.copies for name, _ in copy.destinations}
+    inouts = {name: type for name, type in program.inouts.items() if name in stored}
+    return program.clone(ports=ports, body=body[::-1], inouts=inouts)
 
 
 def smaller(task: Task) -> Iterator[Task]:
@@ -44,6 +47,13 @@ def smaller(task: Task) -> Iterator[Task]:
         rest = program.copies[:n] + program.copies[n + 1 :]
         if rest:
             yield replace(task, program=without_unused(program.clone(copies=rest)))
+        if copy.mask or copy.places:
+            plain = replace(copy, mask="", places=(), shape=())
+            if copy.mask:
+                plain = replace(copy, mask="")
+            if copy.mask or len(copy.places) == len(dims(program.types[copy.value])[0]):
+                copies = [*program.copies[:n], plain, *program.copies[n + 1 :]]
+                yield replace(task, program=without_unused(program.clone(copies=copies)))
         for d in range(len(copy.destinations)):
             fewer = copy.destinations[:d] + copy.destinations[d + 1 :]
             if fewer:
