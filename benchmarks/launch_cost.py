@@ -8,12 +8,13 @@
 
 From C (launch_cost.c, where there are a GPU and a C compiler): cuLaunchKernel with ready
 parameters, the generated header, the C ABI. From Python: `bound.launch`, a call of the step,
-`nsa.ops`, the operator of torch, and tvm-ffi with its own tensors and with torch's; with the
-same arguments, what tvm-ffi costs by itself: a function that does nothing, and one that launches
-with ready parameters. All take turns in one process. Beside SGLang's copy of eight fields to three backends, `nsa.ops.copy_metadata`. The bundle is that of
-examples/decode_replay.mlir with its header, the module that of `--emit=tvm-ffi`: those that
-scripts/pack_for_gpu.sh left in .bundles/, else compiled here. With `--device cpu` the kernel runs
-in every call, and is in every time.
+`nsa.ops`, the operator of torch, the step as a node of a graph whose sizes are updated, and
+tvm-ffi with its own tensors and with torch's; with the same arguments, what tvm-ffi costs by
+itself: a function that does nothing, and one that launches with ready parameters. All take turns
+in one process. Beside SGLang's copy of eight fields to three backends, `nsa.ops.copy_metadata`.
+The bundle is that of examples/decode_replay.mlir with its header, the module that of
+`--emit=tvm-ffi`: those that scripts/pack_for_gpu.sh left in .bundles/, else compiled here. With
+`--device cpu` the kernel runs in every call, and is in every time.
 """
 
 from __future__ import annotations
@@ -106,6 +107,33 @@ def python_ways(step: Any, arrays: dict[str, Any]) -> dict[str, Way]:
         "step_call": repeat(lambda: step(**arrays, max_len=COLUMNS)),
         "nsa_ops": repeat(lambda: nsa.ops.replay_metadata(dsts, "decode", **inputs)),
         "torch_op": repeat(lambda: operators.replay_metadata(dsts, "decode", **inputs)),
+    }
+
+
+def graph_ways(step: Any, arrays: dict[str, Any]) -> dict[str, Way]:
+    """The step as a node of a graph: an update of its sizes, a replay of the graph with nothing
+    else in it, and both."""
+    if not hasattr(torch.cuda.CUDAGraph, "raw_cuda_graph_exec"):
+        print("launch_cost: torch's graphs do not show their instance", file=sys.stderr)
+        return {}
+    bound = step.bind(**arrays, bs=REQUESTS, max_len=COLUMNS)
+    graph = torch.cuda.CUDAGraph(keep_graph=True)
+    with torch.cuda.graph(graph):
+        node = bound.capture(bs=REQUESTS, max_len=COLUMNS)
+    graph.instantiate()
+    instance = graph.raw_cuda_graph_exec()
+
+    def update() -> None:
+        bound.update(node, instance, bs=REQUESTS, max_len=COLUMNS)
+
+    def both() -> None:
+        update()
+        graph.replay()
+
+    return {
+        "graph_update": repeat(update),
+        "graph_replay": repeat(graph.replay),
+        "graph_update_and_replay": repeat(both),
     }
 
 
@@ -288,6 +316,7 @@ def main() -> int:
             }
             ways |= ffi_ways(loaded, arrays)
         if is_cuda:
+            ways |= graph_ways(step, arrays)
             ways |= copy_ways(options.sglang)
         times = measure(ways, options.device)
     raw = times.get("raw")

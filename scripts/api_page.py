@@ -19,7 +19,7 @@ Node = ast.FunctionDef | ast.ClassDef
 # (title, module, names or None for all of its __all__)
 SECTIONS = (
     ("Compiling and loading", "nsa", ("compile", "load", "warmup", "config", "has_compiler")),
-    ("Steps", "nsa", ("Module", "Step", "Binding")),
+    ("Steps", "nsa", ("Module", "Step", "Binding", "GraphNode")),
     ("Errors", "nsa", ("CompileError", "DriverError")),
     ("nsa.ops", "nsa.ops", None),
     ("nsa.vllm", "nsa.vllm", None),

@@ -256,12 +256,6 @@ static nsa_status nsa_ffi_enter(const nsa_ffi_step *step, int32_t device,
   nsa_status status;
   static void *contexts[NSA_FFI_MAX_DEVICES];
   *is_pushed = 0;
-  pthread_once(&nsa_ffi_once, nsa_ffi_find_driver);
-  if (!nsa_ffi_cuda.is_usable) {
-    nsa_fail(message);
-    nsa_say(message, "no CUDA driver (libcuda.so.1) for CUDA tensors");
-    return NSA_NO_DRIVER;
-  }
   if (device < 0 || device >= NSA_FFI_MAX_DEVICES) {
     nsa_fail(message);
     nsa_say(message, "expected a device from 0 to %d but got %d",
@@ -270,6 +264,12 @@ static nsa_status nsa_ffi_enter(const nsa_ffi_step *step, int32_t device,
   }
   *functions = step->functions + device * step->signature->num_kernels;
   if (!__atomic_load_n(&step->is_loaded[device], __ATOMIC_ACQUIRE)) {
+    pthread_once(&nsa_ffi_once, nsa_ffi_find_driver);
+    if (!nsa_ffi_cuda.is_usable) {
+      nsa_fail(message);
+      nsa_say(message, "no CUDA driver (libcuda.so.1) for CUDA tensors");
+      return NSA_NO_DRIVER;
+    }
     pthread_mutex_lock(&nsa_ffi_mutex);
     status = nsa_ffi_check_driver(nsa_ffi_cuda.device_get(&ordinal, device),
                                   "cannot find the device", message);
@@ -624,12 +624,18 @@ nsa_ffi_optional_of(const nsa_ffi_any *given) {
 NSA_STRAIGHT uint64_t nsa_ffi_odd(const nsa_ffi_tensor *tensor,
                                   const nsa_ffi_tensor *first, int32_t ndim,
                                   const nsa_ffi_dtype *dtype) {
-  uint64_t odd = (uint32_t)(tensor->device_type ^ first->device_type) |
-                 (uint32_t)(tensor->device_id ^ first->device_id);
-  odd |= (uint32_t)(tensor->ndim ^ ndim) | (uint32_t)(tensor->lanes ^ 1) |
-         (uint32_t)(tensor->dtype_code ^ dtype->code) |
-         (uint32_t)(tensor->dtype_bits ^ dtype->bits);
-  return odd | (tensor->strides == NULL);
+  /* Eight bytes at a time: device_type and device_id, ndim to lanes. */
+  uint64_t device, first_device, type, wanted;
+  nsa_ffi_tensor like;
+  like.ndim = ndim;
+  like.dtype_code = dtype->code;
+  like.dtype_bits = dtype->bits;
+  like.lanes = 1;
+  memcpy(&device, &tensor->device_type, 8);
+  memcpy(&first_device, &first->device_type, 8);
+  memcpy(&type, &tensor->ndim, 8);
+  memcpy(&wanted, &like.ndim, 8);
+  return (device ^ first_device) | (type ^ wanted) | (tensor->strides == NULL);
 }
 
 /* The same for one that may be missing. */

@@ -45,7 +45,15 @@ from . import build, layouts, ops, plan, steps  # noqa: E402
 from ._accesses import Access, AccessError  # noqa: E402
 from ._compile import CompileError, compile, has_compiler  # noqa: E402
 from ._config import config, warmup  # noqa: E402
-from ._module import Binding, DriverError, Module, Step, device_count, load  # noqa: E402
+from ._module import (  # noqa: E402
+    Binding,
+    DriverError,
+    GraphNode,
+    Module,
+    Step,
+    device_count,
+    load,
+)
 
 __version__ = "0.1.0"
 
@@ -55,6 +63,7 @@ __all__ = [
     "Binding",
     "CompileError",
     "DriverError",
+    "GraphNode",
     "Module",
     "Step",
     "build",

@@ -11,9 +11,9 @@ from keyword import iskeyword
 
 from . import _nsa_runtime
 from ._files import write_whole
-from ._nsa_runtime import Binding, DriverError, Step, device_count
+from ._nsa_runtime import Binding, DriverError, GraphNode, Step, device_count
 
-__all__ = ["Binding", "DriverError", "Module", "Step", "device_count", "load"]
+__all__ = ["Binding", "DriverError", "GraphNode", "Module", "Step", "device_count", "load"]
 
 
 _OTHERS = "others"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -28,6 +29,7 @@ needs_bundles = pytest.mark.skipif(
     not Path(_cache.SHIPPED).is_dir(), reason="built without the target nsa-bundles"
 )
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TEXT = """nsa.step @lengths(in %bs : index, in %seq_lens[%bs] : tensor<?xi64>,
                   out %b0_lens : memref<?xi32>, out %b0_cu : memref<?xi32>,
                   out %b1_lens : memref<?xi32>) {
@@ -288,3 +290,39 @@ def test_environment_is_listed() -> None:
                 read |= set(pattern.findall(path.read_text()))
     assert {"NSA_TARGET", "NSA_CC", "NSA_CACHE_DIR", "CUDA_HOME"} <= read
     assert read <= set(info.VARIABLES)
+
+
+#: Puts the page in a frame of that many pixels, and what sticks out of it into the frame's title.
+FRAME = """<iframe id="frame" src="page.html" style="width:{width}px;height:700px;border:0"></iframe>
+<pre id="wide"></pre><script>
+frame.onload = () => setTimeout(() => {{
+  const document_ = frame.contentDocument, width = document_.documentElement.clientWidth;
+  const out = [...document_.querySelectorAll("body *")].filter(element =>
+    !element.closest("details") && element.getBoundingClientRect().right > width + 1);
+  wide.textContent = "wide: " + out.map(element => element.tagName).join(" ") + ".";
+}}, 300);
+</script>"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [390, 1200])
+def test_nothing_on_the_page_is_wider_than_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    """In a browser, as wide as a telephone and as a screen."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("no browser: chromium is not in PATH")
+    text = str(EXAMPLES / "decode_replay.mlir")
+    output(capsys, "inspect", text, "--html", str(tmp_path / "page.html"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    done = subprocess.run(
+        [browser, "--headless=new", "--no-sandbox", "--disable-gpu",
+         f"--user-data-dir={tmp_path / 'profile'}", "--allow-file-access-from-files",
+         "--virtual-time-budget=3000", "--dump-dom", frame.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    if done.returncode != 0:
+        pytest.skip(f"{browser} does not start here: {done.stderr[-200:]}")
+    assert "wide: ." in done.stdout, done.stdout[-400:]

@@ -18,8 +18,8 @@ from .inspecting import head, port_rows, segment_rows, total, traffic_rows
 # ----------------------------------------------------------------------------
 
 _ROW, _BOX, _GAP = 24, 18, 8
-#: Left edges and widths of the three columns.
-_IN, _KERNEL, _OUT = (0, 150), (215, 150), (430, 190)
+#: Left edges and widths of the three columns: legible on a telephone, too.
+_IN, _KERNEL, _OUT = (0, 128), (164, 138), (338, 150)
 _WIDTH = _OUT[0] + _OUT[1]
 
 
@@ -81,26 +81,27 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1360px; margin: 0 auto;
 h1 { font-size: 1.5rem; margin: .3rem 0; overflow-wrap: anywhere }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line) }
 h3 { font-size: 1rem; margin: .2rem 0 }
-p { margin: .4rem 0; overflow-wrap: anywhere }
+p, li { margin: .4rem 0; overflow-wrap: anywhere }
 pre, code, td, svg { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 12px }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 560px), 1fr));
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr));
   gap: 1.5rem; align-items: start }
 .wide { overflow-x: auto }
-svg { display: block; width: 100%; min-width: 520px; max-width: 760px; font-size: 11px }
+svg { display: block; width: 100%; max-width: 640px; font-size: 11px }
 svg text { fill: currentColor }
 svg rect { fill: var(--box); stroke: var(--line) }
 .in rect { stroke: var(--in) } .out rect { stroke: var(--out) } .kernel rect { stroke: var(--kernel) }
 path { fill: none; stroke-width: 1.2; opacity: .55 }
 .read { stroke: var(--in) } .write { stroke: var(--out) }
 table { border-collapse: collapse }
-th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px solid var(--line);
-  white-space: nowrap }
+th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px solid var(--line) }
+@media (min-width: 601px) { th, td { white-space: nowrap } }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: .6rem;
   margin: 1rem 0 }
 .facts div { border: 1px solid var(--line); border-radius: 4px; padding: .4rem .7rem }
 .facts b { display: block; font-size: 1.15rem }
 pre { overflow-x: auto; background: var(--box); padding: .6rem; max-height: 70vh }
-@media (max-width: 600px) { th, td { padding-right: .5rem } td { font-size: 11px } }
+@media (max-width: 600px) { th, td { padding-right: .4rem }
+  td:first-child, td:last-child { overflow-wrap: anywhere } td { font-size: 11px } th { font-size: 12px } ul { padding-left: 1.2rem } }
 summary { cursor: pointer; margin: .5rem 0 }
 """.strip()
 
