@@ -8,11 +8,11 @@
 #   fuzz_many.sh SECONDS [CORES]
 #
 # Beside each other run
-#   - python -m nsa.fuzz over generated steps on the host: fused and unfused, with
-#     guards and without (half of the cores);
-#   - the same with the simulator (an eighth), and on the GPUs where there are any
-#     and CuPy (an eighth);
-#   - libFuzzer over texts (a quarter), where nsa-fuzz was packed.
+#   - libFuzzer over texts, where nsa-fuzz was packed (a quarter of the cores);
+#   - python -m nsa.fuzz over generated steps, fused and unfused, the latter with
+#     guards: on the GPUs where there are any and CuPy (a quarter), in the simulator
+#     (an eighth), and on the host alone (the rest). Those of the first two run on
+#     the host as well.
 # Prints what each counted and every seed or input that failed; exit status 1 if
 # one did. SEED (default 10,000,000) is that of the first step. Logs and inputs
 # are in OUT (default: fuzz-results beside this script).
@@ -24,17 +24,16 @@ cores=${2:-$(nproc)}
 seed=${SEED:-10000000}
 python=${PYTHON:-python3}
 out=${OUT:-$here/fuzz-results}
-mkdir -p "$out/crashes" "$out/corpus"
+mkdir -p "$out/crashes"
 [[ -d $here/tree ]] || tar -C "$here" -xJf "$here/fuzz.tar.xz" || exit
 tree=$here/tree
 # A process a core: NumPy's own threads would only be in the way.
-export PYTHONPATH=$tree OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NSA_CACHE_DIR=
+export PYTHONPATH=$tree LD_LIBRARY_PATH=$tree/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NSA_CACHE_DIR=
 
 share() { echo $((cores / $1 > 0 ? cores / $1 : 1)); }
-host=$(share 2)
-fuzzer=$(share 4)
+fuzzer=0 device=0
 simulator=$(share 8)
-device=$(share 8)
 
 has_gpu() {
   "$python" -c 'import sys, cupy; sys.exit(not cupy.cuda.runtime.getDeviceCount())' 2>/dev/null
@@ -52,23 +51,24 @@ generated() { # NAME FIRST-SEED options...
   local name=$1 first=$2
   shift 2
   begin "$name" "$python" -m nsa.fuzz --seed "$first" --count 1000000 \
-    --seconds "$seconds" --quick "$@"
+    --seconds "$seconds" --builds 2 --quick "$@"
 }
 
 if has_gpu; then
-  generated gpu $((seed + 2000000)) --builds 2 --cuda --jobs "$device"
-else
-  host=$((host + device))
+  device=$(share 4)
+  generated gpu $((seed + 2000000)) --cuda --jobs "$device"
 fi
 if [[ -x $tree/bin/nsa-fuzz ]]; then
+  fuzzer=$(share 4)
+  mkdir -p "$tree/corpus"
   ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0 begin libfuzzer \
-    "$tree/bin/nsa-fuzz" "$out/corpus" "$tree/seeds" -fork="$fuzzer" -ignore_crashes=1 \
+    "$tree/bin/nsa-fuzz" "$tree/corpus" "$tree/seeds" -fork="$fuzzer" -ignore_crashes=1 \
     -ignore_timeouts=1 -ignore_ooms=1 -timeout=30 -rss_limit_mb=4096 -max_len=8192 \
     -max_total_time="$seconds" -artifact_prefix="$out/crashes/"
-else
-  host=$((host + fuzzer))
 fi
-generated simulator $((seed + 1000000)) --builds 2 --simt --jobs "$simulator"
+generated simulator $((seed + 1000000)) --simt --jobs "$simulator"
+host=$((cores - fuzzer - device - simulator))
+((host > 0)) || host=1
 generated host "$seed" --jobs "$host"
 
 failed=0
@@ -83,7 +83,7 @@ for name in host simulator gpu libfuzzer; do
     continue
   fi
   ((status == 0)) || failed=1
-  tail -c 20000 "$out/$name.log"
+  tail -c 4000 "$out/$name.log"
   # A run that ended by itself says why.
   ((status < 2)) || tail -n 20 "$out/$name.err"
 done
@@ -91,7 +91,7 @@ for input in "$out"/crashes/*; do
   [[ -e $input ]] || continue
   [[ $(basename "$input") == crash-* ]] && failed=1
   echo "== $input, in base64:"
-  base64 -w 0 "$input" | head -c 12000
+  base64 -w 0 "$input" | head -c 3000
   echo
 done
 exit "$failed"

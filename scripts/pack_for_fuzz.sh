@@ -4,16 +4,20 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # Packs what scripts/fuzz_many.sh runs on a larger machine that has neither LLVM
-# nor a compiler nor a network, only Python (3.12 or later) with NumPy:
+# nor a compiler nor a network, only Python with NumPy:
 #
 #   .fuzz/fuzz.tar.xz   the Python package with the runtime and the compiler, which
-#                       has LLVM and MLIR inside; with build-fuzz/bin/nsa-fuzz, that
-#                       and its seeds (scripts/fuzz.sh makes both; configured with
-#                       NSA_STATIC_LLVM=ON, it needs no LLVM there)
+#                       has LLVM and MLIR inside; if there is build-fuzz/bin/nsa-fuzz,
+#                       that and its seeds
 #   .fuzz/fuzz_many.sh  the script
 #
 # It takes the libraries in build/lib (make build), LLVM's archives and lld, and the
-# headers of a Python that PACK_PYTHON names (default: python3.12, or python3.13).
+# headers of the Python that is there, which PACK_PYTHON names (default: python3.12).
+# So that nsa-fuzz needs no LLVM there, build it by
+#
+#   cmake --preset fuzz -DNSA_STATIC_LLVM=ON \
+#     -DCMAKE_CXX_STANDARD_LIBRARIES="-lz -l:libzstd.so.1"
+#   cmake --build --preset fuzz --target nsa-fuzz
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,7 +25,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=build/venv/bin/python
 llvm=$(sed -n 's/^LLVM_DIR:PATH=//p' build/CMakeCache.txt)/../../..
 python=
-for each in ${PACK_PYTHON:-python3.12 python3.13 "$HOME"/.pyenv/versions/3.1[23].*/bin/python}; do
+for each in ${PACK_PYTHON:-python3.12 "$HOME"/.pyenv/versions/3.12.*/bin/python}; do
   if "$each" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
     python=$("$each" -c 'import sys; print(sys.executable)')
     break
@@ -37,6 +41,9 @@ cmake -S . -B build-fuzz-python -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DNSA_BUILD_COMPILER=OFF -DNSA_BUILD_TESTS=OFF -DPython_EXECUTABLE="$python" \
   -DCMAKE_PREFIX_PATH="$("$venv" -m nanobind --cmake_dir)" >/dev/null
 cmake --build build-fuzz-python --target _nsa_runtime -j "${JOBS:-1}"
+
+# What LLVM's archives take from the system.
+system=(-lz -l:libzstd.so.1 -lpthread -ldl)
 
 # The compiler of build/, linked with LLVM's archives instead of its libraries.
 nanobind=$(dirname "$("$venv" -m nanobind --include_dir)")
@@ -54,11 +61,15 @@ c++ "${flags[@]}" -DNSA_VERSION="\"$version\"" -Iinclude -isystem "$llvm/include
 c++ -shared -fuse-ld=lld -B"$llvm/bin" -o "$objects/_nsa_compiler.abi3.so" \
   "$objects/module.o" "$objects/nanobind.o" \
   -Wl,--start-group build/lib/libNSA*.a "$llvm"/lib/libMLIR*.a "$llvm"/lib/libLLVM*.a \
-  -Wl,--end-group -Wl,--gc-sections -Wl,--icf=all -Wl,--exclude-libs,ALL -Wl,-s -lpthread -ldl
+  -Wl,--end-group -Wl,--gc-sections -Wl,--icf=all -Wl,--exclude-libs,ALL -Wl,-s "${system[@]}"
 
 tree=.fuzz/tree
 rm -rf .fuzz
-mkdir -p "$tree/bin"
+mkdir -p "$tree/bin" "$tree/lib"
+cp -L build-fuzz-python/lib/libnsa_runtime.so.0 "$tree/lib/"
+for each in libz.so.1 libzstd.so.1; do
+  cp -L "$(ldd "$objects/_nsa_compiler.abi3.so" | awk -v name="$each" '$1 == name {print $3}')" "$tree/lib/"
+done
 cp -rL build-fuzz-python/python/nsa "$tree/"
 find "$tree/nsa" -name __pycache__ -prune -exec rm -r {} +
 cp "$objects/_nsa_compiler.abi3.so" "$tree/nsa/"
@@ -69,7 +80,6 @@ else
   echo "pack_for_fuzz: no build-fuzz/bin/nsa-fuzz: packed without it" >&2
 fi
 cp scripts/fuzz_many.sh .fuzz/
-# Large enough for the second binary to find LLVM's in the first.
-tar -C .fuzz -cf - tree | xz -T1 --lzma2=preset=6,dict=192MiB >.fuzz/fuzz.tar.xz
+tar -C .fuzz -cf - tree | xz -T1 -5 >.fuzz/fuzz.tar.xz
 rm -rf "$tree"
 du -h .fuzz/fuzz.tar.xz

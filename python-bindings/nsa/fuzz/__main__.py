@@ -87,7 +87,8 @@ def main() -> int:
             print(f"# {task.name}: {outcome.kind}: {outcome.what[:400]}", flush=True)
             shrunk += 1
             if shrunk <= SHRUNK:
-                print(as_test(*shrink(task, outcome)), flush=True)
+                left = min(20, until - time.time()) if until else 20
+                print(as_test(*shrink(task, outcome, left)), flush=True)
         if time.time() - shown > 5:
             shown = time.time()
             print(f"{sum(counts.values())} of {len(tasks)}: {dict(counts)}", file=sys.stderr)
