@@ -5,9 +5,9 @@
 
 Plain arithmetic on integers (anything with ``__index__``), in 64 bits. ``ValueError`` for
 a number that is out of range or leaves 64 bits, ``TypeError`` for what is no integer; both
-name the argument. The same functions but ``schedule_refresh`` are in C (``nsa-c/plan.h``)
-and C++ (``nsa/Runtime/Plan.h``). ``ReplayTracker``, which is in Python alone as well,
-keeps account of page tables from step to step.
+name the argument. `workspace`, `row_bound`, `implementation`, `sparse_prefill_usable` and
+`capture_batch_sizes` are in C (``nsa-c/plan.h``) and C++ (``nsa/Runtime/Plan.h``) as well.
+``ReplayTracker`` keeps account of page tables from step to step.
 """
 
 from __future__ import annotations
@@ -17,18 +17,32 @@ from typing import Any, NamedTuple
 
 from . import _nsa_runtime
 from ._errors import optional_constant, wrong
+from ._shapes import (
+    ExtendPools,
+    dsa_prefill_shapes,
+    extend_pools,
+    rank_rows,
+    tail_rows,
+    v4_shapes,
+)
 from ._topk_plan import is_written
 from ._tracker import ReplayChanges, ReplayTracker
 
 __all__ = [
+    "ExtendPools",
     "ReplayChanges",
     "ReplayTracker",
     "Workspace",
     "capture_batch_sizes",
+    "dsa_prefill_shapes",
+    "extend_pools",
     "implementation",
+    "rank_rows",
     "row_bound",
     "schedule_refresh",
     "sparse_prefill_usable",
+    "tail_rows",
+    "v4_shapes",
     "workspace",
 ]
 

@@ -95,6 +95,8 @@ class Kernel:
         #: of their bits.
         self.present: dict[str, Any] = {}
         self.words: dict[int, list[Any]] = {}
+        #: Of each segment: blocks in a column, blocks in a row, and all.
+        self.grids: list[tuple[Any, Any, Any]] = []
         self.is_trial = False
         (block,) = function.regions
         assert block is not None
@@ -194,6 +196,7 @@ class Kernel:
                 counts.append(z3.simplify(count))
             # Where a size is not positive there are no blocks.
             product = self.facts.product(*counts)
+            self.grids.append((counts[0], counts[1], product))
             some = z3.And(counts[0] > 0, counts[1] > 0)
             if "any_of" in segment:
                 some = z3.And(some, z3.Or([self.present[name] for name in segment["any_of"]]))
@@ -455,11 +458,29 @@ class Kernel:
 
     def compute_divui(self, operation, type, bits, a, b):
         a, b = self.unsigned(a, bits, operation), self.unsigned(b, bits, operation)
-        if not self.facts.proves(b > 0):
+        if not self.is_positive(b, a):
             return None
         if self.facts.constant(b) is None and self.facts.proves(a >= 0):
             self.settle(a, b)
         return self.fit(self.facts.divide(a, b)[0], type, operation)
+
+    def is_positive(self, divisor: Any, dividend: Any) -> bool:
+        """A number of tiles is, since this block is one of them: asked step by step."""
+        if self.facts.proves(divisor > 0, insists=True):
+            return True
+        if not self.facts.proves(z3.And(dividend >= 0, divisor >= 0)):
+            return False
+        # What is 0 times anything is not more than the dividend.
+        return any(
+            self.facts.proves(dividend < product, insists=True)
+            for _, product in self.multiples(divisor)
+        )
+
+    def multiples(self, factor: Any) -> list[tuple[Any, Any]]:
+        """(other factor, product) of products that are known, the launcher's ones first."""
+        factor = z3.simplify(factor, som=True)
+        grids = [(a, p) for a, b, p in self.grids if z3.simplify(b, som=True).eq(factor)]
+        return grids + self.facts.multiples(factor)
 
     def settle(self, a: Any, b: Any) -> None:
         """What holds of a quotient by an unknown, asked where it is computed: where it is an
@@ -467,7 +488,7 @@ class Kernel:
         quotient, rest = self.facts.divide(a, b)
         whole = self.facts.product(quotient, b)
         self.here(z3.And(quotient >= 0, rest >= 0, rest < b, a == whole + rest))
-        for factor, product in self.facts.multiples(b):
+        for factor, product in self.multiples(b):
             if not factor.eq(quotient) and self.facts.proves(a < product):
                 self.here(quotient < factor)
 
