@@ -27,11 +27,9 @@ public:
   explicit ScanSegment(SegmentOp segment);
 
   size_t getNumScans() { return scans.size(); }
-  /// Computes where `row` is in the arrays that are written, here and not where
-  /// it is stored. `builder` is for a GPU.
+  /// Computes where `row` is in some of the arrays that are written, here and
+  /// not where it is stored. `builder` is for a GPU.
   void emitPlaces(ElementBuilder &builder, Value row);
-  /// From here on they are computed where they are needed.
-  void clearPlaces() { places.clear(); }
   /// The values that the scans add up, at `row`.
   SmallVector<Value> emitSources(ElementBuilder &builder, Value row);
   /// Stores all values at `row`, given what each scan adds up there and its sum
@@ -52,8 +50,6 @@ private:
   SmallVector<SumOpInterface> scans;
   /// Those of rows alone, and those that go on past the last row.
   SmallVector<CopyOp> copies, lastCopies;
-  /// Arrays of one element, for some of the destinations.
-  llvm::SmallDenseMap<Value, Value> places;
 };
 } // namespace
 
@@ -68,19 +64,15 @@ ScanSegment::ScanSegment(SegmentOp segment)
   }
 }
 
-/// `value`, which no optimisation computes later than here.
-static Value emitHere(Arith &math, Value value) {
-  Type type = math.b.getI64Type();
-  Value bits = arith::IndexCastOp::create(math.b, math.loc, type, value);
-  Value kept =
-      LLVM::InlineAsmOp::create(
-          math.b, math.loc, type, bits, /*asm_string=*/"",
-          /*constraints=*/"=l,0", /*has_side_effects=*/true,
-          /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
-          /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr())
-          .getRes();
-  return arith::IndexCastOp::create(math.b, math.loc, math.b.getIndexType(),
-                                    kept);
+/// Has `value` computed here: no optimisation moves it to its uses.
+static void emitHere(Arith &math, Value value) {
+  Value bits = arith::IndexCastOp::create(math.b, math.loc, math.b.getI64Type(),
+                                          value);
+  LLVM::InlineAsmOp::create(
+      math.b, math.loc, TypeRange(), bits, /*asm_string=*/"",
+      /*constraints=*/"l", /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::tailcallkind::TailCallKind::None,
+      /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
 }
 
 void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
@@ -103,19 +95,11 @@ void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
   });
   strided.erase(llvm::unique(strided), strided.end());
   constexpr size_t mostPlaces = 8;
-  for (size_t number = 0; number < strided.size(); number += 2) {
-    if (places.size() == mostPlaces)
-      break;
-    Value array = builder.lookup(strided[number]);
-    auto layout = memref::ExtractStridedMetadataOp::create(b, loc, array);
-    Value place =
-        emitHere(builder, builder.mul(row, layout.getStrides().front()));
-    auto type = MemRefType::get(
-        1, cast<MemRefType>(array.getType()).getElementType(),
-        StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, 1));
-    OpFoldResult one = b.getIndexAttr(1);
-    places[strided[number]] = memref::ReinterpretCastOp::create(
-        b, loc, type, array, OpFoldResult(place), one, one);
+  size_t count = std::min(strided.size(), 2 * mostPlaces);
+  for (size_t number = 0; number < count; number += 2) {
+    auto layout = memref::ExtractStridedMetadataOp::create(
+        b, loc, builder.lookup(strided[number]));
+    emitHere(builder, builder.mul(row, layout.getStrides().front()));
   }
 }
 
@@ -139,12 +123,7 @@ void ScanSegment::storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies,
   for (auto [number, value] : llvm::enumerate(values)) {
     CopyOp copy = copies[number];
     emitIfCopied(builder, copy, row, [&, value = value] {
-      emitForDestinations(builder, copy, [&](Value destination) {
-        Value place = places.lookup(destination);
-        memref::StoreOp::create(builder.b, builder.loc, value,
-                                place ? place : builder.lookup(destination),
-                                place ? builder.index(0) : row);
-      });
+      storeElement(builder, copy, value, row);
     });
   }
 }
@@ -206,8 +185,6 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
     return ifOp.getResults();
   };
 
-  // Guards are told which element of an array is stored.
-  bool hasGuards = segment->getParentOfType<StepOp>().getGuards();
   // Sums so far, what this round adds up, and the half of the buffer. A round
   // loads what the next one adds up, so that no round waits for memory.
   Value blockSize = block.index(block.threads.size);
@@ -220,10 +197,8 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         ValueRange sources = carried.slice(numScans, numScans);
         Value half = carried.back();
         Value row = block.add(first, block.thread);
-        if (!hasGuards) {
-          ElementBuilder builder = block.at(row);
-          scan.emitPlaces(builder, row);
-        }
+        ElementBuilder ofRow = block.at(row);
+        scan.emitPlaces(ofRow, row);
         ValueRange nextSources = emitSources(block.add(row, blockSize));
         SmallVector<BlockSum> sums = emitBlockScan(b, loc, sources, emitSum,
                                                    block.threads, buffer, half);
@@ -252,7 +227,6 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   block.emitIf(block.both(isFull, isFirst), [&] {
     ElementBuilder builder = block.at(rows);
     builder.setRow(&shared);
-    scan.clearPlaces();
     scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));
   });
 }
