@@ -216,6 +216,19 @@ def test_mixed_bundle(tmp_path):
         mixed.check()
 
 
+def test_library_without_records(tmp_path):
+    """A manifest of kernels with guards, beside kernels without."""
+    nsa.compile(TEXT, target="cpu").save(tmp_path)
+    file = tmp_path / "lengths.json"
+    plain = json.loads(file.read_text())
+    guarded = json.loads(nsa.compile(TEXT, target="cpu", guards=True)["lengths"].manifest)
+    file.write_text(json.dumps({**plain, "guards": guarded["guards"]}))
+    step = nsa.load(tmp_path)["lengths"]
+    with pytest.raises(nsa.DriverError, match=r"no symbol 'lengths\.nsa_guards'"):
+        step(**Lengths(4).arguments())
+    step.check()  # nothing was run
+
+
 def test_errors_are_plain_exceptions(step):
     import pickle
 
