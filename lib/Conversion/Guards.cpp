@@ -199,8 +199,8 @@ void Guards::guard(Operation *op, const Access &access) {
   for (const Check &check : ArrayRef(checks).drop_front())
     isInside = arith::AndIOp::create(b, loc, isInside, check.isInside);
   // So that what is recorded stands out of the way.
-  isInside = LLVM::ExpectOp::create(
-      b, loc, isInside, arith::ConstantIntOp::create(b, loc, 1, 1));
+  isInside = LLVM::ExpectOp::create(b, loc, isInside,
+                                    arith::ConstantIntOp::create(b, loc, 1, 1));
   auto ifOp = scf::IfOp::create(b, loc, op->getResultTypes(), isInside,
                                 /*addThenBlock=*/true, /*addElseBlock=*/true);
   op->replaceAllUsesWith(ifOp.getResults());
