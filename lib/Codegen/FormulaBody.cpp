@@ -49,6 +49,7 @@ Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
 
 Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
+  EmittedFor scope(builder, read);
   Value source = read.getSource();
   SmallVector<Value> indices = get(read.getIndices(), point, lane);
   Value isInside;
@@ -126,6 +127,7 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
       !getScalarReason(read).empty())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
+  EmittedFor scope(builder, read);
   Value source = read.getSource();
   SmallVector<Value> indices = get(read.getIndices(), point, 0);
   Value isOuterInside;
@@ -167,6 +169,7 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
 
 Value BodyEmitter::emitSearch(SearchOp search, size_t point, int64_t lane) {
   ElementBuilder &builder = builders[point];
+  EmittedFor scope(builder, search);
   Value source = search.getSource();
   Value position = get(search.getPosition(), point, lane);
   SmallVector<Value> row;

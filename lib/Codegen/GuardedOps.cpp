@@ -15,7 +15,7 @@ Location nsa::getNamedLoc(Operation *op) {
   return NameLoc::get(op->getName().getIdentifier(), op->getLoc());
 }
 
-static std::string getPlace(Location loc) {
+std::string GuardedOps::Entry::getPlace() const {
   std::string place;
   loc->walk([&](Location inner) {
     auto line = dyn_cast<FileLineColLoc>(inner);
@@ -41,7 +41,7 @@ GuardedOps::GuardedOps(StepOp step) {
     // What a segment does for several copies stands under the first one.
     if (isa<CopyOp>(op))
       numbers.try_emplace(op->getLoc(), entries.size());
-    entries.push_back({op->getName().getStringRef(), getPlace(op->getLoc())});
+    entries.push_back({op->getName().getStringRef(), op->getLoc()});
   });
 }
 

@@ -46,6 +46,7 @@ struct Check {
 class Guards {
 public:
   Guards(FunctionOpInterface kernel, LaunchOp launch);
+  bool hasBuffer() const { return buffer != nullptr; }
   void guard(Operation *op, const Access &access);
 
 private:
@@ -79,13 +80,14 @@ static std::optional<Access> getAccess(Operation *op) {
       .Default(std::nullopt);
 }
 
-/// The global that the kernels of a step record in, in `module`.
+/// The global that the kernels of a step record in, in `module`; null if a
+/// kernel has its name.
 static LLVM::GlobalOp getBuffer(Operation *module, StepOp step, bool isGPU) {
   std::string name = guardBufferName.str();
   if (!isGPU)
     name = (step.getSymName() + "." + name).str();
   if (Operation *found = SymbolTable::lookupSymbolIn(module, name))
-    return cast<LLVM::GlobalOp>(found);
+    return dyn_cast<LLVM::GlobalOp>(found);
   OpBuilder b = OpBuilder::atBlockBegin(&module->getRegion(0).front());
   int64_t words = guardRecordWords * (1 + guardNumRecords);
   auto zeros = DenseElementsAttr::get(
@@ -196,6 +198,9 @@ void Guards::guard(Operation *op, const Access &access) {
   Value isInside = checks.front().isInside;
   for (const Check &check : ArrayRef(checks).drop_front())
     isInside = arith::AndIOp::create(b, loc, isInside, check.isInside);
+  // So that what is recorded stands out of the way.
+  isInside = LLVM::ExpectOp::create(b, loc, isInside,
+                                    arith::ConstantIntOp::create(b, loc, 1, 1));
   auto ifOp = scf::IfOp::create(b, loc, op->getResultTypes(), isInside,
                                 /*addThenBlock=*/true, /*addElseBlock=*/true);
   op->replaceAllUsesWith(ifOp.getResults());
@@ -212,7 +217,7 @@ void Guards::guard(Operation *op, const Access &access) {
   scf::YieldOp::create(b, loc, zeros);
 }
 
-void nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {
+LogicalResult nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {
   SmallVector<std::pair<Operation *, Access>> accesses;
   kernel.walk([&](Operation *op) {
     std::optional<Access> access = getAccess(op);
@@ -222,6 +227,10 @@ void nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {
       accesses.emplace_back(op, *access);
   });
   Guards guards(kernel, launch);
+  if (!guards.hasBuffer())
+    return launch.emitOpError("expected another name than '")
+           << guardBufferName << "', which is where guards record";
   for (auto &[op, access] : accesses)
     guards.guard(op, access);
+  return success();
 }

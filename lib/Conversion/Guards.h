@@ -18,8 +18,10 @@ namespace nsa {
 /// Has every access of `kernel`, that of `launch`, to one of its memref
 /// arguments happen only where its indices are inside of the array. One that is
 /// not loads 0 or stores nothing, and is recorded in a global beside the kernel
-/// (docs/Bundle.md, "Guards").
-void guardAccesses(mlir::FunctionOpInterface kernel, LaunchOp launch);
+/// (docs/Bundle.md, "Guards"). Fails, with a diagnostic, if a kernel has the
+/// name of that.
+llvm::LogicalResult guardAccesses(mlir::FunctionOpInterface kernel,
+                                  LaunchOp launch);
 
 } // namespace nsa
 

@@ -110,8 +110,8 @@ struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {
     if (step.getPdl())
       emitDependentStart(b, kernel);
     emitKernel(b, launch, mapping, kernel);
-    if (step.getGuards())
-      guardAccesses(kernel, launch);
+    if (step.getGuards() && failed(guardAccesses(kernel, launch)))
+      return failure();
     return verifySharedMemory(launch, kernel);
   }
 };

@@ -31,12 +31,13 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
         return signalPassFailure();
       OpBuilder b(step);
       for (LaunchOp launch : step.getLaunches())
-        lower(b, step, launch);
+        if (failed(lower(b, step, launch)))
+          return signalPassFailure();
       step.erase();
     }
   }
 
-  void lower(OpBuilder &b, StepOp step, LaunchOp launch) {
+  LogicalResult lower(OpBuilder &b, StepOp step, LaunchOp launch) {
     OpBuilder::InsertionGuard guard(b);
     SmallVector<BlockArgument> ports = getKernelPorts(launch);
     std::string name = (step.getSymName() + "." + launch.getSymName()).str();
@@ -56,8 +57,9 @@ struct LaunchToLoops : public nsa::impl::LaunchToLoopsBase<LaunchToLoops> {
       });
     }
     func::ReturnOp::create(b, launch.getLoc());
-    if (cast<StepOp>(launch->getParentOp()).getGuards())
-      guardAccesses(func, launch);
+    if (step.getGuards())
+      return guardAccesses(func, launch);
+    return success();
   }
 };
 } // namespace

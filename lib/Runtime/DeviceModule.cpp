@@ -149,8 +149,9 @@ nsa::runtime::loadDeviceModule(const std::string &image,
         driver.cuModuleGetGlobal(&loaded.guards, nullptr, module, guards);
     if (result != success) {
       driver.cuModuleUnload(module);
-      fail(NSA_DRIVER, "step '", step, "': its manifest has guards, but its "
-           "image has no '", guards, "': ", driver.errorName(result));
+      fail(NSA_DRIVER, "step '", step,
+           "': its manifest has guards, but its image has no '", guards,
+           "': ", driver.errorName(result));
     }
   }
   return modules.emplace(std::move(key), std::move(loaded)).first->second;

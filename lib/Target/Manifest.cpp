@@ -320,7 +320,7 @@ void ManifestBuilder::addGuards() {
         j.object([&] {
           j.attribute("op", entry.op);
           // Names of files may be any bytes.
-          j.attribute("location", json::fixUTF8(entry.place));
+          j.attribute("location", json::fixUTF8(entry.getPlace()));
         });
     });
   });

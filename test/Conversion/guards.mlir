@@ -20,7 +20,8 @@
 // GPU-DAG:     %[[BUFFER:.*]] = llvm.mlir.addressof @nsa_guards : !llvm.ptr<1>
 // CHECK:       %[[SIZE:.*]] = memref.dim %[[A:.*]], %c0
 // CHECK-NEXT:  %[[INSIDE:.*]] = arith.cmpi ult, %[[I:.*]], %[[SIZE]] : index
-// CHECK-NEXT:  scf.if %[[INSIDE]] -> (i64) {
+// CHECK-NEXT:  %[[EXPECTED:.*]] = llvm.intr.expect %[[INSIDE]], %true : i1
+// CHECK-NEXT:  scf.if %[[EXPECTED]] -> (i64) {
 // CHECK-NEXT:    %[[LOADED:.*]] = memref.load %[[A]][%[[I]]]
 // CHECK-NEXT:    scf.yield %[[LOADED]] : i64
 // CHECK-NEXT:  } else {
@@ -61,7 +62,8 @@ nsa.step @element(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi3
 // CHECK:       %[[THIRD:.*]] = arith.cmpi ult, %[[LAST:.*]], %[[COLUMNS]] : index
 // CHECK:       %[[BOTH:.*]] = arith.andi %[[FIRST]], %[[SECOND]] : i1
 // CHECK-NEXT:  %[[ALL:.*]] = arith.andi %[[BOTH]], %[[THIRD]] : i1
-// CHECK-NEXT:  scf.if %[[ALL]] -> (vector<4xi32>) {
+// CHECK-NEXT:  %[[EXPECTED:.*]] = llvm.intr.expect %[[ALL]], %true : i1
+// CHECK-NEXT:  scf.if %[[EXPECTED]] -> (vector<4xi32>) {
 // CHECK-NEXT:    vector.load %{{.*}}[%[[ROW]], %[[COLUMN]]] {alignment = 16 : i64}
 // CHECK:       } else {
 // CHECK:         %[[AT:.*]] = arith.select %[[SECOND]], %[[LAST]], %[[COLUMN]] : index

@@ -111,6 +111,14 @@ def test_before_anything_is_loaded(gpu: Any, step: nsa.Step) -> None:
     assert check(other) is None
 
 
+def test_image_without_records(gpu: Any, step: nsa.Step) -> None:
+    """A manifest of kernels with guards, beside kernels without."""
+    plain = _cache.get_step("lengths", TEXT, "cuda")
+    with pytest.raises(nsa.DriverError, match="its manifest has guards, but its image has no"):
+        nsa.Step(step.manifest, plain.ptx).load()
+    plain.load()
+
+
 def test_outputs_are_those_without_guards(gpu: Any, step: nsa.Step) -> None:
     plain = _cache.get_step("lengths", TEXT, "cuda")
     results = []

@@ -15,6 +15,7 @@ import pytest
 from guards_cases import LOAD, RECORDS, STORE, STORE_ROW, TEXT, Lengths, unchecked
 
 import nsa
+import nsa.build as nb
 from nsa import simt
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
@@ -134,6 +135,41 @@ def test_kernels(tmp_path, fuse):
     assert error is not None and error.kernel == step.kernels[-1]
 
 
+@nb.step
+def added(s):
+    n = s.size("n")
+    a, b = s.input("a", "int32", (n,)), s.input("b", "int32", (n,))
+    s.output("x", s.map(n, lambda r: a[r] + b[r]))
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_reads_of_formulas(tmp_path, target):
+    """The read that it was, in the Python file that wrote it."""
+    module = nsa.compile(added.print(locations=True), target=target, guards=True)
+    step = module["added"]
+    if target == "simt":
+        step = simt.simulate(nsa.Step(unchecked(step.manifest), step.ptx))
+    else:
+        module.save(tmp_path)
+        file = tmp_path / "added.json"
+        file.write_text(unchecked(file.read_text()))
+        step = nsa.load(tmp_path)["added"]
+    a, b, x = np.arange(8, dtype=np.int32), np.full(5, 100, np.int32), np.zeros(8, np.int32)
+    step(n=8, a=a, b=b, x=x)
+    # What is not there is 0.
+    assert x.tolist() == [100, 101, 102, 103, 104, 5, 6, 7]
+    with pytest.raises(nsa.AccessError) as caught:
+        step.check()
+    error = caught.value
+    lines = Path(__file__).read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "a[r] + b[r]" in line)
+    assert error.count == 3
+    assert {access.index for access in error.accesses} == {5, 6, 7}
+    assert (error.op, error.argument, error.bound) == ("nsa.read", "b", 5)
+    file, line, _ = error.location.rsplit(":", 2)
+    assert file.endswith("test_guards.py") and int(line) == number
+
+
 def test_steps_apart(tmp_path):
     """Steps of one text record apart."""
     other = TEXT.replace("@lengths", "@others")
@@ -178,6 +214,19 @@ def test_mixed_bundle(tmp_path):
     mixed(**Lengths(4, given=3).arguments())
     with pytest.raises(ValueError, match="different compilations"):
         mixed.check()
+
+
+def test_library_without_records(tmp_path):
+    """A manifest of kernels with guards, beside kernels without."""
+    nsa.compile(TEXT, target="cpu").save(tmp_path)
+    file = tmp_path / "lengths.json"
+    plain = json.loads(file.read_text())
+    guarded = json.loads(nsa.compile(TEXT, target="cpu", guards=True)["lengths"].manifest)
+    file.write_text(json.dumps({**plain, "guards": guarded["guards"]}))
+    step = nsa.load(tmp_path)["lengths"]
+    with pytest.raises(nsa.DriverError, match=r"no symbol 'lengths\.nsa_guards'"):
+        step(**Lengths(4).arguments())
+    step.check()  # nothing was run
 
 
 def test_errors_are_plain_exceptions(step):

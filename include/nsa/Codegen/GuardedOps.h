@@ -44,8 +44,10 @@ public:
 
   struct Entry {
     llvm::StringRef op;
+    mlir::Location loc;
+
     /// "FILE:LINE:COLUMN", empty if the text is unknown.
-    std::string place;
+    std::string getPlace() const;
   };
   llvm::ArrayRef<Entry> getEntries() const { return entries; }
 

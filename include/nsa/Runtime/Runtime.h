@@ -49,8 +49,8 @@ class AccessError : public Error {
 public:
   AccessError(const char *message, const char *argument,
               std::vector<nsa_access> accesses, uint64_t count)
-      : Error(NSA_WRONG_ACCESS, message, argument),
-        known(std::move(accesses)), number(count) {}
+      : Error(NSA_WRONG_ACCESS, message, argument), known(std::move(accesses)),
+        number(count) {}
 
   /// Those that were recorded. Their strings belong to the step.
   const std::vector<nsa_access> &accesses() const { return known; }
