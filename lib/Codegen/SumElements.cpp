@@ -9,6 +9,7 @@
 #include "Elements.h"
 #include "FormulaBody.h"
 #include "PredictedSteps.h"
+#include "StoredSums.h"
 #include "TileSearch.h"
 
 #include "nsa/Codegen/Reductions.h"
@@ -143,6 +144,9 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
   Type type = getElementTypeOrSelf(getType());
   Value size = emitNumElements(builder, getSource());
   Value shift = emitShift(builder, size, threads.getMostTiles());
+  Value logStored = builder.index(TileSumsOp::logTile);
+  if (getSums())
+    shift = builder.max(shift, logStored);
   Value numTiles = emitTiles(builder, size, shift);
   Value sums = threads.emitMemory(b, loc, threads.getMostTiles() + 1, type);
   Value thread = threads.emitThread(b, loc);
@@ -156,8 +160,13 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
         Value last = builder.min(
             builder.shiftLeft(builder.add(tile, builder.index(1)), shift),
             size);
-        Value sum = emitSumFrom(builder, getSource(), row, first, last,
-                                builder.zero(type));
+        Value sum = builder.zero(type);
+        if (getSums())
+          sum = emitStoredTiles(builder, *this,
+                                builder.shiftRight(first, logStored),
+                                emitTiles(builder, last, logStored), sum);
+        else
+          sum = emitSumFrom(builder, getSource(), row, first, last, sum);
         memref::StoreOp::create(b, loc, sum, sums, tile);
         scf::YieldOp::create(b, loc);
       });
@@ -198,14 +207,19 @@ Value ScanElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   if (getInclusive())
     count = builder.add(count, builder.index(1));
   std::optional<SharedTiles> shared = SharedTiles::find(builder, *this, row);
+  if (!shared && getSums())
+    return emitStoredSum(builder, *this, builder.index(0), count,
+                         builder.zero(getElementTypeOrSelf(getType())));
   if (!shared)
     return emitSumFrom(builder, getSource(), row, builder.index(0), count,
                        builder.zero(getElementTypeOrSelf(getType())));
   Value tile = builder.shiftRight(count, shared->shift);
   Value sum =
       memref::LoadOp::create(builder.b, builder.loc, shared->before, tile);
-  return emitSumFrom(builder, getSource(), row,
-                     builder.shiftLeft(tile, shared->shift), count, sum);
+  Value begin = builder.shiftLeft(tile, shared->shift);
+  if (getSums())
+    return emitStoredSum(builder, *this, begin, count, sum);
+  return emitSumFrom(builder, getSource(), row, begin, count, sum);
 }
 
 /// Lanes of a vector past the last element have the last one.
@@ -236,7 +250,7 @@ Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
   };
   Value size = emitNumElements(builder, getSource());
   Value zero = builder.index(0), one = builder.index(1);
-  Value begin = zero, end = size;
+  Value first = zero, begin = zero, end = size;
   Value sum = builder.zero(getElementTypeOrSelf(getType()));
   if (std::optional<SharedTiles> shared =
           SharedTiles::find(builder, *this, row)) {
@@ -244,11 +258,21 @@ Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
     Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                                 shared->stride, position);
     sum = memref::LoadOp::create(b, loc, shared->before, tile);
-    begin = builder.min(builder.shiftLeft(tile, shared->shift), size);
+    first = builder.shiftLeft(tile, shared->shift);
+    begin = builder.min(first, size);
     // The sum after the tile is more than that.
     Value next = builder.shiftLeft(builder.add(tile, one), shared->shift);
     end = builder.min(builder.add(next, builder.index(-1)), size);
   }
+  // The first of the exclusive sums is 0.
+  auto emitCount = [&](Value last) {
+    Value isSome = builder.compare(Arith::Predicate::sge, position, zero);
+    Value count = getInclusive() ? last : builder.add(last, one);
+    return builder.select(isSome, count, zero);
+  };
+  if (getSums())
+    return emitCount(
+        emitStoredSearch(builder, *this, first, size, sum, position));
   // One element after the other, as long as the sum is `position` or less.
   SmallVector<Value> initial = {begin, sum};
   auto loop = scf::WhileOp::create(
@@ -278,11 +302,7 @@ Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
         Value next = builder.add(state[0], one);
         scf::YieldOp::create(b, loc, ValueRange{next, state[1]});
       });
-  Value last = loop.getResult(0);
-  // The first of the exclusive sums is 0.
-  Value isSome = builder.compare(Arith::Predicate::sge, position, zero);
-  Value count = getInclusive() ? last : builder.add(last, one);
-  return builder.select(isSome, count, zero);
+  return emitCount(loop.getResult(0));
 }
 
 //===----------------------------------------------------------------------===//
