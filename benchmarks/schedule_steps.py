@@ -42,7 +42,7 @@ def texts() -> set[str]:
     result = {replay_text(bs, KINDS[:count]) for bs in BATCHES for count in range(3)}
     jit = _paged_mqa.options_of("jit")
     result.add(_paged_mqa.text(jit, "int32", rank=1))
-    result |= {_paged_mqa.tiles_text(jit, "int32", 1), _paged_mqa.of_tiles_text(jit, "int32", 1)}
+    result.add(_paged_mqa.text(jit, "int32", rank=1, many=True))
     result.add(_topk_plan.text(_topk_plan.options_of("sm90")))
     result.add(_flashmla.text(_flashmla.options_of()))
     return result

@@ -47,6 +47,7 @@ from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
 from sglang_peer_check import texts as sglang_peer_texts  # noqa: E402
+from stored_sums_cases import texts as stored_sums_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
 from test_gpu_pdl import LENGTHS  # noqa: E402
 from test_gpu_pdl import TEXT as PDL_TEXT  # noqa: E402
@@ -101,7 +102,7 @@ def main(directory: str) -> None:
     texts |= {dsa_rank_text("int64")}
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
     texts |= sglang_peer_texts()
-    texts |= build_texts() | formula_texts() | inout_texts()
+    texts |= build_texts() | formula_texts() | inout_texts() | stored_sums_texts()
     texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
     texts |= v4_trtllm_texts() | request_window_texts()
     texts |= {build_stores().text, GUARDS_TEXT}

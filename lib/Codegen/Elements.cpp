@@ -25,6 +25,7 @@ void nsa::registerElements(DialectRegistry &registry) {
     attachExpansionElements(*context);
     attachMapElements(*context);
     attachPrefillElements(*context);
+    attachStoredSumElements(*context);
     attachSumElements(*context);
     attachValueElements(*context);
     // Not one kernel is made by a compiler that lacks some.

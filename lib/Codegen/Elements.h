@@ -176,6 +176,7 @@ void attachDequantElements(mlir::MLIRContext &context);
 void attachExpansionElements(mlir::MLIRContext &context);
 void attachMapElements(mlir::MLIRContext &context);
 void attachPrefillElements(mlir::MLIRContext &context);
+void attachStoredSumElements(mlir::MLIRContext &context);
 void attachSumElements(mlir::MLIRContext &context);
 void attachValueElements(mlir::MLIRContext &context);
 

@@ -48,6 +48,7 @@ private:
   Value emitShift(bool isArithmetic);
   Value emitFloatToInt(bool isSigned);
   Value emitIntToFloat();
+  Value emitSelect();
   Value emitTruncF();
   Value emitRoundToBF16(Value number);
 
@@ -150,6 +151,19 @@ Value FormulaEmitter::emitIntToFloat() {
   return emitRoundToBF16(number);
 }
 
+/// bf16 as its bits: LLVM selects it by way of f32 on some hosts, whose
+/// instructions take subnormal numbers for 0.
+Value FormulaEmitter::emitSelect() {
+  Type type = op->getResult(0).getType();
+  if (!type.isBF16())
+    return clone(operands);
+  auto getBits = [&](Value number) -> Value {
+    return arith::BitcastOp::create(b, loc, b.getI16Type(), number);
+  };
+  Value bits = select(operands[0], getBits(operands[1]), getBits(operands[2]));
+  return arith::BitcastOp::create(b, loc, type, bits);
+}
+
 Value FormulaEmitter::emitTruncF() {
   if (operands[0].getDefiningOp<arith::SIToFPOp>() ||
       operands[0].getDefiningOp<arith::UIToFPOp>())
@@ -186,6 +200,7 @@ Value FormulaEmitter::emit() {
       .Case<arith::FPToUIOp>([&](auto) { return emitFloatToInt(false); })
       .Case<arith::SIToFPOp, arith::UIToFPOp>(
           [&](auto) { return emitIntToFloat(); })
+      .Case<arith::SelectOp>([&](auto) { return emitSelect(); })
       .Case<arith::TruncFOp>([&](auto) { return emitTruncF(); })
       .Default([&](Operation *) { return clone(operands); });
 }

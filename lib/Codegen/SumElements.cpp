@@ -9,6 +9,7 @@
 #include "Elements.h"
 #include "FormulaBody.h"
 #include "PredictedSteps.h"
+#include "StoredSums.h"
 #include "TileSearch.h"
 
 #include "nsa/Codegen/Reductions.h"
@@ -130,8 +131,8 @@ struct SharedTiles {
   Value emitBefore(ElementBuilder &builder, Value tile) const {
     return memref::LoadOp::create(builder.b, builder.loc, before, tile);
   }
-  /// Emits the value of `ofElement` where a tile is one element, so that nothing
-  /// is left to add up or to look through, else that of `ofTile`.
+  /// Emits the value of `ofElement` where a tile is one element, so that
+  /// nothing is left to add up or to look through, else that of `ofTile`.
   Value emitByTile(ElementBuilder &builder, Type type,
                    function_ref<Value()> ofElement,
                    function_ref<Value()> ofTile) const {
@@ -156,6 +157,9 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
   Type type = getElementTypeOrSelf(getType());
   Value size = emitNumElements(builder, getSource());
   Value shift = emitShift(builder, size, threads.getMostTiles());
+  Value logStored = builder.index(TileSumsOp::logTile);
+  if (getSums())
+    shift = builder.max(shift, logStored);
   Value numTiles = emitTiles(builder, size, shift);
   Value sums = threads.emitMemory(b, loc, threads.getMostTiles() + 1, type);
   Value thread = threads.emitThread(b, loc);
@@ -169,8 +173,13 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
         Value last = builder.min(
             builder.shiftLeft(builder.add(tile, builder.index(1)), shift),
             size);
-        Value sum = emitSumFrom(builder, getSource(), row, first, last,
-                                builder.zero(type));
+        Value sum = builder.zero(type);
+        if (getSums())
+          sum = emitStoredTiles(builder, *this,
+                                builder.shiftRight(first, logStored),
+                                emitTiles(builder, last, logStored), sum);
+        else
+          sum = emitSumFrom(builder, getSource(), row, first, last, sum);
         memref::StoreOp::create(b, loc, sum, sums, tile);
         scf::YieldOp::create(b, loc);
       });
@@ -211,9 +220,17 @@ Value ScanElements::emitElement(ElementBuilder &builder, ValueRange indices) {
   if (getInclusive())
     count = builder.add(count, builder.index(1));
   std::optional<SharedTiles> shared = SharedTiles::find(builder, *this, row);
+  if (!shared && getSums())
+    return emitStoredSum(builder, *this, builder.index(0), count,
+                         builder.zero(getElementTypeOrSelf(getType())));
   if (!shared)
     return emitSumFrom(builder, getSource(), row, builder.index(0), count,
                        builder.zero(getElementTypeOrSelf(getType())));
+  if (getSums()) {
+    Value tile = builder.shiftRight(count, shared->shift);
+    return emitStoredSum(builder, *this, builder.shiftLeft(tile, shared->shift),
+                         count, shared->emitBefore(builder, tile));
+  }
   return shared->emitByTile(
       builder, getElementTypeOrSelf(getType()),
       [&] { return shared->emitBefore(builder, count); },
@@ -285,26 +302,34 @@ Value ScanElements::emitSearch(ElementBuilder &builder, ValueRange row,
                                Value position) {
   Value size = emitNumElements(builder, getSource());
   Value zero = builder.index(0), one = builder.index(1);
+  Type type = getElementTypeOrSelf(getType());
   Value last;
   if (std::optional<SharedTiles> shared =
           SharedTiles::find(builder, *this, row)) {
     // The last tile that begins with `position` or less.
     Value tile = emitTileSearch(builder, shared->before, shared->numTiles,
                                 shared->stride, position);
-    last = shared->emitByTile(
-        builder, builder.b.getIndexType(), [&] { return tile; },
-        [&] {
-          Value begin =
-              builder.min(builder.shiftLeft(tile, shared->shift), size);
-          // The sum after the tile is more than that.
-          Value next = builder.shiftLeft(builder.add(tile, one), shared->shift);
-          Value end = builder.min(builder.add(next, builder.index(-1)), size);
-          return emitWalk(builder, getSource(), row, begin, end,
-                          shared->emitBefore(builder, tile), position);
-        });
+    Value first = builder.shiftLeft(tile, shared->shift);
+    auto emitInTile = [&] {
+      Value begin = builder.min(first, size);
+      // The sum after the tile is more than that.
+      Value next = builder.shiftLeft(builder.add(tile, one), shared->shift);
+      Value end = builder.min(builder.add(next, builder.index(-1)), size);
+      return emitWalk(builder, getSource(), row, begin, end,
+                      shared->emitBefore(builder, tile), position);
+    };
+    last = getSums()
+               ? emitStoredSearch(builder, *this, first, size,
+                                  shared->emitBefore(builder, tile), position)
+               : shared->emitByTile(
+                     builder, builder.b.getIndexType(), [&] { return tile; },
+                     emitInTile);
+  } else if (getSums()) {
+    last = emitStoredSearch(builder, *this, zero, size, builder.zero(type),
+                            position);
   } else {
-    last = emitWalk(builder, getSource(), row, zero, size,
-                    builder.zero(getElementTypeOrSelf(getType())), position);
+    last = emitWalk(builder, getSource(), row, zero, size, builder.zero(type),
+                    position);
   }
   // The first of the exclusive sums is 0.
   Value isSome = builder.compare(Arith::Predicate::sge, position, zero);

@@ -447,6 +447,35 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
   return sizes;
 }
 
+void ScanOp::build(OpBuilder &b, OperationState &result, Value source,
+                   bool inclusive) {
+  build(b, result, source, /*sums=*/Value(), inclusive);
+}
+
+LogicalResult ScanOp::verify() {
+  if (!getSums())
+    return success();
+  auto type = cast<ShapedType>(getSource().getType());
+  if (type.getRank() != 1 ||
+      getElementTypeOrSelf(getSums().getType()) != type.getElementType())
+    return emitOpError() // (C1)
+           << "expected stored sums to be of an array of one dimension, with "
+              "elements like its own, but got "
+           << getSums().getType() << " for " << type;
+  return success();
+}
+
+SmallVector<Size> TileSumsOp::getResultSizes(Adaptor adaptor) {
+  return {Size::of(adaptor.getSource(), 0).ceilDiv(int64_t(1) << logTile)};
+}
+
+int64_t TileSumsOp::getMostWidth(TargetAttr) {
+  // As many threads as there are sums.
+  return 1;
+}
+
+int64_t TileSumsOp::getLoadBits() { return getType().getElementTypeBitWidth(); }
+
 std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
 
 std::optional<Size> ScanOp::getSharedRows() {

@@ -44,7 +44,7 @@ static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
 
 static constexpr StringLiteral alignmentName = "alignment",
                                layoutName = "layout", optionalName = "optional",
-                               inOutName = "inout";
+                               inOutName = "inout", expectedName = "expected";
 
 int64_t StepOp::getAlignment(BlockArgument port) {
   if (auto alignment =
@@ -63,6 +63,38 @@ bool StepOp::isOptional(BlockArgument port) {
 
 bool StepOp::isInOut(BlockArgument port) {
   return getPortAttrDict(*this, port).contains(inOutName);
+}
+
+std::optional<int64_t> StepOp::getExpected(BlockArgument port) {
+  auto expected = getPortAttrDict(*this, port).getAs<IntegerAttr>(expectedName);
+  return expected ? std::optional<int64_t>(expected.getInt()) : std::nullopt;
+}
+
+BlockArgument StepOp::addInOutPort(StringRef name, MemRefType type,
+                                   Location loc) {
+  auto isTaken = [&](StringRef name) {
+    return llvm::any_of(getPortNames().getAsValueRange<StringAttr>(),
+                        [&](StringRef other) { return other == name; });
+  };
+  std::string free = name.str();
+  for (unsigned number = 1; isTaken(free); ++number)
+    free = (name + std::to_string(number)).str();
+  Builder b(getContext());
+  auto append = [](ArrayAttr attrs, Attribute attr) {
+    SmallVector<Attribute> values(attrs.getValue());
+    values.push_back(attr);
+    return ArrayAttr::get(attrs.getContext(), values);
+  };
+  setPortNamesAttr(append(getPortNames(), b.getStringAttr(free)));
+  setExtentsAttr(append(getExtents(), b.getDenseI64ArrayAttr({})));
+  if (std::optional<ArrayAttr> offsets = getExtentOffsets())
+    setExtentOffsetsAttr(append(*offsets, b.getDenseI64ArrayAttr({})));
+  SmallVector<Attribute> none(getBody().getNumArguments(),
+                              b.getDictionaryAttr({}));
+  setPortAttrsAttr(
+      append(getPortAttrs().value_or(b.getArrayAttr(none)),
+             b.getDictionaryAttr(b.getNamedAttr(inOutName, b.getUnitAttr()))));
+  return getBody().addArgument(type, loc);
 }
 
 void StepOp::getAsmBlockArgumentNames(Region &region,
@@ -344,10 +376,20 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
                << "' to be one array that is there, because it is read";
       continue;
     }
+    if (attr.getName() == expectedName) {
+      auto expected = dyn_cast<IntegerAttr>(attr.getValue());
+      if (!port.getType().isIndex() || !expected || expected.getInt() < 0 ||
+          expected.getInt() > INT32_MAX)
+        return emitPortError(port) // (C13)
+               << "expected what is 'expected' of port '" << name
+               << "' to be a number from 0 to 2^31-1, on an index, but got "
+               << attr.getValue();
+      continue;
+    }
     bool isAlignment = attr.getName() == alignmentName;
     if (!isAlignment && attr.getName() != layoutName)
       return emitPortError(port) // (C7)
-             << "expected 'alignment' or 'layout' on port '" << name
+             << "expected 'alignment', 'layout' or 'expected' on port '" << name
              << "', but got '" << attr.getName().getValue() << "'";
     if (isAlignment) {
       auto alignment = dyn_cast<IntegerAttr>(attr.getValue());
@@ -515,6 +557,32 @@ LogicalResult StepOp::verifyRegions() {
       return WalkResult::interrupt();
     }
     return WalkResult::advance();
+  });
+  if (result.wasInterrupted())
+    return failure();
+  result = walk([&](ScanOp scan) { // (C12)
+    Value sums = scan.getSums();
+    if (!sums)
+      return WalkResult::advance();
+    Operation *writer = writers.lookup(sums);
+    auto copy = dyn_cast_or_null<CopyOp>(writer);
+    if (!copy || !isInOut(cast<BlockArgument>(sums)) || !copy.isPlain() ||
+        copy.getFrom() != 0 || !copy.getValue().getDefiningOp<TileSumsOp>()) {
+      scan.emitOpError()
+          << "expected its stored sums to be an 'inout' port that "
+             "an 'nsa.tile_sums' is copied to";
+      return WalkResult::interrupt();
+    }
+    auto reader = scan->getParentOfType<LaunchOp>();
+    auto before = copy->getParentOfType<LaunchOp>();
+    if (reader && before && before->isBeforeInBlock(reader))
+      return WalkResult::advance();
+    if (!reader && !before)
+      return WalkResult::advance();
+    scan.emitOpError() << "expected the launch that stores its sums to come "
+                          "before, because blocks of one launch do not wait "
+                          "for one another";
+    return WalkResult::interrupt();
   });
   if (result.wasInterrupted())
     return failure();

@@ -49,6 +49,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createCSEPass());
   step.addPass(createShareForms());
   step.addPass(createCSEPass());
+  step.addPass(createStoreSums());
   if (!options.fuse) {
     step.addPass(createFormLaunches(
         {/*perCopy=*/false, options.guards, bytes, options.pdl}));

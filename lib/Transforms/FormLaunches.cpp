@@ -94,6 +94,13 @@ static void numberValues(StepOp step) {
   step.setPortValues(numbers);
 }
 
+/// Whether `copy` stores what an `nsa.scan` reads.
+static bool storesSums(CopyOp copy) {
+  return llvm::any_of(copy.getDestinations(), [](Value destination) {
+    return llvm::any_of(destination.getUsers(), llvm::IsaPred<ScanOp>);
+  });
+}
+
 namespace {
 struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
   using Base::Base;
@@ -130,8 +137,14 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
                         ? parameterBytes.getValue()
                         : TargetAttr::of(step).getParameterBytes();
     numberValues(step);
-    for (CopyOp copy :
-         llvm::make_early_inc_range(step.getBody().getOps<CopyOp>())) {
+    // Sums that a scan reads are stored before it, in the order of copies.
+    SmallVector<CopyOp> copies(step.getBody().getOps<CopyOp>());
+    auto *others =
+        std::stable_partition(copies.begin(), copies.end(), storesSums);
+    if (others != copies.begin())
+      for (CopyOp copy : llvm::make_range(others, copies.end()))
+        copy->moveBefore(&step.getBody().front(), step.getBody().front().end());
+    for (CopyOp copy : copies) {
       if (failed(verifyCopied(copy.getValue())))
         return failure();
       b.setInsertionPoint(copy);

@@ -154,6 +154,23 @@ static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
   return result;
 }
 
+/// Whether `launch` adds up sums that `other` stores.
+static bool readsSumsOf(LaunchOp launch, LaunchOp other) {
+  SmallVector<Value> sums;
+  launch.walk([&](ScanOp scan) {
+    if (scan.getSums())
+      sums.push_back(scan.getSums());
+  });
+  return other
+      .walk([&](CopyOp copy) {
+        return WalkResult(failure(
+            llvm::any_of(copy.getDestinations(), [&](Value destination) {
+              return llvm::is_contained(sums, destination);
+            })));
+      })
+      .wasInterrupted();
+}
+
 namespace {
 struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
   using Base::Base;
@@ -179,7 +196,9 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
     for (LaunchOp launch : launches) {
       SmallVector<BlockArgument> added = launch.getUsedPorts();
       SmallVector<BlockArgument> both = getUnion(ports, added);
-      if (!fused.empty() && getParameterBytes(both) <= mostBytes) {
+      bool hasToWait = !fused.empty() && readsSumsOf(launch, fused.back());
+      if (!fused.empty() && !hasToWait &&
+          getParameterBytes(both) <= mostBytes) {
         ports = std::move(both);
         Block &body = fused.back().getBody().front();
         body.getOperations().splice(body.end(),
@@ -187,7 +206,11 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
         launch.erase();
         continue;
       }
-      if (!fused.empty())
+      if (hasToWait)
+        remark::missed(launch.getLoc(), remarkName())
+            << remark::add("began another launch")
+            << remark::reason("it reads sums that the launch before stores");
+      else if (!fused.empty())
         remark::missed(launch.getLoc(), remarkName())
             << remark::add("began another launch")
             << remark::reason(

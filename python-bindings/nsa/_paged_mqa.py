@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, reduce
-from operator import add
+from functools import cache
 from typing import Any, NamedTuple
 
 from . import build as nb
@@ -161,35 +160,9 @@ class _Sums:
         return item, self[item]
 
 
-#: Items whose weights the first of two launches adds up.
-TILE = 32
-
-
-class _TileSums:
-    """The same, where another launch has added up the weights of each tile: a search for the
-    tile, whose items are added up again. Weights are 0 or more."""
-
-    def __init__(
-        self, s: nb.Builder, items: _Items, options: Options, tiles: nb.Array
-    ) -> None:
-        self.items, self.options = items, options
-        count = nb.ceildiv(items.count, TILE)
-        self.before = s.scan(s.map(count, lambda tile: tiles[tile].otherwise(0)))
-
-    def all_of(self, first: Any, end: Any) -> tuple[Any, nb.Element]:
-        """Of all items: there are no chunks."""
-        return 0, self.before[nb.ceildiv(end, TILE)].otherwise(0)
-
-    def find(self, place: nb.Element) -> tuple[nb.Element, nb.Element]:
-        tile = self.before.search(place) - 1
-        start = self.before[tile].otherwise(0)
-        item, before, run = tile * TILE, start, start
-        for j in range(TILE):
-            run = run + self.items.weight(tile * TILE + j, self.options)
-            is_before = run <= place
-            item = item + nb.where(is_before, 1, 0)
-            before = nb.where(is_before, run, before)
-        return item, before
+#: Requests that are expected where a caller has a workspace: more than blocks add up by
+#: themselves.
+MANY = 65_536
 
 
 def write(
@@ -199,12 +172,10 @@ def write(
     slots: Any,
     indices: nb.Array | None = None,
     sums: dict[Any, Any] | None = None,
-    tiles: nb.Array | None = None,
 ) -> nb.Array:
     """The schedule of lengths, [slots + 1, 2]: sums of what each item weighs, and a search
     for the first item of each slot. In chunks a vector, their schedules one after the other.
-    `sums`: what schedules of one step share. `tiles`: what each `TILE` items weigh, where
-    another launch has added that up; then there are no chunks."""
+    `sums`: what schedules of one step share."""
     how, split = CONVENTIONS[options.convention], options.split
     known: dict[Any, Any] = {} if sums is None else sums
     # Conventions differ in little where there is one token a request.
@@ -212,10 +183,7 @@ def write(
     key = (lens.name, split, options.next_n, kind, how.cost(options.next_n))
     if key not in known:
         items = _Items(s, lens, options, indices)
-        if tiles is None:
-            known[key] = items, _Sums(s, items, options)
-        else:
-            known[key] = items, _TileSums(s, items, options, tiles)
+        known[key] = items, _Sums(s, items, options)
     items, weights = known[key]
     halves = how.cost(options.next_n) if how.halves else 1
 
@@ -252,44 +220,19 @@ def write(
     return s.map(rows * 2, flat, dtype="int32")
 
 
-def text(options: Options, dtype: str, rank: int = 2, indices: str | None = None) -> str:
-    """The step of one schedule; `indices`: their dtype."""
+def text(
+    options: Options, dtype: str, rank: int = 2, indices: str | None = None, many: bool = False
+) -> str:
+    """The step of one schedule; `indices`: their dtype. With `many` it is made for tens of
+    thousands of requests: two launches with a port ``workspace`` between them."""
     s = nb.Builder("paged_mqa_schedule")
-    bs, slots = s.size("bs"), s.size("num_sms")
+    bs = s.size("bs", expected=MANY if many else None)
+    slots = s.size("num_sms")
     shape = (bs,) if rank == 1 else (bs, options.next_n)
     lens = s.input("context_lens", dtype, shape)
     runs = None if indices is None else s.input("indices", indices, (bs,))
     strides = None if options.chunk is None else "contiguous"
     s.output("out", write(s, lens, options, slots, runs), strides=strides)
-    return s.text
-
-
-def _lens(s: nb.Builder, options: Options, dtype: str, rank: int) -> nb.Array:
-    bs = s.size("bs")
-    return s.input("context_lens", dtype, (bs,) if rank == 1 else (bs, options.next_n))
-
-
-def tiles_text(options: Options, dtype: str, rank: int = 2) -> str:
-    """The first of two launches: what each tile weighs."""
-    s = nb.Builder("paged_mqa_tiles")
-    items = _Items(s, _lens(s, options, dtype, rank), options, None)
-
-    def weight(tile: nb.Element) -> nb.Element:
-        first = tile * TILE
-        weights = [items.weight(first + j, options) for j in range(TILE)]
-        return reduce(add, weights)
-
-    s.output("workspace", s.map(nb.ceildiv(items.count, TILE), weight, dtype="int64"))
-    return s.text
-
-
-def of_tiles_text(options: Options, dtype: str, rank: int = 2) -> str:
-    """The second of two launches: the schedule, from what each tile weighs."""
-    s = nb.Builder("paged_mqa_schedule_of_tiles")
-    lens, slots = _lens(s, options, dtype, rank), s.size("num_sms")
-    # That there are as many as tiles, the first launch has seen to.
-    tiles = s.input("workspace", "int64", (None,))
-    s.output("out", write(s, lens, options, slots, tiles=tiles))
     return s.text
 
 
@@ -322,21 +265,13 @@ def _checked_lens(described: Any, options: Options) -> tuple[str, tuple[int, ...
 
 
 @cache
-def _two_launches(options: Options) -> tuple[Caller, Caller]:
-    def prepare_first(target: str, described: Any) -> Any:
+def _two_launches(options: Options) -> Caller:
+    def prepare(target: str, described: Any) -> Any:
         dtype, shape = _checked_lens(described[0], options)
-        written = tiles_text(options, dtype, len(shape))
-        return get_step("paged_mqa_tiles", written, target), {"bs": shape[0]}
+        written = text(options, dtype, len(shape), many=True)
+        return get_step("paged_mqa_schedule", written, target), {"bs": shape[0]}
 
-    def prepare_second(target: str, described: Any) -> Any:
-        dtype, shape = _checked_lens(described[0], options)
-        written = of_tiles_text(options, dtype, len(shape))
-        return get_step("paged_mqa_schedule_of_tiles", written, target), {"bs": shape[0]}
-
-    return (
-        Caller(prepare_first, ("context_lens", "workspace"), ("bs",)),
-        Caller(prepare_second, ("context_lens", "workspace", "out"), ("bs", "num_sms")),
-    )
+    return Caller(prepare, ("context_lens", "out", "workspace"), ("bs", "num_sms"))
 
 
 def paged_mqa_schedule(
@@ -398,9 +333,7 @@ def paged_mqa_schedule(
     if workspace is not None:
         if indices is not None or chunk is not None:
             raise wrong(ValueError, "workspace", "expected none with indices or chunk")
-        first, second = _two_launches(options)
-        first([context_lens, workspace], (bs,), stream)
-        second([context_lens, workspace, out], (bs, num_sms), stream)
+        _two_launches(options)([context_lens, out, workspace], (bs, num_sms), stream)
         return
     arrays = [context_lens, out]
     if indices is not None:

@@ -165,11 +165,10 @@ def schedules(topks: Sequence[int], next_ns: Sequence[int]) -> Iterator[str]:
         for next_n in next_ns if how.items == "runs" or how.halves else (1,):
             yield _paged_mqa.text(_paged_mqa.options_of(convention, next_n=next_n), "int32")
         single = _paged_mqa.options_of(convention)
-        yield _paged_mqa.tiles_text(single, "int32")
-        yield _paged_mqa.of_tiles_text(single, "int32")
+        yield _paged_mqa.text(single, "int32", many=True)
     jit = _paged_mqa.options_of("jit")
-    for write in (_paged_mqa.text, _paged_mqa.tiles_text, _paged_mqa.of_tiles_text):
-        yield write(jit, "int32", rank=1)
+    for many in (False, True):
+        yield _paged_mqa.text(jit, "int32", rank=1, many=many)
     for arch in _topk_plan.CANDIDATES:
         yield _topk_plan.text(_topk_plan.options_of(arch))
     for layout in ("new", "fp8"):

@@ -66,7 +66,7 @@ nsa.step @step(in %x : tensor<?x?xi32> {layout = strided<[4, 2]>}, out %d : memr
 // -----
 
 // StepOp C7
-// expected-error @below {{expected 'alignment' or 'layout' on port 'x', but got 'aligned'}}
+// expected-error @below {{expected 'alignment', 'layout' or 'expected' on port 'x', but got 'aligned'}}
 nsa.step @step(in %x : tensor<?xi32> {aligned}, out %d : memref<?xi32>) {
 }
 
@@ -296,4 +296,18 @@ nsa.step @step(inout %d : memref<?xi32>) {
   // expected-error @below {{invalid kind of type specified: expected builtin.tensor, but found 'memref<?xi32>'}}
   %v = nsa.seqlens %d plus 1 : memref<?xi32> -> tensor<?xi32>
   nsa.copy %v to %d : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// StepOp C13
+// expected-error @below {{expected what is 'expected' of port 'x' to be a number from 0 to 2^31-1, on an index, but got 5 : i64}}
+nsa.step @step(in %x : tensor<?xi32> {expected = 5}, out %d : memref<?xi32>) {
+}
+
+// -----
+
+// StepOp C13
+// expected-error @below {{expected what is 'expected' of port 'n' to be a number from 0 to 2^31-1, on an index, but got -1 : i64}}
+nsa.step @step(in %n : index {expected = -1}, out %d : memref<?xi32>) {
 }

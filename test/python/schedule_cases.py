@@ -149,5 +149,5 @@ def texts() -> set[str]:
     for name in CONVENTIONS:
         for next_n in (1, 2):
             each = _paged_mqa.options_of(name, next_n=next_n)
-            two |= {_paged_mqa.tiles_text(each, "int32"), _paged_mqa.of_tiles_text(each, "int32")}
+            two.add(_paged_mqa.text(each, "int32", many=True))
     return one | chunked | two

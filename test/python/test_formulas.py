@@ -187,3 +187,28 @@ def test_shifts_by_more_than_32_bits_say(target):
     step(n=len(b), a=a, b=b, left=got[0], logical=got[1], arithmetic=got[2])
     for row, name in zip(got, ("shli", "shrui", "shrsi")):
         np.testing.assert_array_equal(row, formulas.BINARY[name](a, b), err_msg=name)
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_subnormal_bf16_is_selected_as_it_is(target):
+    """LLVM selects bf16 by way of f32 where a host converts that itself, and flushes then."""
+    text = """
+nsa.step @selected(in %n : index, in %a[%n] : tensor<?xbf16>, in %b[%n] : tensor<?xbf16>,
+                   in %c[%n] : tensor<?xi32>, out %d : memref<?xbf16>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xbf16> {
+    %zero = arith.constant 0 : i32
+    %x = nsa.read %a[%r] : tensor<?xbf16>
+    %y = nsa.read %b[%r] : tensor<?xbf16>
+    %z = nsa.read %c[%r] : tensor<?xi32>
+    %p = arith.cmpi slt, %z, %zero : i32
+    %s = arith.select %p, %x, %y : bf16
+    nsa.yield %s : bf16
+  }
+  nsa.copy %v to %d : tensor<?xbf16> to memref<?xbf16>
+}
+"""
+    a = np.array([0x8054, 0x0001, 0x3F80, 0x007F, 0x8000] * 9, np.uint16)
+    b, c = a[::-1].copy(), np.resize(np.array([-1, 1, 0], np.int32), len(a))
+    d = np.zeros_like(a)
+    nsa.compile(text, target=target)["selected"](a=a, b=b, c=c, d=d)
+    np.testing.assert_array_equal(d, np.where(c < 0, a, b))

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Hover.h"
 #include "Version.h"
 
 #include "nsa/Target/Pipelines.h"
@@ -16,5 +17,7 @@ int main(int argc, char **argv) {
   nsa::setVersionPrinter("nsa-lsp-server");
   mlir::DialectRegistry registry;
   nsa::registerCompilerDialects(registry);
-  return mlir::failed(mlir::MlirLspServerMain(argc, argv, registry));
+  return nsa::serveWithDocumentation([&] {
+    return int(mlir::failed(mlir::MlirLspServerMain(argc, argv, registry)));
+  });
 }

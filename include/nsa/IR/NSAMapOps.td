@@ -23,6 +23,7 @@ def NSA_ReadArray : AnyTypeOf<[
   NSA_Array, MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>
 ]>;
 def NSA_IntArray : TensorRankOf<[I32, I64], [1, 2]>;
+def NSA_StoredSums : MemRefRankOf<[I32, I64], [1]>;
 
 //===----------------------------------------------------------------------===//
 // Formulas
@@ -282,17 +283,57 @@ def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
     reads them adds up by himself: the threads of each block together, once a
     block (or once a row), so that no block waits for another.
 
+    With `by %sums`, a launch before has stored the `nsa.tile_sums` of `source` to
+    that port, and blocks add up those instead: the sums are the same.
+    `nsa-store-sums` writes it where there are many elements.
+
     Example:
 
     ```mlir
     %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
     %ranks = nsa.scan inclusive %flags : tensor<?x64xi32> -> tensor<?x64xi32>
     ```
+
+    Constraints:
+
+    - (C1) Stored sums are of an array of one dimension and have its element type;
+      they are an `inout` port (see StepOp C12).
   }];
-  let arguments = (ins NSA_IntArray:$source, UnitAttr:$inclusive);
+  let arguments = (ins NSA_IntArray:$source, Optional<NSA_StoredSums>:$sums,
+                       UnitAttr:$inclusive);
   let assemblyFormat = [{
-    (`inclusive` $inclusive^)? $source attr-dict `:` type($source) `->`
-    type($result)
+    (`inclusive` $inclusive^)? $source (`by` $sums^)? attr-dict `:`
+    type($source) (`by` type($sums)^)? `->` type($result)
+  }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Value":$source, CArg<"bool", "false">:$inclusive)>
+  ];
+  let hasVerifier = 1;
+}
+
+def NSA_TileSumsOp : NSA_ValueOp<"tile_sums", NSA_IntVector, "Any", [
+    NSA_AnyInputs, NSA_AllLive
+  ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
+  let summary = "The sum of each 32 elements";
+  let description = [{
+    `result[t]` is the sum of elements `32 * t` to `32 * t + 31` of `source`, as far
+    as there are; sums wrap. What a launch stores for an `nsa.scan` of another
+    launch.
+
+    Example:
+
+    ```mlir
+    %tiles = nsa.tile_sums %weights : tensor<?xi64> -> tensor<?xi64>
+    nsa.copy %tiles to %workspace : tensor<?xi64> to memref<?xi64>
+    %sums = nsa.scan %weights by %workspace
+        : tensor<?xi64> by memref<?xi64> -> tensor<?xi64>
+    ```
+  }];
+  let arguments = (ins NSA_IntVector:$source);
+  let assemblyFormat = "$source attr-dict `:` type($source) `->` type($result)";
+  let extraClassDeclaration = [{
+    /// The base-2 logarithm of the elements that are added up.
+    static constexpr int64_t logTile = 5;
   }];
 }
 

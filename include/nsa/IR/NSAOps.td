@@ -52,12 +52,17 @@ def NSA_StepOp : NSA_Op<"step", [
     read: a map reads the port at its own indices, and is stored there and
     nowhere else. So each element is read and written by one thread, and what a
     counter or a stamp was before the step is what its new element is computed
-    from. Any other read could come before or after a store, and is refused.
+    from. Any other read could come before or after a store, and is refused;
+    but what one launch stores the next one reads, as sums (`nsa.scan`).
 
     What is known of the array behind a port specialises the kernels, and the
     host checks it: `{alignment = 16}` is a number of bytes that divides the
     base address; `{layout = strided<[4096, 1]>}` states the strides behind an
     `in` port, as the type does for an `out` port.
+
+    `in %bs : index {expected = 131072}` says how large a size is to be expected.
+    Any other is right as well; kernels are made for this one: sums that formulas
+    read of that many elements take a second launch (`nsa-store-sums`).
 
     A port may also be a whole set of metadata fields: `!nsa.metadata` is one
     that is read, `!nsa.metadata_ref` one that is written.
@@ -116,6 +121,9 @@ def NSA_StepOp : NSA_Op<"step", [
     - (C10) An `inout` port is a memref and not `optional`.
     - (C11) An array that is written is read if it is `inout`, by an `nsa.map` at its own
       indices, whose only use is a copy to this port alone, without `at`.
+    - (C12) Stored sums of an `nsa.scan` are an `inout` port that an
+      `nsa.tile_sums` is copied to, all of it, in a launch before.
+    - (C13) What is `expected` stands on an `index` port and is from 0 to 2^31-1.
   }];
 
   // port_values[p] numbers the values that are copied to `out` ports, once
@@ -154,6 +162,12 @@ def NSA_StepOp : NSA_Op<"step", [
     int64_t getAlignment(::mlir::BlockArgument port);
     /// The layout that an `in` port states, or null.
     ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
+    /// How large the size `port` is expected to be, if the text says so.
+    std::optional<int64_t> getExpected(::mlir::BlockArgument port);
+    /// Adds an `inout` port, named `name` or, if that is taken, with a number.
+    ::mlir::BlockArgument addInOutPort(::llvm::StringRef name,
+                                       ::mlir::MemRefType type,
+                                       ::mlir::Location loc);
     /// Whether the array behind `port` may be missing.
     bool isOptional(::mlir::BlockArgument port);
     /// Whether what is written to `port` may be computed from what was there.

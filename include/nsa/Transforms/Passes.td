@@ -77,6 +77,26 @@ def WalkSums : Pass<"nsa-walk-sums", "nsa::StepOp"> {
   }];
 }
 
+def StoreSums : Pass<"nsa-store-sums", "nsa::StepOp"> {
+  let summary = "Sums of many elements are stored by a launch before";
+  let description = [{
+    Blocks that read the sums of an array add it up themselves, all of it each.
+    Where more than `most` elements are expected, by a constant size or what is
+    `expected` of an index port, the step gets an `inout` port `workspace`
+    (`workspace1` and so on for more sums), an `nsa.tile_sums` that is stored there,
+    and an `nsa.scan` that reads it: a 32nd of the elements. `nsa-form-launches` puts the stores into
+    launches that come before. A remark says so.
+
+    A size of which nothing is expected stays as it is: the number of launches is
+    decided when a step is compiled, not when it is launched. Any size is right
+    either way.
+  }];
+  let options = [
+    Option<"most", "most", "int64_t", /*default=*/"16384",
+           "The most elements that each block adds up by itself.">
+  ];
+}
+
 def MergeCopies : Pass<"nsa-merge-copies", "nsa::StepOp"> {
   let summary = "Merges copies of one value into one copy to many destinations";
   let description = [{

@@ -46,15 +46,26 @@ class Ports(Writer):
         self._ports.append((group, f"in {ssa}", place, rest))
         return ssa
 
-    def size(self, name: str) -> Size:
+    def size(self, name: str, *, expected: int | None = None) -> Size:
         """A size that the host gives at a launch, from 0 to 2**31 - 1.
 
         Parameters
         ----------
         name : str
             Of the port, and of the argument of the launch.
+        expected : int, optional
+            How large it is to be expected. Any other is right as well. Sums of more than
+            16,384 elements that formulas read take a second launch then: the step has a
+            port ``workspace`` of the type of the sums, with one element for each 32 that
+            are added up, and ``workspace1`` and so on for more sums.
         """
-        return Size(self, Symbol(self._declare(SIZE, name, " : index")))
+        rest = " : index"
+        if expected is not None:
+            number = check_extent(expected, "'expected'")
+            if isinstance(number, Size):
+                raise BuildError("expected 'expected' to be an integer but got a size")
+            rest += f" {{expected = {number}}}"
+        return Size(self, Symbol(self._declare(SIZE, name, rest)))
 
     def input(
         self,

@@ -25,6 +25,8 @@ PORTS = {
     "lens": f"in %lens[%bs] : {V}",
     "counts": f"in %counts[%bs] : {V}",
     "parts": "in %parts : index",
+    "weights": "in %weights[%bs] : tensor<?xi64>",
+    "workspace": "inout %workspace : memref<?xi64>",
     "flags": "in %flags[%bs, ?] : tensor<?x64xi32>",
     "tokens": f"in %tokens : {V}",
     "full_to_swa": "in %full_to_swa : tensor<?xi64>",

@@ -1,0 +1,176 @@
+//===- StoredSums.cpp - Sums that a launch before has made ----------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+//
+// A tile of 32 elements has a stored sum. What is left of one is added up
+// element by element, eight at a time: their loads wait for nothing but each
+// other, and not for the sum before.
+//
+//===----------------------------------------------------------------------===//
+
+#include "StoredSums.h"
+
+#include "Elements.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/TypeUtilities.h"
+
+using namespace mlir;
+using namespace nsa;
+
+static constexpr int64_t groupSize = 8;
+
+static Value getLogTile(Arith &math) { return math.index(TileSumsOp::logTile); }
+
+/// Elements `begin` to `begin + groupSize` of `source`, and 0 from `end` on,
+/// which is more than `begin`.
+static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
+                                    Value begin, Value end) {
+  Type type = getElementTypeOrSelf(source.getType());
+  Value last = builder.add(end, builder.index(-1));
+  SmallVector<Value> elements;
+  for (int64_t number = 0; number < groupSize; ++number) {
+    Value place = builder.add(begin, number);
+    // Places past the last element are that one, which is there.
+    Value element = builder.element(source, builder.min(place, last));
+    elements.push_back(number == 0
+                           ? element
+                           : builder.select(builder.less(place, end), element,
+                                            builder.zero(type)));
+  }
+  return elements;
+}
+
+/// `sum` and elements `begin` to `end` of `source`.
+static Value emitSumOfGroups(ElementBuilder &builder, Value source, Value begin,
+                             Value end, Value sum) {
+  auto loop = scf::ForOp::create(
+      builder.b, builder.loc, begin, end, builder.index(groupSize), sum,
+      [&](OpBuilder &b, Location loc, Value place, ValueRange sums) {
+        ElementBuilder inner(b, builder);
+        Value next = sums.front();
+        for (Value element : emitGroup(inner, source, place, end))
+          next = inner.add(next, element);
+        scf::YieldOp::create(b, loc, next);
+      });
+  return loop.getResult(0);
+}
+
+//===----------------------------------------------------------------------===//
+// Tiles
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct TileSumsElements : ElementsOf<TileSumsOp> {
+  using ElementsOf::ElementsOf;
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    Value tile = indices.front();
+    Value shift = getLogTile(builder);
+    Value end = builder.min(
+        builder.shiftLeft(builder.add(tile, builder.index(1)), shift),
+        builder.size(Size::of(getSource(), 0)));
+    return emitSumOfGroups(builder, getSource(), builder.shiftLeft(tile, shift),
+                           end, builder.zero(getType().getElementType()));
+  }
+};
+} // namespace
+
+void nsa::attachStoredSumElements(MLIRContext &context) {
+  attach<TileSumsElements>(context);
+}
+
+//===----------------------------------------------------------------------===//
+// Sums that read them
+//===----------------------------------------------------------------------===//
+
+static Value emitTile(ElementBuilder &builder, ScanOp scan, Value tile) {
+  return memref::LoadOp::create(builder.b, builder.loc,
+                                builder.lookup(scan.getSums()), tile);
+}
+
+Value nsa::emitStoredTiles(ElementBuilder &builder, ScanOp scan, Value begin,
+                           Value end, Value sum) {
+  auto loop = scf::ForOp::create(
+      builder.b, builder.loc, begin, end, builder.index(1), sum,
+      [&](OpBuilder &b, Location loc, Value tile, ValueRange sums) {
+        ElementBuilder inner(b, builder);
+        scf::YieldOp::create(
+            b, loc, inner.add(sums.front(), emitTile(inner, scan, tile)));
+      });
+  return loop.getResult(0);
+}
+
+Value nsa::emitStoredSum(ElementBuilder &builder, ScanOp scan, Value begin,
+                         Value end, Value sum) {
+  Value shift = getLogTile(builder);
+  Value tile = builder.shiftRight(end, shift);
+  Value tiles = emitStoredTiles(builder, scan, builder.shiftRight(begin, shift),
+                                tile, sum);
+  return emitSumOfGroups(builder, scan.getSource(),
+                         builder.shiftLeft(tile, shift), end, tiles);
+}
+
+/// Goes on from `begin` as long as it is less than `end` and `emitNext` says
+/// so, which gets a place and the sum before it; the place and the sum where
+/// that ends.
+static SmallVector<Value> emitWalk(
+    ElementBuilder &builder, Value begin, Value end, Value sum,
+    function_ref<SmallVector<Value>(ElementBuilder &, Value, Value)> emitNext) {
+  OpBuilder &b = builder.b;
+  SmallVector<Value> initial = {begin, sum, builder.i1(true)};
+  auto loop = scf::WhileOp::create(
+      b, builder.loc, TypeRange(ValueRange(initial)), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        Value goesOn = builder.both(state[2], builder.less(state[0], end));
+        scf::ConditionOp::create(b, loc, goesOn, state);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        scf::YieldOp::create(b, loc, emitNext(inner, state[0], state[1]));
+      });
+  return {loop.getResult(0), loop.getResult(1)};
+}
+
+Value nsa::emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
+                            Value size, Value sum, Value position) {
+  auto isAtMostPosition = [&](ElementBuilder &builder, Value sum) {
+    return builder.compare(Arith::Predicate::sle, builder.toIndex(sum),
+                           position);
+  };
+  Value shift = getLogTile(builder);
+  // Whole tiles.
+  SmallVector<Value> tile = emitWalk(
+      builder, builder.shiftRight(begin, shift),
+      builder.shiftRight(size, shift), sum,
+      [&](ElementBuilder &inner, Value tile, Value sum) -> SmallVector<Value> {
+        Value next = inner.add(sum, emitTile(inner, scan, tile));
+        Value isBefore = isAtMostPosition(inner, next);
+        return {inner.select(isBefore, inner.add(tile, inner.index(1)), tile),
+                inner.select(isBefore, next, sum), isBefore};
+      });
+  Value first = builder.shiftLeft(tile[0], shift);
+  Value end =
+      builder.min(builder.add(first, int64_t(1) << TileSumsOp::logTile), size);
+  SmallVector<Value> place = emitWalk(
+      builder, first, end, tile[1],
+      [&](ElementBuilder &inner, Value place, Value sum) {
+        Value goesOn = inner.i1(true);
+        Value next = place, run = sum;
+        for (auto [number, element] :
+             llvm::enumerate(emitGroup(inner, scan.getSource(), place, end))) {
+          run = inner.add(run, element);
+          goesOn = inner.both(goesOn, isAtMostPosition(inner, run));
+          next = inner.select(goesOn, inner.add(place, number + 1), next);
+        }
+        // What is past the end is 0, and does not stop the walk.
+        return SmallVector<Value>{inner.min(next, end), run, goesOn};
+      });
+  return builder.min(place[0], size);
+}
