@@ -23,13 +23,15 @@ using Objects = CallBuffer<64, PyObject *>;
 /// Objects of a call that nobody else need hold.
 class HeldObjects : public Objects {
 public:
-  ~HeldObjects() {
-    for (PyObject *object : *this)
-      Py_DECREF(object);
-  }
+  ~HeldObjects() { letGo(); }
   void hold(nanobind::handle object) {
     Py_INCREF(object.ptr());
     push_back(object.ptr());
+  }
+  void letGo() {
+    for (PyObject *object : *this)
+      Py_DECREF(object);
+    assign(0, nullptr);
   }
 };
 
@@ -77,9 +79,13 @@ private:
     size_t numSizes;
   };
 
+  /// Whether the arrays are those of an entry, all of types that say so
+  /// without being exported.
+  bool areOf(const Entry &entry, const Objects &arrays) const;
   /// Appends what a binding depends on to `key`, and to `exported` what says no
   /// more than by being exported.
   void describe(const Objects &arrays, Key &key, Exported &exported) const;
+  std::shared_ptr<Entry> find(const Objects &arrays, Exported &exported);
   /// Exports what is not in `exported` yet.
   std::shared_ptr<Entry> bind(const Objects &arrays, Exported &exported);
   const char *nameOf(size_t array) const;
@@ -87,6 +93,8 @@ private:
   nanobind::object prepare;
   std::vector<nanobind::object> arrayNames, sizeNames;
   std::unordered_map<uint64_t, std::shared_ptr<Entry>> entries;
+  /// Of the last call, the likeliest one of the next.
+  std::shared_ptr<Entry> latest;
 };
 
 } // namespace nsa::python

@@ -32,7 +32,14 @@ struct SetCaller::Call {
   void addName(nb::handle name);
   void addSet(nb::handle set);
   bool matches(const nb::tuple &constants, const Entry &entry) const;
+  static bool areSame(const nb::tuple &constants, const Entry &entry);
 };
+
+static bool isSame(nb::handle a, nb::handle b) {
+  return a.ptr() == b.ptr() ||
+         (Py_TYPE(a.ptr()) == Py_TYPE(b.ptr()) &&
+          PyObject_RichCompareBool(a.ptr(), b.ptr(), Py_EQ) == 1);
+}
 
 void SetCaller::Call::addConstants(const nb::tuple &constants) {
   for (nb::handle constant : constants) {
@@ -72,19 +79,19 @@ void SetCaller::Call::addSet(nb::handle set) {
   add(~UINT64_C(0));
 }
 
-bool SetCaller::Call::matches(const nb::tuple &constants,
-                              const Entry &entry) const {
-  if (names.size() != entry.names.size() ||
-      constants.size() != entry.constants.size())
+bool SetCaller::Call::areSame(const nb::tuple &constants, const Entry &entry) {
+  if (constants.size() != entry.constants.size())
     return false;
-  auto isSame = [](nb::handle a, nb::handle b) {
-    return a.ptr() == b.ptr() ||
-           (Py_TYPE(a.ptr()) == Py_TYPE(b.ptr()) &&
-            PyObject_RichCompareBool(a.ptr(), b.ptr(), Py_EQ) == 1);
-  };
   for (size_t i = 0, e = constants.size(); i != e; ++i)
     if (!isSame(constants[i], entry.constants[i]))
       return false;
+  return true;
+}
+
+bool SetCaller::Call::matches(const nb::tuple &constants,
+                              const Entry &entry) const {
+  if (names.size() != entry.names.size() || !areSame(constants, entry))
+    return false;
   for (size_t i = 0, e = names.size(); i != e; ++i)
     if (!isSame(names.begin()[i], entry.names[i]))
       return false;
@@ -127,22 +134,57 @@ std::shared_ptr<SetCaller::Entry> SetCaller::enter(const nb::tuple &constants,
   return entry;
 }
 
+bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
+                     const nb::tuple &inputs, const nb::object &sets,
+                     Call &call) const {
+  // Constants of another type than those of an entry, which are plain, are not
+  // the same; what is compared here runs no Python.
+  if (!PyTuple_CheckExact(sets.ptr()) && !PyList_CheckExact(sets.ptr()))
+    return false;
+  if (!Call::areSame(constants, entry))
+    return false;
+  for (nb::handle input : inputs)
+    call.arrays.hold(input);
+  size_t at = 0, count = entry.names.size();
+  for (nb::handle set : sets) {
+    if (!PyDict_CheckExact(set.ptr()))
+      return false;
+    PyObject *name, *value;
+    Py_ssize_t place = 0;
+    while (PyDict_Next(set.ptr(), &place, &name, &value)) {
+      if (at == count || entry.names[at].ptr() != name)
+        return false;
+      call.arrays.hold(value);
+      ++at;
+    }
+    if (at == count || !entry.names[at].is_none())
+      return false;
+    ++at;
+  }
+  return at == count;
+}
+
 void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
                      nb::tuple sizes, nb::object stream) {
   Call call;
-  call.addConstants(constants);
-  for (nb::handle input : inputs)
-    call.arrays.hold(input);
-  for (nb::handle set : sets)
-    call.addSet(set);
-
-  std::shared_ptr<Entry> entry;
-  if (call.isPlain)
-    if (auto found = entries.find(call.hash);
-        found != entries.end() && call.matches(constants, *found->second))
-      entry = found->second;
-  if (!entry)
-    entry = enter(constants, call);
+  std::shared_ptr<Entry> entry = latest;
+  if (!entry || !isOf(*entry, constants, inputs, sets, call)) {
+    call.arrays.letGo();
+    entry.reset();
+    call.addConstants(constants);
+    for (nb::handle input : inputs)
+      call.arrays.hold(input);
+    for (nb::handle set : sets)
+      call.addSet(set);
+    if (call.isPlain)
+      if (auto found = entries.find(call.hash);
+          found != entries.end() && call.matches(constants, *found->second))
+        entry = found->second;
+    if (!entry)
+      entry = enter(constants, call);
+    if (call.isPlain)
+      latest = entry;
+  }
 
   if (!entry->caller) {
     nb::list arrays;

@@ -31,7 +31,10 @@ public:
             nanobind::object stream);
 
   /// What was made; the next call makes it again.
-  void forget() { entries.clear(); }
+  void forget() {
+    entries.clear();
+    latest.reset();
+  }
 
 private:
   struct Entry {
@@ -46,11 +49,18 @@ private:
   /// What is known of a call: its sets, read once.
   struct Call;
 
+  /// Whether a call is one of an entry, by the very same names; reads its
+  /// arrays then.
+  bool isOf(const Entry &entry, const nanobind::tuple &constants,
+            const nanobind::tuple &inputs, const nanobind::object &sets,
+            Call &call) const;
   std::shared_ptr<Entry> enter(const nanobind::tuple &constants,
                                const Call &call);
 
   nanobind::object make;
   std::unordered_map<uint64_t, std::shared_ptr<Entry>> entries;
+  /// Of the last call that could be looked up.
+  std::shared_ptr<Entry> latest;
 };
 
 } // namespace nsa::python

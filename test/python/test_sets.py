@@ -167,6 +167,29 @@ def test_what_changes_in_a_call(sets: Sets) -> None:
         assert given == {}
 
 
+def test_kinds_in_turn(sets: Sets) -> None:
+    """What the last call was is no matter: order and number of names, sets, and constants."""
+    for _ in range(3):
+        for constants in (("a", 1, None), ("a", True, None), ("b", 1, None), ("a", 1)):
+            out = outputs()
+            sets(out, constants=constants)
+            check(out)
+        for names in (("row", "sums"), ("sums", "row")):
+            out = outputs()
+            sets({name: out[name] for name in names})
+            check(out)
+            out = outputs()
+            sets(*({name: out[name]} for name in names))
+            check(out)
+    # ("a", 1, None) of ("sums", "row") is there twice.
+    assert len(sets.made) == 7
+    with pytest.raises(ValueError):
+        sets({"sums": outputs()["sums"]})
+    out = outputs()
+    sets(out)
+    check(out)
+
+
 # ----------------------------------------------------------------------------
 # DLPack's exchange API
 # ----------------------------------------------------------------------------
