@@ -55,6 +55,8 @@ class Facts:
         self._products: dict[tuple[str, str], tuple[Any, Any, Any]] = {}
         self._quotients: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._powers: dict[str, Any] = {}
+        #: Constants that a factor was a multiple by, such as rows of a request.
+        self._scales: set[int] = set()
 
     # -- Asking
 
@@ -200,6 +202,7 @@ class Facts:
             if z3.is_add(x) and x.num_args() <= 4:
                 return z3.Sum([self.product(part, y) for part in x.children()])
             if z3.is_mul(x) and x.num_args() == 2 and z3.is_int_value(x.arg(0)):
+                self._scales.add(x.arg(0).as_long())
                 return x.arg(0) * self.product(x.arg(1), y)
         if a.sexpr() > b.sexpr():
             a, b = b, a
@@ -237,6 +240,9 @@ class Facts:
             z3.Implies(z3.And(grows, x < v), p + shared <= q),
             z3.Implies(z3.And(grows, v < x), q + shared <= p),
             z3.Implies(x == v, p == q),
+            # A product may be known of a multiple that has a name of its own.
+            *(z3.Implies(x == scale * v, p == scale * q) for scale in sorted(self._scales)),
+            *(z3.Implies(v == scale * x, q == scale * p) for scale in sorted(self._scales)),
         )
 
     def multiples(self, factor: Any) -> list[tuple[Any, Any]]:
