@@ -326,6 +326,11 @@ Grid SegmentOp::getGrid() {
     if (!isTable || getExpansion().getPadded())
       grid.rows = grid.rows + grid.tileRows;
   }
+  if (tiling.getPacked()) {
+    int64_t width = tiling.getWidth();
+    Size perRow = Size::of(getSizes().back()).ceilDiv(width);
+    return {one, grid.rows * perRow, 1, tiling.getColumns() / width};
+  }
   // Whoever walks a row takes all of its columns, and elements of an array have
   // a block each then.
   bool isWhole = isTable && tiling.isWalked();
