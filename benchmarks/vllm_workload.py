@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nsa import vllm
+from nsa.vllm._usual import BLOCK_SIZES, RATIOS, WINDOW, before_decode
 
-WINDOW, RATIO = 128, 4
-#: Tokens in a page of each KV cache group: windows, ratio 4, its indexer, ratio 128.
-BLOCKS = (64, 256, 256, 256)
+RATIO = RATIOS[0]
+BLOCKS = BLOCK_SIZES
 #: Elements that buffers of tokens have, which are written whole.
 MAX_TOKENS = 8192
 C128_MULTIPLE = 128
@@ -95,66 +94,7 @@ def place(made: dict[str, Any], change: Callable[[np.ndarray], Any]) -> dict[str
 
 def calls(a: dict[str, Any], batch: Batch) -> list[Callable[[], None]]:
     """nsa's functions, for ``nsa.vllm.one_launch``."""
-    slots, tables = a["slots"], a["out_block_tables"]
-    starts, lens = a["query_start_loc"], a["out_seq_lens"]
-
-    def compressed(group: int, ratio: int, out: str) -> Callable[[], None]:
-        return partial(
-            vllm.compressed_slot_mapping, starts, lens, slots[group], tables[group], a[out],
-            block_size=BLOCKS[group] // ratio, ratio=ratio,
-        )  # fmt: skip
-
-    return [
-        partial(
-            vllm.pos_seq_lens, a["idx_mapping"], starts, a["num_computed_tokens"],
-            a["out_positions"], lens, num_tokens=batch.requests,
-        ),
-        partial(
-            vllm.prefill_inputs, a["idx_mapping"], starts, a["all_token_ids"],
-            a["prefill_len"], a["num_computed_tokens"],
-            out_next_prefill_tokens=a["out_next_prefill_tokens"],
-        ),
-        partial(
-            vllm.input_ids, a["idx_mapping"], starts, lens, a["cu_num_logits"],
-            a["all_token_ids"], a["prefill_len"], a["num_computed_tokens"],
-            a["last_sampled_tokens"], a["draft_tokens"], a["out_input_ids"],
-            num_tokens=batch.requests,
-        ),
-        partial(
-            vllm.sampled_and_draft_inputs, a["idx_mapping"], starts, lens,
-            a["cu_num_logits"], out_logits_indices=a["out_logits_indices"],
-        ),
-        partial(
-            vllm.gather_block_tables, a["idx_mapping"], a["block_tables"], a["num_blocks"],
-            tables, block_sizes=BLOCKS, reach=[WINDOW, 0, 0, 0],
-            num_computed_tokens=a["num_computed_tokens"], num_rows=batch.requests,
-        ),
-        partial(
-            vllm.slot_mappings, a["idx_mapping"], starts, a["out_positions"],
-            a["block_tables"], slots, block_sizes=BLOCKS,
-        ),
-        partial(vllm.token_to_req_indices, starts, a["out_token_to_req"]),
-        partial(
-            vllm.swa_indices, starts, lens, tables[0], a["out_swa_indices"],
-            a["out_swa_lens"], window=WINDOW, block_size=BLOCKS[0], slot_mapping=slots[0],
-            replay_start=a["replay_start"], out_valid=a["out_valid"],
-        ),
-        compressed(1, RATIO, "out_c4_slots"),
-        compressed(2, RATIO, "out_indexer_slots"),
-        compressed(3, 128, "out_c128_slots"),
-        partial(
-            vllm.uniform_decode, lens, next_n=1, out_seq_lens=a["out_decode_seq_lens"],
-            block_table=tables[2], out_block_table=a["out_decode_block_table"],
-            out_decode_lens=a["out_decode_lens"], ratio=RATIO, num_reqs=batch.requests,
-        ),
-        partial(
-            vllm.c128a_indices, a["out_positions"], num_decode_tokens=batch.requests,
-            width=batch.c128_width, token_to_req=a["out_token_to_req"],
-            block_table=tables[3], slot_mapping=slots[3],
-            out_decode_indices=a["out_c128_indices"], out_decode_lens=a["out_c128_lens"],
-            block_size=BLOCKS[3] // 128, num_tokens=batch.requests,
-        ),
-    ]  # fmt: skip
+    return before_decode(a, num_reqs=batch.requests, c128_width=batch.c128_width)
 
 
 def texts() -> set[str]:

@@ -114,3 +114,24 @@ fetch vllm .peers/vllm 0.33.0 \
   'vllm/v1/spec_decode/utils.py' \
   'vllm/v1/worker/gpu/*.py' \
   'vllm/v1/worker/gpu/spec_decode/target_dependent_ar/speculator.py'
+
+# Its tests, which only the source has. pip unpacks that before it finds that it cannot be
+# built here, which is all that is wanted of it.
+tests=.peers/vllm-tests
+if [[ ! -f $tests/VERSION || $(<"$tests/VERSION") != 0.33.0 ]]; then
+  echo "fetch_peers: fetching the source of vllm 0.33.0 with pip"
+  TMPDIR=$wheels "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+    --no-binary=:all: --no-build-isolation --no-clean --dest "$wheels" vllm==0.33.0 \
+    >/dev/null 2>&1 || true
+  source=$(dirname "$(find "$wheels" -maxdepth 3 -type d -path '*/vllm*/tests' -print -quit)")
+  rm -rf "$tests"
+  mkdir -p "$tests"
+  cp "$source/LICENSE" "$tests/"
+  # Those that test/python/run_vllm_tests.py names.
+  grep -o '"tests/.*\.py"' test/python/run_vllm_tests.py | tr -d '"' | while read -r file; do
+    if [[ -f $source/$file ]]; then
+      install -D -m 644 "$source/$file" "$tests/$file"
+    fi
+  done
+  echo 0.33.0 >"$tests/VERSION"
+fi

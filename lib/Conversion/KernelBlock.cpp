@@ -76,6 +76,13 @@ Value KernelBlock::emitNumBlocks(SegmentOp segment) {
 }
 
 Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
+  if (segment.getTiling() && segment.getTiling()->getPacked()) {
+    // Neither size is negative, and each less than 2^31, so nothing wraps.
+    Value vectors = mul(lookup(segment.getSizes().front()),
+                        emitVectorsPerRow(segment));
+    int64_t tile = segment.getGrid().tileColumns;
+    return toI32(divUnsigned(add(vectors, index(tile - 1)), index(tile)));
+  }
   Grid grid = segment.getGrid();
   auto isOne = [](const Size &size) { return size.getConstant() == 1; };
   if (isOne(grid.rows) && isOne(grid.columns))
@@ -109,6 +116,33 @@ std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
   Value inTile = mul(thread, index(tiling.getWidth()));
   Value first = mul(toIndex(tile), index(tiling.getColumns()));
   return {row, add(first, inTile)};
+}
+
+Value KernelBlock::emitVectorsPerRow(SegmentOp segment) {
+  int64_t width = segment.getTiling()->getWidth();
+  return divUnsigned(add(lookup(segment.getSizes().back()), index(width - 1)),
+                     index(width));
+}
+
+SmallVector<SmallVector<Value>>
+KernelBlock::emitPackedPoints(SegmentOp segment, Value block) {
+  TilingAttr tiling = *segment.getTiling();
+  Value rows = lookup(segment.getSizes().front());
+  Value perRow = emitVectorsPerRow(segment), width = index(tiling.getWidth());
+  Value first = add(mul(toIndex(block), index(segment.getGrid().tileColumns)),
+                    thread);
+  SmallVector<SmallVector<Value>> points;
+  for (int64_t i = 0; i < tiling.getVectors(); ++i) {
+    Value vector = add(first, index(i * threads.size));
+    Value row = divUnsigned(vector, perRow);
+    Value column = mul(sub(vector, mul(row, perRow)), width);
+    // A vector past the last row is one past the columns of a row that there
+    // is.
+    Value isRow = isInside(row, rows);
+    points.push_back({select(isRow, row, index(0)),
+                      select(isRow, column, mul(perRow, width))});
+  }
+  return points;
 }
 
 SmallVector<SmallVector<Value>>

@@ -44,6 +44,10 @@ public:
   /// tiles of one row. An array has no row.
   std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
                                                        mlir::Value block);
+  /// The thread's points in packed tile `block` (i32), of rows that follow one
+  /// another.
+  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
+  emitPackedPoints(SegmentOp segment, mlir::Value block);
   /// The thread's points in a tile of one row, from `column` on.
   llvm::SmallVector<llvm::SmallVector<mlir::Value>>
   emitPoints(SegmentOp segment, llvm::ArrayRef<mlir::Value> row,
@@ -67,6 +71,8 @@ private:
   /// The number of tiles from a segment's first row to its last, as i32.
   mlir::Value emitRowTiles(SegmentOp segment);
   mlir::Value emitNumBlocksIfWanted(SegmentOp segment);
+  /// The number of vectors in a row of a packed segment.
+  mlir::Value emitVectorsPerRow(SegmentOp segment);
 
   int64_t mostTiles;
   /// Workgroup memory of what elements of a segment share.

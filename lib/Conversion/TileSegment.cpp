@@ -143,6 +143,8 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
   SmallVector<SmallVector<Value>> points;
   if (tiling.hasRows()) {
     points = emitPointsOfRows(block, segment, number);
+  } else if (tiling.getPacked()) {
+    points = block.emitPackedPoints(segment, number);
   } else {
     auto [row, column] = block.emitRowAndColumn(segment, number);
     SmallVector<Value> outer;

@@ -251,7 +251,8 @@ LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  TilingUnit unit, int64_t rows, int64_t columns,
-                                 int64_t width, int64_t vectors, bool, bool) {
+                                 int64_t width, int64_t vectors, bool, bool,
+                                 bool packed) {
   bool isTile = unit == TilingUnit::Tile;
   constexpr int64_t most = 1 << 20;
   if (rows < 1 || rows > most || vectors < 1 || vectors > mostVectors ||
@@ -266,5 +267,9 @@ LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() // (C2)
            << "expected 'width' to be a power of 2, at most 16, but got "
            << width;
+  if (packed && (!isTile || rows != 1 || columns % width != 0))
+    return emitError() // (C3)
+           << "expected a 'packed' tile to have 'rows' of 1, and 'columns' of "
+              "whole vectors";
   return success();
 }

@@ -241,6 +241,9 @@ LogicalResult MapOp::verify() {
            << "expected a body with " << sizes.size()
            << (sizes.size() == 1 ? " argument" : " arguments")
            << " of type 'index'";
+  if (getPacked() && sizes.size() != 2)
+    return emitOpError() // (C6)
+           << "expected two sizes of what is 'packed'";
   return verifyResult(*this, sizes);
 }
 

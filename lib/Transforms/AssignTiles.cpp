@@ -14,12 +14,14 @@
 // Rows that are long, or whose length is not known, are cut into tiles of one
 // row. Short ones share a tile. Rows whose elements share what is worth
 // computing once (`emitRow`) have a warp each, those whose threads compute
-// something together (`SharedOpInterface`) a block each.
+// something together (`SharedOpInterface`) a block each. Rows whose length is
+// not known, but said to be short, follow one another in tiles (`packed`).
 //
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Transforms/Passes.h"
 
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 namespace nsa {
@@ -89,15 +91,32 @@ static bool hasDeadElements(SegmentOp segment) {
       [](LivenessOpInterface op) { return op.hasDeadElements(); });
 }
 
+/// Whether a tile of `width` elements a vector may go on from row to row: the
+/// text says so, and no size is negative, which a product would hide.
+static bool isPacked(SegmentOp segment, int64_t width) {
+  auto isSize = [](Value size) {
+    return isa<BlockArgument>(size) || size.getDefiningOp<tensor::DimOp>() ||
+           getConstantIntValue(size).value_or(-1) >= 0;
+  };
+  return segment.getKind() == SegmentKind::Tile && width > 1 &&
+         !segment.isWalked() && !segment.getCopies().empty() &&
+         llvm::all_of(segment.getSizes(), isSize) &&
+         llvm::all_of(segment.getCopies(), [](CopyOp copy) {
+           auto map = copy.getValue().getDefiningOp<MapOp>();
+           return map && map.getPacked();
+         });
+}
+
 static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
                                 int64_t threads) {
   MLIRContext *context = segment.getContext();
   auto get = [&](TilingUnit unit, int64_t rows, int64_t columns, int64_t width,
-                 int64_t vectors, bool isPaired = false) {
+                 int64_t vectors, bool isPaired = false,
+                 bool isPacked = false) {
     bool isAcross = unit == TilingUnit::Tile && rows == 1 &&
                     segment.getSizes().size() == 2 && hasDeadElements(segment);
     return TilingAttr::get(context, unit, rows, columns, width, vectors,
-                           isPaired, isAcross);
+                           isPaired, isAcross, isPacked);
   };
   bool isTable = segment.getSizes().size() == 2;
   if (segment.hasSharedRows())
@@ -117,7 +136,11 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
       getConstantIntValue(segment.getSizes().back());
   if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
       *columns < 1)
-    return longRows;
+    return isTable && isPacked(segment, width)
+               ? get(TilingUnit::Tile, 1, longRows.getColumns(), width,
+                     longRows.getVectors(), /*isPaired=*/false,
+                     /*isPacked=*/true)
+               : longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
   int64_t rows = threads * vectors / perRow;
@@ -164,6 +187,10 @@ static LogicalResult verifyTiling(SegmentOp segment, TargetAttr target,
   if (tiling.getAcross() && (!isTable || tiling.isWalked() || tiling.hasRows()))
     return segment.emitOpError("expected 'across' only for tiles of one row of "
                                "a table");
+  if (tiling.getPacked() &&
+      (!best.getPacked() || tiling.getPaired() || tiling.getAcross()))
+    return segment.emitOpError("expected 'packed' only for tables whose maps "
+                               "say so, without 'paired' and 'across'");
   if (isRowOfBlocks || tiling.isWalked())
     return success();
   int64_t room = threads * tiling.getVectors() * tiling.getWidth();

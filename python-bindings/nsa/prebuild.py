@@ -4,6 +4,7 @@
 """Compiles the usual steps ahead, for installations without the compiler.
 
     python -m nsa.prebuild DIR [--topk N ...] [--page-size N ...] [--next-n N ...]
+                           [--vllm-block-sizes N N N N]
 
 Each step serves every batch size and every length, so the list is short: it grows with
 constants, dtypes and optional arrays alone. Bundles hold PTX, and kernels for this
@@ -34,6 +35,7 @@ from . import (
     steps,
 )
 from ._metadata import FIELDS
+from .vllm import _usual
 
 __all__ = [
     "CACHES",
@@ -230,6 +232,7 @@ def texts(
     topks: Sequence[int] = TOPKS,
     page_sizes: Sequence[int] = PAGE_SIZES,
     next_ns: Sequence[int] = NEXT_NS,
+    vllm_block_sizes: Sequence[int] = _usual.BLOCK_SIZES,
 ) -> list[str]:
     """The texts of the usual steps, each once, for these constants."""
     every = [
@@ -241,6 +244,7 @@ def texts(
         *schedules(topks, next_ns),
         *dsa_steps(),
         *v4_steps(),
+        *_usual.texts(tuple(vllm_block_sizes)),
     ]
     return list(dict.fromkeys(every))
 
@@ -281,6 +285,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--{name}", type=int, nargs="+", default=default, metavar="N",
             help=f"{what} (default: {' '.join(map(str, default))})",
         )
+    sizes = _usual.BLOCK_SIZES
+    parser.add_argument(
+        "--vllm-block-sizes", type=int, nargs=len(sizes), default=sizes, metavar="N",
+        help="tokens in a page of each KV cache group of DeepSeek V4 under vLLM: windows, ratio"
+        f" 4, its indexer, ratio 128 (default: {' '.join(map(str, sizes))})",
+    )
     parser.add_argument(
         "--no-host", action="store_true", help="PTX alone, which needs no linker"
     )
@@ -289,7 +299,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     logging.getLogger("nsa").setLevel(logging.WARNING)
-    wanted = texts(options.topk, options.page_size, options.next_n)
+    constants = (options.topk, options.page_size, options.next_n, options.vllm_block_sizes)
+    wanted = texts(*constants)
     build(options.directory, wanted, not options.no_host, pdl=options.pdl)
     print(f"{len(wanted)} steps in {options.directory}")
 

@@ -422,3 +422,15 @@ nsa.step @step() {
     nsa.yield %zero : i32
   }
 }
+
+// -----
+
+// MapOp C6
+nsa.step @packed(in %n : index, out %a : memref<?xi32>) {
+  // expected-error @+1 {{expected two sizes of what is 'packed'}}
+  %t = nsa.map(%r) in (%n) : tensor<?xi32> attributes {packed} {
+    %x = arith.index_cast %r : index to i32
+    nsa.yield %x : i32
+  }
+  nsa.copy %t to %a : tensor<?xi32> to memref<?xi32>
+}

@@ -75,3 +75,29 @@ nsa.step @stated(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, 
     }
   }
 }
+
+// -----
+
+// Rows that are said to be short follow one another in a tile, unless a size
+// may be negative; rows of a known length share tiles as ever. What a block
+// reduces comes first.
+// CHECK-LABEL: nsa.launch @packed
+// CHECK: nsa.segment tile(%n) tiling <block, rows = 1, columns = 0, width = 1, vectors = 1> {
+// CHECK: nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, packed = true> {
+// CHECK: nsa.segment tile(%n, {{.*}}) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1> {
+nsa.step @packed(in %n : index, in %m : index, out %a : memref<?x?xi32, strided<[?, 1]>>,
+                 out %b : memref<?x?xi32, strided<[?, 1]>>, out %c : memref<?xi32>) {
+  %t = nsa.map(%r, %c0) in (%n, %m) : tensor<?x?xi32> attributes {packed} {
+    %x = arith.index_cast %c0 : index to i32
+    nsa.yield %x : i32
+  }
+  nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+  %less = affine.apply affine_map<()[s0] -> (s0 - 3)>()[%m]
+  %u = nsa.map(%r, %c0) in (%n, %less) : tensor<?x?xi32> attributes {packed} {
+    %x = arith.index_cast %c0 : index to i32
+    nsa.yield %x : i32
+  }
+  nsa.copy %u to %b : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+  %sums = nsa.reduce add %t : tensor<?x?xi32> -> tensor<?xi32>
+  nsa.copy %sums to %c : tensor<?xi32> to memref<?xi32>
+}

@@ -9,6 +9,12 @@
 
 // -----
 
+// TilingAttr C3: several rows, of which packed tiles know nothing
+// expected-error @+1 {{expected a 'packed' tile to have 'rows' of 1, and 'columns' of whole vectors}}
+#t = #nsa.tiling<tile, rows = 2, columns = 512, width = 4, vectors = 1, packed = true>
+
+// -----
+
 // TilingAttr C1: columns of whole rows
 // expected-error @+1 {{for 'warp', 'columns' of 0, but got 4, 1 and 512}}
 #t = #nsa.tiling<warp, rows = 4, columns = 512, width = 4, vectors = 1>
@@ -182,6 +188,18 @@ nsa.step @warp(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>)
   nsa.launch @warp threads(16) {
     nsa.segment tile(%n) {
       nsa.copy %a to %x : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
+
+// -----
+
+nsa.step @packed(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>,
+                 out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @packed {
+    // expected-error @+1 {{expected 'packed' only for tables whose maps say so, without 'paired' and 'across'}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, packed = true> {
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
     }
   }
 }

@@ -6,8 +6,9 @@
     python test/python/run_vllm_tests.py CHECKOUT [pytest's options]
     python test/python/run_vllm_tests.py FILE... [pytest's options]
 
-CHECKOUT is one of vLLM's repository; FILEs are test files of it. Nothing of vLLM is installed,
-imported or copied: modules called vllm, and those of its tests, have nsa's functions under
+CHECKOUT is one of vLLM's repository, or .peers/vllm-tests, where scripts/fetch_peers.sh puts
+its tests; FILEs are test files of it. Nothing of vLLM is installed, and nothing imported but
+the class whose methods some of nsa's functions are, from its wheel: modules called vllm, and those of its tests, have nsa's functions under
 vLLM's names, and whatever else is asked of them is there to be imported, and skips the test
 that uses it, which says what it needed. Most tests need a CUDA device, torch and triton.
 """
@@ -15,26 +16,37 @@ that uses it, which says what it needed. Most tests need a CUDA device, torch an
 from __future__ import annotations
 
 import inspect
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from nsa.compat import vllm
 
-#: Of vLLM's repository: those that call what nsa.compat.vllm has.
+#: Of vLLM's repository, as of 0.33.0 and before: those that call what nsa.compat.vllm has.
 FILES = (
     "tests/kernels/attention/test_compute_global_topk_bounds.py",
     "tests/v1/attention/sparse_mla/test_deepseek_v4_swa_visible.py",
     "tests/v1/attention/sparse_mla/test_dspark_noncausal_sparse_mla.py",
     "tests/v1/attention/sparse_mla/test_indexer_deepseek_v4_slot_mapping.py",
+    "tests/v1/attention/test_deepseek_v4_swa_visible.py",
+    "tests/v1/attention/test_dspark_noncausal_sparse_mla.py",
+    "tests/v1/attention/test_indexer_dcp_localize.py",
+    "tests/v1/attention/test_indexer_deepseek_v4_slot_mapping.py",
+    "tests/v1/attention/test_kpool_tail_slot_mapping.py",
+    "tests/v1/attention/test_sparse_mla_backends.py",
     "tests/v1/spec_decode/test_eagle_step_kernel.py",
+    "tests/v1/worker/test_gpu_block_table.py",
+    "tests/v1/worker/test_gpu_input_batch_v2.py",
 )
+#: vLLM's wheel, of which scripts/fetch_peers.sh keeps a few files.
+WHEEL = Path(__file__).resolve().parents[2] / ".peers/vllm"
 
 
 class Launched:
@@ -58,17 +70,27 @@ class Launched:
 
 
 class Missing:
-    """What is not nsa's: it may be imported, and skips the test that uses it."""
+    """What is not nsa's: it may be imported, and skips the test that uses it. What a test file
+    does with it where it is imported makes more of it: calls, bases of classes, unions."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         # As tests make an object without its class's setup.
-        self.__new__ = self.skip  # type: ignore[method-assign]
+        self.__new__ = self.use  # type: ignore[method-assign]
 
-    def skip(self, *_: Any, **__: Any) -> NoReturn:
-        pytest.skip(f"needs vLLM's own {self.name}")
+    def use(self, *_: Any, **__: Any) -> Missing:
+        if "PYTEST_CURRENT_TEST" in os.environ:
+            pytest.skip(f"needs vLLM's own {self.name}")
+        return self
 
-    __call__ = __getitem__ = skip
+    __call__ = __getitem__ = __or__ = __ror__ = use
+
+    def __iter__(self) -> Iterator[Any]:
+        self.use()
+        return iter(())
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -97,11 +119,29 @@ KNOWN: dict[str, Any] = {
 }
 
 
+def add_block_tables() -> None:
+    """vLLM's class, from its wheel, with nsa's methods; none without torch or the wheel."""
+    sys.path.append(str(WHEEL.parents[1] / "benchmarks"))
+    try:
+        from vllm_peer import load_vllm
+
+        base = load_vllm(WHEEL).block_table.BlockTables
+    except (FileNotFoundError, ImportError) as error:
+        print(f"without BlockTables: {error}")
+        return
+    methods = {
+        "gather_block_tables": vllm.gather_block_tables,
+        "compute_slot_mappings": vllm.compute_slot_mappings,
+    }
+    KNOWN["BlockTables"] = type("BlockTables", (base,), methods)
+
+
 class Replaced(MetaPathFinder, Loader):
-    """Finds the modules of vLLM and of its tests' helpers."""
+    """Finds the modules of vLLM, of its tests' helpers, and of transformers, whose classes
+    of configurations they use."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name.partition(".")[0] not in ("vllm", "tests"):
+        if name.partition(".")[0] not in ("vllm", "tests", "transformers"):
             return None
         return ModuleSpec(name, self, is_package=True)
 
@@ -137,6 +177,7 @@ def main(arguments: Sequence[str]) -> int:
     if not files:
         print(__doc__)
         return 2
+    add_block_tables()
     sys.meta_path.insert(0, Replaced())
     # The checkout's own configuration, and its conftest.py, are for all of vLLM.
     options = ["-c", "/dev/null", "--noconftest", "--import-mode=importlib", "-rs"]

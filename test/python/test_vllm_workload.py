@@ -14,6 +14,7 @@ import pytest
 
 import nsa
 from nsa import _cache, prebuild, vllm
+from nsa._tool.finding import remarks_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from vllm_workload import Batch, arrays, calls, place, texts  # noqa: E402
@@ -40,6 +41,25 @@ def test_one_kernel():
     for text in texts():
         (step,) = nsa.compile(text, "cuda").values()
         assert len(step.kernels) == 1
+
+
+def test_remarks():
+    """How many launches an engine step needs is said, and why there are several."""
+    batch = Batch(2, 4096)
+    made = calls(place(arrays(batch), np.copy), batch)
+    text = vllm.step_text(*made, num_reqs=2)
+    assert any("fused 25 launches into 1 with 25" in each for each in remarks_of(text, "step"))
+    # Calls that share nothing take more parameters than a kernel has.
+    others = [
+        call for _ in range(5) for call in calls(place(arrays(batch), np.copy), batch)
+    ]
+    remarks = remarks_of(vllm.step_text(*others), "step")
+    assert any("began another launch" in each and "parameters" in each for each in remarks)
+
+
+def test_shipped():
+    """The benchmark's steps are what the package ships."""
+    assert texts() <= set(prebuild.texts())
 
 
 def test_compiled_ahead(tmp_path, monkeypatch):

@@ -139,7 +139,9 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
     With `paired`, pairs of threads exchange halves of vectors that two stores
     take, so that each store of a warp fills whole sectors of memory. With
     `across`, blocks follow one another from row to row, not along a row: where
-    rows end early, blocks without work come last.
+    rows end early, blocks without work come last. With `packed`, a tile goes on
+    from the end of a row to the next one: it is the next `columns / width`
+    vectors of the table.
 
     Example:
 
@@ -152,6 +154,7 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
     - (C1) `rows` and `columns` are from 1 to 2^20 and `vectors` from 1 to 64;
       but `columns` is 0, which is all, for `warp` and `block`.
     - (C2) `width` is a power of 2, at most 16.
+    - (C3) What is `packed` is a `tile` with one row, and whole vectors in it.
   }];
   let parameters = (ins
     EnumParameter<NSA_TilingUnit>:$unit,
@@ -160,10 +163,12 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
     "int64_t":$width,
     "int64_t":$vectors,
     DefaultValuedParameter<"bool", "false">:$paired,
-    DefaultValuedParameter<"bool", "false">:$across
+    DefaultValuedParameter<"bool", "false">:$across,
+    DefaultValuedParameter<"bool", "false">:$packed
   );
   let assemblyFormat = [{
-    `<` $unit `,` struct($rows, $columns, $width, $vectors, $paired, $across) `>`
+    `<` $unit `,` struct($rows, $columns, $width, $vectors, $paired, $across,
+                         $packed) `>`
   }];
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

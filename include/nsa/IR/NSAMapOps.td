@@ -69,6 +69,11 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_Pick]> {
     Flags such as `overflow<nsw>`, `exact` or `fastmath` promise what contents
     of a device array can break, and are refused.
 
+    With `attributes {packed}`, a block of threads goes on from the end of a row
+    to the next one, where the row is stored. That is for tables whose rows are
+    often shorter than the hundreds of elements that a block takes: their number
+    of columns is known to the host only.
+
     Example:
 
     ```mlir
@@ -97,9 +102,10 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_Pick]> {
     - (C5) Arrays that it reads are `in` ports, an `inout` port that it is stored
       to (StepOp C11), or values before it, other than
       `nsa.total_rows`, which is the last of the sums of its rows.
+    - (C6) What is `packed` has two sizes.
   }];
   let arguments = (ins Variadic<Index>:$dynamic_sizes,
-                       DenseI64ArrayAttr:$static_sizes);
+                       DenseI64ArrayAttr:$static_sizes, UnitAttr:$packed);
   let results = (outs NSA_Array:$result);
   let extraClassDeclaration = [{
     /// The read of every so many-th column of another table that makes this a

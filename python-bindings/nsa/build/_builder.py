@@ -69,6 +69,7 @@ class Builder(NamedOps):
         formula: Callable[..., Any],
         *,
         dtype: Any = None,
+        packed: bool = False,
         name: str | None = None,
     ) -> Array:
         """An array whose elements are given by a formula.
@@ -83,6 +84,9 @@ class Builder(NamedOps):
         dtype : str or dtype, optional
             What the element is converted to, as by ``astype``; else its own type. An
             index is kept as int64.
+        packed : bool
+            Of two sizes: rows follow one another in a block of threads, as is faster where
+            they are often shorter than the hundreds of elements that it takes.
         name : str, optional
             In the text.
 
@@ -92,7 +96,10 @@ class Builder(NamedOps):
         """
         extents = self._check_sizes(sizes)
         names = self._check_parameters(formula, len(extents))
-        return self._formula("map", extents, formula, names, dtype, name)
+        if packed and len(extents) != 2:
+            raise BuildError("expected two sizes of what is packed", here())
+        attributes = " attributes {packed}" if packed else ""
+        return self._formula("map", extents, formula, names, dtype, name, attributes=attributes)
 
     def iterate(
         self,
@@ -149,6 +156,7 @@ class Builder(NamedOps):
         dtype: Any,
         name: str | None,
         first: int | None = None,
+        attributes: str = "",
     ) -> Array:
         """A map, or with `first` a recurrence."""
         place = here()
@@ -174,7 +182,7 @@ class Builder(NamedOps):
             names, lines = body.write(self._names.__contains__, located)
             inner = "".join(f"    {line}\n" for line in lines)
             head = f"{array.name} = nsa.{kind}({names}) in ({', '.join(words)}){start}"
-            return f"{head} : {array.text} {{\n{inner}  }}"
+            return f"{head} : {array.text}{attributes} {{\n{inner}  }}"
 
         self._body.append((write, place))
         return array

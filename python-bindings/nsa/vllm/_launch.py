@@ -244,7 +244,8 @@ class Formulas:
         if updates is not None and self._first(updates) == (self._number, name):
             port = self.s.inout(self._prefix + name, dtype, (None,) * len(sizes))
             self._inputs[updates] = port
-        value = self.s.map(sizes, element, dtype=dtype)
+        # Tables of few requests or short contexts have rows of tens of elements.
+        value = self.s.map(sizes, element, dtype=dtype, packed=len(sizes) == 2)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
         self._ports.declared.append((self._number, name))
