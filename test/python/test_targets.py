@@ -63,12 +63,12 @@ def draw(seed: int, target: str, simt: bool) -> Task:
 def test_values(name):
     changes, is_ptx = TARGETS[name]
     first = 1000 * list(TARGETS).index(name)
-    tasks = [draw(first + i, spell(**changes), simt=is_ptx and i < 6) for i in range(30)]
+    tasks = [draw(first + i, spell(**changes), simt=is_ptx and i < 2) for i in range(12)]
     ran = 0
     for task, outcome in run_all(tasks):
         assert outcome.kind in ("ok", "refused"), as_test(task, outcome)
         ran += outcome.kind == "ok"
-    assert ran > 10
+    assert ran > 4
 
 
 def test_kernels_follow():
@@ -86,12 +86,12 @@ def test_kernels_follow():
         for threads in (64, 128)
     }
     for threads, ptx in found.items():
-        assert f".reqntid {threads}" in ptx
+        assert f".maxntid {threads}" in ptx
     plain = nsa.compile(text, target="simt")["cut"].ptx
     assert found[128] == plain
 
 
 def test_another_warp_is_refused_by_ptx():
-    text = f"module attributes {{nsa.target = {spell(warp=64, threads=256)}}} {{}}"
+    text = f"module attributes {{nsa.target = {spell(warp=64, threads=256)}}} {{ nsa.step @s() {{}} }}"
     with pytest.raises(nsa.CompileError, match="warps of 32 threads, as 'sm_80' has, but got 64"):
         nsa.compile(text, target="simt")
