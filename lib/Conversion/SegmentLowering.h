@@ -28,7 +28,8 @@ struct SegmentLowering {
   void (*emitLoops)(HostFunction &function, SegmentOp segment);
 };
 
-extern const SegmentLowering scanLowering, expandLowering, tileLowering;
+extern const SegmentLowering scanLowering, expandLowering, singleLowering,
+    tileLowering;
 
 inline const SegmentLowering &getLowering(SegmentKind kind) {
   switch (kind) {
@@ -36,6 +37,8 @@ inline const SegmentLowering &getLowering(SegmentKind kind) {
     return scanLowering;
   case SegmentKind::Expand:
     return expandLowering;
+  case SegmentKind::Single:
+    return singleLowering;
   case SegmentKind::Tile:
     return tileLowering;
   }
