@@ -28,8 +28,7 @@ struct SegmentLowering {
   void (*emitLoops)(HostFunction &function, SegmentOp segment);
 };
 
-extern const SegmentLowering scanLowering, expandLowering, singleLowering,
-    tileLowering;
+extern const SegmentLowering scanLowering, expandLowering, tileLowering;
 
 inline const SegmentLowering &getLowering(SegmentKind kind) {
   switch (kind) {
@@ -37,8 +36,6 @@ inline const SegmentLowering &getLowering(SegmentKind kind) {
     return scanLowering;
   case SegmentKind::Expand:
     return expandLowering;
-  case SegmentKind::Single:
-    return singleLowering;
   case SegmentKind::Tile:
     return tileLowering;
   }

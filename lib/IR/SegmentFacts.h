@@ -32,7 +32,7 @@ struct SegmentFacts {
   llvm::LogicalResult (*verifyCopies)(SegmentOp segment);
 };
 
-extern const SegmentFacts scanFacts, expandFacts, singleFacts, tileFacts;
+extern const SegmentFacts scanFacts, expandFacts, tileFacts;
 
 inline const SegmentFacts &getFacts(SegmentKind kind) {
   switch (kind) {
@@ -40,8 +40,6 @@ inline const SegmentFacts &getFacts(SegmentKind kind) {
     return scanFacts;
   case SegmentKind::Expand:
     return expandFacts;
-  case SegmentKind::Single:
-    return singleFacts;
   case SegmentKind::Tile:
     return tileFacts;
   }

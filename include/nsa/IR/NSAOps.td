@@ -748,10 +748,9 @@ def NSA_LaunchOp : NSA_Op<"launch", [
 
 def NSA_Scan : I32EnumAttrCase<"Scan", 0, "scan">;
 def NSA_Expand : I32EnumAttrCase<"Expand", 1, "expand">;
-def NSA_Single : I32EnumAttrCase<"Single", 2, "single">;
-def NSA_Tile : I32EnumAttrCase<"Tile", 3, "tile">;
+def NSA_Tile : I32EnumAttrCase<"Tile", 2, "tile">;
 def NSA_SegmentKind : I32EnumAttr<"SegmentKind", "how a segment is cut into blocks",
-                                  [NSA_Scan, NSA_Expand, NSA_Single, NSA_Tile]> {
+                                  [NSA_Scan, NSA_Expand, NSA_Tile]> {
   let cppNamespace = "::nsa";
 }
 
