@@ -41,13 +41,6 @@ struct ClipSeqlensElements : ElementsOf<ClipSeqlensOp> {
                 int64_t limit);
 };
 
-struct RaiseSeqlensElements : ElementsOf<RaiseSeqlensOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-};
-
 struct PageTableElements : ElementsOf<PageTableOp> {
   using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &builder, ValueRange indices);
@@ -73,7 +66,7 @@ struct RealPageTableElements : ElementsOf<RealPageTableOp> {
 
 void nsa::attachValueElements(MLIRContext &context) {
   attach<CuSeqlensElements, SeqlensElements, ClipSeqlensElements,
-         RaiseSeqlensElements, PageTableElements, ContextLensElements, RealPageTableElements>(
+         PageTableElements, ContextLensElements, RealPageTableElements>(
       context);
 }
 
@@ -140,24 +133,6 @@ Value ClipSeqlensElements::emitSum(ElementBuilder &builder, Value base,
                                    Value count, int64_t limit) {
   return cast<ElementOpInterface>(getSource().getDefiningOp())
       .emitSum(builder, base, count, std::min<int64_t>(limit, getLimit()));
-}
-
-/// For elements or vectors of them.
-static Value emitRaise(ElementBuilder &builder, RaiseSeqlensOp op,
-                       Value length) {
-  return builder.max(length,
-                     constantLike(builder, length.getType(), op.getLeast()));
-}
-
-Value RaiseSeqlensElements::emitElement(ElementBuilder &builder,
-                                        ValueRange indices) {
-  return emitRaise(builder, *this, builder.element(getSource(), indices));
-}
-
-Value RaiseSeqlensElements::emitElements(ElementBuilder &builder,
-                                         ValueRange indices, int64_t width) {
-  return emitRaise(builder, *this,
-                   builder.elements(getSource(), indices, width));
 }
 
 /// The row of `req_to_token` for row `indices[0]` of the result, and whether it

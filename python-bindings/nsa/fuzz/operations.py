@@ -242,10 +242,6 @@ def clip_seqlens(source: Array, limit: int) -> Array:
     return Array(np.minimum(source.data, np.int32(limit)), source.state)
 
 
-def raise_seqlens(source: Array, least: int) -> Array:
-    return Array(np.maximum(source.data, np.int32(least)), source.state)
-
-
 def cu_seqlens(source: Array) -> Array:
     sums = np.concatenate([[0], np.cumsum(source.data.astype(np.int64))])
     state = np.maximum.accumulate(np.concatenate([[KNOWN], source.state]))
@@ -608,11 +604,6 @@ FORMS: dict[str, Form] = {
             "clip_seqlens", "nsa.clip_seqlens {source} to {limit} : {source.type}",
             {"source": VECTOR}, same("source"), clip_seqlens,
             {"limit": (0, 5, 2048, 2**31 - 1)},
-        ),
-        Form(
-            "raise_seqlens", "nsa.raise_seqlens {source} to {least} : {source.type}",
-            {"source": VECTOR}, same("source"), raise_seqlens,
-            {"least": (0, -5, 2048, 2**31 - 1)},
         ),
         Form(
             "cu_seqlens", "nsa.cu_seqlens {source} : {source.type} -> {result}",
