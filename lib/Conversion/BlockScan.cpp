@@ -200,8 +200,7 @@ nsa::emitBlockFirstWithout(OpBuilder &b, Location loc, Value condition,
       LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(), others,
                                          /*is_zero_poison=*/false);
   Value left = math.max(math.sub(bound, firstOfWarp), math.i32(0));
-  Value picked =
-      math.min(math.min(count, math.i32(block.warp - 1)), left);
+  Value picked = math.min(math.min(count, math.i32(block.warp - 1)), left);
   Value zero = math.index(0), ofWarp = math.toIndex(warp);
   scf::IfOp::create(b, loc, math.equal(lane, picked),
                     [&](OpBuilder &b, Location loc) {
@@ -217,8 +216,8 @@ nsa::emitBlockFirstWithout(OpBuilder &b, Location loc, Value condition,
     Value count = memref::LoadOp::create(
         b, loc, counts, ValueRange{half, zero, math.index(other)});
     Value isThere = math.compare(Arith::Predicate::slt, count, warpSize);
-    first = math.select(
-        isThere, math.add(count, math.i32(other * block.warp)), first);
+    first = math.select(isThere, math.add(count, math.i32(other * block.warp)),
+                        first);
   }
   first = math.min(first, bound);
   Value found = memref::LoadOp::create(

@@ -66,8 +66,8 @@ ScanSegment::ScanSegment(SegmentOp segment)
 
 /// Has `value` computed here: no optimisation moves it to its uses.
 static void emitHere(Arith &math, Value value) {
-  Value bits = arith::IndexCastOp::create(math.b, math.loc, math.b.getI64Type(),
-                                          value);
+  Value bits =
+      arith::IndexCastOp::create(math.b, math.loc, math.b.getI64Type(), value);
   LLVM::InlineAsmOp::create(
       math.b, math.loc, TypeRange(), bits, /*asm_string=*/"",
       /*constraints=*/"l", /*has_side_effects=*/true, /*is_align_stack=*/false,
@@ -212,8 +212,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         block.emitIf(block.compare(Arith::Predicate::sle, row, rows), [&] {
           ElementBuilder builder = block.at(row);
           builder.setRow(&shared);
-          scan.emitStores(builder, row, sources, before,
-                          block.less(row, rows));
+          scan.emitStores(builder, row, sources, before, block.less(row, rows));
         });
         llvm::append_range(next, nextSources);
         next.push_back(block.sub(block.index(1), half));

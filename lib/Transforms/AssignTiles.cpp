@@ -250,14 +250,18 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
     }
   }
 
-  /// Where each block first makes a recurrence, twice as many threads make more
-  /// of its steps at once, in half as many blocks.
+  /// Where each block first makes a recurrence, a formula that threads share,
+  /// twice as many of them make more of its steps at once, in half the blocks.
   static int64_t getBestThreads(LaunchOp launch, TargetAttr target) {
     int64_t threads = target.getThreads();
     auto segments = launch.getSegments();
     bool isRecurrence =
         !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {
-          return !segment.getBody().getOps<IterateOp>().empty();
+          return llvm::any_of(segment.getBody().getOps<FormulaOpInterface>(),
+                              [](FormulaOpInterface op) {
+                                return isa<SharedOpInterface>(
+                                    op.getOperation());
+                              });
         });
     return isRecurrence && threads <= 512 ? 2 * threads : threads;
   }
