@@ -145,6 +145,11 @@ nsa::runtime::loadDeviceModule(const std::string &image,
     loaded.functions.push_back(function);
   }
   if (guards) {
+    if (!driver.canReadRecords()) {
+      driver.cuModuleUnload(module);
+      fail(NSA_NO_DRIVER, "step '", step,
+           "': the CUDA driver cannot read what its guards record");
+    }
     CUresult result =
         driver.cuModuleGetGlobal(&loaded.guards, nullptr, module, guards);
     if (result != success) {

@@ -79,12 +79,12 @@ Driver::Driver() {
   required(cuModuleLoadDataEx, "cuModuleLoadDataEx");
   required(cuModuleUnload, "cuModuleUnload");
   required(cuModuleGetFunction, "cuModuleGetFunction");
-  required(cuModuleGetGlobal, "cuModuleGetGlobal_v2");
-  required(cuCtxSynchronize, "cuCtxSynchronize");
-  required(cuMemcpyDtoH, "cuMemcpyDtoH_v2");
-  required(cuMemsetD8, "cuMemsetD8_v2");
   required(cuFuncGetAttribute, "cuFuncGetAttribute");
   required(cuLaunchKernel, "cuLaunchKernel");
+  optional(cuModuleGetGlobal, "cuModuleGetGlobal_v2");
+  optional(cuCtxSynchronize, "cuCtxSynchronize");
+  optional(cuMemcpyDtoH, "cuMemcpyDtoH_v2");
+  optional(cuMemsetD8, "cuMemsetD8_v2");
   optional(cuLaunchKernelEx, "cuLaunchKernelEx");
   optional(cuFuncLoad, "cuFuncLoad");
   // Of CUDA 12.3, when edges of graphs got data.

@@ -119,6 +119,11 @@ public:
                      void **parameters) const;
   void enableNode(CUgraphExec graph, CUgraphNode node, bool isEnabled) const;
 
+  /// Whether it has what reading the records of guards takes.
+  bool canReadRecords() const {
+    return cuModuleGetGlobal && cuCtxSynchronize && cuMemcpyDtoH && cuMemsetD8;
+  }
+
   /// A number that no other context has or had, where the driver knows one.
   uint64_t contextId(CUcontext context) const;
 
@@ -140,16 +145,17 @@ public:
   CUresult (*cuModuleUnload)(CUmodule) = nullptr;
   CUresult (*cuModuleGetFunction)(CUfunction *, CUmodule,
                                   const char *) = nullptr;
+  CUresult (*cuFuncGetAttribute)(int *, int, CUfunction) = nullptr;
+  CUresult (*cuLaunchKernel)(CUfunction, unsigned, unsigned, unsigned, unsigned,
+                             unsigned, unsigned, unsigned, CUstream, void **,
+                             void **) = nullptr;
+  // Null in drivers that are too old for them, or stand in for one. The first
+  // four are for steps with guards alone: see canReadRecords.
   CUresult (*cuModuleGetGlobal)(CUdeviceptr *, size_t *, CUmodule,
                                 const char *) = nullptr;
   CUresult (*cuCtxSynchronize)() = nullptr;
   CUresult (*cuMemcpyDtoH)(void *, CUdeviceptr, size_t) = nullptr;
   CUresult (*cuMemsetD8)(CUdeviceptr, unsigned char, size_t) = nullptr;
-  CUresult (*cuFuncGetAttribute)(int *, int, CUfunction) = nullptr;
-  CUresult (*cuLaunchKernel)(CUfunction, unsigned, unsigned, unsigned, unsigned,
-                             unsigned, unsigned, unsigned, CUstream, void **,
-                             void **) = nullptr;
-  // Null in drivers that are too old for them.
   CUresult (*cuLaunchKernelEx)(const LaunchConfig *, CUfunction, void **,
                                void **) = nullptr;
   CUresult (*cuFuncLoad)(CUfunction) = nullptr;
