@@ -94,10 +94,10 @@ static void numberValues(StepOp step) {
   step.setPortValues(numbers);
 }
 
-/// Whether `copy` stores what an `nsa.scan` reads.
+/// Whether `copy` stores what a value of another launch is computed from.
 static bool storesSums(CopyOp copy) {
   return llvm::any_of(copy.getDestinations(), [](Value destination) {
-    return llvm::any_of(destination.getUsers(), llvm::IsaPred<ScanOp>);
+    return llvm::any_of(destination.getUsers(), isValue);
   });
 }
 
@@ -137,7 +137,7 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
                         ? parameterBytes.getValue()
                         : TargetAttr::of(step).getParameterBytes();
     numberValues(step);
-    // Sums that a scan reads are stored before it, in the order of copies.
+    // What values read is stored before, in the order of copies.
     SmallVector<CopyOp> copies(step.getBody().getOps<CopyOp>());
     auto *others =
         std::stable_partition(copies.begin(), copies.end(), storesSums);

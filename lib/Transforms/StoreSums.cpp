@@ -48,10 +48,12 @@ struct StoreSums : public nsa::impl::StoreSumsBase<StoreSums> {
 
   void runOnOperation() override {
     StepOp step = getOperation();
-    for (ScanOp scan :
-         llvm::make_early_inc_range(step.getBody().getOps<ScanOp>())) {
+    SmallVector<ScanOp> scans;
+    step.walk([&](ScanOp scan) { scans.push_back(scan); });
+    for (ScanOp scan : scans) {
       Value source = scan.getSource();
-      if (scan.getSums() || scan.use_empty() ||
+      // Launches that the text states are its author's.
+      if (scan->getParentOp() != step || scan.getSums() || scan.use_empty() ||
           cast<ShapedType>(source.getType()).getRank() != 1)
         continue;
       std::optional<int64_t> expected = getExpected(Size::of(source, 0));

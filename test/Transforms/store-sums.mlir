@@ -72,3 +72,17 @@ nsa.step @others(in %n : index {expected = 16384}, in %m : index, in %a[%n] : te
   nsa.copy %2 to %z : tensor<?x?xi32> to memref<?x?xi32>
   nsa.copy %3 to %w : tensor<?xi64> to memref<?xi64>
 }
+
+// Launches that stand in the text stay as they are.
+// CHECK-LABEL: nsa.step @formed(
+// CHECK-NOT:     tile_sums
+// LAUNCHES-LABEL: nsa.step @formed(
+nsa.step @formed(in %x : tensor<20000xi64>, out %d : memref<?xi64>) {
+  %n = arith.constant 20001 : index
+  nsa.launch @formed {
+    nsa.segment tile(%n) {
+      %s = nsa.scan %x : tensor<20000xi64> -> tensor<20001xi64>
+      nsa.copy %s to %d : tensor<20001xi64> to memref<?xi64>
+    }
+  }
+}
