@@ -353,7 +353,8 @@ def run(
     if any(values[copy.value].data.size > 1 << 22 for copy in program.copies):
         return ""
     for how, step in steps:
-        layout = np.random.default_rng(seed + 1)
+        # Other strides for other sizes.
+        layout = np.random.default_rng([seed + 1, *used.values()])
         outputs = {}
         for copy in program.copies:
             value = values[copy.value]
