@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -146,6 +147,7 @@ Value ElementBuilder::element(Value value, ValueRange indices) {
   if (Value scalar = findKnown(value, indices, 0))
     return scalar;
   Operation *op = value.getDefiningOp();
+  llvm::SaveAndRestore<Location> place(loc, op ? op->getLoc() : loc);
   return setKnown(value, indices, 0,
                   op ? cast<ElementOpInterface>(op).emitElement(*this, indices)
                      : emitLoad(b, loc, lookup(value), indices));
@@ -250,6 +252,7 @@ Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
   if (Value vector = findKnown(value, indices, width))
     return vector;
   Operation *op = value.getDefiningOp();
+  llvm::SaveAndRestore<Location> place(loc, op ? op->getLoc() : loc);
   return setKnown(
       value, indices, width,
       op ? cast<ElementOpInterface>(op).emitElements(*this, indices, width)
