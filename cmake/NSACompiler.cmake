@@ -53,9 +53,12 @@ target_compile_options(nsa_compiler_flags INTERFACE
   -fvisibility-inlines-hidden)
 target_link_libraries(nsa_compiler_flags INTERFACE ${_nsa_llvm})
 if(NSA_STATIC_LLVM)
-  # What is not used stays out, and what is used is seen by nobody else.
-  target_link_options(nsa_compiler_flags INTERFACE
-    "LINKER:--gc-sections" "LINKER:--exclude-libs,ALL")
+  # What is not used stays out, and what is used is seen by nobody else; but for
+  # what sanitizers put in the place of the system's, as malloc.
+  target_link_options(nsa_compiler_flags INTERFACE "LINKER:--gc-sections")
+  if(NOT NSA_SANITIZE)
+    target_link_options(nsa_compiler_flags INTERFACE "LINKER:--exclude-libs,ALL")
+  endif()
 endif()
 
 # MLIR's headers, read once for all libraries.

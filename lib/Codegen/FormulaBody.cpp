@@ -42,9 +42,28 @@ SmallVector<Value> BodyEmitter::get(ValueRange values, size_t point,
       values, [&](Value value) { return get(value, point, lane); });
 }
 
+/// Whether a size may be negative: launchers check that `index` ports are not,
+/// but not what the text computes.
+static bool mayBeNegative(AffineExpr expr, ArrayRef<Size::Symbol> symbols) {
+  if (auto constant = dyn_cast<AffineConstantExpr>(expr))
+    return constant.getValue() < 0;
+  if (auto symbol = dyn_cast<AffineSymbolExpr>(expr)) {
+    const Size::Symbol &of = symbols[symbol.getPosition()];
+    return of.dim < 0 && !isa<BlockArgument>(of.value);
+  }
+  auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+  return !binary || mayBeNegative(binary.getLHS(), symbols) ||
+         mayBeNegative(binary.getRHS(), symbols);
+}
+
 Value BodyEmitter::emitIsInside(size_t point, Value index, const Size &size) {
   // Unsigned, so that a negative index is too large.
-  return isInside(index, builders[point].size(size));
+  Value extent = builders[point].size(size);
+  Size resolved = size.resolve();
+  if (!resolved.isKnown() ||
+      mayBeNegative(resolved.getExpr(), resolved.getSymbols()))
+    extent = max(extent, this->index(0));
+  return isInside(index, extent);
 }
 
 Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {

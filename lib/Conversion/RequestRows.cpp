@@ -25,8 +25,11 @@ static ElementOpInterface getElements(Operation *op) {
 //===----------------------------------------------------------------------===//
 
 RequestRows::RequestRows(SegmentOp segment, const IRMapping &ports)
-    : ports(ports), segment(segment), expansion(segment.getExpansion()),
-      scans(segment.getBody().getOps<SumOpInterface>()) {
+    : ports(ports), segment(segment), expansion(segment.getExpansion()) {
+  // Others are of requests, and what formulas read.
+  for (auto scan : segment.getBody().getOps<SumOpInterface>())
+    if (nsa::getExpansion(scan->getResult(0)))
+      scans.push_back(scan);
   for (auto op : segment.getBody().getOps<ExpandOpInterface>())
     if (op.isPerRow() && !op.getRepeated())
       rows.push_back(op);

@@ -55,7 +55,8 @@ LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
                                     const CompileOptions &options) {
   OwningOpRef<ModuleOp> module = launches.clone();
   PassManager pm(module->getContext());
-  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters);
+  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters,
+                           options.lineInfo);
   if (failed(pm.run(*module)))
     return failure();
   for (CompiledStep &step : result.compiledSteps) {

@@ -20,6 +20,7 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/LLVMIR/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/InitAllExtensions.h"
 #include "mlir/Pass/PassRegistry.h"
@@ -87,7 +88,7 @@ static void addCommonLowering(OpPassManager &pm, bool expandBF16) {
 }
 
 void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
-                                   bool largeParameters) {
+                                   bool largeParameters, bool lineInfo) {
   pm.addPass(createLaunchToGPU());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
@@ -102,6 +103,9 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
   kernels.addPass(createDropWrapFlags());
   kernels.addPass(createCanonicalizerPass());
   kernels.addPass(createCSEPass());
+  if (lineInfo)
+    pm.addPass(LLVM::createDIScopeForLLVMFuncOpPass(
+        {LLVM::DIEmissionKind::DebugDirectivesOnly}));
   GpuModuleToBinaryPassOptions toPTX;
   toPTX.compilationTarget = "isa";
   pm.addPass(createGpuModuleToBinaryPass(toPTX));
@@ -110,7 +114,8 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
 void nsa::buildToPTXPipeline(OpPassManager &pm, const ToPTXOptions &options) {
   bool large = options.largeParameters || hasLargeParameters(options.chip);
   buildLaunchPipeline(pm, {options.fuse, options.guards, large, options.pdl});
-  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters);
+  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters,
+                           options.lineInfo);
 }
 
 void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {

@@ -140,7 +140,10 @@ std::optional<std::string> nsa::assemblePTX(std::string_view ptx,
   return transform(
       ptxas, ptx,
       [&](Arguments inputs, std::string output) {
-        return Arguments{arch, inputs[0], "-o", output};
+        Arguments arguments{arch, inputs[0], "-o", output};
+        if (StringRef(ptx).contains("\t.loc\t"))
+          arguments.push_back("-lineinfo");
+        return arguments;
       },
       error);
 }

@@ -4,6 +4,7 @@
 """nsa text to a module of steps, in this process."""
 
 import hashlib
+import linecache
 import logging
 import os
 import time
@@ -50,6 +51,18 @@ def has_compiler():
     return _nsa_compiler is not None
 
 
+#: What diagnostics call a text that is in no file.
+_TEXT = b"<string>"
+
+
+def _remember(text):
+    """A name for a text, by which ``linecache`` has its lines."""
+    name = f"<nsa-{hashlib.sha256(text).hexdigest()[:12]}>"
+    lines = text.decode("utf-8", "surrogateescape").splitlines(keepends=True)
+    linecache.cache[name] = (len(text), None, lines, name)
+    return name.encode()
+
+
 def _read(text_or_path):
     """(text, the name that diagnostics show), both as bytes."""
     is_path = isinstance(text_or_path, os.PathLike)
@@ -58,7 +71,7 @@ def _read(text_or_path):
         marks = (b"\n", b"{") if isinstance(text_or_path, bytes) else "\n{"
         is_path = not any(mark in text_or_path for mark in marks)
     if not is_path:
-        return encode(text_or_path), b"<string>"
+        return encode(text_or_path), _TEXT
     with open(text_or_path, "rb") as stream:
         return stream.read(), os.fsencode(text_or_path)
 
@@ -111,6 +124,7 @@ def compile(
     *,
     large_parameters=False,
     pdl=False,
+    line_info=False,
 ):
     """Compiles nsa text and returns a ``Module`` of its steps.
 
@@ -129,6 +143,8 @@ def compile(
     the default chip: kernels begin while the kernel before them in the stream still runs, and
     wait for its end before they touch an array. A kernel after them that is launched so, too,
     has to wait (``griddepcontrol.wait``) before it reads or writes what they do.
+    `line_info=True` makes PTX that says where in the text its code is from, for profilers and
+    for reports of the simulator, which name the operation; the code is the same.
 
     Raises ``CompileError`` with the diagnostics, ``ValueError`` for an unknown target,
     ``OSError`` for a file that cannot be read.
@@ -137,6 +153,8 @@ def compile(
         raise wrong(ValueError, "target", f"expected 'cuda', 'cpu' or 'simt' but got {target!r}")
     text, name = _source(text_or_path)
     chip = chip or default_chip(pdl)
+    if line_info and name == _TEXT:
+        name = _remember(text)
     start = time.perf_counter()
     module, diagnostics = _run(
         text,
@@ -148,6 +166,7 @@ def compile(
         host=target == "cpu",
         large_parameters=large_parameters,
         pdl=pdl,
+        line_info=line_info,
     )
     if diagnostics:
         logger.warning("%s", diagnostics.rstrip())
@@ -182,7 +201,7 @@ def host_module(text, fuse=True, guards=False):
 
     def libraries():
         start = time.perf_counter()
-        made = host_libraries(source, b"<string>", fuse, guards)
+        made = host_libraries(source, _TEXT, fuse, guards)
         logger.info(
             "compiled %s for the host in %.1f ms",
             ", ".join(step for step, _, _ in made),

@@ -55,7 +55,8 @@ def test_quick_and_simulated(monkeypatch, capsys):
     arguments = "nsa.fuzz --seed 1000000 --count 9 --builds 2 --simt --quick".split()
     monkeypatch.setattr("sys.argv", arguments)
     assert main.main() == 0
-    assert [task.optimized for task in seen] == [True, *[False] * 7, True]
+    assert seen[0].optimized and seen[8].optimized and not all(task.optimized for task in seen)
+    assert all(task.optimized for task in seen if "bf16" in task.program.text())
     printed = capsys.readouterr().out
     (ok,) = {int(n) for n in re.findall(r"'ok': (\d+)", printed)}
     assert ok > 3

@@ -477,6 +477,53 @@ def test_fault_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
         simt.simulate(good)(seq_lens=np.arange(4), lens=np.zeros(4, np.int32))
 
 
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+@pytest.mark.parametrize("from_file", [True, False])
+def test_place_in_the_text(from_file: bool, tmp_path: Path) -> None:
+    """Of a load that leaves its array: the operation that it is for, in a file or a text."""
+    text = """// \u00e4
+nsa.step @lengths(in %bs : index, in %lens[%bs] : tensor<?xi64>, in %more[%bs] : tensor<?xi32>,
+                  out %a : memref<?xi32>, out %b : memref<?xi32>) {
+  %len = nsa.seqlens %lens plus 0 : tensor<?xi64> -> tensor<?xi32>
+  %few = nsa.clip_seqlens %more to 5 : tensor<?xi32>
+  nsa.copy %len to %a : tensor<?xi32> to memref<?xi32>
+  nsa.copy %few to %b : tensor<?xi32> to memref<?xi32>
+}
+"""
+    file = tmp_path / "a b.mlir"
+    file.write_text(text, encoding="utf-8")
+    good = nsa.compile(file if from_file else text, line_info=True)["lengths"]
+    found = set()
+    for load in re.finditer(r"ld\.global\S+\s+[^;]*?%rd\d+(?=])", good.ptx):
+        bad = good.ptx[: load.end()] + "+65536" + good.ptx[load.end() :]
+        step = simt.simulate(nsa.Step(good.manifest, bad))
+        arrays = {n: np.zeros(4, np.int32) for n in ("more", "a", "b")}
+        with pytest.raises(SimtError) as info:
+            step(lens=np.zeros(4, np.int64), **arrays)
+        error = info.value
+        assert error.location is not None and f"({error.location}, {error.operation})" in str(error)
+        name, _, place = error.location.partition(":")
+        assert name == str(file) if from_file else name.startswith("<nsa-")
+        found.add((error.argument, place, error.operation))
+    assert found == {("lens", "4:10", "nsa.seqlens"), ("more", "5:10", "nsa.clip_seqlens")}
+
+
+@pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+def test_no_place_unless_asked() -> None:
+    text = (EXAMPLES / "decode_replay.mlir").read_text()
+    plain = nsa.compile(text)["decode_replay"]
+    lines = nsa.compile(text, line_info=True)["decode_replay"]
+    assert ".loc" not in plain.ptx and ".file" not in plain.ptx
+    assert lines.manifest == plain.manifest
+    # Neither instructions nor registers differ.
+    code = [line for line in lines.ptx.splitlines() if not re.match(r"\s*\.(loc|file|section)\b", line)]
+    labels = re.compile(r"\$L__(func|tmp)\w+:|\s*// .*")
+    code = [labels.sub("", line) for line in code]
+    assert [line for line in code if line.strip()] == [
+        line for line in (labels.sub("", line) for line in plain.ptx.splitlines()) if line.strip()
+    ]
+
+
 def test_step_without_ptx() -> None:
     manifest = {
         "schema": 1,

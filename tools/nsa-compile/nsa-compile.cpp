@@ -72,6 +72,11 @@ static cl::opt<bool> pdl(
              "that comes before them ends (the chip is sm_90 or later, and "
              "sm_90 if none is named)"),
     cl::cat(category));
+static cl::opt<bool> lineInfo(
+    "line-info",
+    cl::desc("Say in the PTX where in the text an instruction is from (.loc), "
+             "for profilers, debuggers and the simulator"),
+    cl::cat(category));
 static cl::opt<bool>
     remarks("remarks", cl::desc("Say what was merged and fused, and what not"),
             cl::cat(category));
@@ -227,6 +232,7 @@ int main(int argc, char **argv) {
   options.largeParameters = largeParameters;
   options.pdl = pdl;
   options.remarks = remarks;
+  options.lineInfo = lineInfo;
   options.hostObject = wants(Emit::Host) || wants(Emit::FFI);
   std::unique_ptr<nsa::CompiledModule> module =
       nsa::compile(text, name, options, diagnostics);

@@ -41,12 +41,16 @@ struct CompileOptions {
   /// Have the passes say what they merged and fused, and what not and why:
   /// remarks, among the diagnostics.
   bool remarks = false;
+  /// Say in the PTX where in the text an instruction is from: `.loc`.
+  bool lineInfo = false;
   /// Produce PTX.
   bool ptx = true;
   /// Produce host kernels by JIT; they live as long as the CompiledModule.
   bool host = false;
   /// Optimise the host kernels of the JIT. Off: three quarters of the time of
-  /// compiling are saved, for tests of many steps.
+  /// compiling are saved, for tests of many steps. A bf16 that comes out of a
+  /// branch is then moved through float32, and processors with AVX512-BF16 take
+  /// subnormal numbers for 0 there.
   bool optimizeHost = true;
   /// Produce host kernels as an object file.
   bool hostObject = false;

@@ -45,11 +45,14 @@ struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<bool> pdl{
       *this, "pdl", llvm::cl::init(false),
       llvm::cl::desc("Programmatic dependent launch, from sm_90 on.")};
+  Option<bool> lineInfo{
+      *this, "line-info", llvm::cl::init(false),
+      llvm::cl::desc("Say in the PTX where in the text its code is from.")};
 };
 
 /// From launches to a `gpu.binary` that holds PTX, for each step.
 void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, llvm::StringRef chip,
-                              bool largeParameters);
+                              bool largeParameters, bool lineInfo = false);
 /// From nsa operations to PTX (`--nsa-to-ptx`).
 void buildToPTXPipeline(mlir::OpPassManager &pm, const ToPTXOptions &options);
 

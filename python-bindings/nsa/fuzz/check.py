@@ -368,7 +368,8 @@ def run(
         return ""
     stored = [(copy, copy.stored(values)) for copy in program.copies]
     for how, step in steps:
-        layout = np.random.default_rng(seed + 1)
+        # Other strides for other sizes.
+        layout = np.random.default_rng([seed + 1, *used.values()])
         outputs = {}
         for copy, value in stored:
             element = dims(program.types[copy.value])[1]

@@ -43,7 +43,7 @@ class Instruction:
     operands: tuple[str, ...]
     line: int
     text: str
-    #: "file:line" of the nsa text, from ``.loc``.
+    #: "file:line:column" of the nsa text, from ``.loc``.
     location: str | None = None
 
 
@@ -142,7 +142,8 @@ class _Body:
                     break
             elif match := _LOC.match(text, self.at):
                 name = self.files.get(match[1], f"file {match[1]}")
-                self.location = f"{name}:{match[2]}:{match[3]}"
+                # Line 0 is of no place, or of several.
+                self.location = f"{name}:{match[2]}:{match[3]}" if match[2] != "0" else None
                 self._advance(match.end())
             elif match := _TARGETS.match(text, self.at):
                 self.kernel.tables[match[1]] = split_operands(match[2])

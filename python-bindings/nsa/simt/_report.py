@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import linecache
+import re
+
 
 class PTXError(ValueError):
     """PTX that the simulator cannot read or does not know; `line` is its line."""
@@ -14,11 +17,23 @@ class PTXError(ValueError):
         self.line = line
 
 
+def find_operation(location: str | None) -> str | None:
+    """The name of the operation at FILE:LINE:COLUMN, as ``nsa.map``, where the file can be
+    read; texts of ``nsa.compile(line_info=True)`` can."""
+    match = re.fullmatch(r"(.*):(\d+):(\d+)", location or "", re.S)
+    if not match:
+        return None
+    line = linecache.getline(match[1], int(match[2])).encode()[int(match[3]) - 1 :]
+    name = re.match(rb'"?(\w+\.[\w.]+)', line)
+    return name[1].decode() if name else None
+
+
 class SimtError(RuntimeError):
     """What a kernel did that no kernel may do.
 
     `kind` is one of ``KINDS``; `kernel`, `line` and `instruction` say where in the PTX,
-    `location` where in the nsa text if the PTX has that; `block` and `thread` who did it,
+    `location` where in the nsa text if the PTX has that (``nsa.compile(line_info=True)``), and
+    `operation` what is there; `block` and `thread` who did it,
     `other` with whom, as (block, thread); `argument` and `element` to what; `seed` is that
     of the run's order. What is not known or does not apply is None.
     """
@@ -64,9 +79,10 @@ class SimtError(RuntimeError):
         self.kernel, self.line, self.instruction = kernel, line, instruction
         self.location, self.argument, self.element = location, argument, element
         self.block, self.thread, self.other, self.seed = block, thread, other, seed
+        self.operation = find_operation(location)
         where = f"kernel '{kernel}', PTX line {line}"
         if location:
-            where += f" ({location})"
+            where += f" ({location}{', ' + self.operation if self.operation else ''})"
         message = f"{kind}: {detail}\n  {where}: {instruction}"
         if block is not None:
             message += f"\n  block {block}, thread {thread}"

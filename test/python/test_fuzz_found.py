@@ -1,0 +1,130 @@
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""What generated steps have found (python -m nsa.fuzz), made small."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import nsa
+from nsa import _compile, simt
+
+if not nsa.has_compiler():
+    pytest.skip("built without the compiler", allow_module_level=True)
+
+
+def builds(text: str) -> Iterator[nsa.Step]:
+    """The step of a text in every build: on the host, with LLVM's passes and without, and in
+    the simulator; guards end the process, or the launch, where an access is outside."""
+    # Without LLVM's passes, not every processor moves bf16 as it is.
+    passes = (True,) if "bf16" in text else (True, False)
+    for fuse, guards, optimize in itertools.product((True, False), (True, False), passes):
+        module, diagnostics = _compile._nsa_compiler.compile(
+            text.encode(), b"<found>", fuse=fuse, guards=guards, host=True, optimize_host=optimize
+        )
+        assert module is not None, diagnostics.decode()
+        ((_, manifest, ptx, kernels),) = module.steps
+        yield nsa.Step(manifest, None, kernels, keep=module)
+        if optimize:
+            yield simt.simulate(nsa.Step(manifest, ptx))
+
+
+def test_read_of_a_value_of_negative_size() -> None:
+    """It has no element, so that every read of it misses."""
+    text = """
+nsa.step @step(in %bs : index, in %columns : index, in %lens[%bs] : tensor<?xi32>,
+               out %o : memref<?xi32>, out %p : memref<?xi32>) {
+  %less = affine.apply affine_map<()[s0] -> (s0 * 10 - 1000000)>()[%bs]
+  %none = nsa.map(%r) in (%less) : tensor<?xi32> {
+    %missing = arith.constant 5 : i32
+    %length = nsa.read %lens[%r] else %missing : tensor<?xi32>
+    nsa.yield %length : i32
+  }
+  %read = nsa.map(%r) in (%columns) : tensor<?xi32> {
+    %missing = arith.constant 7 : i32
+    %length = nsa.read %none[%r] else %missing : tensor<?xi32>
+    nsa.yield %length : i32
+  }
+  %square = nsa.map(%r, %c) in (%less, %columns) : tensor<?x?xi32> {
+    %missing = arith.constant 5 : i32
+    %length = nsa.read %lens[%c] else %missing : tensor<?xi32>
+    nsa.yield %length : i32
+  }
+  %diagonal = nsa.map(%r) in (%columns) : tensor<?xi32> {
+    %missing = arith.constant 8 : i32
+    %length = nsa.read %square[%r, %r] else %missing : tensor<?x?xi32>
+    nsa.yield %length : i32
+  }
+  nsa.copy %read to %o : tensor<?xi32> to memref<?xi32>
+  nsa.copy %diagonal to %p : tensor<?xi32> to memref<?xi32>
+}
+"""
+    for step in builds(text):
+        for bs, columns in ((0, 3), (2, 9), (3, 130)):
+            o, p = np.zeros(columns, np.int32), np.zeros(columns, np.int32)
+            step(bs=bs, columns=columns, lens=np.arange(bs, dtype=np.int32), o=o, p=p)
+            assert (o == 7).all() and (p == 8).all()
+
+
+@pytest.mark.parametrize("beside", ["", "nsa.copy %of_rows to %q : tensor<?xi32> to memref<?xi32>"])
+def test_expansion_of_what_reads_a_sum_of_requests(beside: str) -> None:
+    """That sum is none of rows, and may stand beside one that is."""
+    text = f"""
+nsa.step @step(in %bs : index, in %extend[%bs] : tensor<?xi32>, in %whole[%bs] : tensor<?xi32>,
+               in %bound : index, out %o : memref<?xi32>, out %q : memref<?xi32>) {{
+  %sums = nsa.cu_seqlens %whole : tensor<?xi32> -> tensor<?xi32>
+  %after = nsa.map(%r) in (%bs) : tensor<?xi32> {{
+    %missing = arith.constant 1 : i32
+    %one = arith.constant 1 : index
+    %next = arith.addi %r, %one : index
+    %sum = nsa.read %sums[%next] else %missing : tensor<?xi32>
+    nsa.yield %sum : i32
+  }}
+  %ragged = nsa.expansion by %extend within %bound : tensor<?xi32>
+  %rows = nsa.expand_seqlens broadcast %after over %ragged : tensor<?xi32> -> tensor<?xi32>
+  %of_rows = nsa.cu_seqlens %rows : tensor<?xi32> -> tensor<?xi32>
+  nsa.copy %rows to %o : tensor<?xi32> to memref<?xi32>
+  {beside or "nsa.copy %sums to %q : tensor<?xi32> to memref<?xi32>"}
+}}
+"""
+    rng = np.random.default_rng(1)
+    for step in builds(text):
+        for bs in (0, 1, 5, 140):
+            extend = rng.integers(0, 4, bs).astype(np.int32)
+            whole = rng.integers(0, 100, bs).astype(np.int32)
+            rows = np.repeat(np.cumsum(whole), extend)
+            bound = len(rows)
+            o = np.zeros(bound, np.int32)
+            q = np.zeros((bound if beside else bs) + 1, np.int32)
+            step(bs=bs, extend=extend, whole=whole, bound=bound, o=o, q=q)
+            assert o.tolist() == rows.tolist()
+            assert q.tolist() == [0, *np.cumsum(rows if beside else whole)]
+
+
+def test_bf16_is_moved_as_it_is() -> None:
+    """All 65,536 of them, subnormal ones and NaNs too, through a branch."""
+    text = """
+nsa.step @step(in %bs : index, in %floats[%bs] : tensor<?xbf16>, out %o : memref<?xbf16>) {
+  %moved = nsa.map(%r) in (%bs) : tensor<?xbf16> {
+    %big = arith.constant 1.0e+10 : f32
+    %missing = arith.truncf %big : f32 to bf16
+    %one = arith.constant 1 : index
+    %next = arith.addi %r, %one : index
+    %float = nsa.read %floats[%next] else %missing : tensor<?xbf16>
+    nsa.yield %float : bf16
+  }
+  nsa.copy %moved to %o : tensor<?xbf16> to memref<?xbf16>
+}
+"""
+    floats = np.arange(1 << 16).astype(np.uint16)
+    # 1e10 as bf16, to the nearest.
+    wanted = [*range(1, 1 << 16), 0x5015]
+    for step in builds(text):
+        o = np.zeros(1 << 16, np.uint16)
+        step(floats=floats, o=o)
+        assert o.tolist() == wanted
