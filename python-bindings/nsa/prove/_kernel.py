@@ -489,7 +489,7 @@ class Kernel:
         whole = self.facts.product(quotient, b)
         self.here(z3.And(quotient >= 0, rest >= 0, rest < b, a == whole + rest))
         for factor, product in self.multiples(b):
-            if not factor.eq(quotient) and self.facts.proves(a < product):
+            if not factor.eq(quotient) and self.facts.proves(a < product, insists=True):
                 self.here(quotient < factor)
 
     def compute_remui(self, operation, type, bits, a, b):
