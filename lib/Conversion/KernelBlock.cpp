@@ -77,9 +77,10 @@ Value KernelBlock::emitNumBlocks(SegmentOp segment) {
 
 Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
   if (segment.getTiling() && segment.getTiling()->getPacked()) {
-    // Neither size is negative, and each less than 2^31, so nothing wraps.
-    Value vectors = mul(lookup(segment.getSizes().front()),
-                        emitVectorsPerRow(segment));
+    // Neither size is negative, and each less than 2^31, so nothing wraps; and
+    // a product of 32 bits is one instruction.
+    Value vectors = mul(toIndex(toI32(lookup(segment.getSizes().front()))),
+                        toIndex(emitVectorsPerRow(segment)));
     int64_t tile = segment.getGrid().tileColumns;
     return toI32(divUnsigned(add(vectors, index(tile - 1)), index(tile)));
   }
@@ -120,27 +121,34 @@ std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
 
 Value KernelBlock::emitVectorsPerRow(SegmentOp segment) {
   int64_t width = segment.getTiling()->getWidth();
-  return divUnsigned(add(lookup(segment.getSizes().back()), index(width - 1)),
-                     index(width));
+  Value columns = toI32(lookup(segment.getSizes().back()));
+  return divUnsigned(add(columns, i32(width - 1)), i32(width));
 }
 
-SmallVector<SmallVector<Value>>
-KernelBlock::emitPackedPoints(SegmentOp segment, Value block) {
+SmallVector<SmallVector<Value>> KernelBlock::emitPackedPoints(SegmentOp segment,
+                                                              Value block) {
   TilingAttr tiling = *segment.getTiling();
   Value rows = lookup(segment.getSizes().front());
   Value perRow = emitVectorsPerRow(segment), width = index(tiling.getWidth());
-  Value first = add(mul(toIndex(block), index(segment.getGrid().tileColumns)),
-                    thread);
+  Value past = mul(toIndex(perRow), width);
+  Value vector =
+      add(mul(toIndex(block), index(segment.getGrid().tileColumns)), thread);
+  Value row = divUnsigned(vector, toIndex(perRow));
+  // Less than 2^31, so its low 32 bits are all of it.
+  Value inRow = sub(toI32(vector), mul(toI32(row), perRow));
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
-    Value vector = add(first, index(i * threads.size));
-    Value row = divUnsigned(vector, perRow);
-    Value column = mul(sub(vector, mul(row, perRow)), width);
+    if (i != 0) {
+      Value next = add(inRow, i32(threads.size));
+      Value numRows = divUnsigned(next, perRow);
+      row = add(row, toIndex(numRows));
+      inRow = sub(next, mul(numRows, perRow));
+    }
     // A vector past the last row is one past the columns of a row that there
     // is.
     Value isRow = isInside(row, rows);
     points.push_back({select(isRow, row, index(0)),
-                      select(isRow, column, mul(perRow, width))});
+                      select(isRow, mul(toIndex(inRow), width), past)});
   }
   return points;
 }

@@ -71,7 +71,7 @@ private:
   /// The number of tiles from a segment's first row to its last, as i32.
   mlir::Value emitRowTiles(SegmentOp segment);
   mlir::Value emitNumBlocksIfWanted(SegmentOp segment);
-  /// The number of vectors in a row of a packed segment.
+  /// The number of vectors in a row of a packed segment, as i32.
   mlir::Value emitVectorsPerRow(SegmentOp segment);
 
   int64_t mostTiles;
