@@ -130,8 +130,8 @@ struct SharedTiles {
   Value emitBefore(ElementBuilder &builder, Value tile) const {
     return memref::LoadOp::create(builder.b, builder.loc, before, tile);
   }
-  /// Emits the value of `ofElement` where a tile is one element, so that nothing
-  /// is left to add up or to look through, else that of `ofTile`.
+  /// Emits the value of `ofElement` where a tile is one element, so that
+  /// nothing is left to add up or to look through, else that of `ofTile`.
   Value emitByTile(ElementBuilder &builder, Type type,
                    function_ref<Value()> ofElement,
                    function_ref<Value()> ofTile) const {
@@ -368,6 +368,7 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder,
   });
   emitPredictedSteps(
       builder, threads, size, first,
+      /*isNumbered=*/!getBody().front().getArgument(0).use_empty(),
       [&](ElementBuilder &builder, Value step, Value element) {
         return emitStep(builder, *this, step, element);
       },
