@@ -19,18 +19,96 @@
 // two-delta stride predictor). One that went nowhere changes it at once: it has
 // come to an end.
 //
+// Where no stride holds, but steps are short and take nothing but an element,
+// threads take a step from each of the next values instead, and the elements
+// are followed through what they got.
+//
 //===----------------------------------------------------------------------===//
 
 #include "PredictedSteps.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace nsa;
 
+namespace {
+/// What threads made in a round.
+struct Made {
+  /// The thread that has the last element, this thread's, the last one, and
+  /// the one that its step began with.
+  Value last, mine, reached, from;
+};
+} // namespace
+
+/// Follows elements from `element` on through `next`, which each thread has for
+/// the value that many after it, as far as those values go, for `left` steps
+/// and another one at most.
+static Made emitFollowed(ElementBuilder &builder, Threads &threads,
+                         Value element, Value next, Value left, Value half) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  Type type = next.getType();
+  int64_t size = threads.getSize();
+  Value thread = threads.emitThread(b, loc);
+  Value memory = threads.emitMemory(b, loc, 2 * size, type);
+  Value begin = builder.mul(half, builder.index(size));
+  memref::StoreOp::create(b, loc, next, memory, builder.add(begin, thread));
+  threads.emitBarrier(b, loc);
+  Value most = builder.min(left, builder.index(size - 1));
+  // The number of the step, the value that it begins with (from the first one
+  // on), what it gets to, and what this thread has got.
+  SmallVector<Value> initial = {builder.index(0), builder.index(0), next, next};
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(ValueRange(initial)), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        Value number = state[0], value = state[1];
+        Value reached =
+            memref::LoadOp::create(b, loc, memory, inner.add(begin, value));
+        Value mine =
+            inner.select(inner.equal(number, thread), reached, state[3]);
+        Value next = inner.toIndex(inner.sub(reached, element));
+        // Values before the first one are too large as well.
+        Value goesOn = inner.isInside(next, inner.index(size));
+        goesOn = inner.both(goesOn,
+                            inner.compare(Arith::Predicate::ne, next, value));
+        goesOn = inner.both(goesOn, inner.less(number, most));
+        // What ends here says which step it was, what goes on where it got to.
+        Value place = inner.select(goesOn, next, value);
+        scf::ConditionOp::create(b, loc, goesOn,
+                                 ValueRange{number, place, reached, mine});
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        ElementBuilder inner(b, builder);
+        scf::YieldOp::create(b, loc,
+                             ValueRange{inner.add(state[0], inner.index(1)),
+                                        state[1], state[2], state[3]});
+      });
+  Value from = builder.add(
+      element,
+      arith::IndexCastOp::create(b, loc, type, loop.getResult(1)).getResult());
+  return {loop.getResult(0), loop.getResult(3), loop.getResult(2), from};
+}
+
+/// What threads made that took their steps from elements `stride` apart.
+static Made emitGuessed(ElementBuilder &builder, Threads &threads,
+                        Value element, Value stride, Value guess, Value next,
+                        Value left, Value half) {
+  Value isRight = builder.equal(next, builder.add(guess, stride));
+  auto [last, reached] = threads.emitFirstWithout(builder.b, builder.loc,
+                                                  isRight, next, left, half);
+  Value times =
+      arith::IndexCastOp::create(builder.b, builder.loc, next.getType(), last);
+  Value from = builder.add(element, builder.mul(times, stride));
+  return {last, next, reached, from};
+}
+
 void nsa::emitPredictedSteps(
     ElementBuilder &builder, Threads &threads, Value size, Value first,
+    bool isNumbered,
     function_ref<Value(ElementBuilder &, Value, Value)> emitStep,
     function_ref<void(ElementBuilder &, Value, Value)> visit) {
   Location loc = builder.loc;
@@ -38,10 +116,13 @@ void nsa::emitPredictedSteps(
   Value thread = threads.emitThread(builder.b, loc);
   Value asElement = arith::IndexCastOp::create(builder.b, loc, type, thread);
   Value none = builder.zero(type);
-  // Elements so far, the last one, the stride, how far the last step went, and
-  // which half of what threads share is next.
+  bool canFollow = !isNumbered && threads.getSize() > 1;
+  // Elements so far, the last one, the stride, how far the last step went,
+  // which half of what threads share is next, and whether elements are
+  // followed.
   Value zero = builder.index(0), one = builder.index(1);
-  SmallVector<Value> initial = {zero, first, none, none, zero};
+  SmallVector<Value> initial = {zero, first, none,
+                                none, zero,  builder.i1(false)};
   scf::WhileOp::create(
       builder.b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
@@ -51,36 +132,75 @@ void nsa::emitPredictedSteps(
       [&](OpBuilder &b, Location loc, ValueRange state) {
         ElementBuilder inner(b, builder);
         Value done = state[0], element = state[1], stride = state[2];
-        Value guess = inner.add(element, inner.mul(asElement, stride));
+        Value half = state[4], isFollowed = state[5];
+        Value apart = stride;
+        if (canFollow) {
+          Value oneApart =
+              arith::IndexCastOp::create(b, loc, type, inner.index(1));
+          apart = inner.select(isFollowed, oneApart, stride);
+        }
+        Value guess = inner.add(element, inner.mul(asElement, apart));
         Value left = inner.sub(inner.sub(size, done), one);
         // Threads past the last step take that one.
         Value step = inner.add(done, inner.min(thread, left));
         Value next = emitStep(inner, step, guess);
-        Value isRight = inner.equal(next, inner.add(guess, stride));
-        auto [last, reached] = threads.emitFirstWithout(b, loc, isRight, next,
-                                                        left, state[4]);
+        Made made;
+        if (canFollow) {
+          SmallVector<Type> types = {b.getIndexType(), type, type, type};
+          auto ifOp = scf::IfOp::create(b, loc, types, isFollowed,
+                                        /*withElseRegion=*/true);
+          OpBuilder::InsertionGuard guard(b);
+          auto emit = [&](Block *block,
+                          function_ref<Made(ElementBuilder &)> how) {
+            b.setInsertionPointToStart(block);
+            ElementBuilder nested(b, inner);
+            Made some = how(nested);
+            scf::YieldOp::create(
+                b, loc,
+                ValueRange{some.last, some.mine, some.reached, some.from});
+          };
+          emit(ifOp.thenBlock(), [&](ElementBuilder &nested) {
+            return emitFollowed(nested, threads, element, next, left, half);
+          });
+          emit(ifOp.elseBlock(), [&](ElementBuilder &nested) {
+            return emitGuessed(nested, threads, element, stride, guess, next,
+                               left, half);
+          });
+          made = {ifOp.getResult(0), ifOp.getResult(1), ifOp.getResult(2),
+                  ifOp.getResult(3)};
+        } else {
+          made = emitGuessed(inner, threads, element, stride, guess, next, left,
+                             half);
+        }
         auto ifOp = scf::IfOp::create(
-            b, loc, inner.compare(Arith::Predicate::ule, thread, last),
+            b, loc, inner.compare(Arith::Predicate::ule, thread, made.last),
             /*withElseRegion=*/false);
         {
           OpBuilder::InsertionGuard guard(b);
           b.setInsertionPointToStart(ifOp.thenBlock());
-          ElementBuilder made(b, inner);
-          visit(made, inner.add(step, one), next);
+          ElementBuilder nested(b, inner);
+          visit(nested, inner.add(step, one), made.mine);
         }
-        Value before = inner.add(
-            element,
-            inner.mul(arith::IndexCastOp::create(b, loc, type, last), stride));
-        Value went = inner.sub(reached, before);
-        Value isSteady = inner.apply<arith::OrIOp>(
-            inner.equal(went, state[3]), inner.equal(went, none));
-        Value isAgain = inner.both(inner.equal(last, zero), isSteady);
-        Value isOther =
-            inner.apply<arith::OrIOp>(isAgain, inner.equal(done, zero));
+        Value went = inner.sub(made.reached, made.from);
+        Value isSteady = inner.apply<arith::OrIOp>(inner.equal(went, state[3]),
+                                                   inner.equal(went, none));
+        Value isOne = inner.equal(made.last, zero);
+        Value isOther = inner.apply<arith::OrIOp>(inner.both(isOne, isSteady),
+                                                  inner.equal(done, zero));
+        Value follows = state[5];
+        if (canFollow) {
+          Value isNot = inner.apply<arith::XOrIOp>(isOther, inner.i1(true));
+          // A round of guesses takes half the time, and makes a few as well.
+          Value enough = inner.index(5);
+          follows = inner.select(
+              isFollowed,
+              inner.compare(Arith::Predicate::ugt, made.last, enough),
+              inner.both(isOne, isNot));
+        }
         scf::YieldOp::create(
             b, loc,
-            ValueRange{inner.add(done, inner.add(last, one)), reached,
+            ValueRange{inner.add(done, inner.add(made.last, one)), made.reached,
                        inner.select(isOther, went, stride), went,
-                       inner.apply<arith::XOrIOp>(state[4], one)});
+                       inner.apply<arith::XOrIOp>(half, one), follows});
       });
 }

@@ -16,11 +16,12 @@ namespace nsa {
 
 /// Emits elements 1 to `size` of a recurrence from element 0, which is `first`,
 /// for all threads. `emitStep` emits element `step + 1` from element
-/// `step`, for any value of the latter; `visit` gets the number of an element
-/// and the element, in the thread that has it.
+/// `step`, for any value of the latter; `isNumbered` is whether it looks at the
+/// number, too. `visit` gets the number of an element and the element, in the
+/// thread that has it.
 void emitPredictedSteps(
     ElementBuilder &builder, Threads &threads, mlir::Value size,
-    mlir::Value first,
+    mlir::Value first, bool isNumbered,
     llvm::function_ref<mlir::Value(ElementBuilder &, mlir::Value, mlir::Value)>
         emitStep,
     llvm::function_ref<void(ElementBuilder &, mlir::Value, mlir::Value)> visit);

@@ -393,6 +393,7 @@ SmallVector<Value> IterateElements::emitShared(ElementBuilder &builder,
   });
   emitPredictedSteps(
       builder, threads, size, first,
+      /*isNumbered=*/!getBody().front().getArgument(0).use_empty(),
       [&](ElementBuilder &builder, Value step, Value element) {
         return emitStep(builder, *this, step, element);
       },

@@ -39,10 +39,18 @@ FORMULAS = {
     "grows": lambda i, x, choose: x + i,
     "falls": lambda i, x, choose: x - 6,
     "mixes": lambda i, x, choose: (x * 1103515245 + 12345) % (MASK + 1),
+    # Without the number of the step: where no stride holds, elements are followed.
+    "short steps": lambda i, x, choose: x + 3 + (x * 7) % 11,
+    "short and far": lambda i, x, choose: x + choose(x // 64 % 3 == 2, 5000, 3 + x * 7 % 11),
+    "short, then one stride": lambda i, x, choose: x + choose(x > 400, 300, 3 + x * 7 % 11),
+    "short, then stops": lambda i, x, choose: choose(x >= 700, x, x + 3 + x * 7 % 11),
+    "as far as threads go": lambda i, x, choose: x + choose(x % 2 == 0, 127, 128 + x % 3),
+    "to and fro": lambda i, x, choose: choose(x % 3 == 2, x - 2, x + 1),
+    "falls unevenly": lambda i, x, choose: x - 2 - x % 5,
     # A thread's guess may be a divisor of 0.
     "divides": lambda i, x, choose: x - 1 + choose(1000 // x == 1000, 40, 0),
 }
-FIRST = {"divides": 35, "falls": -3}
+FIRST = {"divides": 35, "falls": -3, "falls unevenly": 100_000}
 #: Few rounds.
 FAST = ("constant", "stride", "one break in 50", "two strides", "stops")
 #: Around the lanes of a warp, the threads of a block, and what it keeps.
