@@ -45,9 +45,6 @@ def some_of_each() -> list[str]:
         is_long = any(name in text.partition("(")[0] for name in TOO_LONG)
         if is_long and ("optional" in text or "@flashmla" in text):
             continue
-        # Searches in stored sums: docs/Safety.md says what is shown of them.
-        if "expected" in text:
-            continue
         kinds.setdefault(text[: text.index("(")], []).append(text)
     some = [pick(texts, key=len) for texts in kinds.values() for pick in (min, max)]
     return list(dict.fromkeys(some))
