@@ -38,7 +38,8 @@ static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
   for (int64_t number = 0; number < groupSize; ++number) {
     Value place = builder.add(begin, number);
     // Places past the last element are that one, which is there.
-    Value element = builder.element(source, builder.min(place, last));
+    Value inside = builder.apply<arith::MinUIOp>(place, last);
+    Value element = builder.element(source, inside);
     elements.push_back(number == 0
                            ? element
                            : builder.select(builder.less(place, end), element,
@@ -128,7 +129,7 @@ static SmallVector<Value> emitWalk(
   auto loop = scf::WhileOp::create(
       b, builder.loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value goesOn = builder.both(state[2], builder.less(state[0], end));
+        Value goesOn = builder.both(state[2], builder.isInside(state[0], end));
         scf::ConditionOp::create(b, loc, goesOn, state);
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
@@ -155,7 +156,8 @@ Value nsa::emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
         return {inner.select(isBefore, inner.add(tile, inner.index(1)), tile),
                 inner.select(isBefore, next, sum), isBefore};
       });
-  Value first = builder.shiftLeft(tile[0], shift);
+  Value first =
+      builder.apply<arith::MinUIOp>(builder.shiftLeft(tile[0], shift), size);
   Value end =
       builder.min(builder.add(first, int64_t(1) << TileSumsOp::logTile), size);
   SmallVector<Value> place = emitWalk(

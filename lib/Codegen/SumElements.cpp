@@ -78,10 +78,11 @@ static Value emitTiles(Arith &math, Value size, Value shift) {
 }
 
 /// The base-2 logarithm of the elements in a tile, of `size` elements in
-/// `mostTiles` at most.
-static Value emitShift(Arith &math, Value size, int64_t mostTiles) {
+/// `mostTiles` at most; `least` or more.
+static Value emitShift(Arith &math, Value size, int64_t mostTiles,
+                       int64_t least = 0) {
   auto loop = scf::WhileOp::create(
-      math.b, math.loc, TypeRange(math.b.getIndexType()), math.index(0),
+      math.b, math.loc, TypeRange(math.b.getIndexType()), math.index(least),
       [&](OpBuilder &b, Location loc, ValueRange shift) {
         Value isTooMany = math.compare(Arith::Predicate::ugt,
                                        emitTiles(math, size, shift.front()),
@@ -156,10 +157,9 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
   Location loc = getLoc();
   Type type = getElementTypeOrSelf(getType());
   Value size = emitNumElements(builder, getSource());
-  Value shift = emitShift(builder, size, threads.getMostTiles());
+  Value shift = emitShift(builder, size, threads.getMostTiles(),
+                          getSums() ? TileSumsOp::logTile : 0);
   Value logStored = builder.index(TileSumsOp::logTile);
-  if (getSums())
-    shift = builder.max(shift, logStored);
   Value numTiles = emitTiles(builder, size, shift);
   Value sums = threads.emitMemory(b, loc, threads.getMostTiles() + 1, type);
   Value thread = threads.emitThread(b, loc);
