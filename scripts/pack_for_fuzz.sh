@@ -80,6 +80,6 @@ else
   echo "pack_for_fuzz: no build-fuzz/bin/nsa-fuzz: packed without it" >&2
 fi
 cp scripts/fuzz_many.sh .fuzz/
-tar -C .fuzz -cf - tree | xz -T1 -5 >.fuzz/fuzz.tar.xz
+tar -C .fuzz -cf - tree | xz -T0 -2 >.fuzz/fuzz.tar.xz
 rm -rf "$tree"
 du -h .fuzz/fuzz.tar.xz

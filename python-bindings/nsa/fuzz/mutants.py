@@ -7,9 +7,10 @@
 
 Of small steps of each kind, the structured GPU code (what `nsa.prove` reads) gets one fault: a
 barrier dropped, a bound off by one, a guard or the test of an alignment dropped, indices
-swapped, values of an iteration swapped, another constant or operation. It goes on through the
-passes after it, and is executed in the simulator beside the step's reference in NumPy, at a few
-sizes, with hostile contents; a mutant that gives the right numbers there is put to the prover.
+swapped, values of an iteration swapped or not carried on, an array's stride taken for another
+one's, another constant or operation. It goes on through the passes after it, and is executed in
+the simulator beside the step's reference in NumPy, at a few sizes, with hostile contents; a
+mutant that gives the right numbers there is put to the prover.
 Some mutants do what the original does, and nothing can notice them: a bound that no size
 reaches, a minimum that never matters.
 """
@@ -41,14 +42,16 @@ __all__ = ["KINDS", "Mutant", "judge", "mutants", "subjects"]
 
 KINDS = (
     "barrier dropped", "bound off by one", "guard dropped", "alignment not tested",
-    "indices swapped", "iteration swapped", "constant", "operation",
+    "indices swapped", "iteration swapped", "wrong carry", "stride swapped", "constant",
+    "operation",
 )  # fmt: skip
-#: From structured kernels to PTX: what buildLaunchToPTXPipeline does from there on.
-PASSES = (
-    "builtin.module(nsa-attach-target,gpu.module(nsa-flatten-kernel-args,"
-    "expand-strided-metadata,lower-affine,arith-expand,convert-scf-to-cf,"
+#: From structured kernels to PTX, what buildLaunchToPTXPipeline does from there on: up to where
+#: strides are parameters, and the rest.
+FLATTEN = "nsa-attach-target,gpu.module(nsa-flatten-kernel-args)"
+LOWER = (
+    "gpu.module(expand-strided-metadata,lower-affine,arith-expand,convert-scf-to-cf,"
     "convert-gpu-to-nvvm,convert-vector-to-llvm,reconcile-unrealized-casts,"
-    "nsa-drop-wrap-flags,canonicalize,cse),gpu-module-to-binary{format=isa})"
+    "nsa-drop-wrap-flags,canonicalize,cse),gpu-module-to-binary{format=isa}"
 )
 OPPOSITE = {"addi": "subi", "subi": "addi", "minsi": "maxsi", "maxsi": "minsi", "minui": "maxui"}
 #: Basic blocks of a wave, after which a mutant has no end.
@@ -64,12 +67,52 @@ class Mutant:
 
     def apply(self, ir: str) -> str:
         lines = ir.split("\n")
-        lines[self.line] = self.text
+        lines[self.line : self.line + 1] = [self.text] if self.text else []
         return "\n".join(lines)
 
 
+def stride_mutants(flat: str) -> Iterator[Mutant]:
+    """Of a module whose kernels have strides as parameters."""
+    lines = flat.split("\n")
+    stride = re.compile(r'"llvm.insertvalue"\(%\d+, (%arg\d+)\) <\{position = array<i64: 4, \d>')
+    found = {n: match[1] for n, line in enumerate(lines) if (match := stride.search(line))}
+    parameters = list(dict.fromkeys(found.values()))
+    for number, name in found.items():
+        other = parameters[(parameters.index(name) + 1) % len(parameters)]
+        if other != name:
+            changed = lines[number].replace(f", {name})", f", {other})")
+            yield Mutant("stride swapped", number, changed)
+
+
+def carry_mutants(ir: str) -> Iterator[Mutant]:
+    """Of loops: a value that stays what it was before; of sums of a warp: one that goes to
+    other lanes."""
+    carried: list[list[str] | None] = []
+    for number, line in enumerate(ir.split("\n")):
+        if '"scf.for"' in line:
+            carried.append([])
+        elif line.endswith("({"):
+            carried.append(None)
+        elif re.match(r"\s*\}\)", line) and carried:
+            carried.pop()
+        elif (match := re.match(r"\s*\^bb0\((.*)\):", line)) and carried:
+            if carried[-1] == []:
+                carried[-1] = re.findall(r"%\w+", match[1])[1:]
+        elif (match := re.match(r'\s*"scf.yield"\((.+?)\) :', line)) and carried:
+            values = match[1].split(", ")
+            for place, old in enumerate(carried[-1] or []):
+                if values[place] != old:
+                    kept = ", ".join([*values[:place], old, *values[place + 1 :]])
+                    yield Mutant("wrong carry", number, line.replace(match[1], kept, 1))
+        for mode, other in (("up", "down"), ("xor", "up")):
+            if f"shuffle_mode {mode}>" in line:
+                changed = line.replace(f"shuffle_mode {mode}>", f"shuffle_mode {other}>")
+                yield Mutant("wrong carry", number, changed)
+
+
 def mutants(ir: str) -> Iterator[Mutant]:
-    """Of a module in generic form."""
+    """Of a module in generic form, but for those of its strides."""
+    yield from carry_mutants(ir)
     alignments = set(re.findall(r'(%\d+) = "arith.andi"\(.*\) : \(index, index\)', ir))
     for number, line in enumerate(ir.split("\n")):
         if '"gpu.barrier"' in line:
@@ -150,7 +193,7 @@ def _steps() -> dict[str, list[tuple[str, dict[str, str], dict[str, Any]]]]:
              {"formula": table, "sizes": ("n0", "n1")}),
             ("map", {"s0": "lens", "n0": "bs"}, {"formula": low, "sizes": ("n0",)}),
             ("scan", {"source": "v1"}, {}),
-            ("reduce_max", {"source": "v1"}, {}),
+            ("reduce_max", {"source": "lens"}, {}),
         ],
         "schedules": [
             ("map", {"s0": "lens", "n0": "bs"}, {"formula": low, "sizes": ("n0",)}),
@@ -201,9 +244,29 @@ def original(name: str) -> tuple[str, str]:
     return _compile.compile(text, "cpu")["step"].manifest, structured(text)
 
 
-def to_ptx(ir: str) -> str | None:
+@cache
+def flattened(name: str) -> str:
+    """The code of a step whose strides are parameters."""
+    pipeline = f"--pass-pipeline=builtin.module({FLATTEN})"
+    command = [find_nsa_opt(), "-", "--mlir-print-op-generic", pipeline]
+    run = subprocess.run(command, input=original(name)[1], capture_output=True, text=True, check=True)
+    return run.stdout
+
+
+def all_mutants(name: str) -> Iterator[Mutant]:
+    """Of a step."""
+    yield from mutants(original(name)[1])
+    yield from stride_mutants(flattened(name))
+
+
+def source(name: str, mutant: Mutant) -> str:
+    """The code that a mutant is one of."""
+    return flattened(name) if mutant.kind == "stride swapped" else original(name)[1]
+
+
+def to_ptx(ir: str, passes: str) -> str | None:
     """None of what the passes refuse."""
-    command = [find_nsa_opt(), "-", f"--pass-pipeline={PASSES}"]
+    command = [find_nsa_opt(), "-", f"--pass-pipeline=builtin.module({passes})"]
     made = subprocess.run(command, input=ir, capture_output=True, text=True)
     found = re.search(r'assembly = "((?:[^"\\]|\\.)*)"', made.stdout)
     if made.returncode or not found:
@@ -229,14 +292,17 @@ def simulated(task: Task, manifest: str, ptx: str) -> str:
 
 def judge(name: str, mutant: Mutant | None) -> str:
     """What kills a mutant of a step: "refused" by the passes, "values" or a kind of report in
-    the simulator, "not shown" by the prover; empty if nothing does."""
+    the simulator, "not shown" by the prover, which reads no parameters; empty if nothing does."""
     manifest, ir = original(name)
-    changed = mutant.apply(ir) if mutant else ir
-    ptx = to_ptx(changed)
+    changed = mutant.apply(source(name, mutant)) if mutant else ir
+    flat = mutant is not None and mutant.kind == "stride swapped"
+    ptx = to_ptx(changed, LOWER if flat else f"{FLATTEN},{LOWER}")
     if ptx is None:
         return "refused"
     if noticed := simulated(subjects()[name], manifest, ptx):
         return noticed
+    if flat:
+        return ""
     return "not shown" if count_missing(changed, manifest) > missing_before(name) else ""
 
 
@@ -257,7 +323,7 @@ def draw(seed: int, count: int) -> list[tuple[str, Mutant]]:
     rng = random.Random(seed)
     groups: dict[tuple[str, str], list[Mutant]] = defaultdict(list)
     for name in subjects():
-        for mutant in mutants(original(name)[1]):
+        for mutant in all_mutants(name):
             groups[mutant.kind, name].append(mutant)
     for group in groups.values():
         rng.shuffle(group)
@@ -283,7 +349,7 @@ def main() -> int:
         known = verdict in ("values", "not shown", "refused", "")
         counts[mutant.kind]["report" if not known else verdict or "survived"] += 1
         if not verdict:
-            line = original(name)[1].split("\n")[mutant.line].strip()
+            line = source(name, mutant).split("\n")[mutant.line].strip()
             print(f"survived: {name}, {mutant.kind}: {line}\n    {mutant.text.strip()}", flush=True)
     columns = ("values", "report", "not shown", "refused", "survived")
     print(f"| fault | mutants | {' | '.join(columns)} |\n|{'---|' * 7}")

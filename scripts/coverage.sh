@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# Says which share of lib/ the tests run: builds the preset `coverage`, runs lit and
+# the unit tests (and pytest, with --python; an hour or two), and prints a line for
+# each file.
+#
+#   coverage.sh [--python] [--lines]
+#
+# --lines: every line that did not run, too, in build-coverage/lines.txt. JOBS
+# (default 1) is how much is built and run at a time. Needs clang-22, llvm-22 and
+# libclang-rt-22-dev.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+build=$PWD/build-coverage
+llvm=/usr/lib/llvm-22/bin
+jobs=${JOBS:-1}
+
+[[ -f $build/build.ninja ]] || cmake --preset coverage
+cmake --build "$build" -j "$jobs"
+
+profiles=$build/profiles
+rm -rf "$profiles"
+mkdir -p "$profiles"
+# Runs of one program add to one of a few files.
+export LLVM_PROFILE_FILE=$profiles/%4m.profraw
+status=0
+"$llvm/lit" -q -j "$jobs" "$build/test" || status=$?
+"$build/bin/NSARuntimeTests" >/dev/null || status=$?
+if [[ " $* " == *" --python "* ]]; then
+  PYTHONPATH=$build/python build/venv/bin/python -m pytest test/python -q \
+    -p no:cacheprovider || status=$?
+fi
+
+"$llvm/llvm-profdata" merge -sparse "$profiles"/*.profraw -o "$build/all.profdata"
+objects=()
+for object in "$build"/bin/{nsa-compile,NSARuntimeTests} "$build"/lib/libnsa_runtime.so \
+  "$build"/python/nsa/_nsa_{compiler,runtime}.*.so; do
+  objects+=(--object "$object")
+done
+"$llvm/llvm-cov" report --instr-profile "$build/all.profdata" \
+  --show-region-summary=false --show-branch-summary=false \
+  "$build/bin/nsa-opt" "${objects[@]}" "$PWD/lib"
+if [[ " $* " == *" --lines "* ]]; then
+  "$llvm/llvm-cov" show --instr-profile "$build/all.profdata" \
+    "$build/bin/nsa-opt" "${objects[@]}" "$PWD/lib" |
+    awk '/^\/.*:$/ {file = $0} /\|[ ]*0\|/ {if (file) print file; file = ""; print}' \
+      >"$build/lines.txt"
+fi
+exit "$status"
