@@ -129,26 +129,21 @@ SmallVector<SmallVector<Value>> KernelBlock::emitPackedPoints(SegmentOp segment,
                                                               Value block) {
   TilingAttr tiling = *segment.getTiling();
   Value rows = lookup(segment.getSizes().front());
-  Value perRow = emitVectorsPerRow(segment), width = index(tiling.getWidth());
-  Value past = mul(toIndex(perRow), width);
+  // A block has a row with columns, but only the product of both says so.
+  Value perRow = max(toIndex(emitVectorsPerRow(segment)), index(1));
+  Value width = index(tiling.getWidth()), past = mul(perRow, width);
   Value vector =
       add(mul(toIndex(block), index(segment.getGrid().tileColumns)), thread);
-  Value row = divUnsigned(vector, toIndex(perRow));
-  // Less than 2^31, so its low 32 bits are all of it.
-  Value inRow = sub(toI32(vector), mul(toI32(row), perRow));
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
-    if (i != 0) {
-      Value next = add(inRow, i32(threads.size));
-      Value numRows = divUnsigned(next, perRow);
-      row = add(row, toIndex(numRows));
-      inRow = sub(next, mul(numRows, perRow));
-    }
+    Value next = add(vector, index(i * threads.size));
+    Value row = divUnsigned(next, perRow);
+    Value inRow = remUnsigned(next, perRow);
     // A vector past the last row is one past the columns of a row that there
     // is.
     Value isRow = isInside(row, rows);
-    points.push_back({select(isRow, row, index(0)),
-                      select(isRow, mul(toIndex(inRow), width), past)});
+    points.push_back(
+        {select(isRow, row, index(0)), select(isRow, mul(inRow, width), past)});
   }
   return points;
 }
