@@ -19,8 +19,7 @@ int64_t nsa::python::integerOf(nb::handle value, const char *argument,
     if (!PyErr_ExceptionMatches(PyExc_TypeError))
       throw nb::python_error();
     raiseFor(PyExc_TypeError, argument,
-             std::string("expected an integer but got ") +
-                 typeNameOf(value));
+             std::string("expected an integer but got ") + typeNameOf(value));
   }
   int overflow;
   long long integer = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);

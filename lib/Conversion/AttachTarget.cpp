@@ -16,6 +16,8 @@
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 
+#include <mutex>
+
 namespace nsa {
 #define GEN_PASS_DEF_ATTACHTARGET
 #include "nsa/Conversion/Passes.h.inc"
@@ -26,11 +28,21 @@ using namespace nsa;
 
 static constexpr llvm::StringLiteral triple = "nvptx64-nvidia-cuda";
 
+void nsa::initializeBackends() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+  });
+}
+
 /// The chips from sm_80 on that LLVM can write PTX for, oldest first.
 static SmallVector<StringRef> getChips() {
-  LLVMInitializeNVPTXTarget();
-  LLVMInitializeNVPTXTargetInfo();
-  LLVMInitializeNVPTXTargetMC();
+  initializeBackends();
   std::string error;
   llvm::Triple target(triple);
   const llvm::Target *nvptx = llvm::TargetRegistry::lookupTarget(target, error);

@@ -15,6 +15,7 @@
 #include "Guards.h"
 
 #include "nsa/Codegen/GuardedOps.h"
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -99,7 +100,7 @@ static LLVM::GlobalOp getBuffer(Operation *module, StepOp step, bool isGPU) {
 }
 
 Guards::Guards(FunctionOpInterface kernel, LaunchOp launch)
-    : ports(launch.getUsedPorts()), ops(cast<StepOp>(launch->getParentOp())),
+    : ports(getKernelPorts(launch)), ops(cast<StepOp>(launch->getParentOp())),
       isGPU(isa<gpu::GPUFuncOp>(kernel)) {
   auto step = cast<StepOp>(launch->getParentOp());
   auto launches = step.getLaunches();

@@ -112,11 +112,9 @@ Key keyFor(Driver &driver, CUcontext context, const std::string &image,
 
 } // namespace
 
-const DeviceModule &
-nsa::runtime::loadDeviceModule(const std::string &image,
-                               const std::vector<std::string> &kernels,
-                               const char *guards, int device,
-                               const std::string &step) {
+const DeviceModule &nsa::runtime::loadDeviceModule(
+    const std::string &image, const std::vector<std::string> &kernels,
+    const char *guards, int device, const std::string &step) {
   Driver &driver = Driver::get();
   CUcontext context = driver.contextFor(device);
   std::lock_guard<std::mutex> lock(modulesMutex);

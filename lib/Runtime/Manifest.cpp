@@ -312,8 +312,8 @@ void Parser::parseGuards(const JsonReader &json) {
       json.member("records").integer(0, 1 << 20, "a number of records");
   JsonReader ops = json.member("ops");
   for (size_t i = 0, e = ops.size(); i != e; ++i)
-    guards.ops.push_back({ops[i].member("op").string(),
-                          ops[i].member("location").string()});
+    guards.ops.push_back(
+        {ops[i].member("op").string(), ops[i].member("location").string()});
   manifest.guards = std::move(guards);
 }
 

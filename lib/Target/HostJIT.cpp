@@ -8,9 +8,10 @@
 
 #include "HostJIT.h"
 
+#include "nsa/Conversion/Passes.h"
+
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
 using namespace mlir;
@@ -18,8 +19,7 @@ using namespace nsa;
 
 std::unique_ptr<ExecutionEngine> nsa::createHostJIT(ModuleOp module,
                                                     bool optimize) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  initializeBackends();
   auto fail = [&](llvm::Error error) -> std::unique_ptr<ExecutionEngine> {
     module.emitError("cannot compile for the host: ")
         << llvm::toString(std::move(error));

@@ -8,20 +8,20 @@
 
 #include "HostObject.h"
 
+#include "nsa/Conversion/Passes.h"
+
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/TargetParser/Host.h"
 
 using namespace mlir;
 
 std::optional<std::string> nsa::emitHostObject(ModuleOp module) {
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  initializeBackends();
   auto fail = [&](const llvm::Twine &message) {
     module.emitError("cannot compile for the host: ") << message;
     return std::nullopt;

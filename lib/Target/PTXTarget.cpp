@@ -1,5 +1,4 @@
-//===- PTXTarget.cpp - What makes PTX of kernels
-//------------------------------===//
+//===- PTXTarget.cpp - What makes PTX of kernels --------------------------===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -16,10 +15,7 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Target/LLVM/ModuleToObject.h"
-#include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
-
-#include <mutex>
 
 using namespace mlir;
 
@@ -68,13 +64,7 @@ public:
       module->emitError("expected format 'isa', which is PTX");
       return std::nullopt;
     }
-    static std::once_flag once;
-    std::call_once(once, [] {
-      LLVMInitializeNVPTXTarget();
-      LLVMInitializeNVPTXTargetInfo();
-      LLVMInitializeNVPTXTargetMC();
-      LLVMInitializeNVPTXAsmPrinter();
-    });
+    nsa::initializeBackends();
     auto target = cast<NVVM::NVVMTargetAttr>(attribute);
     PTXSerializer serializer(*module, target.getTriple(), target.getChip(),
                              target.getFeatures(), target.getO());

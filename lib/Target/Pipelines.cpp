@@ -45,6 +45,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createWarnUnused());
   step.addPass(createExpandMetadataSets());
+  step.addPass(createNarrowIndices());
   step.addPass(createWalkSums());
   step.addPass(createCanonicalizerPass());
   step.addPass(createCSEPass());
@@ -127,6 +128,7 @@ void nsa::buildLaunchToLLVMPipeline(OpPassManager &pm) {
   pm.addPass(createConvertToLLVMPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   pm.addPass(createDropWrapFlags());
+  pm.addPass(createBF16ToBits());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 }

@@ -21,9 +21,8 @@ if not nsa.has_compiler():
 def builds(text: str) -> Iterator[nsa.Step]:
     """The step of a text in every build: on the host, with LLVM's passes and without, and in
     the simulator; guards end the process, or the launch, where an access is outside."""
-    # Without LLVM's passes, not every processor moves bf16 as it is.
-    passes = (True,) if "bf16" in text else (True, False)
-    for fuse, guards, optimize in itertools.product((True, False), (True, False), passes):
+    either = (True, False)
+    for fuse, guards, optimize in itertools.product(either, either, either):
         module, diagnostics = _compile._nsa_compiler.compile(
             text.encode(), b"<found>", fuse=fuse, guards=guards, host=True, optimize_host=optimize
         )
@@ -128,3 +127,42 @@ nsa.step @step(in %bs : index, in %floats[%bs] : tensor<?xbf16>, out %o : memref
         o = np.zeros(1 << 16, np.uint16)
         step(floats=floats, o=o)
         assert o.tolist() == wanted
+
+
+def test_index_of_fewer_bits() -> None:
+    """What a cast of an index cuts off does not come back."""
+    text = """
+nsa.step @step(in %n : index, out %o : memref<?xi64>) {
+  %v = nsa.map(%r) in (%n) : tensor<?xi64> {
+    %low = arith.index_cast %r : index to i8
+    %back = arith.index_cast %low : i8 to index
+    %wide = arith.index_cast %back : index to i64
+    nsa.yield %wide : i64
+  }
+  nsa.copy %v to %o : tensor<?xi64> to memref<?xi64>
+}
+"""
+    for step in builds(text):
+        o = np.zeros(300, np.int64)
+        step(n=300, o=o)
+        np.testing.assert_array_equal(o, np.arange(300).astype(np.int8))
+
+
+def test_small_numbers_of_bf16() -> None:
+    """Of reads and their fills alike, subnormal ones included, whatever the processor has."""
+    text = """
+nsa.step @step(in %n : index, in %m : index, in %v[%m] : tensor<?xbf16>,
+               out %o : memref<?xbf16>) {
+  %w = nsa.map(%r) in (%n) : tensor<?xbf16> {
+    %small = arith.constant 9.18e-41 : bf16
+    %x = nsa.read %v[%r] else %small : tensor<?xbf16>
+    nsa.yield %x : bf16
+  }
+  nsa.copy %w to %o : tensor<?xbf16> to memref<?xbf16>
+}
+"""
+    v = np.array([0, 1, 0x8001, 0x7F, 0x80, 0x7F80, 0x7F81, 0x3F80], np.uint16)
+    for step in builds(text):
+        o = np.zeros(20, np.uint16)
+        step(n=20, m=len(v), v=v, o=o)
+        np.testing.assert_array_equal(o, [*v, *[1] * 12])

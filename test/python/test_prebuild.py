@@ -203,7 +203,9 @@ def test_all_are_shipped(
     for text in texts:
         name = text.split("@")[1].split("(")[0]
         step = _cache.get_step(name, text, target)
-        assert step.ptx and step.runs_on_host and len(step.kernels) == 1, text
+        # Many requests are expected of a schedule, whose sums are stored before.
+        launches = 2 if "expected" in text else 1
+        assert step.ptx and step.runs_on_host and len(step.kernels) == launches, text
     assert not caplog.records
     folders = {path.name for path in SHIPPED.iterdir() if path.is_dir()}
     assert folders == {_cache.bundle_key(text) for text in texts}

@@ -17,7 +17,15 @@ int main(int argc, char **argv) {
   nsa::setVersionPrinter("nsa-lsp-server");
   mlir::DialectRegistry registry;
   nsa::registerCompilerDialects(registry);
-  return nsa::serveWithDocumentation([&] {
+  auto serve = [&] {
     return int(mlir::failed(mlir::MlirLspServerMain(argc, argv, registry)));
-  });
+  };
+  // What is answered before there is a client ends the process.
+  auto isQuestion = [](llvm::StringRef argument) {
+    llvm::StringRef name = argument.ltrim('-');
+    return name == "version" || name == "h" || name.starts_with("help");
+  };
+  if (llvm::any_of(llvm::ArrayRef(argv, argc).drop_front(), isQuestion))
+    return serve();
+  return nsa::serveWithDocumentation(serve);
 }

@@ -30,6 +30,10 @@ namespace nsa {
 inline constexpr llvm::StringLiteral dependentLaunchAttrName =
     "nsa.dependent_launch";
 
+/// Registers LLVM's backends for NVPTX and for the host, once: LLVM's registry
+/// is not for threads.
+void initializeBackends();
+
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Conversion/Passes.h.inc"

@@ -97,6 +97,16 @@ def DropWrapFlags : Pass<"nsa-drop-wrap-flags"> {
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
+def BF16ToBits : Pass<"nsa-bf16-to-bits"> {
+  let summary = "Moves numbers of type bf16 as their bits";
+  let description = [{
+    In the LLVM dialect for a host, where no arithmetic on bf16 is left, values
+    of type bf16 become i16. LLVM selects bf16 by way of f32 and back, which some
+    processors do with subnormal numbers as 0.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 def AttachTarget : Pass<"nsa-attach-target", "mlir::ModuleOp"> {
   let summary = "Says which GPU to compile for";
   let description = [{

@@ -67,6 +67,17 @@ def ShareForms : Pass<"nsa-share-forms", "nsa::StepOp"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+def NarrowIndices : Pass<"nsa-narrow-indices", "nsa::StepOp"> {
+  let summary = "Indices are cast to fewer bits in two operations";
+  let description = [{
+    An `arith.index_cast` in a formula from `index` to fewer than 64 bits becomes
+    one to i64 and an `arith.trunci`. Canonicalisation takes a cast to a few bits
+    and back to `index` for the number that went in; it does so with no cast that
+    cuts bits off.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def WalkSums : Pass<"nsa-walk-sums", "nsa::StepOp"> {
   let summary = "Sums that are only stored become one walk over the rows";
   let description = [{
@@ -83,9 +94,10 @@ def StoreSums : Pass<"nsa-store-sums", "nsa::StepOp"> {
     Blocks that read the sums of an array add it up themselves, all of it each.
     Where more than `most` elements are expected, by a constant size or what is
     `expected` of an index port, the step gets an `inout` port `workspace`
-    (`workspace1` and so on for more sums), an `nsa.tile_sums` that is stored there,
-    and an `nsa.scan` that reads it: a 32nd of the elements. `nsa-form-launches` puts the stores into
-    launches that come before. A remark says so.
+    (`workspace1` and so on for more sums), an `nsa.tile_sums` that is stored
+    there, and an `nsa.scan` that reads it: a 32nd of the elements.
+    `nsa-form-launches` puts the stores into launches that come before. A remark
+    says so.
 
     A size of which nothing is expected stays as it is: the number of launches is
     decided when a step is compiled, not when it is launched. Any size is right

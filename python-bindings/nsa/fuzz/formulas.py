@@ -319,9 +319,10 @@ class MapForm(Form):
         return tensor(sizes, parameters["formula"].type)
 
     def evaluate(self, operands: dict[str, Any], parameters: dict[str, Any]) -> Any:
-        shape = tuple(max(operands.get(size, size), 0) for size in parameters["sizes"])
-        evaluator = Evaluator(shape, operands)
-        return Array(np.array(evaluator.get(parameters["formula"])), evaluator.state)
+        sizes = [operands.get(size, size) for size in parameters["sizes"]]
+        evaluator = Evaluator(tuple(max(size, 0) for size in sizes), operands)
+        data = np.array(evaluator.get(parameters["formula"]))
+        return Array(data, evaluator.state, max(-sizes[0], 0) if len(sizes) == 1 else 0)
 
 
 class IterateForm(Form):

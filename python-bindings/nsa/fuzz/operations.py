@@ -28,6 +28,9 @@ class Array(NamedTuple):
 
     data: np.ndarray
     state: np.ndarray
+    #: Elements less than none that its computed size is: sums, of which there is one
+    #: more, are none then, too.
+    less: int = 0
 
     @classmethod
     def of(cls, data: Any, state: Any = None) -> Array:
@@ -35,6 +38,10 @@ class Array(NamedTuple):
         if state is None:
             state = np.zeros(data.shape, np.uint8)
         return cls(data, np.asarray(state, np.uint8))
+
+    def like(self, data: np.ndarray) -> Array:
+        """Each element from the one here."""
+        return self._replace(data=data)
 
 
 def wrap(values: Any) -> np.ndarray:
@@ -195,16 +202,18 @@ def count(size: int) -> int:
 
 
 def seqlens(source: Array, plus: int) -> Array:
-    return Array(wrap(wrap(source.data).astype(np.int64) + plus), source.state)
+    return source.like(wrap(wrap(source.data).astype(np.int64) + plus))
 
 
 def scan(source: Array, inclusive: bool) -> Array:
     """Sums along the last dimension."""
+    if source.less and not inclusive:
+        return Array.of(source.data)._replace(less=source.less - 1)
     with np.errstate(over="ignore"):
         sums = np.cumsum(source.data, -1, source.data.dtype)
     state = np.maximum.accumulate(source.state != KNOWN, -1)
     if inclusive:
-        return Array.of(sums, state)
+        return Array.of(sums, state)._replace(less=source.less)
     first = (*source.data.shape[:-1], 1)
     return Array(
         np.concatenate([np.zeros(first, sums.dtype), sums], -1),
@@ -220,7 +229,7 @@ def scan_type(source: str, inclusive: bool) -> str:
 
 
 def reduce(source: Array, kind: str) -> Array:
-    data, state = source
+    data, state = source.data, source.state
     if data.ndim == 1:
         data, state = data[None], state[None]
     info = np.iinfo(data.dtype)
@@ -239,10 +248,12 @@ def reduce_type(source: str, **_: Any) -> str:
 
 
 def clip_seqlens(source: Array, limit: int) -> Array:
-    return Array(np.minimum(source.data, np.int32(limit)), source.state)
+    return source.like(np.minimum(source.data, np.int32(limit)))
 
 
 def cu_seqlens(source: Array) -> Array:
+    if source.less:
+        return Array.of(np.zeros(0, np.int32))._replace(less=source.less - 1)
     sums = np.concatenate([[0], np.cumsum(source.data.astype(np.int64))])
     state = np.maximum.accumulate(np.concatenate([[KNOWN], source.state]))
     return Array.of(wrap(sums), state)
@@ -334,7 +345,8 @@ def window_bases(offsets: Array, first: int) -> Array:
 
 
 def compressed_bases(requests: int, stride: int) -> Array:
-    return Array.of(wrap([b * stride % 2**32 for b in range(count(requests))]))
+    bases = wrap([b * stride % 2**32 for b in range(count(requests))])
+    return Array.of(bases)._replace(less=count(-requests))
 
 
 def local(query_start_loc: Array) -> list[int]:
@@ -385,7 +397,7 @@ def combine_lens(
         query_start_loc, queries, query_pos, lengths, ratio, window, topk
     ):
         result.data[t], result.state[t] = k + w, state
-    return result
+    return result._replace(less=count(-queries))
 
 
 def combine_indices(

@@ -22,7 +22,7 @@ __all__ = ["Result", "find_nsa_opt", "prove", "prove_ir", "structured"]
 #: What the compiler does up to structured kernels: buildLaunchPipeline, and what
 #: buildLaunchToPTXPipeline begins with.
 PASSES = (
-    "builtin.module(nsa.step(nsa-expand-metadata-sets,nsa-walk-sums,canonicalize,cse,nsa-store-sums,"
+    "builtin.module(nsa.step(nsa-expand-metadata-sets,nsa-narrow-indices,nsa-walk-sums,canonicalize,cse,nsa-store-sums,"
     "nsa-merge-copies,nsa-form-launches{per-copy=true},cse,nsa-fuse-launches,cse,nsa-assign-tiles),"
     "nsa-launch-to-gpu,canonicalize,cse)"
 )
