@@ -231,7 +231,7 @@ LogicalResult SegmentOp::verifyRegions() {
   if (failed(verifyValues(getBody().front()))) // (C2)
     return failure();
   for (CopyOp copy : getCopies())
-    if (failed(verifySpace(*this, copy)) ||
+    if (failed(copy.verifyElements()) || failed(verifySpace(*this, copy)) ||
         failed(verifyCopied(copy.getValue()))) // (C4)
       return failure();
   return getFacts(getKind()).verifyCopies(*this);

@@ -537,6 +537,9 @@ LogicalResult StepOp::verifyRegions() {
       return failure();
   if (failed(verifyValues(body))) // (C8)
     return failure();
+  for (CopyOp copy : body.getOps<CopyOp>())
+    if (failed(copy.verifyElements()))
+      return failure();
 
   DenseMap<Value, Operation *> writers;
   WalkResult result = walk([&](Operation *copy) {

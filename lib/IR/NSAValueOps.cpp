@@ -230,8 +230,6 @@ LogicalResult CopyOp::verify() {
            << "expected 'from' to be 0 or more, and 0 unless the value has "
               "rank 1 and there is neither 'when' nor 'at', but got "
            << from << " for " << valueType;
-  if (failed(verifyElements()))
-    return failure();
   bool isScattered = !getPlaces().empty();
   int64_t rank = isScattered ? getPlaces().size() : valueType.getRank();
   for (Value destination : getDestinations()) {
@@ -261,6 +259,8 @@ LogicalResult CopyOp::verify() {
   return success();
 }
 
+/// Follows operands, so steps and segments call it once they know that these
+/// come before.
 LogicalResult CopyOp::verifyElements() {
   if (isPlain())
     return success();

@@ -9,10 +9,9 @@
 What an operator writes is declared, and it has a fake kernel, so that ``torch.compile`` keeps
 it in a graph and in its place; it launches on torch's current stream, allocates nothing and
 waits for nothing, so that a CUDA graph captures it. The functions here have the arguments of
-those in ``nsa.ops``, but for ``stream``, ``schedules`` and ``request_window`` (dicts of
-numbers and arrays), and make the flat argument lists that an operator needs: sets of fields
-are their arrays, and their names as ``a,b;c``. Errors are those of ``nsa.ops``, all of whose
-operations are here.
+those in ``nsa.ops``, but for ``stream`` and ``schedules`` (dicts of numbers and arrays), and
+make the flat argument lists that an operator needs: sets of fields are their arrays, and
+their names as ``a,b;c``. Errors are those of ``nsa.ops``, all of whose operations are here.
 
 Importing this module needs torch (2.4 or later); nothing else of the package does.
 """

@@ -434,3 +434,15 @@ nsa.step @packed(in %n : index, out %a : memref<?xi32>) {
   }
   nsa.copy %t to %a : tensor<?xi32> to memref<?xi32>
 }
+
+// -----
+
+// A copy in a formula, of what is made from itself, is not looked into.
+nsa.step @step(in %n : index, in %v[%n] : tensor<?xi32>, in %m[%n] : tensor<?xi8>, out %a : memref<?xi32>) {
+  %value = nsa.map(%r) in (%n) : tensor<?xi32> {
+    %x = nsa.read %v[%r] : tensor<?xi32>
+    // expected-error @+1 {{expected a formula of 'nsa.read', 'nsa.search' and the operations of 'arith' that 'nsa.map' lists}}
+    nsa.copy %value when %m to %a : tensor<?xi32> when tensor<?xi8> to memref<?xi32>
+    nsa.yield %x : i32
+  }
+}

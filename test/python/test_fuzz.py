@@ -56,7 +56,6 @@ def test_quick_and_simulated(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", arguments)
     assert main.main() == 0
     assert seen[0].optimized and seen[8].optimized and not all(task.optimized for task in seen)
-    assert all(task.optimized for task in seen if "bf16" in task.program.text())
     printed = capsys.readouterr().out
     (ok,) = {int(n) for n in re.findall(r"'ok': (\d+)", printed)}
     assert ok > 3

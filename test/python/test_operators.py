@@ -17,7 +17,7 @@ FUNCTIONS = {node.name: node for node in TREE.body if isinstance(node, ast.Funct
 
 
 #: The stream is torch's own; the others are dicts of numbers and arrays.
-LEFT_OUT = ("stream", "schedules", "request_window")
+LEFT_OUT = ("stream", "schedules")
 
 
 def registered() -> list[str]:

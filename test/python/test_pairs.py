@@ -46,6 +46,10 @@ def documented() -> dict[str, dict[str, str]]:
     return found
 
 
+#: Operands that a pass gives, and whose tests have them.
+MADE = {("scan", "sums"): "nsa-store-sums, test_stored_sums.py"}
+
+
 def test_table_has_every_operation_and_operand():
     operations = documented()
     assert len(operations) > 20
@@ -58,6 +62,9 @@ def test_table_has_every_operation_and_operand():
             for form in FORMS.values()
             if form.operation == operation
             for name, slot in form.slots.items()
+        }
+        operands = {
+            name: words for name, words in operands.items() if (operation, name) not in MADE
         }
         assert slots == operands, f"the forms of nsa.{operation} in nsa.fuzz.operations"
 
