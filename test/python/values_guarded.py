@@ -73,6 +73,7 @@ VALUES = {
     "seqlens": (V, f"nsa.seqlens %wide plus 3 : {L} -> {V}"),
     "clip_seqlens": (V, f"nsa.clip_seqlens %lens to 5 : {V}"),
     "cu_seqlens": (V, f"nsa.cu_seqlens %lens : {V} -> {V}"),
+    "tile_sums": (V, f"nsa.tile_sums %lens : {V} -> {V}"),
     "cu_seqlens_of_nothing": (
         V,
         f"{NEGATIVE}%v = nsa.cu_seqlens %negative : {V} -> {V}",
