@@ -154,19 +154,17 @@ static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
   return result;
 }
 
-/// Whether `launch` adds up sums that `other` stores.
-static bool readsSumsOf(LaunchOp launch, LaunchOp other) {
-  SmallVector<Value> sums;
-  launch.walk([&](ScanOp scan) {
-    if (scan.getSums())
-      sums.push_back(scan.getSums());
-  });
+/// Whether a value of `launch` reads what `other` stores.
+static bool readsFrom(LaunchOp launch, LaunchOp other) {
+  auto isRead = [&](Value destination) {
+    return llvm::any_of(destination.getUsers(), [&](Operation *user) {
+      return isValue(user) && launch->isProperAncestor(user);
+    });
+  };
   return other
       .walk([&](CopyOp copy) {
-        return WalkResult(failure(
-            llvm::any_of(copy.getDestinations(), [&](Value destination) {
-              return llvm::is_contained(sums, destination);
-            })));
+        return WalkResult(
+            failure(llvm::any_of(copy.getDestinations(), isRead)));
       })
       .wasInterrupted();
 }
@@ -196,7 +194,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
     for (LaunchOp launch : launches) {
       SmallVector<BlockArgument> added = launch.getUsedPorts();
       SmallVector<BlockArgument> both = getUnion(ports, added);
-      bool hasToWait = !fused.empty() && readsSumsOf(launch, fused.back());
+      bool hasToWait = !fused.empty() && readsFrom(launch, fused.back());
       if (!fused.empty() && !hasToWait &&
           getParameterBytes(both) <= mostBytes) {
         ports = std::move(both);
