@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "test/python")]
 import harness  # noqa: E402
 import replay_workload as workload  # noqa: E402
 import reporting  # noqa: E402
-from replay_modes import BACKENDS, MODES, Mode  # noqa: E402
-from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
+from replay_modes import BACKENDS, Mode  # noqa: E402
+from replay_workload import Buffers, Shape, add_modes, add_shapes  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
@@ -95,20 +95,9 @@ def report(result: dict[str, Any]) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = reporting.argument_parser(__doc__)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the results alone")
-    parser.add_argument(
-        "--modes",
-        help="such as decode,target_verify",
-        type=lambda text: [MODES[name] for name in text.split(",")],
-        default=list(MODES.values()),
-    )
-    parser.add_argument(
-        "--shapes",
-        help="such as 1x1024,32x16384",
-        type=lambda text: [Shape(*map(int, s.split("x"))) for s in text.split(",")],
-        default=SHAPES,
-    )
+    add_modes(parser)
+    add_shapes(parser)
     return parser.parse_args()
 
 

@@ -32,7 +32,7 @@ import reporting  # noqa: E402
 from dependent_chain import Kernels  # noqa: E402
 from harness import Operation  # noqa: E402
 from replay_modes import BACKENDS, MODES  # noqa: E402
-from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
+from replay_workload import Buffers, Shape, add_shapes  # noqa: E402
 
 from nsa import _cache  # noqa: E402
 
@@ -198,14 +198,8 @@ def report(result: dict[str, Any]) -> str:
 
 def parse_arguments() -> argparse.Namespace:
     parser = reporting.argument_parser(__doc__)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the results alone")
-    parser.add_argument(
-        "--shapes",
-        help="such as 1x1024,32x16384",
-        type=lambda text: [Shape(*map(int, s.split("x"))) for s in text.split(",")],
-        default=SHAPES,
-    )
+    add_shapes(parser)
     return parser.parse_args()
 
 

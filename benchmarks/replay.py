@@ -32,8 +32,8 @@ import replay_workload as workload  # noqa: E402
 import reporting  # noqa: E402
 from harness import Operation  # noqa: E402
 from peers import SGLang, load_sglang  # noqa: E402
-from replay_modes import BACKENDS, MODES, Mode  # noqa: E402
-from replay_workload import SHAPES, Buffers, Shape  # noqa: E402
+from replay_modes import BACKENDS, Mode  # noqa: E402
+from replay_workload import Buffers, Shape, add_modes, add_shapes  # noqa: E402
 from reporting import verdict  # noqa: E402
 
 #: How many times as fast as the peer nsa has to be in a mode: in the mean, and anywhere.
@@ -301,21 +301,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = reporting.argument_parser(__doc__)
     parser.add_argument("--sets", type=int, default=1, help="buffer sets to take turns")
     parser.add_argument("--cold", action="store_true", help="also with a cold L2 cache")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--modes",
-        type=lambda text: [MODES[name] for name in text.split(",")],
-        default=list(MODES.values()),
-        help=f"some of {','.join(MODES)}",
-    )
-    parser.add_argument(
-        "--shapes",
-        help="such as 1x1024,32x16384",
-        type=lambda text: [
-            Shape(*map(int, shape.split("x"))) for shape in text.split(",")
-        ],
-        default=SHAPES,
-    )
+    add_modes(parser)
+    add_shapes(parser)
     return parser.parse_args()
 
 

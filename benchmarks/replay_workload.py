@@ -10,13 +10,14 @@ are used for the fields too, with `nsa` for `dsa`.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from reference import extend_rows, reference_metadata
-from replay_modes import BACKENDS, DRAFT_TOKENS, PAGE_SIZE, TOPK, Mode, maps_text
+from replay_modes import BACKENDS, DRAFT_TOKENS, MODES, PAGE_SIZE, TOPK, Mode, maps_text
 
 from nsa import _cache
 
@@ -47,6 +48,26 @@ SHAPES = [
     Shape(32, 131072),
     Shape(128, 16384),
 ]
+
+
+def add_shapes(parser: argparse.ArgumentParser) -> None:
+    """``--shapes`` and the ``--seed`` of what is drawn for them."""
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--shapes",
+        help="such as 1x1024,32x16384",
+        type=lambda text: [Shape(*map(int, s.split("x"))) for s in text.split(",")],
+        default=SHAPES,
+    )
+
+
+def add_modes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--modes",
+        type=lambda text: [MODES[name] for name in text.split(",")],
+        default=list(MODES.values()),
+        help=f"some of {','.join(MODES)}",
+    )
 
 
 class Buffers:
