@@ -91,7 +91,8 @@ void loadEagerly(Driver &driver, CUfunction function) {
                "cuFuncGetAttribute");
 }
 
-/// Which image with which kernels is loaded in which context.
+/// Which image with which kernels is loaded in which context, and whether with
+/// records of guards, for which it is looked through.
 using Key = std::tuple<CUcontext, uint64_t, std::string>;
 
 std::mutex modulesMutex;
@@ -103,10 +104,12 @@ std::map<Key, DeviceModule> &loadedModules() {
 }
 
 Key keyFor(Driver &driver, CUcontext context, const std::string &image,
-           const std::vector<std::string> &kernels) {
+           const std::vector<std::string> &kernels, const char *guards) {
   std::string contents = image;
   for (const std::string &name : kernels)
     contents += '\0' + name;
+  if (guards)
+    contents += std::string("\0\0", 2) + guards;
   return Key(context, driver.contextId(context), std::move(contents));
 }
 
@@ -119,7 +122,7 @@ const DeviceModule &nsa::runtime::loadDeviceModule(
   CUcontext context = driver.contextFor(device);
   std::lock_guard<std::mutex> lock(modulesMutex);
   std::map<Key, DeviceModule> &modules = loadedModules();
-  Key key = keyFor(driver, context, image, kernels);
+  Key key = keyFor(driver, context, image, kernels, guards);
   auto found = modules.find(key);
   if (found != modules.end())
     return found->second;
@@ -162,7 +165,8 @@ const DeviceModule &nsa::runtime::loadDeviceModule(
 
 std::vector<const DeviceModule *>
 nsa::runtime::findDeviceModules(const std::string &image,
-                                const std::vector<std::string> &kernels) {
+                                const std::vector<std::string> &kernels,
+                                const char *guards) {
   std::vector<const DeviceModule *> found;
   std::lock_guard<std::mutex> lock(modulesMutex);
   std::map<Key, DeviceModule> &modules = loadedModules();
@@ -172,7 +176,8 @@ nsa::runtime::findDeviceModules(const std::string &image,
   Driver &driver = Driver::get();
   for (const auto &[key, module] : modules)
     // A context that is gone is none to work in.
-    if (keyFor(driver, driver.contextFor(module.device), image, kernels) == key)
+    if (keyFor(driver, driver.contextFor(module.device), image, kernels,
+               guards) == key)
       found.push_back(&module);
   return found;
 }

@@ -38,10 +38,11 @@ const DeviceModule &loadDeviceModule(const std::string &image,
                                      const char *guards, int device,
                                      const std::string &step);
 
-/// Where `image` is loaded, of the contexts that this thread would load it in.
+/// Where `image` is loaded like that, of the contexts that this thread would
+/// load it in.
 std::vector<const DeviceModule *>
 findDeviceModules(const std::string &image,
-                  const std::vector<std::string> &kernels);
+                  const std::vector<std::string> &kernels, const char *guards);
 
 /// What a PTX text asks for: `.version 8.6` and `.target sm_90a`.
 struct PtxNeeds {

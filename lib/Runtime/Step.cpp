@@ -106,10 +106,14 @@ static bool cubinRunsOn(const std::string &chip, int capability) {
   return number / 10 == capability / 10 && number <= capability;
 }
 
+/// The global that the guards of a step record in, null if it has none.
+static const char *guardsOf(const Manifest &manifest) {
+  return manifest.guards ? manifest.guards->buffer.c_str() : nullptr;
+}
+
 const DeviceModule &Step::deviceKernels(int device) const {
   requireTarget("cuda");
-  const char *guards =
-      manifest.guards ? manifest.guards->buffer.c_str() : nullptr;
+  const char *guards = guardsOf(manifest);
   if (!cubin.empty() &&
       (image.empty() ||
        cubinRunsOn(manifest.chip, Driver::get().computeCapability(device))))
@@ -126,7 +130,7 @@ std::vector<const DeviceModule *> Step::findDeviceModules() const {
   std::vector<const DeviceModule *> modules;
   for (const std::string *code : {&image, &cubin})
     for (const DeviceModule *module :
-         runtime::findDeviceModules(*code, kernelNames))
+         runtime::findDeviceModules(*code, kernelNames, guardsOf(manifest)))
       modules.push_back(module);
   return modules;
 }
