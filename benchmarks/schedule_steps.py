@@ -14,7 +14,7 @@ from nsa import _flashmla, _paged_mqa, _schedules, _topk_plan, steps
 
 SLOTS = 132
 CLUSTERS = 30
-BATCHES = (8, 32, 128, 256)
+BATCHES = (8, 32, 128, 256, 512)
 KINDS = ("paged_mqa", "topk_plan")
 
 

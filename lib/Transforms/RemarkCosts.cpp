@@ -49,6 +49,13 @@ static void remarkShared(SegmentOp segment, SharedOpInterface op) {
       op->getName().getStringRef(), isByRow ? "for its row" : "in full");
 }
 
+/// Says that blocks which make `recurrence` first are done last.
+static void remarkLongest(Operation &recurrence) {
+  remark::analysis(recurrence.getLoc(), remarkName())
+      << remark::add("the longest block of its launch: it makes this "
+                     "recurrence first, step by step");
+}
+
 namespace {
 struct RemarkCosts : public nsa::impl::RemarkCostsBase<RemarkCosts> {
   void runOnOperation() override {
@@ -56,6 +63,8 @@ struct RemarkCosts : public nsa::impl::RemarkCostsBase<RemarkCosts> {
     if (!getContext().getRemarkEngine())
       return;
     getOperation().walk([](SegmentOp segment) {
+      auto launch = segment->getParentOfType<LaunchOp>();
+      bool isAlone = llvm::hasSingleElement(launch.getSegments());
       std::optional<TilingAttr> tiling = segment.getTiling();
       int64_t width = tiling ? tiling->getWidth() : 1;
       for (Operation &op : segment.getBody().front()) {
@@ -64,6 +73,10 @@ struct RemarkCosts : public nsa::impl::RemarkCostsBase<RemarkCosts> {
         // Steps of a recurrence come one by one.
         if (auto formula = dyn_cast<FormulaOpInterface>(op))
           remarkFormula(formula, isa<MapOp>(op) ? width : 1);
+        // A formula that threads share is a recurrence.
+        if (isa<SharedOpInterface>(op) && isa<FormulaOpInterface>(op) &&
+            !isAlone)
+          remarkLongest(op);
       }
     });
   }

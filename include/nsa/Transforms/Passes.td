@@ -16,8 +16,9 @@ def RemarkCosts : Pass<"nsa-remark-costs", "nsa::StepOp"> {
   let description = [{
     Remarks on the formulas of launches whose tiles are assigned: how many reads
     and searches an element takes, and how many elements a thread computes at
-    once; which reads are made for each of these by itself, and why; and what
-    each block computes by itself, once or once a row. Changes nothing.
+    once; which reads are made for each of these by itself, and why; what each
+    block computes by itself, once or once a row; and which blocks are the longest
+    of their launch, as they make a recurrence first. Changes nothing.
   }];
 }
 
