@@ -6,16 +6,31 @@
 import ctypes
 import itertools
 import json
+import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
 import nsa
 import nsa.build as nb
+from nsa import _v4
 from nsa.simt._launch import Simulator
 from stores_cases import FIELDS, Stores, make_case, subsets
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+
+
+V4_FIELDS = (
+    "seq_lens_casual", "positions_casual", "swa_topk_lengths", "swa_page_indices",
+    "page_table", "swa_out_cache_loc", "c1_out_loc", "c1_topk_lengths_clamp1",
+    "c1_sparse_topk_lengths", "c2_out_loc", "c4_out_loc", "c4_topk_lengths_raw",
+    "c4_topk_lengths_clamp1", "c4_sparse_topk_lengths", "c4_sparse_page_indices",
+    "c4_all_page_indices", "c4_all_raw_indices", "c4_page_indices", "c128_out_loc",
+    "c128_topk_lengths_raw", "c128_topk_lengths_clamp1", "c128_sparse_topk_lengths",
+    "c128_page_indices", "req_indices", "pos_i64",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["cpu", "simt"])
@@ -215,6 +230,20 @@ def test_sixteen_backends_of_25_fields():
     assert 4352 < 8 * len(kernel["parameters"]) <= 32764
     # From there on, every PTX is recent enough.
     assert len(builder.compile("cuda", "sm_100").kernels) == 1
+
+
+@pytest.mark.skipif(not shutil.which("ptxas"), reason="ptxas is not in PATH")
+def test_registers_of_sixteen_v4_backends(tmp_path):
+    """Backends cost parameters, not registers: 25 fields of each, any of them missing."""
+    options = _v4.Options("decode", 1, False, False, 512, 256, 128, 64)
+    text, _ = _v4.write(options, (V4_FIELDS,) * 16, {}, optional=True)
+    step = nsa.compile(text, "cuda", "sm_90", large_parameters=True)["v4_decode"]
+    (tmp_path / "step.ptx").write_text(step.ptx)
+    command = ["ptxas", "-arch=sm_90", "-v", "-o", tmp_path / "cubin", tmp_path / "step.ptx"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert len(step.kernels) == 1
+    assert "0 bytes spill stores, 0 bytes spill loads" in said
+    assert int(re.search(r"Used (\d+) registers", said)[1]) <= 40
 
 
 def test_many_backends_on_the_host():
