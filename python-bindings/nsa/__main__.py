@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _version() -> str:
-    compiler = _compile._nsa_compiler
+    compiler = _compile.compiler()
     llvm = f"LLVM {compiler.versions['llvm']}" if compiler else "no compiler"
     return f"nsa {__version__}, {llvm}"
 

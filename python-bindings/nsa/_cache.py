@@ -6,7 +6,7 @@
 In a process a step is made once. Between processes, compiled bundles are kept in
 ``NSA_CACHE_DIR`` (default ``$XDG_CACHE_HOME/nsa`` or ``~/.cache/nsa``; empty: nowhere),
 each in a directory named after everything that it depends on: the text, the target, the
-chip, the options, the versions of nsa and LLVM, and the compiler's own file. A bundle
+chip, the options, the version of nsa, and the compiler's own file. A bundle
 appears there whole or not at all, and is taken if it is what was written, to the last byte;
 else it is made anew. A directory that cannot be written is left alone.
 
@@ -30,8 +30,8 @@ from ._compile import (
     compile,
     default_chip,
     encode,
-    has_compiler,
     host_module,
+    may_compile,
 )
 from ._files import is_sealed, new_directory, new_name, seal, sync
 from ._module import Module, load
@@ -116,6 +116,19 @@ def get_step(name, text, target, chip=None, fuse=True, guards=False, pdl=None):
     return get_module(text, target, chip, fuse, guards, pdl)[name]
 
 
+def run_compiled(run):
+    """``run()``, which may compile a step; whether there is a compiler that can."""
+    if may_compile():
+        try:
+            run()
+            return True
+        except CompileError:
+            # There may turn out to be none: LLVM is loaded when it is needed.
+            if may_compile():
+                raise
+    return False
+
+
 #: What a shared step served last.
 _served_by_shared = set()
 
@@ -123,8 +136,7 @@ _served_by_shared = set()
 def run_or_shared(key, run, shared):
     """``run()``, or ``shared()`` if the step of the one is missing and there is no compiler;
     `key` remembers which one was there."""
-    if has_compiler():
-        run()
+    if run_compiled(run):
         return
     first, second = (shared, run) if key in _served_by_shared else (run, shared)
     try:
@@ -156,13 +168,14 @@ _fingerprint = None
 
 
 def compiler_fingerprint():
-    """What the compiler is: versions, and its file as it is on the disk."""
+    """What the compiler is, whose file is known before it is loaded."""
     global _fingerprint
     if _fingerprint is None:
-        compiler = _compile._nsa_compiler
-        status = os.stat(compiler.__file__)
+        from . import __version__  # which is there by now
+
+        status = os.stat(_compile.COMPILER_FILE)
         _fingerprint = {
-            **compiler.versions,
+            "nsa": __version__,
             "schema": _nsa_runtime.manifest_schema,
             "file": [status.st_size, status.st_mtime_ns],
             "machine": os.uname().machine,
@@ -295,10 +308,14 @@ def _make(text, target, chip, fuse, guards, pdl):
         steps = [step if step.simulates else simt.simulate(step) for step in module.values()]
         return Module(steps)
     key = bundle_key(text, chip, fuse, guards, pdl)
-    if has_compiler():
+    if may_compile():
         if _ships_own_bundles() and (module := _shipped(key, target)):
             return module
-        return _compile_or_find(text, target, chip, fuse, guards, pdl)
+        try:
+            return _compile_or_find(text, target, chip, fuse, guards, pdl)
+        except CompileError:
+            if may_compile():
+                raise
     directories = bundle_directories()
     module = _prebuilt(key, target, directories)
     if module is None:

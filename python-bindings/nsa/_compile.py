@@ -4,6 +4,7 @@
 """nsa text to a module of steps, in this process."""
 
 import hashlib
+import importlib.util
 import linecache
 import logging
 import os
@@ -13,12 +14,6 @@ from ._errors import wrong
 from ._extension import extension
 from ._fork import Compilations
 from ._module import Module, Step
-
-try:
-    _nsa_compiler = extension("_nsa_compiler")
-except ImportError as error:  # built without the compiler
-    _nsa_compiler = None
-    _missing = str(error)
 
 __all__ = ["CompileError", "DEFAULT_CHIP", "compile", "has_compiler"]
 
@@ -30,6 +25,22 @@ DEFAULT_PDL_CHIP = "sm_90"
 logger = logging.getLogger("nsa")
 
 _compilations = Compilations()
+
+_NAME = "_nsa_compiler"
+_nsa_compiler = None
+#: Why there is no compiler, or None as far as is known.
+_missing = None
+
+#: What the compiler is in, or None. It is loaded when something has to be compiled: with LLVM
+#: that takes longer than to find and load what was compiled before.
+COMPILER_FILE = None
+if spec := importlib.util.find_spec(f"{__package__}.{_NAME}"):
+    COMPILER_FILE = spec.origin
+else:
+    try:
+        extension(_NAME)
+    except ImportError as error:  # built without it, or for another Python
+        _missing = str(error)
 
 
 class CompileError(Exception):
@@ -46,9 +57,26 @@ def simulates():
     return os.environ.get("NSA_TARGET") == "simt"
 
 
+def compiler():
+    """The extension module, or None."""
+    global _nsa_compiler, _missing
+    if _nsa_compiler is None and _missing is None:
+        try:
+            with _compilations:
+                _nsa_compiler = extension(_NAME)
+        except ImportError as error:  # LLVM is not there
+            _missing = str(error)
+    return _nsa_compiler
+
+
+def may_compile():
+    """Whether this installation can compile, as far as is known without loading LLVM."""
+    return _missing is None
+
+
 def has_compiler():
     """Whether this installation can compile."""
-    return _nsa_compiler is not None
+    return compiler() is not None
 
 
 #: What diagnostics call a text that is in no file.
@@ -84,8 +112,7 @@ def _source(text_or_path):
             "text_or_path",
             f"expected text or a path but got {type(text_or_path).__name__}",
         )
-    if _nsa_compiler is None:
-        raise CompileError(f"this installation of nsa has no compiler ({_missing})")
+    _needed()
     return _read(text_or_path)
 
 
@@ -94,10 +121,17 @@ def encode(text):
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
+def _needed():
+    """The compiler; raises ``CompileError`` if there is none."""
+    if not has_compiler():
+        raise CompileError(f"this installation of nsa has no compiler ({_missing})")
+    return _nsa_compiler
+
+
 def _run(source, name, **options):
     """(the compiler's module, diagnostics); raises ``CompileError``."""
     with _compilations:
-        module, diagnostics = _nsa_compiler.compile(source, name, **options)
+        module, diagnostics = _needed().compile(source, name, **options)
     diagnostics = diagnostics.decode("utf-8", "surrogateescape")
     if module is None:
         raise CompileError(diagnostics.strip() or "compilation failed", diagnostics)
@@ -227,7 +261,7 @@ def host_libraries(text, name, fuse, guards, large_parameters=False):
         large_parameters=large_parameters,
     )
     with _compilations:
-        return _nsa_compiler.host_libraries(module)
+        return _needed().host_libraries(module)
 
 
 def ffi_modules(text_or_path, chip, fuse, guards, pdl=False):
@@ -243,4 +277,4 @@ def ffi_modules(text_or_path, chip, fuse, guards, pdl=False):
         pdl=pdl,
     )
     with _compilations:
-        return _nsa_compiler.ffi_modules(module)
+        return _needed().ffi_modules(module)

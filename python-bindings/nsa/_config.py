@@ -59,7 +59,7 @@ def config():
         "target": usable[0] if usable else None,
         "targets": targets,
         "restriction": os.environ.get("NSA_TARGET") or None,
-        "compiler": dict(_compile._nsa_compiler.versions) if has_compiler() else None,
+        "compiler": dict(_compile.compiler().versions) if has_compiler() else None,
         "cache": _cache.cache_directory(),
         "bundle_path": _cache.bundle_directories(),
     }

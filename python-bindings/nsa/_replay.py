@@ -395,7 +395,9 @@ def replay_metadata(
 
     # Pools of one token are none, and shipped steps of those have any fields; but rows past
     # ragged ones as well.
-    if _cache.has_compiler() or (ragged and row_bound is None):
+    if _cache.run_compiled(exact):
+        return
+    if ragged and row_bound is None:
         exact()
         return
     kind = "array" if ragged else extend_seq_lens

@@ -422,8 +422,7 @@ def replay_v4(
         arrays += written
         step.call(arrays, sizes, stream)
 
-    if _cache.has_compiler():
-        run(known)
+    if _cache.run_compiled(lambda: run(known)):
         return
     shared = _shared(known, fields)
     if shared is None or any(given[name] is None for name in shared.inputs):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,41 @@ def test_second_process(
         assert first.ptx == second.ptx
 
 
+def test_the_compiler_is_loaded_when_it_is_needed(cache: Path) -> None:
+    """Not by a process that finds what it runs."""
+    script = f"""
+import sys
+from nsa import _cache
+_cache.get_step({NAME!r}, {TEXT!r}, "cpu")
+print("nsa._nsa_compiler" in sys.modules)
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout
+        for _ in range(2)
+    ]
+    assert said == [b"True\n", b"False\n"]
+
+
+def test_a_compiler_that_does_not_load(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Steps are then found as without one."""
+
+    def extension(name: str) -> Any:
+        raise ImportError("libMLIR.so: cannot open shared object file")
+
+    _cache.save_bundle(TEXT, tmp_path / "bundles")
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(tmp_path / "bundles"))
+    monkeypatch.setattr(_compile, "_nsa_compiler", None)
+    monkeypatch.setattr(_compile, "_missing", None)
+    monkeypatch.setattr(_compile, "extension", extension)
+    assert _cache.may_compile()
+    run(_cache.get_step(NAME, TEXT, "cpu"))
+    assert not _cache.may_compile()
+    with pytest.raises(nsa.CompileError, match="libMLIR.so: cannot open"):
+        nsa.compile(TEXT)
+
+
 def test_keys(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that a bundle depends on makes another one of it."""
     keys = {
@@ -75,7 +112,7 @@ def test_keys(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             (TEXT, "cuda", "sm_80", True, True),
         ]
     }
-    for change in ({"nsa": "0.0.9"}, {"llvm": "21"}, {"file": [1, 2]}):
+    for change in ({"nsa": "0.0.9"}, {"machine": "z80"}, {"file": [1, 2]}):
         other = {**_cache.compiler_fingerprint(), **change}
         monkeypatch.setattr(_cache, "_fingerprint", other)
         keys.add(_cache.cache_key(TEXT, "cuda", "sm_80", True, False))

@@ -83,7 +83,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def without_compiler(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(directory)])
     monkeypatch.setattr(_cache, "_steps", {})
     forget()

@@ -23,7 +23,7 @@ def builds(text: str) -> Iterator[nsa.Step]:
     the simulator; guards end the process, or the launch, where an access is outside."""
     either = (True, False)
     for fuse, guards, optimize in itertools.product(either, either, either):
-        module, diagnostics = _compile._nsa_compiler.compile(
+        module, diagnostics = _compile.compiler().compile(
             text.encode(), b"<found>", fuse=fuse, guards=guards, host=True, optimize_host=optimize
         )
         assert module is not None, diagnostics.decode()

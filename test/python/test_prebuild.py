@@ -144,7 +144,7 @@ class Engine:
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in an installation without one, and with nothing remembered."""
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "_steps", {})
     monkeypatch.delenv("NSA_BUNDLE_PATH", raising=False)
     monkeypatch.delenv("NSA_TARGET", raising=False)
@@ -280,7 +280,7 @@ def test_other_constants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     result = subprocess.run(command + options, capture_output=True, text=True, check=True)
     count = len(prebuild.texts([77], [1], [6]))
     assert result.stdout == f"{count} steps in {tmp_path}\n"
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "_steps", {})
     monkeypatch.setenv("NSA_BUNDLE_PATH", str(tmp_path))
     for text in prebuild.replays([77], [1], [6]):
@@ -295,7 +295,7 @@ def test_on_a_gpu(
     """Batch sizes and lengths from 1 to 64 compile nothing, with nothing but what is
     shipped."""
     forget(monkeypatch)
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "_steps", {})
     monkeypatch.delenv("NSA_BUNDLE_PATH", raising=False)
     caplog.set_level(logging.INFO, "nsa")

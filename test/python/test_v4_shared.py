@@ -101,7 +101,7 @@ def test_asked(
     expected = run(number) if runs else []
     forget(monkeypatch)
     asked.clear()
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     with pytest.raises(nsa.CompileError, match="a step is missing"):
         run(number)
@@ -111,7 +111,7 @@ def test_asked(
         return
     monkeypatch.undo()
     _cache.save_bundle(shared, str(tmp_path))
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     forget(monkeypatch)
     for _ in range(2):
@@ -122,7 +122,7 @@ def test_asked(
 
 def test_other_fields(asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of fields that no model has together no step is shared."""
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     arrays = {name: np.zeros(BS, np.int64) for name in ("c4_out_loc", "c2_out_loc")}
     with pytest.raises(nsa.CompileError, match="a step is missing"):

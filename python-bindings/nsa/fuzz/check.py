@@ -93,7 +93,7 @@ def compile_all(task: Task) -> tuple[Outcome, list[tuple[str, Step]]]:
     text = task.program.text()
     made, refused = [], []
     for number, (fuse, guards) in enumerate(BUILDS[: task.builds]):
-        module, raw = _compile._nsa_compiler.compile(
+        module, raw = _compile.compiler().compile(
             _compile.encode(text),
             NAME.encode(),
             fuse=fuse,
