@@ -117,12 +117,14 @@ std::shared_ptr<SetCaller::Entry> SetCaller::enter(const nb::tuple &constants,
                        ? nb::inst_ptr<Caller>(function)
                        : nullptr;
   auto entry = std::make_shared<Entry>(
-      Entry{constants, std::move(all), function, caller, {}});
+      Entry{constants, std::move(all), function, caller, {}, true});
   for (nb::handle place : nb::object(made[1])) {
+    entry->takesAll &= nb::cast<size_t>(place) == entry->taken.size();
     entry->taken.push_back(nb::cast<size_t>(place));
     if (entry->taken.back() >= call.arrays.size())
       throw nb::index_error("no array of that place");
   }
+  entry->takesAll &= entry->taken.size() == call.arrays.size();
   if (!call.isPlain)
     return entry;
   // Old entries go when this is done: the end of a step may run Python.
@@ -191,6 +193,10 @@ void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
     for (size_t place : entry->taken)
       arrays.append(nb::handle(call.arrays.begin()[place]));
     entry->function(arrays, sizes, stream);
+    return;
+  }
+  if (entry->takesAll) {
+    entry->caller->call(call.arrays, sizes, stream);
     return;
   }
   Objects arrays;
