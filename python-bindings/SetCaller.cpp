@@ -141,19 +141,24 @@ bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
                      Call &call) const {
   // Constants of another type than those of an entry, which are plain, are not
   // the same; what is compared here runs no Python.
-  if (!PyTuple_CheckExact(sets.ptr()) && !PyList_CheckExact(sets.ptr()))
+  bool isTuple = PyTuple_CheckExact(sets.ptr());
+  if (!isTuple && !PyList_CheckExact(sets.ptr()))
     return false;
   if (!Call::areSame(constants, entry))
     return false;
   for (nb::handle input : inputs)
     call.arrays.hold(input);
   size_t at = 0, count = entry.names.size();
-  for (nb::handle set : sets) {
-    if (!PyDict_CheckExact(set.ptr()))
+  Py_ssize_t numSets =
+      isTuple ? PyTuple_Size(sets.ptr()) : PyList_Size(sets.ptr());
+  for (Py_ssize_t i = 0; i != numSets; ++i) {
+    PyObject *set = isTuple ? PyTuple_GetItem(sets.ptr(), i)
+                            : PyList_GetItem(sets.ptr(), i);
+    if (!PyDict_CheckExact(set))
       return false;
     PyObject *name, *value;
     Py_ssize_t place = 0;
-    while (PyDict_Next(set.ptr(), &place, &name, &value)) {
+    while (PyDict_Next(set, &place, &name, &value)) {
       if (at == count || entry.names[at].ptr() != name)
         return false;
       call.arrays.hold(value);
