@@ -44,7 +44,11 @@ REQUESTS, COLUMNS, LAUNCHES, ROUNDS = 1, 64, 500, 41
 #: Microseconds over a raw launch.
 OVER_RAW = {"header": 0.5, "tvm_ffi": 1.5}
 #: A way, what it is compared with, and the most of their ratio.
-RATIOS = (("bound_launch", "raw", 1.5), ("copy_nsa", "copy_peer", 0.8))
+RATIOS = (
+    ("bound_launch", "raw", 1.5),
+    ("bound_launch_other_sizes", "raw", 1.5),
+    ("copy_nsa", "copy_peer", 0.8),
+)
 #: Microseconds.
 MOST = {"copy_nsa": 6.0}
 
@@ -102,8 +106,16 @@ def python_ways(step: Any, arrays: dict[str, Any]) -> dict[str, Way]:
         "topk": TOPK,
         "page_size": PAGE_SIZE,
     }
+
+    def launch_two() -> None:
+        bound.launch(bs=REQUESTS, max_len=COLUMNS)
+        bound.launch(bs=REQUESTS, max_len=COLUMNS - 1)
+
+    twice = repeat(launch_two)
     return {
         "bound_launch": repeat(lambda: bound.launch(bs=REQUESTS, max_len=COLUMNS)),
+        # What the last launch has checked is not checked again; here it is other sizes each time.
+        "bound_launch_other_sizes": lambda count: twice(count // 2) / 2,
         "step_call": repeat(lambda: step(**arrays, max_len=COLUMNS)),
         "nsa_ops": repeat(lambda: nsa.ops.replay_metadata(dsts, "decode", **inputs)),
         "torch_op": repeat(lambda: operators.replay_metadata(dsts, "decode", **inputs)),

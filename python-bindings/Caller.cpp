@@ -33,13 +33,20 @@ template <typename Key> static uint64_t hashOf(const Key &key) {
   return lanes[0];
 }
 
+/// What an array is, but for its address and extents; among it, by bits of
+/// their own up to a rank of 255, how many words of a key these take.
+static int64_t kindOf(const nsa_array &array) {
+  return static_cast<int64_t>(array.device_type) << 48 ^
+         static_cast<int64_t>(array.device_id) << 32 ^
+         static_cast<int64_t>(array.strides != nullptr) << 31 ^
+         static_cast<int64_t>(array.flags) << 24 ^
+         static_cast<int64_t>(array.ndim) << 16 ^
+         static_cast<int64_t>(array.dtype_code) << 8 ^ array.dtype_bits;
+}
+
 template <typename Key> static void append(Key &key, const nsa_array &array) {
   key.push_back(reinterpret_cast<int64_t>(array.data));
-  key.push_back(static_cast<int64_t>(array.device_type) << 48 ^
-                static_cast<int64_t>(array.device_id) << 32 ^
-                static_cast<int64_t>(array.flags) << 24 ^
-                static_cast<int64_t>(array.ndim) << 16 ^
-                static_cast<int64_t>(array.dtype_code) << 8 ^ array.dtype_bits);
+  key.push_back(kindOf(array));
   for (int32_t i = 0; i != array.ndim; ++i)
     key.push_back(array.shape[i]);
   // Without strides it is contiguous, which the shape tells.
@@ -47,25 +54,20 @@ template <typename Key> static void append(Key &key, const nsa_array &array) {
     key.push_back(array.strides[i]);
 }
 
-namespace {
-/// In the place of a key: compares with one instead of being made.
-class KeyMatch {
-public:
-  explicit KeyMatch(const std::vector<int64_t> &key)
-      : at(key.data()), end(at + key.size()) {}
-
-  void push_back(int64_t value) {
-    isSame = isSame && at != end && *at == value;
-    at += isSame;
-  }
-  bool isPrefix() const { return isSame; }
-  bool isWhole() const { return isSame && at == end; }
-
-private:
-  const int64_t *at, *end;
-  bool isSame = true;
-};
-} // namespace
+/// Whether that is the array whose words begin at `at`, which is moved past
+/// them then.
+static bool takeSame(const int64_t *&at, const nsa_array &array) {
+  if (at[0] != reinterpret_cast<int64_t>(array.data) ||
+      at[1] != kindOf(array) || static_cast<uint32_t>(array.ndim) > 255)
+    return false;
+  at += 2;
+  int64_t differences = 0;
+  for (int32_t i = 0; i != array.ndim; ++i)
+    differences |= *at++ ^ array.shape[i];
+  for (int32_t i = 0; array.strides && i != array.ndim; ++i)
+    differences |= *at++ ^ array.strides[i];
+  return differences == 0;
+}
 
 Caller::Caller(nb::object prepare, nb::tuple arrays, nb::tuple sizes)
     : prepare(std::move(prepare)) {
@@ -79,44 +81,43 @@ const char *Caller::nameOf(size_t array) const {
   return utf8Of(arrayNames[array]);
 }
 
+bool Caller::Describer::describe(nb::handle object, nsa_array &array) {
+  if (Py_TYPE(object.ptr()) != type) {
+    type = Py_TYPE(object.ptr());
+    api = exchangeApiOf(type);
+  }
+  dlpack::Tensor tensor;
+  if (!api || !api->tensorFromObject ||
+      api->tensorFromObject(object.ptr(), &tensor) != 0)
+    return false;
+  array = arrayOf(tensor, /*flags=*/0);
+  return true;
+}
+
 bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
-  KeyMatch match(entry.key);
-  PyTypeObject *type = nullptr;
-  const dlpack::ExchangeApi *api = nullptr;
+  Describer describer = entry.describer;
+  const int64_t *at = entry.key.data();
+  // As many as when it was made, and each is found whole or not at all.
   for (nb::handle object : arrays) {
-    if (Py_TYPE(object.ptr()) != type) {
-      type = Py_TYPE(object.ptr());
-      api = exchangeApiOf(type);
-    }
-    dlpack::Tensor tensor;
-    if (!api || !api->tensorFromObject)
-      return false;
-    if (api->tensorFromObject(object.ptr(), &tensor) != 0) {
-      PyErr_Clear(); // describe() says what to make of it
+    nsa_array array;
+    if (!describer.describe(object, array)) {
+      PyErr_Clear(); // Caller::describe says what to make of it
       return false;
     }
-    append(match, arrayOf(tensor, /*flags=*/0));
-    if (!match.isPrefix())
+    if (!takeSame(at, array))
       return false;
   }
-  return match.isWhole();
+  return true;
 }
 
 void Caller::describe(const Objects &arrays, Key &key,
                       Exported &exported) const {
   size_t number = 0;
-  // Arrays are mostly of one type.
-  PyTypeObject *type = nullptr;
-  const dlpack::ExchangeApi *api = nullptr;
+  Describer describer;
   for (nb::handle object : arrays) {
-    if (Py_TYPE(object.ptr()) != type) {
-      type = Py_TYPE(object.ptr());
-      api = exchangeApiOf(type);
-    }
-    dlpack::Tensor tensor;
-    if (api && api->tensorFromObject &&
-        api->tensorFromObject(object.ptr(), &tensor) == 0) {
-      append(key, arrayOf(tensor, /*flags=*/0));
+    nsa_array array;
+    if (describer.describe(object, array)) {
+      append(key, array);
     } else {
       if (PyErr_Occurred() && !isRefusal())
         throw nb::python_error();
@@ -185,8 +186,13 @@ std::shared_ptr<Caller::Entry> Caller::bind(const Objects &arrays,
     const char *text = utf8Of(name);
     arguments.push_back({text, nullptr, sizeOf(size, text)});
   }
-  auto entry = std::make_shared<Entry>(Entry{
-      {key.begin(), key.end()}, made, step, step.bind(arguments), {}, {}, 0});
+  auto entry = std::make_shared<Entry>(
+      Entry{{key.begin(), key.end()}, made, step, step.bind(arguments)});
+  if (arrays.size() != 0) {
+    nb::handle first = arrays.begin()[0];
+    entry->type = nb::borrow((PyObject *)Py_TYPE(first.ptr()));
+    entry->describer = Describer(Py_TYPE(first.ptr()));
+  }
   if (isCuda)
     entry->source = StreamSource(arrays.begin()[0], flat.front().device_id);
   entry->numSizes = step.sizeNames.size();

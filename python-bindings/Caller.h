@@ -67,16 +67,34 @@ private:
   /// exporter makes lives until the launch, also where it is a copy.
   using Exported = std::vector<std::pair<size_t, ImportedArray>>;
 
+  /// Describes arrays, mostly of one type, without having them exported.
+  class Describer {
+  public:
+    Describer() = default;
+    /// `type` has to live as long.
+    explicit Describer(PyTypeObject *type)
+        : type(type), api(exchangeApiOf(type)) {}
+    /// False for one that has to be exported; an error may be set then.
+    bool describe(nanobind::handle object, nsa_array &array);
+
+  private:
+    PyTypeObject *type = nullptr;
+    const dlpack::ExchangeApi *api = nullptr;
+  };
+
   struct Entry {
     std::vector<int64_t> key;
     /// Its host kernels must outlive the binding.
     nanobind::object owner;
     const PyStep &step;
     runtime::Binding binding;
-    StreamSource source;
+    StreamSource source = {};
+    /// The type of the first array.
+    nanobind::object type = {};
+    Describer describer = {};
     /// Where each size is in the binding's list.
-    std::vector<size_t> places;
-    size_t numSizes;
+    std::vector<size_t> places = {};
+    size_t numSizes = 0;
   };
 
   /// Whether the arrays are those of an entry, all of types that say so

@@ -117,12 +117,14 @@ std::shared_ptr<SetCaller::Entry> SetCaller::enter(const nb::tuple &constants,
                        ? nb::inst_ptr<Caller>(function)
                        : nullptr;
   auto entry = std::make_shared<Entry>(
-      Entry{constants, std::move(all), function, caller, {}});
+      Entry{constants, std::move(all), function, caller, {}, true});
   for (nb::handle place : nb::object(made[1])) {
+    entry->takesAll &= nb::cast<size_t>(place) == entry->taken.size();
     entry->taken.push_back(nb::cast<size_t>(place));
     if (entry->taken.back() >= call.arrays.size())
       throw nb::index_error("no array of that place");
   }
+  entry->takesAll &= entry->taken.size() == call.arrays.size();
   if (!call.isPlain)
     return entry;
   // Old entries go when this is done: the end of a step may run Python.
@@ -139,19 +141,24 @@ bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
                      Call &call) const {
   // Constants of another type than those of an entry, which are plain, are not
   // the same; what is compared here runs no Python.
-  if (!PyTuple_CheckExact(sets.ptr()) && !PyList_CheckExact(sets.ptr()))
+  bool isTuple = PyTuple_CheckExact(sets.ptr());
+  if (!isTuple && !PyList_CheckExact(sets.ptr()))
     return false;
   if (!Call::areSame(constants, entry))
     return false;
   for (nb::handle input : inputs)
     call.arrays.hold(input);
   size_t at = 0, count = entry.names.size();
-  for (nb::handle set : sets) {
-    if (!PyDict_CheckExact(set.ptr()))
+  Py_ssize_t numSets =
+      isTuple ? PyTuple_Size(sets.ptr()) : PyList_Size(sets.ptr());
+  for (Py_ssize_t i = 0; i != numSets; ++i) {
+    PyObject *set = isTuple ? PyTuple_GetItem(sets.ptr(), i)
+                            : PyList_GetItem(sets.ptr(), i);
+    if (!PyDict_CheckExact(set))
       return false;
     PyObject *name, *value;
     Py_ssize_t place = 0;
-    while (PyDict_Next(set.ptr(), &place, &name, &value)) {
+    while (PyDict_Next(set, &place, &name, &value)) {
       if (at == count || entry.names[at].ptr() != name)
         return false;
       call.arrays.hold(value);
@@ -191,6 +198,10 @@ void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
     for (size_t place : entry->taken)
       arrays.append(nb::handle(call.arrays.begin()[place]));
     entry->function(arrays, sizes, stream);
+    return;
+  }
+  if (entry->takesAll) {
+    entry->caller->call(call.arrays, sizes, stream);
     return;
   }
   Objects arrays;

@@ -45,6 +45,8 @@ private:
     /// The same, if it is one.
     Caller *caller;
     std::vector<size_t> taken;
+    /// Whether these are all, in their order.
+    bool takesAll;
   };
   /// What is known of a call: its sets, read once.
   struct Call;

@@ -140,12 +140,26 @@ void Binding::computeGrid(Kernel &kernel) {
     kernel.values[place] = current[size];
 }
 
+bool Binding::isPreparedFor(const int64_t *sizes) const {
+  for (size_t i = 0, e = current.size(); i != e; ++i) {
+    bool asBound = !sizes || sizes[i] == NSA_SIZE_AS_BOUND;
+    if (current[i] != (asBound ? arguments.sizes[i] : sizes[i]))
+      return false;
+  }
+  return isPrepared;
+}
+
 void Binding::prepare(const int64_t *sizes) {
+  // All of it follows from the arrays and the sizes.
+  if (isPreparedFor(sizes))
+    return;
+  isPrepared = false;
   resolveSizes(sizes);
   for (const Check &check : checks)
     require(check);
   for (Kernel &kernel : kernels)
     computeGrid(kernel);
+  isPrepared = true;
 }
 
 nsa_kernel_launch Binding::kernel(size_t index) const {

@@ -68,6 +68,8 @@ private:
   };
 
   void addKernel(const KernelSpec &spec);
+  /// Whether sizes are those that were prepared last.
+  bool isPreparedFor(const int64_t *sizes) const;
   void resolveSizes(const int64_t *sizes);
   void require(const Check &check) const;
   void computeGrid(Kernel &kernel);
@@ -82,6 +84,8 @@ private:
   std::vector<int64_t> current;
   CUcontext context = nullptr;
   bool launches;
+  /// Whether the last prepare() was for `current` and well.
+  bool isPrepared = false;
 };
 
 } // namespace nsa::runtime

@@ -135,19 +135,20 @@ _served_by_shared = set()
 
 def run_or_shared(key, run, shared):
     """``run()``, or ``shared()`` if the step of the one is missing and there is no compiler;
-    `key` remembers which one was there."""
+    what `key` returns remembers which one was there."""
     if run_compiled(run):
         return
-    first, second = (shared, run) if key in _served_by_shared else (run, shared)
+    is_known = bool(_served_by_shared) and key() in _served_by_shared
+    first, second = (shared, run) if is_known else (run, shared)
     try:
         first()
     except CompileError:
         # Of other dtypes the other one may be there.
         second()
         if second is shared:
-            _served_by_shared.add(key)
+            _served_by_shared.add(key())
         else:
-            _served_by_shared.discard(key)
+            _served_by_shared.discard(key())
 
 
 # ----------------------------------------------------------------------------

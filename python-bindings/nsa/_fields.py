@@ -174,7 +174,7 @@ class Runner:
             self.run(given, outputs, sizes, stream)
             return
         _cache.run_or_shared(
-            self,
+            lambda: self,
             lambda: self.run(given, outputs, sizes, stream),
             lambda: shared.run(given, outputs, sizes, stream),
         )

@@ -363,46 +363,36 @@ def replay_metadata(
     elif since is None and new_columns is not None:
         raise wrong(TypeError, "since", "missing, 'new_columns' needs it")
     ragged = extend_seq_lens is not None and _is_array(extend_seq_lens)
-
-    def pooled():
-        arrays = seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since
-        replay_pooled(
-            dsts, mode, dict(zip(_INPUTS, arrays)), ragged, bs, max_len, row_bound, topk,
-            page_size, next_n, index_kpool, schedules, new_columns, stream,
-        )  # fmt: skip
-
-    if index_kpool != 1:
-        pooled()
-        return
+    inputs = (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since)
 
     def exact():
         replay(
-            dsts,
-            mode,
-            (seq_lens, extend_seq_lens, req_pool_indices, req_to_token, since),
-            bs,
-            max_len,
-            row_bound,
-            topk,
-            page_size,
-            next_n,
-            bool(live_only),
-            row_bound is not None,
-            stream,
-            schedules,
-            new_columns,
-        )
+            dsts, mode, inputs, bs, max_len, row_bound, topk, page_size, next_n,
+            bool(live_only), row_bound is not None, stream, schedules, new_columns,
+        )  # fmt: skip
 
-    # Pools of one token are none, and shipped steps of those have any fields; but rows past
-    # ragged ones as well.
-    if _cache.run_compiled(exact):
+    if index_kpool == 1 and _cache.run_compiled(exact):
         return
-    if ragged and row_bound is None:
+
+    def pooled():
+        replay_pooled(
+            dsts, mode, dict(zip(_INPUTS, inputs)), ragged, bs, max_len, row_bound, topk,
+            page_size, next_n, index_kpool, schedules, new_columns, stream,
+        )  # fmt: skip
+
+    def key():
+        kind = "array" if ragged else extend_seq_lens
+        constants = mode, kind, topk, page_size, next_n, bool(live_only), row_bound is None
+        return constants, tuple(map(tuple, dsts))
+
+    if index_kpool != 1:
+        pooled()
+    elif ragged and row_bound is None:
+        # Shipped steps of pools have rows past ragged ones as well.
         exact()
-        return
-    kind = "array" if ragged else extend_seq_lens
-    constants = mode, kind, topk, page_size, next_n, bool(live_only), row_bound is None
-    _cache.run_or_shared((constants, tuple(map(tuple, dsts))), exact, pooled)
+    else:
+        # Pools of one token are none, and those steps have any fields.
+        _cache.run_or_shared(key, exact, pooled)
 
 
 @cache

@@ -428,4 +428,4 @@ def replay_v4(
     if shared is None or any(given[name] is None for name in shared.inputs):
         run(known)
         return
-    _cache.run_or_shared(known, lambda: run(known), lambda: run(shared))
+    _cache.run_or_shared(lambda: known, lambda: run(known), lambda: run(shared))

@@ -221,3 +221,41 @@ def test_tensors_of_the_exchange_api(host: HostStep, tmp_path: Any) -> None:
     values["sums"][:] = -7
     call([values["lens"], tensor(values["table"]), values["sums"], tensor(values["row"])], SIZES)
     check(values)
+
+
+def test_the_same_tensor_may_become_another(host: HostStep, tmp_path: Any) -> None:
+    """Whatever a tensor is given to be between two calls, the next one sees."""
+    stub = exchange.load(exchange.build(tmp_path))
+    call = _nsa_runtime.Caller(lambda *_: (host.step, {}), ARRAYS, ("n", "width"))
+    values = arguments()
+    arrays = [
+        stub.Tensor(v.ctypes.data, 1, 8 * v.itemsize, v.shape) for v in map(values.get, ARRAYS)
+    ]
+    lens, _, sums, _ = arrays
+
+    def run() -> list[int]:
+        values["sums"][:] = -7
+        call(arrays, SIZES)
+        return values["sums"].tolist()
+
+    assert run() == [0, 3, 4, 6]
+    # Shorter, as before, elsewhere.
+    lens.__init__(values["lens"].ctypes.data, 1, 64, (2,))
+    assert run() == [0, 3, 4, -7]
+    lens.__init__(values["lens"].ctypes.data, 1, 64, (3,))
+    assert run() == [0, 3, 4, 6]
+    moved = np.array([5, 6, 7])
+    lens.__init__(moved.ctypes.data, 1, 64, (3,))
+    assert run() == [0, 5, 11, 18]
+    # Not what the step takes: nothing is written.
+    lens.__init__(moved.ctypes.data, 1, 32, (3,))
+    with pytest.raises(TypeError, match="lens"):
+        run()
+    assert values["sums"].tolist() == [-7] * 4
+    lens.__init__(moved.ctypes.data, 1, 64, (3,))
+    # A tensor that is too short for the same sizes.
+    sums.__init__(values["sums"].ctypes.data, 1, 32, (3,))
+    with pytest.raises(ValueError, match="sums"):
+        run()
+    sums.__init__(values["sums"].ctypes.data, 1, 32, (4,))
+    assert run() == [0, 5, 11, 18]

@@ -140,6 +140,24 @@ TEST_F(BindingTest, EveryCheckBeforeTheFirstKernel) {
   EXPECT_EQ(Calls::count(), 2u);
 }
 
+TEST_F(BindingTest, SizesAgain) {
+  bind();
+  // What has been checked is not checked again; what has failed is.
+  for (int round = 0; round != 3; ++round) {
+    ASSERT_EQ(launchBound(2, 7), NSA_OK);
+    ASSERT_EQ(launchBound(2, 7), NSA_OK);
+    EXPECT_EQ(launchBound(2, 17), NSA_INVALID_ARGUMENT);
+    EXPECT_EQ(launchBound(2, 17), NSA_INVALID_ARGUMENT);
+  }
+  ASSERT_EQ(launchBound(2, 7), NSA_OK);
+  ASSERT_EQ(Calls::first.size(), 7u);
+  ASSERT_EQ(Calls::second.size(), 7u);
+  for (int call = 0; call != 7; ++call) {
+    EXPECT_EQ(Calls::first[call][0], 2);
+    EXPECT_EQ(Calls::second[call][0], 7);
+  }
+}
+
 TEST_F(BindingTest, NoBlocks) {
   bind();
   ASSERT_EQ(launchBound(0, 0), NSA_OK);
