@@ -28,6 +28,7 @@ sys.path[:0] = [str(ROOT / "benchmarks")]
 import dsa_prefill_peer  # noqa: E402
 import harness  # noqa: E402
 import reporting  # noqa: E402
+from dsa_prefill_ranks import RANKS, check_rank  # noqa: E402
 from dsa_prefill_steps import INPUT_DTYPES, Case, cases  # noqa: E402
 
 from nsa import ops  # noqa: E402
@@ -221,6 +222,11 @@ def main() -> int:
                 for bs in CHECKED_BATCHES:
                     ways(peer, case, bs, context)
             print(f"{case.name}: {len(case.fields)} fields equal to {peer.name}")
+            for context in CHECKED_CONTEXTS:
+                for bs in CHECKED_BATCHES:
+                    for of_rank in RANKS:
+                        count = check_rank(peer, case, inputs(bs, context), *of_rank)
+            print(f"{case.name}, of ranks: {count} fields equal to {peer.name}")
         return 0
     rows = []
     for case in cases():

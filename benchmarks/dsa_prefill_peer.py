@@ -35,11 +35,17 @@ REAL = frozenset(
                 "kpool_fp8_index", "kpool_plan", "utils",
             )
         ),
+        "sglang.kernels.ops.attention.dsa.cp_split",
         "sglang.kernels.ops.attention.pad",
         "sglang.srt.environ",
+        "sglang.srt.layers.cp.base",
+        "sglang.srt.layers.cp.interleave",
+        "sglang.srt.layers.cp.interleave_kpool",
     }
 )  # fmt: skip
 
+#: Which rank of context parallelism SGLang is on.
+PARALLEL = SimpleNamespace(attn_cp_size=1, attn_cp_rank=0, cp_strategy="interleave")
 #: The only mode that is asked about.
 EXTEND = SimpleNamespace(
     **dict.fromkeys(
@@ -69,9 +75,10 @@ def _given(name: str) -> dict[str, Any]:
         "sglang.srt.utils": utils,
         "sglang.srt.utils.common": utils,
         "sglang.srt.runtime_context": {
-            "get_parallel": lambda: SimpleNamespace(attn_cp_size=1, attn_cp_rank=0),
+            "get_parallel": lambda: PARALLEL,
+            "process_model_config": lambda: SimpleNamespace(hf_config=None),
         },
-        "sglang.srt.layers.cp.interleave_kpool": {"local_query_inputs": lambda *_: {}},
+        "sglang.srt.configs.model_config": {"is_deepseek_dsa": lambda config: True},
         "sglang.srt.model_executor.forward_batch_info": {
             "ForwardMode": SimpleNamespace(EXTEND=EXTEND)
         },
@@ -139,14 +146,21 @@ def _backend(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Any:
 
 
 def sequence(
-    peer: SimpleNamespace, case: Case, a: dict[str, Any]
+    peer: SimpleNamespace, case: Case, a: dict[str, Any], ranks: int = 1, rank: int = 0
 ) -> Callable[[], Any]:
-    """A function that runs the sequence and returns the metadata.
+    """A function that runs the sequence and returns the metadata, of a rank of context
+    parallelism.
 
     `a`: arrays of the device, ``slots``, and the host's lists ``lens`` and ``extends``.
     """
     backend = _backend(peer, case, a)
     lens, extends = a["lens"], a["extends"]
+    parallel = None
+    if ranks > 1:
+        cp = importlib.import_module("sglang.srt.layers.cp.interleave")
+        strategy = cp.InterleaveCPStrategy(ranks)
+        importlib.import_module("sglang.srt.layers.cp.base")._STRATEGY = strategy
+        parallel = strategy.build_metadata(sum(extends), lens, extends)
     batch = SimpleNamespace(
         batch_size=len(lens),
         forward_mode=EXTEND,
@@ -162,10 +176,11 @@ def sequence(
         req_pool_indices_cpu=a["req_pool_indices"].cpu(),
         get_max_chunk_capacity=lambda: 0,
         global_num_tokens_cpu=None,
-        attn_cp_metadata=None,
+        attn_cp_metadata=parallel,
     )
 
     def extend() -> Any:
+        PARALLEL.attn_cp_size, PARALLEL.attn_cp_rank = ranks, rank
         backend.init_forward_metadata(batch)
         return backend.forward_metadata
 
@@ -183,6 +198,8 @@ _PATHS = {
     "q_ks": "kpool_extend_plan.ragged_q_ks",
     "q_ke": "kpool_extend_plan.ragged_q_ke",
     "pool_id": "kpool_extend_plan.writes.pool_id",
+    "pool_owner_rank": "kpool_extend_plan.cp.owner_rank",
+    "pool_local_write_mask": "kpool_extend_plan.cp.local_write_mask",
 }
 
 

@@ -31,6 +31,9 @@ TAIL_ROWS = ("tail_req", "tail_dst_logical_start", "tail_chunk_src", "tail_n_wri
 POOL_FIELDS = (
     *POOL_ROWS, *TAIL_ROWS, "pooled_seq_lens_expanded", "concat_page_table", "q_ks", "q_ke",
 )  # fmt: skip
+#: What a rank of context parallelism has: of rows and of requests, and of pools.
+OF_RANK = (*FIELDS, "pooled_seq_lens_expanded", "concat_page_table", "q_ks", "q_ke")
+OWNERS = ("pool_owner_rank", "pool_local_write_mask")
 INT64 = ("pool_req", "pool_id", "pool_chunk_src", "pool_write_loc", "tail_req", "tail_chunk_src")
 
 
@@ -44,6 +47,12 @@ class Case:
     @property
     def fields(self) -> tuple[str, ...]:
         return FIELDS + (POOL_FIELDS if self.pool > 1 else ())
+
+    @property
+    def rank_fields(self) -> tuple[str, ...]:
+        pools = self.pool > 1
+        names = OF_RANK if pools else FIELDS
+        return (*(f"rank_{name}" for name in names), *(OWNERS if pools else ()))
 
     def outputs(
         self, lens: list[int], extends: list[int]
@@ -80,6 +89,13 @@ class Case:
             "page_size": PAGE, "index_kpool": self.pool,
         }  # fmt: skip
 
+    def texts(self) -> set[str]:
+        """The step, and that of a rank."""
+        return {
+            _dsa_prefill.write(fields, TOPK, PAGE, self.pool, INPUT_DTYPES).s.text
+            for fields in (self.fields, self.rank_fields)
+        }
+
     def text(self) -> str:
         return _dsa_prefill.write(self.fields, TOPK, PAGE, self.pool, INPUT_DTYPES).s.text
 
@@ -90,4 +106,4 @@ def cases() -> Iterator[Case]:
 
 
 def texts() -> set[str]:
-    return {case.text() for case in cases()}
+    return set().union(*(case.texts() for case in cases()))

@@ -86,6 +86,10 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/speculative/dspark/dispatch.py' \
   'sglang/kernels/ops/speculative/dspark/dspark_attn_metadata.py' \
   'sglang/kernels/ops/attention/dsa/transform_index.py' \
+  'sglang/kernels/ops/attention/dsa/cp_split.py' \
+  'sglang/kernels/ops/attention/dsv4/trtllm_metadata.py' \
+  'sglang/srt/layers/cp/base.py' \
+  'sglang/srt/layers/cp/interleave*.py' \
   'sglang/test/kernels/*.py' \
   'sglang/srt/speculative/eagle_utils.py' \
   'sglang/kernels/ops/attention/pad.py' \

@@ -83,7 +83,7 @@ stage_sanitize() {
     for script in "gpu_sanitize.py ${bundles[*]}" gpu_sanitize_replay.py \
       gpu_sanitize_copy.py gpu_sanitize_dequant.py gpu_sanitize_prefill.py \
       gpu_sanitize_composed.py gpu_sanitize_formulas.py gpu_sanitize_schedules.py \
-      gpu_sanitize_vllm.py; do
+      gpu_sanitize_v4.py gpu_sanitize_vllm.py; do
       # shellcheck disable=SC2086 # a script and its arguments are words
       compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 \
         "$python" test/python/$script || failed=1

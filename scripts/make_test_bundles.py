@@ -54,6 +54,7 @@ from test_gpu_pdl import TEXT as PDL_TEXT  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
+from v4_graph_cases import texts as v4_graph_texts  # noqa: E402
 from v4_plan_cases import texts as v4_plan_texts  # noqa: E402
 from v4_rank_cases import texts as v4_rank_texts  # noqa: E402
 from v4_steps import texts as v4_benchmark_texts  # noqa: E402
@@ -103,7 +104,7 @@ def main(directory: str) -> None:
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts() | stored_sums_texts()
-    texts |= v4_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
+    texts |= v4_texts() | v4_graph_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
     texts |= v4_trtllm_texts() | request_window_texts()
     texts |= {build_stores().text, GUARDS_TEXT}
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()

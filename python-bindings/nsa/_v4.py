@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from . import _arguments, _cache, _schedules, _v4_schedules, _v4_shared
+from . import _arguments, _cache, _schedules, _v4_pages, _v4_schedules, _v4_shared
 from ._arguments import check_rank, dtype_name
 from ._cache import get_step
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
@@ -32,7 +32,7 @@ LOCATIONS = ("swa_out_cache_loc", *(f"c{ratio}_out_loc" for ratio in (1, 2, 4, 1
 SIZES = (
     "bs", "rows", "num_tokens", "max_len", "num_locs", "c1_num_slots", "c2_num_slots",
     "num_offsets", "tail_rows", "groups", "zero_row", "topk", "ring_4", "ring_128",
-    "swa_page_size", "ranks", "rank", "rank_rows", "rank_tail_rows",
+    "swa_page_size", "ranks", "rank", "rank_rows", "rank_tail_rows", *_v4_pages.SIZES,
 )  # fmt: skip
 
 
@@ -111,7 +111,8 @@ _replay = cache(_Replay)
 @cache
 def _shared(known: _Replay, fields: tuple[tuple[str, ...], ...]) -> _Replay | None:
     """The step for any fields of the model, in place of that for these."""
-    if known.schedules or known.options.has_pages:
+    page_size = known.options.page_size
+    if known.schedules or known.options.has_pages or page_size & (page_size - 1):
         return None
     every = _v4_shared.all_fields(known.options, fields)
     if every is None:
@@ -411,7 +412,9 @@ def replay_v4(
         rank_tail_rows,
     )  # fmt: skip
 
-    def run(step: _Replay) -> None:
+    no_pages = (None,) * len(_v4_pages.SIZES)
+
+    def run(step: _Replay, *pages: int) -> None:
         arrays = []
         for name in step.inputs:
             if given[name] is None:
@@ -420,7 +423,7 @@ def replay_v4(
         for destination in dsts:
             arrays += destination.values()
         arrays += written
-        step.call(arrays, sizes, stream)
+        step.call(arrays, (*sizes, *(pages or no_pages)), stream)
 
     if _cache.run_compiled(lambda: run(known)):
         return
@@ -428,4 +431,6 @@ def replay_v4(
     if shared is None or any(given[name] is None for name in shared.inputs):
         run(known)
         return
-    _cache.run_or_shared(lambda: known, lambda: run(known), lambda: run(shared))
+    longest = 0 if max_len is None else constant("max_len", max_len, 0)
+    pages = _v4_pages.sizes_of(options.page_size, options.index_page_size, longest)
+    _cache.run_or_shared(lambda: known, lambda: run(known), lambda: run(shared, *pages))

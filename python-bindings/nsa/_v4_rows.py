@@ -34,7 +34,8 @@ class Options:
     floors: bool
     #: None: a launch says it.
     topk: int | None
-    page_size: int
+    #: None: a launch says it, a power of two.
+    page_size: int | None
     window: int
     index_page_size: int
     plans: PlanOptions = PlanOptions()

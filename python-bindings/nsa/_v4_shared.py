@@ -1,8 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Steps of V4 and V4.1 that serve any subset of a model's fields, any top-k, rings and pages of
-windows: what is shipped, and what is run where the step of exactly the fields and constants asked
+"""Steps of V4 and V4.1 that serve any subset of a model's fields, any top-k, rings and pages, of
+the caches and of windows: what is shipped, and what is run where the step of exactly the fields and constants asked
 for can neither be found nor compiled."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _fields(options: Options, ratios: Sequence[int]) -> tuple[str, ...]:
 def of_any_constants(options: Options) -> Options:
     """The same with constants that a launch says."""
     plans = replace(options.plans, rings=None, swa_page_size=None)
-    return replace(options, topk=None, plans=plans)
+    return replace(options, topk=None, page_size=None, plans=plans)
 
 
 def all_fields(options: Options, wanted: Sequence[Sequence[str]]) -> tuple[str, ...] | None:

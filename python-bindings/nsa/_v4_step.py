@@ -13,6 +13,7 @@ from . import _v4_index_keys, _v4_plans
 from . import build as nb
 from ._errors import wrong
 from ._v4_index_keys import IndexKeys
+from ._v4_pages import Paged
 from ._v4_plans import Plans
 from ._v4_rows import round_up
 from ._v4_trtllm import TrtllmTables
@@ -24,7 +25,7 @@ V4_RATIOS = (4, 128)
 TAIL = "tail_"
 
 
-class Step(Plans, IndexKeys, Windows, TrtllmTables):
+class Step(Plans, IndexKeys, Windows, TrtllmTables, Paged):
     """A step in the making."""
 
     @cached_property
@@ -71,15 +72,18 @@ class Step(Plans, IndexKeys, Windows, TrtllmTables):
     def columns(self) -> nb.Size:
         if self.options.has_pages:
             return self.table("page_table").shape[1]
+        if self.options.page_size is None:
+            return self.size("page_columns")
         return nb.ceildiv(self.size("max_len"), self.options.page_size)
 
     def make_page_table(self) -> nb.Array:
         if self.options.has_pages:
             return self.table("page_table")
-        size = self.options.page_size
+        pages = self.paging()
 
         def page(r: nb.Element, p: nb.Element) -> nb.Element:
-            return self.tokens[self.pool_of(r), p * size].otherwise(0) // size
+            token = self.tokens[self.pool_of(r), pages.first_slot(p)].otherwise(0)
+            return pages.page_of(token)
 
         return self.s.map((self.num_rows, self.columns), page, dtype="int32")
 
@@ -132,18 +136,24 @@ class Step(Plans, IndexKeys, Windows, TrtllmTables):
     def slots_of_pages(self, ratio: int, columns: Any, end: Any) -> nb.Array:
         """Slot j of the pages of each row, of `page_size / ratio` slots each, for j up to
         `end(r)`, then -1."""
-        per_page, table = self.options.page_size // ratio, self.field("page_table")
+        pages, table = self.paging(ratio), self.field("page_table")
 
         def slot(r: nb.Element, j: nb.Element) -> nb.Element:
-            page = table[r, j // per_page].otherwise(0)
-            slot = page * per_page + (j % per_page).astype("int32")
-            inside = (j < end(r)) & (j < self.columns * per_page)
-            return nb.where(inside, slot, -1)
+            page = table[r, pages.page_of(j)].otherwise(0)
+            slot = pages.first_slot(page) + pages.place_in(j).astype("int32")
+            return nb.where((j < end(r)) & self.is_paged(j, ratio), slot, -1)
 
         return self.s.map((self.num_rows, columns), slot, dtype="int32")
 
+    def is_paged(self, j: nb.Element, ratio: int) -> nb.Element:
+        """Whether the page of a slot has a column."""
+        pages = self.paging(ratio)
+        if pages.size is None:
+            return pages.page_of(j) < self.columns
+        return j < self.columns * pages.size
+
     def make_cq_page_indices(self, ratio: int) -> nb.Array:
-        columns = round_up(self.columns * (self.options.page_size // ratio))
+        columns = round_up(self.paged_columns(self.columns, ratio))
         return self.slots_of_pages(ratio, columns, lambda r: self.compressed(r, ratio))
 
     def make_cq_all_page_indices(self, ratio: int) -> nb.Array:
@@ -158,13 +168,15 @@ class Step(Plans, IndexKeys, Windows, TrtllmTables):
 
     def make_cq_index_page_table(self, ratio: int) -> nb.Array:
         """The pages of the indexer's keys, `index_page_size` compressed tokens each."""
-        pages = self.options.page_size // ratio // self.options.index_page_size
+        pages = self.paging(ratio, self.options.index_page_size)
+        columns = self.paged_columns(self.columns, ratio, self.options.index_page_size)
         table = self.field("page_table")
 
         def page(r: nb.Element, c: nb.Element) -> nb.Element:
-            return table[r, c // pages].otherwise(0) * pages + (c % pages).astype("int32")
+            first = pages.first_slot(table[r, pages.page_of(c)].otherwise(0))
+            return first + pages.place_in(c).astype("int32")
 
-        return self.s.map((self.num_rows, self.columns * pages), page, dtype="int32")
+        return self.s.map((self.num_rows, columns), page, dtype="int32")
 
 
 class Tail(Step):

@@ -74,9 +74,7 @@ WINDOWS = (128,)
 #: of any fields; and rows of a request.
 DSA_PAGES = ((64, 1), (256, 1), (64, 4))
 DSA_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
-#: Tokens in a page of DeepSeek V4 and V4.1, rows of a request, and how many draft steps a
-#: launch is for.
-V4_PAGE_SIZE = 256
+#: Rows of a request of DeepSeek V4 and V4.1, and how many draft steps a launch is for.
 V4_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
 V4_STEPS = (1, 2, 3, 4)
 #: Compressed tokens in a page of V4's ratio 4.
@@ -201,8 +199,8 @@ def dsa_steps() -> Iterator[str]:
 
 
 def v4_steps(next_ns: Sequence[int] = V4_NEXT_NS) -> Iterator[str]:
-    """Steps of V4, V4.1 and their draft models for any of their fields and any top-k. Lengths,
-    pool indices, locations and full_to_swa are int64."""
+    """Steps of V4, V4.1 and their draft models for any of their fields, any top-k and pages of
+    any power of two. Lengths, pool indices, locations and full_to_swa are int64."""
     lengths = {
         name: "int64"
         for name in ("seq_lens", "req_pool_indices", "full_to_swa", "out_cache_loc")
@@ -210,7 +208,7 @@ def v4_steps(next_ns: Sequence[int] = V4_NEXT_NS) -> Iterator[str]:
 
     def step(mode, wanted, next_n=1, ragged=False, count=1):
         options = _v4_shared.of_any_constants(
-            _v4.Options(mode, next_n, ragged, False, None, V4_PAGE_SIZE, WINDOWS[0], 64, steps=count)
+            _v4.Options(mode, next_n, ragged, False, None, None, WINDOWS[0], 64, steps=count)
         )
         fields = _v4_shared.all_fields(options, [[wanted]] * count)
         return _v4.write(options, (fields,) * count, lengths, optional=True)[0]

@@ -6,6 +6,7 @@
 Kernels are compiled here, or come from NSA_BUNDLE_PATH.
 """
 
+import cupy
 import test_gpu_schedules as tests
 from gpu_libraries import CupyArrays
 from schedule_mix import MODES, replay, v4
@@ -13,6 +14,7 @@ from v4_cases import CASES
 
 
 def main() -> None:
+    cupy.cuda.set_allocator(None)  # cudaMalloc for each array, no pool
     gpu = CupyArrays()
     tests.test_runs(gpu)
     tests.test_chunks(gpu)

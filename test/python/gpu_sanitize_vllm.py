@@ -7,6 +7,7 @@ compute-sanitizer.
 Kernels are compiled here, or come from NSA_BUNDLE_PATH.
 """
 
+import cupy
 from gpu_libraries import CupyArrays
 from vllm_cases import CASES, GPU_DRAWS, run
 from vllm_chains import run_chains
@@ -14,6 +15,7 @@ from vllm_draw import Draw
 
 
 def main() -> None:
+    cupy.cuda.set_allocator(None)  # cudaMalloc for each array, no pool
     gpu = CupyArrays()
     for make in CASES.values():
         for draw in GPU_DRAWS:

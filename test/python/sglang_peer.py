@@ -32,7 +32,12 @@ MODULES = {
     "blocks": "sglang.kernels.ops.speculative.dspark.dspark_attn_metadata",
     "transform": "sglang.kernels.ops.attention.dsa.transform_index",
     "kpool": "sglang.srt.layers.attention.dsa.kpool_fp8_index",
+    "kpool_plan": "sglang.srt.layers.attention.dsa.kpool_plan",
     "dsa": "sglang.srt.layers.attention.dsa.utils",
+    "backend": "sglang.srt.layers.attention.deepseek_v4_backend",
+    "shares": "sglang.kernels.ops.attention.dsa.cp_split",
+    "cp": "sglang.srt.layers.cp.interleave",
+    "trtllm": "sglang.kernels.ops.attention.dsv4.trtllm_metadata",
 }
 REAL = frozenset(
     {
@@ -43,8 +48,13 @@ REAL = frozenset(
         "sglang.kernels.ops.attention.dsv4.utils",
         "sglang.kernels.ops.speculative.dspark.dispatch",
         "sglang.srt.environ",
+        "sglang.srt.layers.cp.base",
     }
 )
+
+
+#: Which rank of context parallelism SGLang is on.
+PARALLEL = SimpleNamespace(attn_cp_size=1, attn_cp_rank=0)
 
 
 def _real(name: str) -> bool:
@@ -77,6 +87,13 @@ def _given(name: str) -> dict[str, Any]:
     return {
         "sglang.srt.utils": utils,
         "sglang.srt.utils.common": utils,
+        "sglang.srt.runtime_context": {
+            "get_parallel": lambda: PARALLEL,
+            "get_platform": lambda: SimpleNamespace(is_sm120=False),
+        },
+        "sglang.kernels.ops.attention.flash_mla_interface": {
+            "get_mla_metadata": lambda: (None, None)
+        },
         # Checks that the engine can be told to make.
         "sglang.srt.utils.invariants": {"resolve_level": lambda: 0},
         "sglang.kernels.ops.quantization.fp8_kernel": {"is_fp8_fnuz": _no},
@@ -98,4 +115,5 @@ def load(path: str | Path) -> SimpleNamespace:
         raise RuntimeError("another sglang is imported already")
     sys.meta_path.insert(0, Finder(root, {"sglang"}, _real, _given))
     modules = {key: importlib.import_module(name) for key, name in MODULES.items()}
-    return SimpleNamespace(version=(root / "VERSION").read_text().strip(), **modules)
+    version = (root / "VERSION").read_text().strip()
+    return SimpleNamespace(version=version, parallel=PARALLEL, **modules)

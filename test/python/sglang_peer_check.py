@@ -24,6 +24,7 @@ import numpy as np
 import sglang_peer_cases
 import sglang_peer_dsa_cases
 import sglang_peer_prefill_cases
+import sglang_peer_rank_cases
 import sglang_peer_window_cases
 from sglang_peer_cases import Draw, PeerCase
 
@@ -35,6 +36,7 @@ CASES = {
     **sglang_peer_cases.CASES,
     **sglang_peer_window_cases.CASES,
     **sglang_peer_prefill_cases.CASES,
+    **sglang_peer_rank_cases.CASES,
 }
 SEEDS = range(12)
 

@@ -2,7 +2,8 @@
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """nsa.ops.dsa_prefill beside SGLang's own backend in an eager extend, field for field, on a
-GPU: lengths, tables, ranges of keys, and the plan of pooled index keys.
+GPU: lengths, tables, ranges of keys, and the plan of pooled index keys; and what ranks of context
+parallelism have of them.
 
 In a process of its own, whose `sglang` is files of the wheel among hollow modules. Skipped,
 with the reason, where there is no CUDA device, no torch, or no files in .peers/sglang
@@ -34,3 +35,5 @@ def test_sequences() -> None:
     assert found.returncode == 0, found.stdout + found.stderr
     assert "V3.2: 13 fields equal to SGLang" in found.stdout
     assert "pools of 4 keys: 27 fields equal to SGLang" in found.stdout
+    assert "V3.2, of ranks: 13 fields equal to SGLang" in found.stdout
+    assert "pools of 4 keys, of ranks: 19 fields equal to SGLang" in found.stdout

@@ -38,7 +38,7 @@ def arguments(batch):
     rows = {"rows": batch.rows} if batch.extends is not None else {}
     return {
         "bs": len(batch.lens), "next_n": batch.next_n, "max_len": batch.max_len,
-        "num_locs": len(batch.locs), "window": batch.window, **rows,
+        "num_locs": len(batch.locs), "window": batch.window, "page_size": batch.page_size, **rows,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import v4_graph_cases
 from v4_cases import CASES, draft_text, draw, run, run_drafts
 
 import nsa
@@ -42,6 +43,19 @@ def test_draft_steps(target, monkeypatch):
     run_drafts(steps=3)
     (step,) = nsa.compile(draft_text(3), "cuda").values()
     assert len(step.kernels) == 1
+
+
+@pytest.mark.parametrize("case", v4_graph_cases.CASES, ids=str)
+def test_changed_contents(case):
+    """Idle requests, then others, in the arrays of one call: what a graph does on a GPU."""
+    v4_graph_cases.run(case, 6)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_idle_batch(case):
+    batch = v4_graph_cases.idle(draw(case, seed=0))
+    run(batch)
+    run(v4_graph_cases.replace(batch, lens=batch.lens * 0))
 
 
 def test_subsets_take_what_they_need():

@@ -18,19 +18,19 @@ from nsa._v4_rows import round_up
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
-BS, CONTEXT, PAGE = 3, 1024, 256
-COLUMNS = CONTEXT // PAGE
+BS, CONTEXT = 3, 1024
 WIDTHS = {
-    "swa_page_indices": 128, "page_table": COLUMNS, "c128_page_indices": round_up(2 * COLUMNS),
-    "c4_plan_c": 4, "c4_plan_w": 2, "c128_plan_w": 2, "c128_plan_d": 4, "c2_index_page_table": 2 * COLUMNS,
+    "swa_page_indices": 128, "c4_plan_c": 4, "c4_plan_w": 2, "c128_plan_w": 2, "c128_plan_d": 4,
+    "c128_page_indices": round_up(CONTEXT // 128), "c1_index_page_table": CONTEXT // 64,
+    "c2_index_page_table": CONTEXT // 2 // 64,
 }  # fmt: skip
 LONG = ("c4_out_loc", "c2_out_loc", "pos_i64")
 #: Mode, rows of a request, draft steps, whether rows are ragged, fields.
 CALLS: list[tuple[str, int, int, bool, tuple[str, ...]]] = [
-    ("decode", 1, 1, False, ("c128_plan_d", "c4_sparse_page_indices", "swa_topk_lengths")),
+    ("decode", 1, 1, False, ("c128_plan_d", "c4_sparse_page_indices", "page_table")),
     ("decode", 1, 1, False, ("c2_index_page_table", "pos_i64", "c2_all_raw_indices")),
     ("target_verify", 5, 1, False, ("c4_plan_w", "c128_plan_w", "c4_plan_c", "c128_page_indices")),
-    ("target_verify", 1, 1, True, ("c2_out_loc", "seq_lens_casual", "swa_page_indices")),
+    ("target_verify", 1, 1, True, ("c2_out_loc", "c1_index_page_table", "c2_all_page_indices")),
     ("extend", 1, 1, True, ("page_table", "c4_out_loc", "c4_plan_c")),
     ("draft_extend", 3, 1, False, ("page_table", "swa_page_indices")),
     ("decode", 1, 2, False, ("swa_out_cache_loc", "swa_topk_lengths")),
@@ -39,6 +39,7 @@ CALLS: list[tuple[str, int, int, bool, tuple[str, ...]]] = [
 RUN = (0, 2, 3, 6)
 #: Constants of the model, which a shared step is told at the launch.
 TOPKS = (512, 96, 2048, 1024)
+PAGES = (64, 256, 128, 64, 256, 64, 32)
 PLANS = (
     dict(rings=(8, 128), swa_page_size=128), dict(rings=(16, 256), swa_page_size=256),
     dict(rings=(7, 300), swa_page_size=48),
@@ -49,8 +50,9 @@ def run(number: int) -> list[dict[str, np.ndarray[Any, Any]]]:
     mode, next_n, steps, ragged, fields = CALLS[number]
     random = np.random.default_rng(number)
     rows = 16 if ragged else BS * next_n
-    topk = TOPKS[number % len(TOPKS)]
-    widths = {**WIDTHS, "c4_sparse_page_indices": round_up(topk), "c2_all_raw_indices": topk}
+    topk, page = TOPKS[number % len(TOPKS)], PAGES[number]
+    widths = {**WIDTHS, "c4_sparse_page_indices": round_up(topk), "page_table": CONTEXT // page}
+    widths |= dict.fromkeys(("c2_all_raw_indices", "c2_all_page_indices"), topk)
 
     def array(name: str) -> np.ndarray[Any, Any]:
         shape = (rows, widths[name]) if name in widths else (rows,)
@@ -65,7 +67,7 @@ def run(number: int) -> list[dict[str, np.ndarray[Any, Any]]]:
         req_to_token=random.integers(0, 4096, (7, CONTEXT), dtype=np.int32),
         full_to_swa=random.integers(0, 4096, 4096),
         out_cache_loc=random.integers(0, 4096, rows * steps), next_n=next_n, steps=steps,
-        max_len=CONTEXT, topk=topk, **PLANS[number % len(PLANS)], **more,
+        max_len=CONTEXT, topk=topk, page_size=page, **PLANS[number % len(PLANS)], **more,
     )  # fmt: skip
     return made
 
@@ -118,6 +120,34 @@ def test_asked(
         for mine, theirs in zip(run(number), expected, strict=True):
             for name, array in mine.items():
                 np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("field", "page_size", "least"),
+    [("c128_page_indices", 64, 128), ("c2_index_page_table", 64, 128), ("c4_page_indices", 2, 4)],
+)
+def test_pages_that_are_too_small(field: str, page_size: int, least: int) -> None:
+    with pytest.raises(ValueError, match=f"page_size': expected {least} or more .* got {page_size}"):
+        nsa.ops.replay_v4(
+            [{field: np.zeros((BS, 64), np.int32)}], seq_lens=np.ones(BS, np.int64),
+            req_pool_indices=np.ones(BS, np.int64), req_to_token=np.ones((4, 64), np.int32),
+            page_size=page_size, max_len=64,
+        )  # fmt: skip
+
+
+def test_pages_of_another_size(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A shared step takes a power of two."""
+    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
+    with pytest.raises(nsa.CompileError, match="a step is missing"):
+        nsa.ops.replay_v4(
+            [{"page_table": np.zeros((BS, 2), np.int32)}], seq_lens=np.ones(BS, np.int64),
+            req_pool_indices=np.ones(BS, np.int64), req_to_token=np.ones((4, 96), np.int32),
+            page_size=48, max_len=96,
+        )  # fmt: skip
+    assert len(asked) == 1
 
 
 def test_other_fields(asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -26,7 +26,14 @@ FIELDS = (
 INDEX_KEYS = tuple(
     f"c{q}_{name}" for q in (1, 2) for name in ("index_k_slots", "request_starts", "compress_lens")
 ) + ("extend_offsets",)
+#: Tokens of a page in which a slot of the field, or a page of the indexer's, has all of its own.
+LEAST_PAGE = {"c128_page_indices": 128, "c2_index_page_table": 128}
 FILL = -77
+
+
+def fields_of(mode: str, page: int) -> tuple[str, ...]:
+    names = FIELDS + (INDEX_KEYS if mode == "extend" else ())
+    return tuple(name for name in names if page >= LEAST_PAGE.get(name, 1))
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,21 @@ class Case:
     ragged: bool = False
     floors: bool = False
     index: str = "int64"
+    page: int = 256
 
     def __str__(self) -> str:
         words = [self.mode, str(self.next_n), self.index]
         words += ["ragged"] * self.ragged + ["floors"] * self.floors
+        words += [f"pages of {self.page}"] * (self.page != 256)
         return "-".join(words)
 
     def fields(self) -> tuple[str, ...]:
-        return FIELDS + (INDEX_KEYS if self.mode == "extend" else ())
+        return fields_of(self.mode, self.page)
 
     def options(self) -> _v4.Options:
-        return _v4.Options(self.mode, self.next_n, self.ragged, self.floors, 512, 256, 128, 64)
+        return _v4.Options(
+            self.mode, self.next_n, self.ragged, self.floors, 512, self.page, 128, 64
+        )
 
 
 CASES = [
@@ -57,6 +68,9 @@ CASES = [
     Case("draft_extend", 3, index="int32"),
     Case("extend", ragged=True),
     Case("extend", ragged=True, floors=True, index="int32"),
+    Case("decode", page=64),
+    Case("target_verify", 2, index="int32", page=64),
+    Case("extend", ragged=True, page=64),
 ]
 #: What lengths are compared with, divided by or rounded to.
 EDGES = (0, 1, 2, 4, 63, 64, 127, 128, 129, 255, 256, 257, 511, 512, 640)
@@ -93,6 +107,7 @@ def draw(case: Case, seed: int, small: bool = False) -> Batch:
     batch = Batch(
         case.mode, lens.astype(case.index), pool.astype(case.index), table,
         swa.astype(case.index), np.zeros(0), 300 if small else 640, next_n=case.next_n,
+        page_size=case.page,
     )  # fmt: skip
     n = bs * case.next_n
     if case.ragged:
@@ -123,15 +138,15 @@ def inputs(batch: Batch, place: Any) -> dict[str, Any]:
     }  # fmt: skip
     if batch.extends is not None:
         given.update(rows=batch.rows, num_tokens=batch.num_tokens)
-    return {**given, "max_len": batch.max_len, "next_n": batch.next_n}
+    sizes = {"max_len": batch.max_len, "next_n": batch.next_n, "page_size": batch.page_size}
+    return {**given, **sizes}
 
 
 def run(batch: Batch, backends: int = 2, gpu: Any = None, fields: Any = ()) -> None:
     """Compares every field, in backends whose arrays are larger than has to be."""
     place = gpu.asarray if gpu else lambda array: array
     fetch = gpu.asnumpy if gpu else lambda array: array
-    if not fields:
-        fields = FIELDS + (INDEX_KEYS if batch.mode == "extend" else ())
+    fields = fields or fields_of(batch.mode, batch.page_size)
     wanted = {name: reference(batch, name) for name in fields}
     dsts = []
     for backend in range(backends):
