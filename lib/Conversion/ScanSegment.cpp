@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CarriedLoads.h"
 #include "SegmentLowering.h"
 #include "Stores.h"
 
@@ -182,24 +183,31 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         [&](OpBuilder &b, Location loc) {
           scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
         });
-    return ifOp.getResults();
+    return ifOp;
   };
 
-  // Sums so far, what this round adds up, and the half of the buffer. A round
-  // loads what the next one adds up, so that no round waits for memory.
+  // Sums so far, what this round's are made of, and the half of the buffer. A
+  // round loads that of the next one, so that no round waits for memory, and
+  // the first one waits only where its lengths are added up.
   Value blockSize = block.index(block.threads.size);
   SmallVector<Value> carried(numScans, zero);
-  llvm::append_range(carried, emitSources(block.thread));
+  scf::IfOp firstSources = emitSources(block.thread);
+  CarriedLoads loads(firstSources, block.thread);
+  llvm::append_range(carried, firstSources.getResults());
   carried.push_back(block.index(0));
   auto loop = scf::ForOp::create(
       b, loc, block.index(0), rows, blockSize, carried,
       [&](OpBuilder &b, Location loc, Value first, ValueRange carried) {
-        ValueRange sources = carried.slice(numScans, numScans);
+        ValueRange loaded = carried.drop_front(numScans).drop_back();
         Value half = carried.back();
         Value row = block.add(first, block.thread);
         ElementBuilder ofRow = block.at(row);
         scan.emitPlaces(ofRow, row);
-        ValueRange nextSources = emitSources(block.add(row, blockSize));
+        Value nextRow = block.add(row, blockSize);
+        scf::IfOp nextSources = emitSources(nextRow);
+        loads.cut(nextSources, nextRow);
+        SmallVector<Value> sources =
+            loads.emit(block, loaded, block.less(row, rows));
         SmallVector<BlockSum> sums = emitBlockScan(b, loc, sources, emitSum,
                                                    block.threads, buffer, half);
         SmallVector<Value> before, next;
@@ -214,7 +222,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
           builder.setRow(&shared);
           scan.emitStores(builder, row, sources, before, block.less(row, rows));
         });
-        llvm::append_range(next, nextSources);
+        llvm::append_range(next, nextSources.getResults());
         next.push_back(block.sub(block.index(1), half));
         scf::YieldOp::create(b, loc, next);
       });

@@ -99,10 +99,14 @@ nsa.step @gather(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[CU:[a-z0-9]+]]: memref<?xi32>, %[[CLIP_CU:[a-z0-9]+]]: memref<?xi32>)
 // CHECK-SAME:    workgroup(%[[BUFFER:.*]] : memref<2x2x4xi32, #gpu.address_space<workgroup>> {llvm.align = 16 : i64})
-// What a round adds up is loaded in the round before.
-// CHECK:       %[[SUMS:.*]]:5 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
+// What a round adds up is loaded in the round before, and once for both; what
+// one of them makes of it is computed when it is added up.
+// CHECK:       %[[SUMS:.*]]:4 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
+// CHECK-SAME:      iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}, %[[LOADED:.*]] = %{{.*}}, %
 // CHECK:         %[[NEXT:.*]] = arith.addi %{{.*}}, %c128 : index
 // CHECK:         memref.load %{{.*}}[%[[NEXT]]]
+// CHECK:         %[[CLIPPED:.*]] = arith.minsi %[[LOADED]], %c2048_i32
+// CHECK:         arith.select %{{.*}}, %[[CLIPPED]], %c0_i32
 // CHECK-COUNT-10: gpu.shuffle  up
 // CHECK-NOT:   gpu.shuffle
 // CHECK:       memref.store %{{.*}}, %[[BUFFER]]
