@@ -149,36 +149,44 @@ static nb::object toPython(const nsa_access &access,
     block = nb::int_(access.block);
     thread = nb::int_(access.thread);
   }
-  return module.attr("Access")(access.is_store ? "store" : "load", access.op,
-                               textOf(access.location), access.argument,
-                               access.dim, access.index, access.bound,
-                               access.kernel, block, thread);
+  const char *kind = access.is_taken   ? "duplicate"
+                     : access.is_store ? "store"
+                                       : "load";
+  nb::object row = nb::none();
+  if (access.row >= 0)
+    row = nb::int_(access.row);
+  return module.attr("Access")(kind, access.op, textOf(access.location),
+                               access.argument, access.dim, access.index,
+                               access.bound, access.kernel, block, thread, row);
 }
 
-void PyStep::check() const {
+uint64_t PyStep::check() const {
   std::vector<nsa_access> accesses(1024);
   size_t known = 0;
-  uint64_t count = 0;
+  uint64_t count = 0, unclaimed = 0;
   nsa_status status;
   if (simulator.is_valid()) {
     auto records = nb::cast<nb::bytes>(simulator.attr("take_records")());
     status = nsa_step_check_records(step.get(), records.c_str(), records.size(),
                                     accesses.data(), accesses.size(), &known,
-                                    &count);
+                                    &count, &unclaimed);
   } else {
     nb::gil_scoped_release release;
-    status = nsa_step_check_accesses(step.get(), accesses.data(),
-                                     accesses.size(), &known, &count);
+    status =
+        nsa_step_check_accesses(step.get(), accesses.data(), accesses.size(),
+                                &known, &count, &unclaimed);
   }
-  if (status != NSA_WRONG_ACCESS)
-    return runtime::check(status);
+  if (status != NSA_WRONG_ACCESS) {
+    runtime::check(status);
+    return unclaimed;
+  }
   nb::object message = textOf(nsa_last_error());
   nb::module_ module = nb::module_::import_("nsa._accesses");
   nb::list list;
   for (size_t i = 0; i != known; ++i)
     list.append(toPython(accesses[i], module));
   nb::object type = module.attr("AccessError");
-  nb::object error = type(message, nb::tuple(list), count);
+  nb::object error = type(message, nb::tuple(list), count, unclaimed);
   PyErr_SetObject(type.ptr(), error.ptr());
   throw nb::python_error();
 }

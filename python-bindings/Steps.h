@@ -57,8 +57,9 @@ public:
   const Argument *find(nanobind::handle name) const;
   /// Checks and launches in one.
   void call(nanobind::kwargs kwargs);
-  /// Raises nsa.AccessError if guards have recorded something.
-  void check() const;
+  /// Raises nsa.AccessError if guards have recorded something. Returns how many
+  /// elements went to computed places unseen.
+  uint64_t check() const;
 
   runtime::Step step;
   nanobind::object keep, simulator;

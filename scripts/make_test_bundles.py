@@ -35,6 +35,8 @@ from guards_cases import TEXT as GUARDS_TEXT  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
+from places_cases import ONE_TEXT as ONE_PLACE_TEXT  # noqa: E402
+from places_cases import TEXT as PLACES_TEXT  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
@@ -85,8 +87,9 @@ def dependent_launches() -> list[tuple[str, bool, bool]]:
 
 
 def guarded_texts() -> set[str]:
-    """Of tests that leave their arrays, and of the benchmark of guards."""
-    return {GUARDS_TEXT} | {mode.text(BACKENDS) for mode in MODES.values()}
+    """Of tests of guards, and of their benchmark."""
+    texts = {GUARDS_TEXT, PLACES_TEXT, ONE_PLACE_TEXT}
+    return texts | {mode.text(BACKENDS) for mode in MODES.values()}
 
 
 def main(directory: str) -> None:
@@ -115,6 +118,7 @@ def main(directory: str) -> None:
         _cache.save_bundle(text, directory, guards=True, host=False)
     for text, fuse, pdl in dependent_launches():
         _cache.save_bundle(text, directory, "sm_90", fuse, host=False, pdl=pdl)
+    _cache.save_bundle(ONE_PLACE_TEXT, directory, "sm_90", guards=True, host=False, pdl=True)
     print(f"{len(texts)} steps in {directory}")
 
 

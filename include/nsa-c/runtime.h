@@ -214,8 +214,9 @@ NSA_RUNTIME_API nsa_status nsa_step_load(const nsa_step *step,
  * launch does, so it is not among the statuses that generated headers have. */
 #define NSA_WRONG_ACCESS ((nsa_status)12)
 
-/* An access outside of its array that a kernel with guards has skipped. Strings
- * belong to the step. */
+/* An access that a kernel with guards has skipped: outside of its array, or a
+ * store to a computed place where another element of the launch had gone.
+ * Strings belong to the step. */
 typedef struct nsa_access {
   const char *kernel;
   /* The operation, as in "nsa.copy", and where the text has it:
@@ -225,13 +226,18 @@ typedef struct nsa_access {
   const char *argument;
   /* 1 for a store, which did nothing; a load gave 0. */
   int32_t is_store;
-  /* Which of the argument's dimensions it left, at which index; its size. */
+  /* Which of the argument's dimensions it left, at which index; its size. Of a
+   * place that was taken, the last dimension. */
   int32_t dim;
   int64_t index;
   int64_t bound;
   /* Of the grid and of the block; -1 on the host. */
   int64_t block;
   int64_t thread;
+  /* 1 for a store to a place that was taken. */
+  int32_t is_taken;
+  /* The index in dimension 0 of a place in two dimensions, else -1. */
+  int64_t row;
 } nsa_access;
 
 /* Whether the kernels of a step that was compiled with guards made a wrong
@@ -243,21 +249,25 @@ typedef struct nsa_access {
  * null. A step's kernels record 64 on each device, and count the others.
  * Whatever is not asked for is forgotten: a second call answers NSA_OK.
  *
+ * `*unclaimed` (may be null) is how many elements went to computed places of
+ * which it is not known whether others of the launch went there as well: a
+ * launch remembers up to 65,536 places of each array, and none while another
+ * launch of the same kernels runs.
+ *
  * Waits for all work of the devices on which the step is loaded, in this
  * thread's contexts, so no launch asks. Not while a stream is captured; replays
  * of a captured launch record as the launch would. Steps of the same image
  * share their records, which those of launches that run meanwhile may miss. */
-NSA_RUNTIME_API nsa_status nsa_step_check_accesses(const nsa_step *step,
-                                                   nsa_access *accesses,
-                                                   size_t capacity,
-                                                   size_t *num_accesses,
-                                                   uint64_t *count);
+NSA_RUNTIME_API nsa_status nsa_step_check_accesses(
+    const nsa_step *step, nsa_access *accesses, size_t capacity,
+    size_t *num_accesses, uint64_t *count, uint64_t *unclaimed);
 
 /* The same of `size` bytes that were copied from the global guards.buffer of
  * the manifest, for kernels that the caller runs by other means. */
 NSA_RUNTIME_API nsa_status nsa_step_check_records(
     const nsa_step *step, const void *buffer, size_t size, nsa_access *accesses,
-    size_t capacity, size_t *num_accesses, uint64_t *count);
+    size_t capacity, size_t *num_accesses, uint64_t *count,
+    uint64_t *unclaimed);
 
 /*===-- Bundles
  * ------------------------------------------------------------===*/

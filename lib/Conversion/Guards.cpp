@@ -14,6 +14,8 @@
 
 #include "Guards.h"
 
+#include "Claims.h"
+
 #include "nsa/Codegen/GuardedOps.h"
 #include "nsa/Codegen/KernelParameters.h"
 
@@ -46,21 +48,33 @@ struct Check {
 
 class Guards {
 public:
-  Guards(FunctionOpInterface kernel, LaunchOp launch);
+  Guards(FunctionOpInterface kernel, LaunchOp launch, Claims claims);
   bool hasBuffer() const { return buffer != nullptr; }
   void guard(Operation *op, const Access &access);
 
 private:
   SmallVector<Check> emitChecks(OpBuilder &b, Location loc,
                                 const Access &access);
+  /// Has `op`, a store to a computed place that is inside, happen only if no
+  /// other element of the launch goes there.
+  void claim(Operation *op, const Access &access);
   /// Records the first of `checks` that fails; one does.
-  void emitRecord(OpBuilder &b, Location loc, const Access &access,
+  void emitFailed(OpBuilder &b, Location loc, const Access &access,
                   ArrayRef<Check> checks);
+  /// Records the first three words, as docs/Bundle.md has them.
+  void emitRecord(OpBuilder &b, Location loc, Value site, Value index,
+                  Value size);
+  /// Adds 1 to word `word` of the buffer; returns what was there.
+  Value emitCount(OpBuilder &b, Location loc, int64_t word);
   /// The first word of a record, but for the dimension.
   int64_t getSite(Location loc, const Access &access);
+  BlockArgument getPort(const Access &access) {
+    return ports[cast<BlockArgument>(access.memref).getArgNumber()];
+  }
 
   SmallVector<BlockArgument> ports;
   GuardedOps ops;
+  Claims claims;
   int64_t kernelNumber;
   LLVM::GlobalOp buffer;
   bool isGPU;
@@ -81,36 +95,18 @@ static std::optional<Access> getAccess(Operation *op) {
       .Default(std::nullopt);
 }
 
-/// The global that the kernels of a step record in, in `module`; null if a
-/// kernel has its name.
-static LLVM::GlobalOp getBuffer(Operation *module, StepOp step, bool isGPU) {
-  std::string name = guardBufferName.str();
-  if (!isGPU)
-    name = (step.getSymName() + "." + name).str();
-  if (Operation *found = SymbolTable::lookupSymbolIn(module, name))
-    return dyn_cast<LLVM::GlobalOp>(found);
-  OpBuilder b = OpBuilder::atBlockBegin(&module->getRegion(0).front());
-  int64_t words = guardRecordWords * (1 + guardNumRecords);
-  auto zeros = DenseElementsAttr::get(
-      RankedTensorType::get(words, b.getI64Type()), b.getI64IntegerAttr(0));
-  return LLVM::GlobalOp::create(
-      b, step.getLoc(), LLVM::LLVMArrayType::get(b.getI64Type(), words),
-      /*isConstant=*/false, LLVM::Linkage::External, name, zeros,
-      /*alignment=*/16, /*addrSpace=*/isGPU ? 1 : 0);
-}
-
-Guards::Guards(FunctionOpInterface kernel, LaunchOp launch)
+Guards::Guards(FunctionOpInterface kernel, LaunchOp launch, Claims claims)
     : ports(getKernelPorts(launch)), ops(cast<StepOp>(launch->getParentOp())),
-      isGPU(isa<gpu::GPUFuncOp>(kernel)) {
+      claims(std::move(claims)), isGPU(isa<gpu::GPUFuncOp>(kernel)) {
   auto step = cast<StepOp>(launch->getParentOp());
   auto launches = step.getLaunches();
   kernelNumber = std::distance(launches.begin(), llvm::find(launches, launch));
-  buffer = getBuffer(kernel->getParentOp(), step, isGPU);
+  buffer = getGuardGlobal(kernel->getParentOp(), step, guardBufferName,
+                          guardRecordWords * (1 + guardNumRecords), isGPU);
 }
 
 int64_t Guards::getSite(Location loc, const Access &access) {
-  auto argument = cast<BlockArgument>(access.memref);
-  int64_t port = ports[argument.getArgNumber()].getArgNumber();
+  int64_t port = getPort(access).getArgNumber();
   return ops.getNumber(loc) | port << 20 | kernelNumber << 40 |
          int64_t(access.isStore) << 60;
 }
@@ -138,56 +134,108 @@ SmallVector<Check> Guards::emitChecks(OpBuilder &b, Location loc,
   return checks;
 }
 
-void Guards::emitRecord(OpBuilder &b, Location loc, const Access &access,
+static Value constant(OpBuilder &b, Location loc, int64_t value) {
+  return arith::ConstantIntOp::create(b, loc, value, 64);
+}
+
+static Value toI64(OpBuilder &b, Location loc, Value index) {
+  if (index.getType().isInteger(64))
+    return index;
+  return arith::IndexCastOp::create(b, loc, b.getI64Type(), index);
+}
+
+void Guards::emitFailed(OpBuilder &b, Location loc, const Access &access,
                         ArrayRef<Check> checks) {
-  Type i64 = b.getI64Type();
-  auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantIntOp::create(b, loc, value, 64);
-  };
-  auto toI64 = [&](Value index) -> Value {
-    return arith::IndexCastOp::create(b, loc, i64, index);
-  };
   int64_t site = getSite(loc, access);
-  auto siteOf = [&](const Check &check) { return site | check.dim << 56; };
-  Value first = constant(siteOf(checks.back()));
+  auto siteOf = [&](const Check &check) {
+    return constant(b, loc, site | check.dim << 56);
+  };
+  Value first = siteOf(checks.back());
   Value index = checks.back().index, size = checks.back().size;
   for (const Check &check : llvm::reverse(checks.drop_back())) {
     auto select = [&](Value after, Value here) -> Value {
       return arith::SelectOp::create(b, loc, check.isInside, after, here);
     };
-    first = select(first, constant(siteOf(check)));
+    first = select(first, siteOf(check));
     index = select(index, check.index);
     size = select(size, check.size);
   }
-  // A host kernel has no blocks.
-  Value thread = constant(-1);
-  if (isGPU) {
-    Value block = toI64(gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
-    thread = arith::OrIOp::create(
-        b, loc, arith::ShLIOp::create(b, loc, block, constant(32)),
-        toI64(gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
-  }
+  emitRecord(b, loc, first, index, size);
+}
 
+Value Guards::emitCount(OpBuilder &b, Location loc, int64_t word) {
   auto pointer = LLVM::LLVMPointerType::get(b.getContext(), isGPU ? 1 : 0);
   Value base = LLVM::AddressOfOp::create(b, loc, pointer, buffer.getSymName());
-  Value number = LLVM::AtomicRMWOp::create(
-      b, loc, LLVM::AtomicBinOp::add, base, constant(1),
+  if (word != 0)
+    base = LLVM::GEPOp::create(b, loc, pointer, b.getI64Type(), base,
+                               ArrayRef<LLVM::GEPArg>{int32_t(word)});
+  return LLVM::AtomicRMWOp::create(
+      b, loc, LLVM::AtomicBinOp::add, base, constant(b, loc, 1),
       LLVM::AtomicOrdering::monotonic, isGPU ? "device" : "");
-  Value hasRoom = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult,
-                                        number, constant(guardNumRecords));
+}
+
+void Guards::emitRecord(OpBuilder &b, Location loc, Value site, Value index,
+                        Value size) {
+  // A host kernel has no blocks.
+  Value thread = constant(b, loc, -1);
+  if (isGPU) {
+    Value block =
+        toI64(b, loc, gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
+    thread = arith::OrIOp::create(
+        b, loc, arith::ShLIOp::create(b, loc, block, constant(b, loc, 32)),
+        toI64(b, loc, gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
+  }
+
+  Value number = emitCount(b, loc, 0);
+  Value hasRoom =
+      arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, number,
+                            constant(b, loc, guardNumRecords));
   auto ifOp = scf::IfOp::create(b, loc, hasRoom, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard insertion(b);
   b.setInsertionPoint(ifOp.thenYield());
+  auto pointer = LLVM::LLVMPointerType::get(b.getContext(), isGPU ? 1 : 0);
+  Value base = LLVM::AddressOfOp::create(b, loc, pointer, buffer.getSymName());
   Value place = arith::MulIOp::create(
-      b, loc, arith::AddIOp::create(b, loc, number, constant(1)),
-      constant(guardRecordWords));
-  Value words[guardRecordWords] = {first, toI64(index), toI64(size), thread};
+      b, loc, arith::AddIOp::create(b, loc, number, constant(b, loc, 1)),
+      constant(b, loc, guardRecordWords));
+  Value words[guardRecordWords] = {site, toI64(b, loc, index),
+                                   toI64(b, loc, size), thread};
   for (auto [word, value] : llvm::enumerate(words)) {
-    Value at = arith::AddIOp::create(b, loc, place, constant(word));
-    Value address = LLVM::GEPOp::create(b, loc, pointer, i64, base,
+    Value at = arith::AddIOp::create(b, loc, place, constant(b, loc, word));
+    Value address = LLVM::GEPOp::create(b, loc, pointer, b.getI64Type(), base,
                                         ArrayRef<LLVM::GEPArg>{at});
     LLVM::StoreOp::create(b, loc, value, address);
   }
+}
+
+void Guards::claim(Operation *op, const Access &access) {
+  OpBuilder b(op);
+  Location loc = op->getLoc();
+  int64_t rank = access.indices.size();
+  Value place = toI64(b, loc, access.indices.front());
+  Value size =
+      toI64(b, loc, memref::DimOp::create(b, loc, access.memref, rank - 1));
+  for (Value index : access.indices.drop_front())
+    place = arith::AddIOp::create(b, loc,
+                                  arith::MulIOp::create(b, loc, place, size),
+                                  toI64(b, loc, index));
+  Value state = claims.emitClaim(b, loc, getPort(access), place);
+  auto is = [&](Claims::State other) -> Value {
+    return arith::CmpIOp::create(
+        b, loc, arith::CmpIPredicate::eq, state,
+        arith::ConstantIntOp::create(b, loc, other, 32));
+  };
+  auto ifOp = scf::IfOp::create(b, loc, is(Claims::Taken),
+                                /*withElseRegion=*/true);
+  op->moveBefore(ifOp.elseYield());
+  b.setInsertionPoint(ifOp.thenYield());
+  int64_t site = getSite(loc, access) | (rank - 1) << 56 | int64_t(1) << 61;
+  emitRecord(b, loc, constant(b, loc, site), place, size);
+  b.setInsertionPoint(ifOp);
+  auto isUnknown =
+      scf::IfOp::create(b, loc, is(Claims::Unknown), /*withElseRegion=*/false);
+  b.setInsertionPoint(isUnknown.thenYield());
+  emitCount(b, loc, guardUnclaimedWord);
 }
 
 void Guards::guard(Operation *op, const Access &access) {
@@ -210,12 +258,14 @@ void Guards::guard(Operation *op, const Access &access) {
   scf::YieldOp::create(b, loc, op->getResults());
 
   b.setInsertionPointToEnd(ifOp.elseBlock());
-  emitRecord(b, loc, access, checks);
+  emitFailed(b, loc, access, checks);
   SmallVector<Value> zeros;
   for (Type type : op->getResultTypes())
     zeros.push_back(arith::ConstantOp::create(
         b, loc, cast<TypedAttr>(b.getZeroAttr(type))));
   scf::YieldOp::create(b, loc, zeros);
+  if (claims.has(getPort(access)))
+    claim(op, access);
 }
 
 LogicalResult nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {
@@ -227,7 +277,10 @@ LogicalResult nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {
         !cast<MemRefType>(access->memref.getType()).getMemorySpace())
       accesses.emplace_back(op, *access);
   });
-  Guards guards(kernel, launch);
+  FailureOr<Claims> claims = Claims::create(kernel, launch);
+  if (failed(claims))
+    return failure();
+  Guards guards(kernel, launch, std::move(*claims));
   if (!guards.hasBuffer())
     return launch.emitOpError("expected another name than '")
            << guardBufferName << "', which is where guards record";

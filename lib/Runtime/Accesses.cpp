@@ -47,6 +47,8 @@ void Accesses::add(const Manifest &manifest, const void *buffer, size_t bytes) {
   std::memcpy(records.data(), buffer, bytes);
   uint64_t recorded = records.front().site;
   count += recorded;
+  // Behind the number of wrong accesses.
+  unclaimed += static_cast<uint64_t>(records.front().index);
   size_t numKnown = std::min<uint64_t>(recorded, records.size() - 1);
   for (size_t i = 1; i <= numKnown; ++i) {
     const Record &record = records[i];
@@ -67,11 +69,45 @@ void Accesses::add(const Manifest &manifest, const void *buffer, size_t bytes) {
     access.dim = static_cast<int32_t>(record.bits(56, 4));
     access.index = record.index;
     access.bound = record.bound;
+    access.is_taken = static_cast<int32_t>(record.bits(61, 1));
+    access.row = -1;
+    // Places are counted row by row; nobody claims one of an empty row.
+    if (access.is_taken && access.dim == 1 && record.bound > 0) {
+      access.row = record.index / record.bound;
+      access.index = record.index % record.bound;
+    }
     // -1 for both.
     access.block = record.thread >> 32;
     access.thread = static_cast<int32_t>(record.thread);
     known.push_back(access);
   }
+}
+
+/// What went wrong, and what happened instead.
+static void describe(std::ostream &os, const nsa_access &access) {
+  os << access.op;
+  if (access.location[0])
+    os << " at " << access.location;
+  if (access.is_taken) {
+    os << ": two elements go to one place of argument '" << access.argument
+       << "', index ";
+    if (access.row >= 0)
+      os << "[" << access.row << ", " << access.index << "]";
+    else
+      os << access.index;
+  } else {
+    os << (access.is_store ? " stores to" : " loads from") << " argument '"
+       << access.argument << "' at index " << access.index << " of dimension "
+       << access.dim << ", whose size is " << access.bound;
+  }
+  os << ", in kernel '" << access.kernel << "'";
+  if (access.block < 0)
+    os << " on the host";
+  else
+    os << ", block " << access.block << ", thread " << access.thread;
+  os << (access.is_taken   ? "; the later one was not stored"
+         : access.is_store ? "; the store was skipped"
+                           : "; the load gave 0 instead");
 }
 
 void Accesses::raise(const Manifest &manifest) const {
@@ -80,27 +116,14 @@ void Accesses::raise(const Manifest &manifest) const {
   std::ostringstream message;
   message << "step '" << manifest.step << "': ";
   if (known.empty()) {
-    message << count << " accesses outside of their arrays were skipped";
+    message << count << " wrong accesses were skipped";
     throw StatusError(NSA_WRONG_ACCESS, message.str());
   }
-  const nsa_access &first = known.front();
-  message << first.op;
-  if (first.location[0])
-    message << " at " << first.location;
-  message << (first.is_store ? " stores to" : " loads from") << " argument '"
-          << first.argument << "' at index " << first.index << " of dimension "
-          << first.dim << ", whose size is " << first.bound << ", in kernel '"
-          << first.kernel << "'";
-  if (first.block < 0)
-    message << " on the host";
-  else
-    message << ", block " << first.block << ", thread " << first.thread;
-  message << (first.is_store ? "; the store was skipped"
-                             : "; the load gave 0 instead");
+  describe(message, known.front());
   if (count > 1)
     message << "; " << count - 1
             << (count == 2 ? " more access was wrong" : " more were wrong");
-  throw StatusError(NSA_WRONG_ACCESS, message.str(), first.argument);
+  throw StatusError(NSA_WRONG_ACCESS, message.str(), known.front().argument);
 }
 
 Accesses nsa::runtime::takeAccesses(const Step &step) {

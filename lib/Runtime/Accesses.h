@@ -23,6 +23,8 @@ namespace nsa::runtime {
 struct Accesses {
   /// How many there were, those of which nothing else is known too.
   uint64_t count = 0;
+  /// Stores to computed places that were compared with no other.
+  uint64_t unclaimed = 0;
   /// Strings belong to the manifest.
   std::vector<nsa_access> known;
 

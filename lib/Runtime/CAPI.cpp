@@ -234,11 +234,14 @@ nsa_status nsa_step_load(const nsa_step *step, int32_t device) {
 template <typename Take>
 static nsa_status checkAccesses(const nsa_step *step, nsa_access *accesses,
                                 size_t capacity, size_t *numAccesses,
-                                uint64_t *count, Take &&take) {
+                                uint64_t *count, uint64_t *unclaimed,
+                                Take &&take) {
   if (numAccesses)
     *numAccesses = 0;
   if (count)
     *count = 0;
+  if (unclaimed)
+    *unclaimed = 0;
   return guarded([&] {
     checkGiven(step, "step");
     Accesses taken = take(*step->step);
@@ -248,22 +251,24 @@ static nsa_status checkAccesses(const nsa_step *step, nsa_access *accesses,
       *numAccesses = number;
     if (count)
       *count = taken.count;
+    if (unclaimed)
+      *unclaimed = taken.unclaimed;
     taken.raise(step->step->manifest);
   });
 }
 
 nsa_status nsa_step_check_accesses(const nsa_step *step, nsa_access *accesses,
                                    size_t capacity, size_t *numAccesses,
-                                   uint64_t *count) {
-  return checkAccesses(step, accesses, capacity, numAccesses, count,
+                                   uint64_t *count, uint64_t *unclaimed) {
+  return checkAccesses(step, accesses, capacity, numAccesses, count, unclaimed,
                        takeAccesses);
 }
 
 nsa_status nsa_step_check_records(const nsa_step *step, const void *buffer,
                                   size_t size, nsa_access *accesses,
                                   size_t capacity, size_t *numAccesses,
-                                  uint64_t *count) {
-  return checkAccesses(step, accesses, capacity, numAccesses, count,
+                                  uint64_t *count, uint64_t *unclaimed) {
+  return checkAccesses(step, accesses, capacity, numAccesses, count, unclaimed,
                        [&](const Step &step) {
                          checkGiven(buffer, "buffer");
                          Accesses accesses;

@@ -26,8 +26,12 @@ namespace nsa {
 /// "STEP." before it.
 inline constexpr llvm::StringLiteral guardBufferName = "nsa_guards";
 /// Words (i64) of that: how many wrong accesses there were, in a record's
-/// place, and then so many records of them.
-inline constexpr int64_t guardRecordWords = 4, guardNumRecords = 64;
+/// place, and then so many records of them. Behind that number stands how many
+/// stores to computed places were compared with no other.
+inline constexpr int64_t guardRecordWords = 4, guardNumRecords = 64,
+                         guardUnclaimedWord = 1;
+/// The global that says which element went to which place, named like that.
+inline constexpr llvm::StringLiteral guardClaimsName = "nsa_claims";
 
 /// The location of `op`, under the name of the operation.
 mlir::Location getNamedLoc(mlir::Operation *op);

@@ -212,19 +212,21 @@ public:
     return Binding(made);
   }
   /// Throws an AccessError if kernels of this step, which was compiled with
-  /// guards, made a wrong access since this was last called. Waits for devices:
-  /// see nsa_step_check_accesses.
-  void checkAccesses() const {
+  /// guards, made a wrong access since this was last called. Returns how many
+  /// elements went to computed places unseen. Waits for devices: see
+  /// nsa_step_check_accesses.
+  uint64_t checkAccesses() const {
     std::vector<nsa_access> accesses(1024);
     size_t known;
-    uint64_t count;
+    uint64_t count, unclaimed;
     nsa_status status = nsa_step_check_accesses(
-        get(), accesses.data(), accesses.size(), &known, &count);
+        get(), accesses.data(), accesses.size(), &known, &count, &unclaimed);
     accesses.resize(known);
     if (status == NSA_WRONG_ACCESS)
       throw AccessError(nsa_last_error(), nsa_last_error_argument(),
                         std::move(accesses), count);
     check(status);
+    return unclaimed;
   }
   void launch(const std::vector<nsa_argument> &arguments,
               void *stream = nullptr) const {

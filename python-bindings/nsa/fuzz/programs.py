@@ -240,6 +240,23 @@ class Copy:
             data[to] = value.data[at]
         return Array.of(data, state)
 
+    def late(self, found: dict[str, Any]) -> int | None:
+        """How many elements go to a place where another one goes that comes before them; None
+        if that is not known."""
+        if not self.places:
+            return 0
+        written = np.ones(found[self.value].data.shape, np.bool_)
+        if self.mask:
+            if (found[self.mask].state != KNOWN).any():
+                return None
+            written = found[self.mask].data != 0
+        places = [found[place] for place in self.places]
+        if any((place.state != KNOWN)[written].any() for place in places):
+            return None
+        to = np.stack([place.data[written].astype(np.int64) for place in places], axis=-1)
+        to = to[((to >= 0) & (to < self.shape)).all(axis=-1)]
+        return (len(to) - len(np.unique(to, axis=0))) * len(self.destinations)
+
 
 def destination(type: str, layout: str = "", attributes: str = "") -> str:
     """The memref that takes a value of `type`, with sizes left open."""

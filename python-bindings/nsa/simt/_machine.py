@@ -66,7 +66,8 @@ _CACHE = r"(?:\.(?:ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\w+))*"
 _LOAD = re.compile(rf"ld{_ORDER}{_SPACE}(\.nc)?{_CACHE}\.{_TYPE}")
 _STORE = re.compile(rf"st{_ORDER}{_SPACE}{_CACHE}\.{_TYPE}")
 _ATOMIC = re.compile(
-    r"atom(?:\.relaxed)?(?:\.(?:cta|gpu|sys))?(\.global|\.shared(?:::cta)?)?\.add\.[us](32|64)"
+    r"atom(?:\.relaxed)?(?:\.(?:cta|gpu|sys))?(\.global|\.shared(?:::cta)?)?"
+    r"\.(?:(add)\.[us]|(cas)\.b)(32|64)"
 )
 _SHUFFLE = re.compile(r"shfl\.sync\.(up|down|bfly|idx)\.b32")
 _VOTE = re.compile(r"vote\.sync\.(any|all|uni|ballot)\.(pred|b32)")
@@ -444,16 +445,29 @@ class Program:
         return run
 
     def _atomic(self, instruction: Instruction, match: re.Match[str]) -> Function:
-        space, size = (match[1] or "").strip("."), int(match[2]) // 8
-        put = self._result(instruction.operands[0], f"u{match[2]}", instruction)
+        space, bits = (match[1] or "").strip("."), match[4]
+        put = self._result(instruction.operands[0], f"u{bits}", instruction)
         address = self._address(instruction.operands[1], instruction)
-        source = self._source(instruction.operands[2], f"u{match[2]}", instruction)
+        count = 3 if match[2] else 4
+        if len(instruction.operands) != count:
+            raise PTXError(
+                f"expected {count} operands but got {len(instruction.operands)}: "
+                f"{instruction.text}",
+                instruction.line,
+            )
+        sources = [
+            self._source(text, f"u{bits}", instruction)
+            for text in instruction.operands[2:]
+        ]
 
         def run(frame: Frame, lanes: Lanes) -> None:
             machine = lanes.team.wave.machine
-            added = whole(source(frame), lanes.count)
+            values = [whole(source(frame), lanes.count) for source in sources]
             where = address(frame, lanes)
-            put(frame, machine.add(where, size, added, space, instruction, lanes))
+            put(
+                frame,
+                machine.atomic(where, int(bits) // 8, values, space, instruction, lanes),
+            )
 
         return run
 
@@ -1055,8 +1069,9 @@ class Machine:
                     value = value[chosen]
                 view[first + k if k else first] = value
 
-    def add(self, addresses, size, added, space, instruction, lanes):
-        """Adds one lane after the other; returns what each found."""
+    def atomic(self, addresses, size, values, space, instruction, lanes):
+        """Adds `values`, or puts the second where the first is, one lane after the other;
+        returns what each found."""
         others = addresses >> np.uint64(SPACE) <= np.uint64(VARIABLES)
         if others.any():
             at = int(np.argmax(others))
@@ -1080,7 +1095,10 @@ class Machine:
             which = np.arange(lanes.count) if chosen is None else chosen
             for lane, place in zip(which, places):
                 found[lane] = view[place]
-                view[place] += added[lane]
+                if len(values) == 1:
+                    view[place] += values[0][lane]
+                elif found[lane] == values[0][lane]:
+                    view[place] = values[1][lane]
         return found
 
     def _access(self, addresses, size, space, write, coherent, instruction, lanes):

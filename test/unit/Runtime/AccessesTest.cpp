@@ -94,8 +94,9 @@ TEST(Accesses, MoreThanRecords) {
   uint64_t count;
   size_t known;
   nsa_access one;
-  EXPECT_EQ(nsa_step_check_accesses(step.get(), &one, 1, &known, &count),
-            NSA_WRONG_ACCESS);
+  EXPECT_EQ(
+      nsa_step_check_accesses(step.get(), &one, 1, &known, &count, nullptr),
+      NSA_WRONG_ACCESS);
   EXPECT_EQ(count, 1000u);
   EXPECT_EQ(known, 1u);
   EXPECT_EQ(one.index, 100);
@@ -105,8 +106,50 @@ TEST(Accesses, MoreThanRecords) {
                 "' at index 100 of dimension 0, whose size is 12, in kernel "
                 "'first' on the host; the store was skipped; 999 more were "
                 "wrong");
-  EXPECT_EQ(nsa_step_check_accesses(step.get(), nullptr, 0, nullptr, nullptr),
+  EXPECT_EQ(nsa_step_check_accesses(step.get(), nullptr, 0, nullptr, nullptr,
+                                    nullptr),
             NSA_OK);
+}
+
+TEST(Accesses, TwoElementsOfOnePlace) {
+  Step step = guardedStep();
+  // One more that was not looked at than were wrong.
+  record(0, site(0, 6, 0, 1) | int64_t(1) << 61, 4, 12, int64_t(1) << 32 | 5);
+  record(1, site(1, 7, 1, 1) | int64_t(1) << 61, 3 * 12 + 7, 12, -1);
+  buffer[1] = 3;
+  nsa_access accesses[2];
+  uint64_t count, unclaimed;
+  size_t known;
+  EXPECT_EQ(nsa_step_check_accesses(step.get(), accesses, 2, &known, &count,
+                                    &unclaimed),
+            NSA_WRONG_ACCESS);
+  EXPECT_EQ(std::string(nsa_last_error()),
+            "step 'gather': nsa.step at a.mlir:1:1: two elements go to one "
+            "place of argument '" +
+                std::string(accesses[0].argument) +
+                "', index 4, in kernel 'first', block 1, thread 5; the later "
+                "one was not stored; 1 more access was wrong");
+  EXPECT_EQ(count, 2u);
+  EXPECT_EQ(unclaimed, 3u);
+  ASSERT_EQ(known, 2u);
+  EXPECT_EQ(accesses[0].is_taken, 1);
+  EXPECT_EQ(accesses[0].row, -1);
+  EXPECT_EQ(accesses[1].is_taken, 1);
+  EXPECT_EQ(accesses[1].row, 3);
+  EXPECT_EQ(accesses[1].index, 7);
+  EXPECT_EQ(accesses[1].bound, 12);
+  // What is not looked at is no error, and told of once.
+  buffer[1] = 7;
+  EXPECT_EQ(step.checkAccesses(), 7u);
+  EXPECT_EQ(step.checkAccesses(), 0u);
+  record(0, site(1, 7, 1, 1) | int64_t(1) << 61, 3 * 12 + 7, 12, -1);
+  try {
+    step.checkAccesses();
+    FAIL() << "no error";
+  } catch (const AccessError &error) {
+    EXPECT_NE(std::string(error.what()).find("', index [3, 7], in kernel"),
+              std::string::npos);
+  }
 }
 
 TEST(Accesses, CopiedRecords) {
@@ -114,14 +157,14 @@ TEST(Accesses, CopiedRecords) {
   std::vector<int64_t> words(numWords);
   auto check = [&](size_t bytes) {
     return nsa_step_check_records(step.get(), words.data(), bytes, nullptr, 0,
-                                  nullptr, nullptr);
+                                  nullptr, nullptr, nullptr);
   };
   EXPECT_EQ(check(8 * numWords), NSA_OK);
   EXPECT_EQ(check(8 * numWords - 1), NSA_INVALID_ARGUMENT);
   EXPECT_STREQ(nsa_last_error(),
                "argument 'buffer': expected 128 bytes but got 127");
   EXPECT_EQ(nsa_step_check_records(step.get(), nullptr, 0, nullptr, 0, nullptr,
-                                   nullptr),
+                                   nullptr, nullptr),
             NSA_INVALID_ARGUMENT);
   words[0] = 1;
   words[4] = site(1, 2, 0, 0);
@@ -138,15 +181,17 @@ TEST(Accesses, CopiedRecords) {
 
 TEST(Accesses, Refused) {
   Step plain(test::manifestText, "");
-  EXPECT_EQ(nsa_step_check_accesses(plain.get(), nullptr, 0, nullptr, nullptr),
+  EXPECT_EQ(nsa_step_check_accesses(plain.get(), nullptr, 0, nullptr, nullptr,
+                                    nullptr),
             NSA_INVALID_ARGUMENT);
   EXPECT_STREQ(
       nsa_last_error(),
       "step 'gather' was compiled without guards, so nothing is known of its "
       "accesses: compile it with nsa-compile --guards, in Python with "
       "guards=True, or write 'attributes {guards}' on the step");
-  EXPECT_EQ(nsa_step_check_accesses(nullptr, nullptr, 0, nullptr, nullptr),
-            NSA_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      nsa_step_check_accesses(nullptr, nullptr, 0, nullptr, nullptr, nullptr),
+      NSA_INVALID_ARGUMENT);
   try {
     Step step(guardedManifest(), "", {{"first", kernel}, {"second", kernel}});
     FAIL() << "no error";
