@@ -104,9 +104,7 @@ SmallVector<Value> CarriedLoads::emit(Arith &math, ValueRange carried,
   for (Operation *op : rest)
     math.b.clone(*op, map);
   return llvm::map_to_vector(values, [&](Value value) {
-    Value made = map.lookupOrDefault(value);
-    return llvm::is_contained(loads, value)
-               ? made
-               : math.select(isThere, made, math.zero(value.getType()));
+    return math.select(isThere, map.lookupOrDefault(value),
+                       math.zero(value.getType()));
   });
 }

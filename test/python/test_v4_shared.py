@@ -139,7 +139,7 @@ def test_pages_of_another_size(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A shared step takes a power of two."""
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     with pytest.raises(nsa.CompileError, match="a step is missing"):
         nsa.ops.replay_v4(
