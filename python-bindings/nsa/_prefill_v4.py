@@ -23,6 +23,9 @@ SIZES = (
 #: Of a ratio of which every token is attended to.
 DENSE = 128
 _RAGGED = ("ids", "base", "swa_base", "lens")
+_GATHERED = ("swa_ids", "swa_first", "swa_lens", "swa_offsets")
+#: Ratios of V4, and of V4.1, whose requests may keep their windows.
+MODELS = ((4, DENSE), (1, 2))
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,7 @@ class Chunk(Fields):
         ratio, _, rest = name.removeprefix("c").partition("_")
         is_ragged = name.startswith("c") and ratio in map(str, RATIOS) and rest in _RAGGED
         if not is_ragged:
-            is_gathered = name in ("swa_ids", "swa_first", "swa_lens", "swa_offsets")
-            if is_gathered and self.options.has_windows:
+            if name in _GATHERED and self.options.has_windows:
                 raise wrong(ValueError, "dst", f"{name!r} is no field where windows are given")
             return super().field(name)
         return self.rows_of(int(ratio)).field(f"out_{rest}")
@@ -63,10 +65,11 @@ class Chunk(Fields):
             self.ragged[ratio] = RaggedRows(ratio, size, window, self.dtypes, self)
         return self.ragged[ratio]
 
-    def write(self, fields: tuple[str, ...]) -> Chunk:
+    def write(self, fields: tuple[str, ...], optional: bool = False) -> Chunk:
+        """`optional`: any of them may be missing."""
         for name in fields:
-            value = self.field(name)
-            self.s.output(f"dst_{name}", value, when=self.condition(name))
+            value, mask = self.field(name), self.condition(name)
+            self.s.output(f"dst_{name}", value, optional=optional, when=mask)
         return self
 
     def condition(self, name: str) -> nb.Array | None:
@@ -236,11 +239,22 @@ class Chunk(Fields):
         return self.lens_of("c128", self.columns)
 
 
+def all_fields(ratios: tuple[int, ...], has_windows: bool) -> tuple[str, ...]:
+    """Those of a model."""
+    names = ["c0_indices", "c0_lens", *(() if has_windows else _GATHERED)]
+    for ratio in ratios:
+        of_ratio = ("ids", "base", "swa_base", "indices", "lens") if ratio == DENSE else _RAGGED
+        names += [f"c{ratio}_{name}" for name in of_ratio]
+    return tuple(names)
+
+
 @cache
 def _runner(options: Options, fields: tuple[str, ...]) -> Runner:
     def rooms(dim: int, *names: str) -> tuple[list[str], int]:
         return [f"dst_{name}" for name in names], dim
 
+    models = (all_fields(ratios, options.has_windows) for ratios in MODELS)
+    every = next((names for names in models if set(fields) <= set(names)), ())
     return Runner(
         lambda dtypes: Chunk(options, dtypes).write(fields),
         [f"dst_{name}" for name in fields],
@@ -251,6 +265,7 @@ def _runner(options: Options, fields: tuple[str, ...]) -> Runner:
             **{f"{name}_num_ids": rooms(0, f"{name}_ids") for name in ("swa", "c1", "c2", "c4")},
             "c128_columns": rooms(1, "c128_ids"),
         },
+        (lambda dtypes: Chunk(options, dtypes).write(every, optional=True)) if every else None,
     )
 
 
