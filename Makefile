@@ -24,9 +24,9 @@ demo: build
 test: build
 	@scripts/test.sh $(BUILD)
 
-# Some minutes; a sample of it is among the tests.
+# An hour of one core at first; what was shown once is kept. A sample of it is among the tests.
 prove: build
-	@PYTHONPATH=$(BUILD)/python build/venv/bin/python -m nsa.prove
+	@PYTHONPATH=$(BUILD)/python build/venv/bin/python -m nsa.prove --results $(BUILD)/proved.jsonl
 
 bench: setup
 	@scripts/bench.sh

@@ -40,6 +40,7 @@ from places_cases import TEXT as PLACES_TEXT  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
 from prefill_chunks import texts as prefill_benchmark_texts  # noqa: E402
 from prefill_end_to_end import gpu_texts as prefill_step_texts  # noqa: E402
+from prefill_v4_cases import texts as prefill_v4_texts  # noqa: E402
 from ragged_prefill_cases import texts as ragged_prefill_texts  # noqa: E402
 from replay_cases import variants as replay_variants  # noqa: E402
 from replay_modes import BACKENDS, MODES  # noqa: E402
@@ -108,7 +109,7 @@ def main(directory: str) -> None:
     texts |= sglang_peer_texts()
     texts |= build_texts() | formula_texts() | inout_texts() | stored_sums_texts()
     texts |= v4_texts() | v4_graph_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
-    texts |= v4_trtllm_texts() | request_window_texts()
+    texts |= prefill_v4_texts() | v4_trtllm_texts() | request_window_texts()
     texts |= {build_stores().text, GUARDS_TEXT}
     texts |= composed_texts() | prefill_texts() | prefill_step_texts()
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()

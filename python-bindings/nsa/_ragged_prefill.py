@@ -23,10 +23,20 @@ class RaggedRows(Fields):
     """The compressed rows of each request, one request after the other."""
 
     def __init__(
-        self, ratio: int, page_size: int, window: int, dtypes: Mapping[str, str]
+        self,
+        ratio: int,
+        page_size: int,
+        window: int,
+        dtypes: Mapping[str, str],
+        of: Any = None,
     ) -> None:
+        """`of`: a chunk that these are fields of, which says where windows are."""
         super().__init__("ragged_compressed_ids", dtypes)
         self.ratio, self.page_size, self.window = ratio, page_size, window
+        self.room, self.of = "num_ids", of
+        if of is not None:
+            self.s, self.sizes, self.inputs = of.s, of.sizes, of.inputs
+            self.room = f"c{ratio}_num_ids"
 
     def length(self, b: nb.Element) -> nb.Element:
         return nb.maximum(self.lens[b].astype("int32"), 0)
@@ -46,15 +56,21 @@ class RaggedRows(Fields):
         starts = self.starts()
         return self.s.map(self.size("bs"), lambda b: starts[b], dtype="int32")
 
-    def make_out_swa_base(self) -> nb.Array:
-        bs, starts = self.size("bs"), self.starts()
+    def windows(self) -> nb.Array:
+        if self.of is not None:
+            found: nb.Array = self.of.windows()
+            return found
         extends = self.vector("extend_seq_lens", "bs")
 
         def gathered(b: nb.Element) -> nb.Element:
             spanned = extends[b].astype("int32").astype("int64") + (self.window - 1)
             return nb.maximum(nb.minimum(self.length(b), spanned), 0)
 
-        windows = self.s.scan(self.s.map(bs, gathered, dtype="int64"))
+        return self.s.scan(self.s.map(self.size("bs"), gathered, dtype="int64"))
+
+    def make_out_swa_base(self) -> nb.Array:
+        bs, starts = self.size("bs"), self.starts()
+        windows = self.windows()
         return self.s.map(bs, lambda b: starts[bs] + windows[b], dtype="int32")
 
     def make_out_ids(self) -> nb.Array:
@@ -70,16 +86,17 @@ class RaggedRows(Fields):
             inside = (i % per_page).astype("int32")
             return nb.maximum(nb.where(page < 0, 0, page * per_page + inside), 0)
 
-        return self.s.map(self.size("num_ids"), compressed, dtype="int32")
+        return self.s.map(self.size(self.room), compressed, dtype="int32")
+
+    def is_id(self) -> nb.Array:
+        """Which elements of the list there are."""
+        starts, bs = self.starts(), self.size("bs")
+        return self.s.map(self.size(self.room), lambda k: (k < starts[bs]).astype("int8"))
 
     def write(self, outputs: tuple[str, ...]) -> RaggedRows:
-        starts, bs = self.starts(), self.size("bs")
+        self.starts()
         for name in outputs:
-            when = None
-            if name == "out_ids":
-                when = self.s.map(
-                    self.size("num_ids"), lambda k: (k < starts[bs]).astype("int8")
-                )
+            when = self.is_id() if name == "out_ids" else None
             self.s.output(name, self.field(name), when=when)
         return self
 

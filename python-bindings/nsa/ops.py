@@ -23,6 +23,7 @@ from ._prefill import (
     build_swa_token_ids,
     combine_topk_swa_indices,
 )
+from ._prefill_v4 import prefill_v4
 from ._ragged_prefill import build_ragged_compressed_ids
 from ._replay import expand_seqlens, replay_metadata
 from ._request_window import window_layout
@@ -44,6 +45,7 @@ __all__ = [
     "pack_sparse_tail",
     "paged_mqa_schedule",
     "plan_topk",
+    "prefill_v4",
     "replay_metadata",
     "replay_v4",
     "transform_index",

@@ -29,6 +29,7 @@ from . import (
     _flashmla,
     _kpool_replay,
     _paged_mqa,
+    _prefill_v4,
     _topk_plan,
     _v4,
     _v4_shared,
@@ -226,6 +227,19 @@ def v4_steps(next_ns: Sequence[int] = V4_NEXT_NS) -> Iterator[str]:
         yield step("decode", core, count=count)
 
 
+def chunk_steps() -> Iterator[str]:
+    """What the layers of a prefill of V4 and V4.1 have in common, any of it, with positions, and
+    for V4.1 with windows that requests keep. Lengths are int32, indices int64, pages have 256
+    tokens."""
+    lengths = dict.fromkeys(("seq_lens", "extend_seq_lens"), "int32")
+    lengths |= dict.fromkeys(("req_pool_indices", "full_to_swa"), "int64")
+    v4, v41 = _prefill_v4.MODELS
+    for ratios, has_windows in ((v4, False), (v41, False), (v41, True)):
+        options = _prefill_v4.Options(256, WINDOWS[0], True, has_windows)
+        fields = _prefill_v4.all_fields(ratios, has_windows)
+        yield _prefill_v4.Chunk(options, lengths).write(fields, optional=True).s.text
+
+
 def texts(
     topks: Sequence[int] = TOPKS,
     page_sizes: Sequence[int] = PAGE_SIZES,
@@ -242,6 +256,7 @@ def texts(
         *schedules(topks, next_ns),
         *dsa_steps(),
         *v4_steps(),
+        *chunk_steps(),
         *_usual.texts(tuple(vllm_block_sizes)),
     ]
     return list(dict.fromkeys(every))

@@ -42,6 +42,7 @@ __all__ = [
     "pack_sparse_tail",
     "paged_mqa_schedule",
     "plan_topk",
+    "prefill_v4",
     "replay_metadata",
     "replay_v4",
     "transform_index",
@@ -681,6 +682,60 @@ def build_ragged_compressed_ids(
     _ragged(
         page_table, query_start_loc, seq_lens, out_ids, ratio, page_size, extend_seq_lens,
         window, out_base, out_swa_base, out_lens, bs,
+    )  # fmt: skip
+
+
+def _run_prefill_v4(
+    outputs: list[Tensor], fields: str, seq_lens: Tensor, extend_seq_lens: Tensor | None,
+    req_pool_indices: Tensor | None, req_to_token: Tensor | None, full_to_swa: Tensor | None,
+    query_start_loc: Tensor | None, query_pos: Tensor | None, page_table: Tensor | None,
+    c128_page_indices: Tensor | None, swa_indices: Tensor | None, swa_lengths: Tensor | None,
+    page_size: int, window: int, max_len: int | None, bs: int | None,
+) -> None:  # fmt: skip
+    (dst,) = _unflatten(outputs, fields)
+    ops.prefill_v4(
+        dst, seq_lens=seq_lens, extend_seq_lens=extend_seq_lens,
+        req_pool_indices=req_pool_indices, req_to_token=req_to_token, full_to_swa=full_to_swa,
+        query_start_loc=query_start_loc, query_pos=query_pos, page_table=page_table,
+        c128_page_indices=c128_page_indices, swa_indices=swa_indices, swa_lengths=swa_lengths,
+        page_size=page_size, window=window, max_len=max_len, bs=bs,
+    )  # fmt: skip
+
+
+_prefill_v4 = _register(
+    "prefill_v4(Tensor(a!)[] outputs, str fields, Tensor seq_lens, Tensor? extend_seq_lens,"
+    " Tensor? req_pool_indices, Tensor? req_to_token, Tensor? full_to_swa,"
+    " Tensor? query_start_loc, Tensor? query_pos, Tensor? page_table,"
+    " Tensor? c128_page_indices, Tensor? swa_indices, Tensor? swa_lengths, int page_size,"
+    " int window, SymInt? max_len, SymInt? bs)",
+    _run_prefill_v4,
+)
+
+
+def prefill_v4(
+    dst: Mapping[str, Tensor],
+    *,
+    seq_lens: Tensor,
+    extend_seq_lens: Tensor | None = None,
+    req_pool_indices: Tensor | None = None,
+    req_to_token: Tensor | None = None,
+    full_to_swa: Tensor | None = None,
+    query_start_loc: Tensor | None = None,
+    query_pos: Tensor | None = None,
+    page_table: Tensor | None = None,
+    c128_page_indices: Tensor | None = None,
+    swa_indices: Tensor | None = None,
+    swa_lengths: Tensor | None = None,
+    page_size: int = 256,
+    window: int = 128,
+    max_len: int | None = None,
+    bs: int | None = None,
+) -> None:
+    """``nsa.ops.prefill_v4``."""
+    _prefill_v4(
+        *_flatten([dst]), seq_lens, extend_seq_lens, req_pool_indices, req_to_token,
+        full_to_swa, query_start_loc, query_pos, page_table, c128_page_indices, swa_indices,
+        swa_lengths, page_size, window, max_len, bs,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import cupy
 import dsa_prefill_cases
 import dsa_rank_cases
 import kpool_cases
+import prefill_v4_cases
 import ragged_prefill_cases
 import request_window_cases
 import transform_cases
@@ -67,6 +68,9 @@ def runs(gpu: Any) -> Iterator[None]:
         yield ragged_prefill_cases.run_rows(ratio, SEED, gpu=gpu)
     for case in ragged_prefill_cases.COMBINES:
         yield ragged_prefill_cases.run_combine(case, SEED, gpu=gpu)
+    for case in prefill_v4_cases.CASES:
+        for seed in (SEED, SEED + 2):
+            yield prefill_v4_cases.run(case, seed, gpu=gpu)
 
 
 def main() -> int:

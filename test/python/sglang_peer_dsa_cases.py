@@ -95,6 +95,7 @@ def kpool(d: Draw) -> PeerCase:
     lens = np.maximum(d.lens, n)
     start = lens - {"decode": 1, "target_verify": 0, "draft_extend": n}[mode]
     arrays = {"seq_lens": lens, "pool": d.pool, "table": d.table, "start": start}
+    arrays["real"] = np.repeat(d.table[d.pool][:, ::64] // 64, n, axis=0)
     columns, rows, pages = d.context // 64, d.bs * n, -(-n // pool)
     verify = mode != "decode"
     dtypes = {"kpool_req": "int64", "kpool_write_loc": "int64"}
@@ -110,37 +111,39 @@ def kpool(d: Draw) -> PeerCase:
     if verify:
         shapes |= dict.fromkeys(("kpool_seqlens_per_q", "kpool_pool_seqlens_per_q"), (rows,))
 
-    def ours(a: SimpleNamespace) -> Fields:
-        made = {
+    def room(a: SimpleNamespace) -> Fields:
+        return {
             name: empty(shape, a.seq_lens, dtypes.get(name, "int32"))
             for name, shape in shapes.items()
         }
+
+    def plan(module: Any, a: SimpleNamespace) -> Fields:
+        made = {name: array for name, array in room(a).items() if name.startswith("kpool")}
+        per_query = made.get("kpool_pool_seqlens_per_q"), made.get("kpool_seqlens_per_q")
+        module.update_kpool_write_plan_cuda_graph(
+            a.start, a.pool, a.real, made["kpool_req"], made["kpool_write_start"],
+            made["kpool_tail_logical_start"], made["kpool_write_loc"], *per_query, kpool=pool,
+            num_draft_tokens=n, index_page_size=64,
+        )  # fmt: skip
+        made["pooled_real_page_table"] = module.build_pooled_page_table_64(a.real, pool)
+        return made
+
+    def ours(a: SimpleNamespace) -> Fields:
+        made = room(a)
         given = {"extend_seq_lens": n} if mode == "draft_extend" else {"next_n": n}
         ops.replay_metadata(
             [made], mode, seq_lens=a.seq_lens, req_pool_indices=a.pool, req_to_token=a.table,
             max_len=d.context, topk=topk, page_size=64, index_kpool=pool, **given,
         )  # fmt: skip
+        for name, array in plan(sglang, a).items():
+            assert (array == made[name]).all(), name
         return made
 
     def theirs(peer: Any, a: SimpleNamespace) -> Fields:
-        made = {
-            name: empty(shape, a.seq_lens, dtypes.get(name, "int32"))
-            for name, shape in shapes.items()
-        }
-        real = (a.table[a.pool][:, ::64] // 64).repeat_interleave(n, 0).contiguous()
-        per_query = made.get("kpool_pool_seqlens_per_q"), made.get("kpool_seqlens_per_q")
-        peer.kpool.update_kpool_write_plan_cuda_graph(
-            a.start, a.pool, real, made["kpool_req"], made["kpool_write_start"],
-            made["kpool_tail_logical_start"], made["kpool_write_loc"], *per_query, kpool=pool,
-            num_draft_tokens=n, index_page_size=64,
-        )  # fmt: skip
+        made = plan(peer.kpool, a)
         lens = (a.start + 1).int() if n == 1 else made["kpool_seqlens_per_q"]
         clipped = peer.dsa.compute_dsa_seqlens(lens, topk, pool)
-        return made | {
-            "real_page_table": real,
-            "pooled_real_page_table": peer.kpool.build_pooled_page_table_64(real, pool),
-            "nsa_cache_seqlens": clipped,
-        }
+        return made | {"real_page_table": a.real, "nsa_cache_seqlens": clipped}
 
     return PeerCase(arrays, ours, theirs)
 

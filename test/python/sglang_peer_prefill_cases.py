@@ -69,7 +69,7 @@ def combined(d: Draw) -> PeerCase:
     return PeerCase(arrays, lambda a: call(sglang, a), lambda p, a: call(p.prefill, a))
 
 
-def _chunk(peer: Any, d: Draw, a: SimpleNamespace) -> Any:
+def _chunk(peer: Any, d: Draw, a: SimpleNamespace, windows: Any = None) -> Any:
     """SGLang's cache of what a chunk's layers have in common."""
     return peer.prefill.SparsePrefillChunkCache.build(
         seq_lens=a.seq_lens, extend_seq_lens=a.extend_seq_lens, query_lens=a.extend_seq_lens,
@@ -77,7 +77,7 @@ def _chunk(peer: Any, d: Draw, a: SimpleNamespace) -> Any:
         req_to_token=a.req_to_token, full_to_swa=a.full_to_swa, swa_window_size=WINDOW,
         swa_page_size=PAGE, num_qo_tokens=d.total, max_seq_len=int(d.lens.max()),
         total_swa=int(np.minimum(d.lens, d.extends + WINDOW - 1).sum()),
-        seq_lens_cpu=d.lens.tolist(),
+        seq_lens_cpu=d.lens.tolist(), request_window_layout=windows,
     )  # fmt: skip
 
 
@@ -156,10 +156,69 @@ def rows_of_128(d: Draw) -> PeerCase:
     return PeerCase(arrays, ours, theirs)
 
 
+def whole_chunk(d: Draw) -> PeerCase:
+    """All that its layers have in common, in one launch; with windows of requests as well."""
+    arrays = _chunk_arrays(d)
+    lens, _ = d.rows()
+    most, columns = max(int(d.lens.max()) // 128, 1), 64
+    j = np.arange(columns)
+    pages = np.pad(arrays["page_table"], ((0, 0), (0, columns)))[:, j // (PAGE // 128)]
+    slots = pages * (PAGE // 128) + j % (PAGE // 128)
+    arrays["c128_page_indices"] = np.where(j < lens[:, None] // 128, slots, -1).astype(np.int32)
+    if given := d.some(False, True):
+        lengths = d.rng.integers(0, WINDOW + 1, d.total)
+        windows = d.rng.integers(0, 5000, (d.total, WINDOW))
+        windows[np.arange(WINDOW) >= lengths[:, None]] = -1
+        arrays |= _int32(swa_indices=windows, swa_lengths=lengths)
+    width = sglang.combined_topk_width(most, WINDOW)
+    shapes: dict[str, tuple[int, ...]] = {
+        "c128_ids": (d.bs, most), "c128_base": (d.bs,), "c128_swa_base": (d.bs,),
+        "c128_indices": (d.total, width), "c128_lens": (d.total,),
+        "c0_indices": (d.total, WINDOW), "c0_lens": (d.total,),
+    }  # fmt: skip
+    for q in (1, 2, 4):
+        shapes[f"c{q}_ids"] = (int((d.lens // q).sum()),)
+        shapes |= dict.fromkeys((f"c{q}_base", f"c{q}_swa_base"), (d.bs,))
+    if not given:
+        shapes["swa_ids"] = (int(np.minimum(d.lens, d.extends + WINDOW - 1).sum()),)
+        shapes |= {"swa_first": (d.bs,), "swa_lens": (d.bs,), "swa_offsets": (d.bs + 1,)}
+
+    def ours(a: SimpleNamespace) -> Fields:
+        made = {name: empty(shape, a.seq_lens) for name, shape in shapes.items()}
+        ops.prefill_v4(made, **vars(a), page_size=PAGE, window=WINDOW)
+        made["c128_ids"] = made["c128_ids"].reshape(-1)
+        return made
+
+    def theirs(peer: Any, a: SimpleNamespace) -> Fields:
+        windows = None
+        if given:
+            windows = SimpleNamespace(size=0, indices=a.swa_indices, lengths=a.swa_lengths)
+        chunk = _chunk(peer, d, a, windows)
+        found = {
+            "swa_ids": chunk.swa_token_ids, "swa_first": chunk.swa_first_pos,
+            "swa_lens": chunk.swa_gather_lens, "swa_offsets": chunk.swa_offsets,
+            "c0_indices": chunk.c0_combined_indices, "c0_lens": chunk.c0_combined_lens,
+        }  # fmt: skip
+        for q in (1, 2, 4, 128):
+            if q == 128:
+                gather = chunk.ensure_c128(a.c128_page_indices)
+                found["c128_indices"] = gather.combined_indices
+                found["c128_lens"] = gather.combined_lens
+            else:
+                gather = chunk.ensure_compressed(q, a.page_table, PAGE // q)
+            found[f"c{q}_ids"] = gather.flat_token_ids
+            found[f"c{q}_base"] = gather.compressed_base
+            found[f"c{q}_swa_base"] = gather.swa_base
+        return found
+
+    return PeerCase(arrays, ours, theirs)
+
+
 #: By what of SGLang's is called.
 CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "build_swa_token_ids": window_ids,
     "combine_topk_swa_indices": combined,
     "SparsePrefillChunkCache.ensure_compressed": ragged_rows,
     "SparsePrefillChunkCache.ensure_c128": rows_of_128,
+    "SparsePrefillChunkCache": whole_chunk,
 }

@@ -22,7 +22,7 @@ if not nsa.has_compiler():
     pytest.skip("built without the compiler", allow_module_level=True)
 
 from nsa.prove import prove_ir, structured  # noqa: E402
-from nsa.prove.__main__ import prove_all  # noqa: E402
+from nsa.prove.__main__ import find_all, prove_all  # noqa: E402
 from nsa.prove._facts import Facts  # noqa: E402
 from nsa.prove._ir import ParseError, parse  # noqa: E402
 
@@ -30,10 +30,10 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 VALUES = (-7, -1, 0, 1, 2, 5, 2**31 - 1, 2**31)
 
 
-#: Of any fields, with rows that only the device counts: half a minute to three each, so only
+#: Of any fields, with rows that only the device counts: ten seconds to three minutes each, so only
 #: `make prove` goes through them; docs/Safety.md says what it shows.
 TOO_LONG = (
-    "flashmla_schedule", "v4_extend", "v4_target_verify", "dsa_prefill", "pooled_draft_extend",
+    "flashmla_schedule", "prefill_v4", "v4_extend", "v4_target_verify", "dsa_prefill", "pooled_draft_extend",
     "draft_extend_replay", "vllm_step",
 )  # fmt: skip
 #: What has to be shown of each kind of the sample, of global and of shared memory, at least. A
@@ -79,6 +79,17 @@ def test_shipped_steps() -> None:
     fewer = {kind: n for kind, n in shown.items() if n < SHOWN[kind]}
     assert not fewer
     assert {kind_of(text) for text in prebuild.texts()} <= {*SHOWN, *TOO_LONG}
+
+
+def test_results_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file has is not looked at again; what changed is."""
+    file = tmp_path / "results.jsonl"
+    (first,) = find_all([COPY], 1, file)
+    assert first[0]["global"] == (10, 10) and not first[0]["missing"]
+    monkeypatch.setattr("nsa.prove.__main__.prove_ir", lambda *_: [])
+    (again,), (other,) = find_all([COPY], 1, file), find_all([GATHER], 1, file)
+    assert again[0]["global"] == [10, 10] and other == []
+    assert len(file.read_text().splitlines()) == 2
 
 
 def manifests(text: str) -> dict[str, dict]:

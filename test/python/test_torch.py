@@ -301,6 +301,19 @@ def test_copy(device: str) -> None:
     assert_equal([fields[0]], [fields[1]])
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_prefill_v4(device: str) -> None:
+    lens = torch.tensor([3, 0, 700], device=device)
+    fields = [
+        {name: torch.zeros(3, dtype=torch.int32, device=device) for name in ("c2_base", "c128_base")}
+        for _ in range(2)
+    ]
+    nsa.ops.prefill_v4(fields[0], seq_lens=lens, max_len=700)
+    ours.prefill_v4(fields[1], seq_lens=lens, max_len=700)
+    assert_equal([fields[0]], [fields[1]])
+    assert fields[1]["c128_base"].tolist() == [0, 5, 10]
+
+
 def test_errors() -> None:
     """Those of nsa.ops, with the name of the argument."""
     arguments = replay_arguments("cpu")

@@ -11,6 +11,7 @@ import re
 import dsa_prefill_cases
 import dsa_rank_cases
 import kpool_cases
+import prefill_v4_cases
 import pytest
 import ragged_prefill_cases
 import request_window_cases
@@ -33,6 +34,7 @@ TEXTS = {
         for module in (
             v4_cases, v4_plan_cases, v4_window_cases, v4_rank_cases, v4_trtllm_cases, kpool_cases,
             dsa_prefill_cases, transform_cases, request_window_cases, ragged_prefill_cases,
+            prefill_v4_cases,
         )  # fmt: skip
     },
     "dsa_rank_cases": lambda: {dsa_rank_cases.text("int64")},

@@ -6,11 +6,14 @@ and write what the step of exactly these fields writes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from v4_cases import Case, draw
+from v4_reference import reference
 
 import nsa
 from nsa import _cache, _v4, prebuild
@@ -148,6 +151,33 @@ def test_pages_of_another_size(
             page_size=48, max_len=96,
         )  # fmt: skip
     assert len(asked) == 1
+
+
+def test_backends_of_one_bundle() -> None:
+    """Any fields in any of three destinations, by one step: arrays that are not given are not
+    there."""
+    batch = draw(Case("target_verify", 2), 2)
+    names = ("page_table", "swa_page_indices", "c4_topk_lengths_raw", "c128_page_indices")
+    options = replace(Case("target_verify", 2).options(), page_size=None)
+    text, _ = _v4.write(options, (names,) * 3, {}, optional=True)
+    (step,) = nsa.compile(text, "cpu").values()
+    columns = batch.columns
+    sizes = {
+        "bs": len(batch.lens), "page_shift": 8, "page_columns": columns, "c128_columns": 2 * columns,
+    }  # fmt: skip
+    inputs = {
+        "seq_lens": batch.lens, "req_pool_indices": batch.pool, "req_to_token": batch.table,
+        "full_to_swa": batch.full_to_swa,
+    }  # fmt: skip
+    assert len(batch.lens) > 1
+    for wanted in (names, names[:1], ()), ((), names[2:], names[1:2]), ((), (), names):
+        made = {}
+        for number, of in enumerate(wanted):
+            for name in of:
+                made[f"b{number}_{name}"] = np.full_like(reference(batch, name), -77)
+        step(**inputs, **made, **sizes)
+        for name, array in made.items():
+            np.testing.assert_array_equal(array, reference(batch, name[3:]), err_msg=name)
 
 
 def test_other_fields(asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from ._dsv4_pieces import (
     prefill_k_slots,
     window_layout,
 )
+from ._kpool import build_pooled_page_table_64, update_kpool_write_plan_cuda_graph
 from ._names import FIELDS, current_name, their_name, translate
 from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_topk_width
 from ._replay import (
@@ -62,6 +63,7 @@ __all__ = [
     "build_low_ratio_metadata",
     "build_page_table_positions",
     "build_page_table_positions_small",
+    "build_pooled_page_table_64",
     "build_swa_token_ids",
     "combine_topk_swa_indices",
     "combined_topk_width",
@@ -91,6 +93,7 @@ __all__ = [
     "transform_index_page_table_dcp",
     "transform_index_page_table_decode",
     "transform_index_page_table_prefill",
+    "update_kpool_write_plan_cuda_graph",
     "window_layout",
 ]
 

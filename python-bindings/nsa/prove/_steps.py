@@ -83,8 +83,13 @@ def prove_ir(ir: str, manifests: dict[str, Any]) -> list[Result]:
     return results
 
 
-def prove(text: str) -> list[Result]:
-    """Of each step of a text."""
+def kernels(text: str) -> tuple[str, dict[str, Any]]:
+    """What ``prove_ir`` takes, of a text."""
     module = _compile.compile(text, "cpu")
     manifests = {name: json.loads(module[name].manifest) for name in module}
-    return prove_ir(structured(text), manifests)
+    return structured(text), manifests
+
+
+def prove(text: str) -> list[Result]:
+    """Of each step of a text."""
+    return prove_ir(*kernels(text))
