@@ -70,14 +70,23 @@ class _Platform:
 
 def _given(name: str) -> dict[str, Any]:
     """What kernels use of other modules."""
+    import torch
     import triton
     import triton.language as tl
+
+    def async_tensor_h2d(array: Any, device: Any, dtype: Any = None) -> Any:
+        return torch.as_tensor(array, dtype=dtype, device=device)
 
     return {
         "vllm.triton_utils": {"triton": triton, "tl": tl, "HAS_TRITON": True},
         "vllm.platforms": {"current_platform": _Platform()},
         "vllm.logger": {"init_logger": logging.getLogger},
         "vllm.utils.import_utils": {"has_cutedsl": lambda: False},
+        # Kernels read pinned memory at the host's address of it.
+        "vllm.utils.torch_utils": {
+            "async_tensor_h2d": async_tensor_h2d,
+            "get_accelerator_view_from_cpu_tensor": lambda tensor: tensor,
+        },
         "vllm.v1.attention.backends.utils": {"PAD_SLOT_ID": -1},
     }.get(name, {})
 
