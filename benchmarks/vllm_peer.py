@@ -70,14 +70,30 @@ class _Platform:
 
 def _given(name: str) -> dict[str, Any]:
     """What kernels use of other modules."""
+    import torch
     import triton
     import triton.language as tl
+
+    def async_tensor_h2d(array: Any, device: Any, dtype: Any = None) -> Any:
+        return torch.as_tensor(array, dtype=dtype, device=device)
+
+    def device_view(tensor: Any) -> Any:
+        """Pinned memory as a GPU sees it; the tensor itself where there is no GPU."""
+        if not torch.cuda.is_available():
+            return tensor
+        interface = dict(tensor.numpy().__array_interface__, version=3, strides=None)
+        view = types.SimpleNamespace(__cuda_array_interface__=interface)
+        return torch.as_tensor(view, device="cuda")
 
     return {
         "vllm.triton_utils": {"triton": triton, "tl": tl, "HAS_TRITON": True},
         "vllm.platforms": {"current_platform": _Platform()},
         "vllm.logger": {"init_logger": logging.getLogger},
         "vllm.utils.import_utils": {"has_cutedsl": lambda: False},
+        "vllm.utils.torch_utils": {
+            "async_tensor_h2d": async_tensor_h2d,
+            "get_accelerator_view_from_cpu_tensor": device_view,
+        },
         "vllm.v1.attention.backends.utils": {"PAD_SLOT_ID": -1},
     }.get(name, {})
 

@@ -123,7 +123,9 @@ def functions(v: SimpleNamespace) -> dict[str, Callable[..., Any]]:
     def dequantize_and_gather_k_cache(out: Any, **a: Any) -> None:
         import torch
 
-        v.cache_utils_v4.dequantize_and_gather_k_cache(out.view(torch.bfloat16), **a)
+        is_v4 = a["k_cache"].shape[-1] == 584
+        peer = v.cache_utils_v4 if is_v4 else v.cache_utils_v41
+        peer.dequantize_and_gather_k_cache(out.view(torch.bfloat16), **a)
 
     def compute_image_visibility(**a: Any) -> None:
         rows = a["left_visible"].numel() - a["token_offset"]

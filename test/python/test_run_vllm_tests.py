@@ -27,7 +27,13 @@ from vllm.v1.spec_decode.utils import (
     eagle_step_update_slot_mapping_and_metadata,
 )
 
-assert current_platform.is_cuda_alike()
+assert current_platform.is_cuda_alike() and not current_platform.is_rocm()
+assert current_platform.is_device_capability_family(100) in (True, False)
+assert not current_platform.supports_what_nobody_knows()
+
+
+class Derived(EagleProposer):
+    limit = EagleProposer.LIMIT // 2
 
 
 def step(position, wanted):
@@ -68,8 +74,22 @@ def test_grid():
 
 
 def test_needs_more():
-    EagleProposer.__new__(EagleProposer)
     create_vllm_config(max_model_len=8)
+
+
+def test_needs_a_method(default_vllm_config):
+    proposer = object.__new__(EagleProposer)
+    proposer.depth = 3
+    assert proposer.depth == 3
+    proposer.propose()
+
+
+def test_needs_an_operator():
+    class Namespace:
+        def __getattr__(self, name):
+            raise AttributeError(f"'_OpNamespace' '_C' object has no attribute {name!r}")
+
+    Namespace().persistent_topk(1)
 '''
 
 
@@ -85,10 +105,13 @@ def test_outcomes(tmp_path):
         ],
         capture_output=True,
         text=True,
-        env={**os.environ, "NSA_LOG": ""},
+        # Without this test's own name, as if from a shell.
+        env={k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+        | {"NSA_LOG": ""},
         check=False,
     )
     assert run.returncode == 1, run.stdout + run.stderr
-    assert "1 failed, 2 passed, 1 skipped" in run.stdout
+    assert "1 failed, 2 passed, 3 skipped" in run.stdout
     assert "test_fails" in run.stdout and "assert [25, -1, -1] == [26, -1, -1]" in run.stdout
-    assert "needs vLLM's own" in run.stdout
+    assert "needs vLLM's own vllm.v1.spec_decode.eagle.EagleProposer.propose" in run.stdout
+    assert "needs what vLLM installs" in run.stdout

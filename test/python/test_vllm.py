@@ -265,3 +265,18 @@ LENS, STARTS = np.ones(3, np.int32), np.arange(4, dtype=np.int32)
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_nvfp4_without_a_number():
+    """A scale that is NaN makes its 16 numbers NaN, and no others; 0 keeps its sign."""
+    cache = np.full((1, 288), 0x18, np.uint8)  # -0 and 0.5 in turn, times 2**-4
+    cache[0, 256:] = 0x18
+    cache[0, 257] = 0xFF
+    out = np.zeros((1, 512), np.uint16)
+    one = np.ones(1, np.int32)
+    vllm.dequantize_and_gather(
+        cache, one, 0 * one[:, None], out, layout="v41_nvfp4", block_size=1, workspace_stride=1
+    )
+    is_nan = (out[0] & 0x7FFF) > 0x7F80
+    assert is_nan.nonzero()[0].tolist() == list(range(16, 32))
+    assert np.unique(out[0, ~is_nan]).tolist() == [0x3D00, 0x8000]

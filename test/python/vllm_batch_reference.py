@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 from dequant_reference import reference_dequant
 from flashmla_cases import reference as reference_flashmla
@@ -46,16 +48,41 @@ def prefill_chunk(
         put(out_ke, r, own[b] + dcp((batch.pos(t) + 1) // ratio, context_parallel))
 
 
+def nvfp4_row(cache, there, block_size):
+    """512 e2m1 times the e4m3 that 16 of them share, in double precision, as bits of bf16."""
+    if there < 0 or there // block_size >= len(cache):
+        return np.zeros(512, np.uint16)
+    record = cache[there // block_size, there % block_size * 288 :][:288].astype(int)
+    pairs, scales = record[:256], record[256:]
+    codes = np.stack([pairs % 16, pairs // 16], axis=1).reshape(512)
+    numbers = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])[codes % 8]
+    numbers = np.where(codes >= 8, -numbers, numbers)
+    fraction, exponent = scales % 8, scales // 8 % 16
+    factors = np.where(
+        exponent == 0, fraction * 2.0**-9, (1 + fraction / 8) * 2.0 ** (exponent - 7)
+    )
+    factors = np.where(scales % 128 == 127, np.nan, factors)
+    factors = np.where(scales >= 128, -factors, factors)
+    products = (numbers.reshape(32, 16) * factors[:, None]).astype(np.float32).reshape(512)
+    bits = products.view(np.uint32).astype(np.int64)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(products), 0x7FC0, rounded).astype(np.uint16)
+
+
 def dequantize_and_gather(
     cache, seq_lens, block_table, out, layout, block_size, workspace_stride,
     gather_lens=None, offset=0,
 ):  # fmt: skip
-    parsed = parse(layout)
+    is_nvfp4 = layout == "v41_nvfp4"
+    parsed = SimpleNamespace(row=512) if is_nvfp4 else parse(layout)
     for b, length in enumerate(seq_lens.tolist()):
         number = length if gather_lens is None else int(gather_lens[b])
         for i in range(max(min(number, workspace_stride - offset), 0)):
             there = slot(block_table, b, length - number + i, block_size)
-            row = reference_dequant(cache, np.array([there]), parsed, block_size)[0]
+            if is_nvfp4:
+                row = nvfp4_row(cache, there, block_size)
+            else:
+                row = reference_dequant(cache, np.array([there]), parsed, block_size)[0]
             out[b * workspace_stride + offset + i, : parsed.row] = row
 
 

@@ -476,6 +476,24 @@ def case_dequantize(d: Draw) -> PeerCase:
     return PeerCase("dequantize_and_gather_k_cache", arguments, expect, ("out",))
 
 
+def case_dequantize_nvfp4(d: Draw) -> PeerCase:
+    lens = np.minimum(d.S, 40).astype(np.int32)
+    cache = d.rng.integers(0, 0x7F, (6, BLOCK, 288), np.uint8)
+    arguments = {
+        "out": np.full((d.R, 50, 512), 77, np.uint16), "k_cache": cache,
+        "seq_lens": lens, "gather_lens": np.minimum(lens, 9), "block_size": BLOCK,
+        "block_table": d.table(d.R, 2, blocks=6), "offset": 3,
+    }  # fmt: skip
+
+    def expect(a: SimpleNamespace) -> None:
+        vllm_batch_reference.dequantize_and_gather(
+            cache.reshape(6, -1), a.seq_lens, a.block_table, a.out.reshape(-1, 512),
+            "v41_nvfp4", BLOCK, 50, a.gather_lens, 3,
+        )  # fmt: skip
+
+    return PeerCase("dequantize_and_gather_k_cache", arguments, expect, ("out",))
+
+
 PEER_CASES: dict[str, Callable[[Draw], PeerCase]] = {
     name.removeprefix("case_"): make
     for name, make in [*globals().items(), *vars(vllm_peer_batch_cases).items()]

@@ -11,11 +11,12 @@ from .. import vllm
 from ._allocate import empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
-#: By the bytes of a token: V4's layout, and V4.1's with its scales beside the numbers.
+#: By the bytes of a token: V4's layout, V4.1's with its scales beside the numbers, and its nvfp4.
 _LAYOUTS = {
     584: "v4",
     528: "data_bytes = 528, fields = [e4m3[512] at 0], "
     "scales = ue8m0[16] at 512 per 32 inline, page_multiple = 1",
+    288: "v41_nvfp4",
 }
 
 
@@ -294,7 +295,7 @@ def dequantize_and_gather_k_cache(
         what = "use_fnuz" if use_fnuz else "k_cache"
         raise NotImplementedError(
             f"argument {what!r}: expected a cache of V4 (584 bytes a token) or of V4.1 in fp8"
-            f" (528), and OCP's numbers, but got {k_cache.shape[-1]} bytes, {use_fnuz=}"
+            f" (528) or nvfp4 (288), and OCP's numbers, but got {k_cache.shape[-1]} bytes, {use_fnuz=}"
         )
     requests, stride, _ = out.shape
     vllm.dequantize_and_gather(
