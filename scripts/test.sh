@@ -42,8 +42,11 @@ run ctest ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" \
   --no-tests=error --output-junit "$results/ctest.xml"
 reports+=("ctest=$results/ctest.xml:${status[ctest]}")
 if has NSA_BUILD_PYTHON; then
+  # The tests of a file stay together: they share what its fixtures make.
+  workers=$(nproc)
   run pytest env PYTHONPATH="$build/python" "$python" -m pytest test/python -q \
-    -p no:cacheprovider --junitxml="$results/pytest.xml"
+    -p no:cacheprovider --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile \
+    --junitxml="$results/pytest.xml"
   reports+=("pytest=$results/pytest.xml:${status[pytest]}")
 fi
 

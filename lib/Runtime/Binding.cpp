@@ -210,5 +210,5 @@ void Binding::launch(Kernel &kernel, CUstream stream) {
   Driver::get().launch(kernel.deviceFunction,
                        static_cast<unsigned>(kernel.blocks),
                        static_cast<unsigned>(kernel.spec->threads), stream,
-                       kernel.pointers.data(), step->manifest.pdl);
+                       kernel.values, step->manifest.pdl);
 }

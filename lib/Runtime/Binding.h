@@ -57,7 +57,7 @@ private:
     CUfunction deviceFunction = nullptr;
     nsa_host_fn hostFunction = nullptr;
     std::vector<int64_t> values;
-    /// Into `values`: what cuLaunchKernel takes.
+    /// Into `values`: what host kernels and nodes of a graph take.
     std::vector<void *> pointers;
     /// Which values are size arguments: place in `values`, sizeIndex.
     std::vector<std::pair<size_t, int64_t>> sizeValues;

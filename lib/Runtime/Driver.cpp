@@ -163,11 +163,16 @@ CUcontext Driver::contextFor(int ordinal) {
 }
 
 void Driver::launch(CUfunction function, unsigned blocks, unsigned threads,
-                    CUstream stream, void **parameters,
+                    CUstream stream, const std::vector<int64_t> &parameters,
                     bool isDependent) const {
+  size_t bytes = 8 * parameters.size();
+  // CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END.
+  void *extra[] = {reinterpret_cast<void *>(1),
+                   const_cast<int64_t *>(parameters.data()),
+                   reinterpret_cast<void *>(2), &bytes, nullptr};
   if (!isDependent || !cuLaunchKernelEx) {
     check(cuLaunchKernel(function, blocks, 1, 1, threads, 1, 1,
-                         /*sharedMemBytes=*/0, stream, parameters, nullptr),
+                         /*sharedMemBytes=*/0, stream, nullptr, extra),
           "cuLaunchKernel");
     return;
   }
@@ -176,7 +181,7 @@ void Driver::launch(CUfunction function, unsigned blocks, unsigned threads,
   attribute.value = 1;
   LaunchConfig config{{blocks, 1, 1}, {threads, 1, 1}, /*sharedBytes=*/0,
                       stream,         &attribute,      /*numAttributes=*/1};
-  check(cuLaunchKernelEx(&config, function, parameters, nullptr),
+  check(cuLaunchKernelEx(&config, function, nullptr, extra),
         "cuLaunchKernelEx");
 }
 
