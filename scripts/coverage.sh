@@ -5,7 +5,7 @@
 #
 # Says which share of lib/ the tests run: builds the preset `coverage`, runs lit and
 # the unit tests (and pytest, with --python; an hour or two), and prints a line for
-# each file.
+# each file, then the sum of each folder.
 #
 #   coverage.sh [--python] [--lines]
 #
@@ -43,7 +43,16 @@ for object in "$build"/bin/{nsa-compile,NSARuntimeTests} "$build"/lib/libnsa_run
 done
 "$llvm/llvm-cov" report --instr-profile "$build/all.profdata" \
   --show-region-summary=false --show-branch-summary=false \
-  "$build/bin/nsa-opt" "${objects[@]}" "$PWD/lib"
+  "$build/bin/nsa-opt" "${objects[@]}" "$PWD/lib" | tee "$build/report.txt"
+# Of a file: its name, then functions and lines with how many were missed.
+awk '$1 ~ /\.(cpp|h)$/ && NF == 7 {
+       split($1, parts, "/"); all[parts[1]] += $5; missed[parts[1]] += $6
+     }
+     END {
+       for (folder in all)
+         printf "%-12s %6d lines, %5.1f %% run\n", folder, all[folder],
+                100 * (1 - missed[folder] / all[folder])
+     }' "$build/report.txt" | sort
 if [[ " $* " == *" --lines "* ]]; then
   "$llvm/llvm-cov" show --instr-profile "$build/all.profdata" \
     "$build/bin/nsa-opt" "${objects[@]}" "$PWD/lib" |

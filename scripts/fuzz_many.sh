@@ -10,9 +10,11 @@
 # Beside each other run
 #   - libFuzzer over texts, where nsa-fuzz was packed (a quarter of the cores);
 #   - python -m nsa.fuzz over generated steps, fused and unfused, the latter with
-#     guards: on the GPUs where there are any and CuPy (a quarter), in the simulator
-#     (an eighth), and on the host alone (the rest). Those of the first two run on
-#     the host as well.
+#     guards or without: on the GPUs where there are any and CuPy (a quarter), in the
+#     simulator (an eighth), and on the host alone (the rest). Those of the first two
+#     run on the host as well.
+# LIBFUZZER, DEVICE and SIMULATOR are how many cores these have instead; 0: none.
+# FORMULAS (default 0) is how many run 20,000 random formulas, optimised, on the host.
 # Prints what each counted and every seed or input that failed; exit status 1 if
 # one did. SEED (default 10,000,000) is that of the first step. Logs and inputs
 # are in OUT (default: fuzz-results beside this script).
@@ -30,10 +32,13 @@ tree=$here/tree
 # A process a core: NumPy's own threads would only be in the way.
 export PYTHONPATH=$tree LD_LIBRARY_PATH=$tree/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 NSA_CACHE_DIR=
+# What a step's compilers give back, the next one's take: not by way of the kernel.
+export MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TOP_PAD_=16777216
 
 share() { echo $((cores / $1 > 0 ? cores / $1 : 1)); }
 fuzzer=0 device=0
-simulator=$(share 8)
+simulator=${SIMULATOR:-$(share 8)}
+formulas=${FORMULAS:-0}
 
 has_gpu() {
   "$python" -c 'import sys, cupy; sys.exit(not cupy.cuda.runtime.getDeviceCount())' 2>/dev/null
@@ -54,25 +59,29 @@ generated() { # NAME FIRST-SEED options...
     --seconds "$seconds" --builds 2 --quick "$@"
 }
 
-if has_gpu; then
-  device=$(share 4)
+if [[ ${DEVICE:-} != 0 ]] && has_gpu; then
+  device=${DEVICE:-$(share 4)}
   generated gpu $((seed + 2000000)) --cuda --jobs "$device"
 fi
-if [[ -x $tree/bin/nsa-fuzz ]]; then
-  fuzzer=$(share 4)
+if [[ ${LIBFUZZER:-} != 0 && -x $tree/bin/nsa-fuzz ]]; then
+  fuzzer=${LIBFUZZER:-$(share 4)}
   mkdir -p "$tree/corpus"
   ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0 begin libfuzzer \
     "$tree/bin/nsa-fuzz" "$tree/corpus" "$tree/seeds" -fork="$fuzzer" -ignore_crashes=1 \
     -ignore_timeouts=1 -ignore_ooms=1 -timeout=30 -rss_limit_mb=4096 -max_len=8192 \
     -max_total_time="$seconds" -artifact_prefix="$out/crashes/"
 fi
-generated simulator $((seed + 1000000)) --simt --jobs "$simulator"
-host=$((cores - fuzzer - device - simulator))
+((simulator == 0)) ||
+  generated simulator $((seed + 1000000)) --simt --jobs "$simulator"
+((formulas == 0)) ||
+  begin formulas "$python" -m nsa.fuzz --formulas --seed $((seed + 3000000)) --count 500 \
+    --seconds "$seconds" --builds 1 --jobs "$formulas"
+host=$((cores - fuzzer - device - simulator - formulas))
 ((host > 0)) || host=1
 generated host "$seed" --jobs "$host"
 
 failed=0
-for name in host simulator gpu libfuzzer; do
+for name in host simulator gpu formulas libfuzzer; do
   [[ -n ${jobs[$name]:-} ]] || continue
   wait "${jobs[$name]}"
   status=$?

@@ -148,19 +148,26 @@ void nsa::registerPipelines() {
       buildToLLVMPipeline);
 }
 
-/// Loop strength reduction keeps an address for each array of a loop in
-/// registers, to save a multiplication. Our loops run once or a few times and
-/// store to tens of arrays: for eight backends that is 127 registers a thread
-/// instead of 44, and a third of the threads at a time. LLVM has no switch but
-/// this one, which is the whole process's.
-static void disableLoopStrengthReduction() {
+/// Switches of LLVM that are the whole process's, for want of others.
+static void setSwitches() {
   auto &options = llvm::cl::getRegisteredOptions();
-  if (auto it = options.find("disable-lsr"); it != options.end())
-    static_cast<llvm::cl::opt<bool> *>(it->second)->setValue(true);
+  auto set = [&](StringRef name, bool value) {
+    if (auto it = options.find(name); it != options.end())
+      static_cast<llvm::cl::opt<bool> *>(it->second)->setValue(value);
+  };
+  // Loop strength reduction keeps an address for each array of a loop in
+  // registers, to save a multiplication. Our loops run once or a few times and
+  // store to tens of arrays: for eight backends that is 127 registers a thread
+  // instead of 44, and a third of the threads at a time.
+  set("disable-lsr", true);
+  // LLVM 22's vectorizer of straight code computes with fewer bits than there
+  // are, also where a number whose sign is extended is converted to a float as
+  // one without a sign: 2^32 came from -1 of 64 bits.
+  set("vectorize-slp", false);
 }
 
 void nsa::registerCompilerDialects(DialectRegistry &registry) {
-  disableLoopStrengthReduction();
+  setSwitches();
   registry
       .insert<NSADialect, affine::AffineDialect, arith::ArithDialect,
               cf::ControlFlowDialect, func::FuncDialect, gpu::GPUDialect,

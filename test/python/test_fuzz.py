@@ -15,7 +15,7 @@ import pytest
 
 import nsa
 from nsa.fuzz import check, formulas
-from nsa.fuzz.check import Task, run_all
+from nsa.fuzz.check import BUILDS, Task, run_all
 from nsa.fuzz.generate import draw_formulas, draw_task
 from nsa.fuzz.operations import FORMS, Array
 from nsa.fuzz.programs import Copy, Program
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without th
 
 def test_steps():
     counts: Counter[str] = Counter()
-    tasks = [replace(draw_task(seed), optimized=seed % 8 == 0) for seed in range(60)]
+    tasks = [replace(draw_task(seed), optimized=4 * (seed % 8 == 0)) for seed in range(60)]
     for task, outcome in run_all(tasks):
         counts[outcome.kind] += 1
         assert outcome.kind in ("ok", "refused"), as_test(task, outcome)
@@ -42,12 +42,13 @@ def test_a_single_build(monkeypatch, capsys):
     arguments = ["nsa.fuzz", "--formulas", "--count", "1", "--seed", "3", "--builds", "1"]
     monkeypatch.setattr("sys.argv", arguments)
     assert main.main() == 0
-    assert [task.builds for task in seen] == [1]
+    assert [task.builds for task in seen] == [BUILDS[:1]]
     assert "1 steps from seed 3" in capsys.readouterr().out
 
 
 def test_quick_and_simulated(monkeypatch, capsys):
-    """What is run is counted by name; of eight steps one is optimised."""
+    """What is run is counted by name; of eight steps one is optimised, of two one has guards,
+    and builds take turns in the simulator."""
     from nsa.fuzz import __main__ as main
 
     seen = []
@@ -55,12 +56,20 @@ def test_quick_and_simulated(monkeypatch, capsys):
     arguments = "nsa.fuzz --seed 1000000 --count 9 --builds 2 --simt --quick".split()
     monkeypatch.setattr("sys.argv", arguments)
     assert main.main() == 0
-    assert seen[0].optimized and seen[8].optimized and not all(task.optimized for task in seen)
+    assert [task.optimized for task in seen] == [4, *[0] * 7, 1]
+    assert seen[0].builds == seen[1].builds == BUILDS[:2]
+    assert seen[8].builds == (BUILDS[0], BUILDS[3])
+    turns = [(0, 1), *((number // 2 % 2,) for number in range(1, 9))]
+    assert [task.ptx_builds for task in seen] == turns
     printed = capsys.readouterr().out
     (ok,) = {int(n) for n in re.findall(r"'ok': (\d+)", printed)}
     assert ok > 3
-    for how in ("fused", "fused, simt", "unfused, guards", "unfused, guards, simt"):
-        assert f"    {how}: {ok}\n" in printed
+    ran = {how: int(n) for how, n in re.findall("    (.*): (.*)\n", printed)}
+    assert ran.pop("fused") == ok
+    assert ran["unfused"] + ran["unfused, guards"] == ok
+    simulated = [n for how, n in ran.items() if how.endswith("simt")]
+    assert set(ran) >= {"fused, simt", "unfused, guards, simt"}
+    assert ok <= sum(simulated) <= ok + 1
 
 
 def test_arrays_of_a_gpu(monkeypatch):
@@ -82,7 +91,7 @@ def test_arrays_of_a_gpu(monkeypatch):
     tasks = [draw_task(seed) for seed in range(1000000, 1000004)]
     ran = 0
     for task in tasks:
-        task = replace(task, builds=1, simt=True)
+        task = replace(task, builds=BUILDS[:1], simt=True)
         outcome, steps = check.compile_all(task)
         steps = [(how + check.CUDA, step) for how, step in steps if "simt" in how]
         for sizes in task.sizes if steps else ():
@@ -95,9 +104,13 @@ def test_arrays_of_a_gpu(monkeypatch):
     assert ran > 3 and len(synchronized) == 2 * ran
 
 
+fetch = check.OnGPU.fetch
+
+
 def spoil(placed):
-    placed.storage.whole[...] = np.asarray(placed.whole)
-    placed.storage.whole.view(np.uint8)[0] ^= 1
+    fetch(placed)
+    name = next(name for name in placed.storages if name.startswith("o"))
+    placed.storages[name].whole.view(np.uint8)[-1] ^= 1
 
 
 def test_seeds_are_repeatable():
@@ -110,7 +123,7 @@ def test_formulas_are_stored_in_all_ways():
     tasks = [draw_formulas(seed, count=10) for seed in range(8)]
     texts = "".join(task.program.text() for task in tasks)
     assert all(word in texts for word in ("inout %", " when %", " at [%"))
-    for task, outcome in run_all([replace(task, builds=2) for task in tasks]):
+    for task, outcome in run_all([replace(task, builds=BUILDS[:2]) for task in tasks]):
         assert outcome.kind == "ok", as_test(task, outcome)
 
 
@@ -129,7 +142,7 @@ def test_wrong_store_is_noticed(monkeypatch, ignored):
         monkeypatch.setattr(
             Copy, "stored", lambda copy, found: stored(replace(copy, **ignored), found)
         )
-    tasks = [replace(draw_formulas(seed, count=10), builds=1) for seed in range(4)]
+    tasks = [replace(draw_formulas(seed, count=10), builds=BUILDS[:1]) for seed in range(4)]
     assert "fault" in {outcome.kind for _, outcome in run_all(tasks)}
 
 

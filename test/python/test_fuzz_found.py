@@ -166,3 +166,29 @@ nsa.step @step(in %n : index, in %m : index, in %v[%m] : tensor<?xbf16>,
         o = np.zeros(20, np.uint16)
         step(n=20, m=len(v), v=v, o=o)
         np.testing.assert_array_equal(o, [*v, *[1] * 12])
+
+
+def test_flags_of_sign_become_floats_without() -> None:
+    """LLVM's vectorizer of straight code took 32 of the 64 bits: 2^32 came from all ones."""
+    text = """
+nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %b[%n] : tensor<?xi32>,
+               out %o : memref<?xf32>) {
+  %flags = nsa.map(%r) in (7) : tensor<7xf32> {
+    %zero = arith.constant 0 : i32
+    %x = nsa.read %a[%r] else %zero : tensor<?xi32>
+    %y = nsa.read %b[%r] else %zero : tensor<?xi32>
+    %product = arith.muli %x, %y : i32
+    %is_positive = arith.cmpi slt, %zero, %product : i32
+    %ones = arith.extsi %is_positive : i1 to i64
+    %number = arith.uitofp %ones : i64 to f32
+    nsa.yield %number : f32
+  }
+  nsa.copy %flags to %o : tensor<7xf32> to memref<?xf32>
+}
+"""
+    a = np.array([1, -1, 0, 5, 7, -3, 2**31 - 1], np.int32)
+    wanted = np.where(a > 0, np.float32(2.0**64), np.float32(0))
+    for step in builds(text):
+        o = np.zeros(7, np.float32)
+        step(n=7, a=a, b=np.ones(7, np.int32), o=o)
+        np.testing.assert_array_equal(o, wanted)

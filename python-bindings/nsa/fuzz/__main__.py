@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .check import Task, run_all
+from .check import BUILDS, Task, run_all
 from .generate import draw_formulas, draw_task
 from .shrink import as_test, shrink
 
@@ -36,9 +36,16 @@ class Drawn(Sequence[Task]):
             raise IndexError(number)
         draw = draw_formulas if options.formulas else draw_task
         task = draw(options.seed + number, ptx=options.ptx, simt=options.simt)
-        optimized = not options.quick or number % 8 == 0
+        task = replace(task, builds=BUILDS[: options.builds], cuda=options.cuda)
+        if not options.quick or number % 64 == 0:
+            return task
+        # Unfused with guards, or without.
+        second = BUILDS[1] if number % 2 else BUILDS[3]
         return replace(
-            task, builds=options.builds, cuda=options.cuda, optimized=optimized
+            task,
+            builds=(BUILDS[0], second)[: options.builds],
+            ptx_builds=(number // 2 % 2,),
+            optimized=int(number % 8 == 0),
         )
 
 
@@ -60,7 +67,8 @@ def main() -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="seven of eight steps without LLVM's optimisations of host kernels",
+        help="more steps a second: but for one of 64, two builds at most, with guards in one"
+        " of two, PTX of one of the builds, LLVM's optimisations of host kernels in one of eight",
     )
     parser.add_argument(
         "--builds",

@@ -28,7 +28,7 @@ from ..simt import simulate
 from .operations import ANY, KNOWN, NAN, dims
 from .programs import DTYPES, Program
 
-__all__ = ["Outcome", "Task", "check", "run_all"]
+__all__ = ["BUILDS", "Outcome", "Task", "check", "run_all"]
 
 NAME = "<fuzz>"
 ERROR = re.compile(rf"^{re.escape(NAME)}:(\d+):\d+: error: ", re.MULTILINE)
@@ -41,7 +41,7 @@ UPSTREAM = re.compile(
 PATTERN = 0x5A
 #: What the names of runs on a GPU end with.
 CUDA = ", cuda"
-#: (fused, with guards): those that make PTX too, and those for the host alone.
+#: (fused, with guards) of the builds of a step.
 BUILDS = ((True, False), (False, True), (True, True), (False, False))
 
 
@@ -62,14 +62,16 @@ class Task:
     seeds: tuple[int, ...] = (0,)
     sizes: tuple[dict[str, int], ...] = ()
     ptx: bool = True
-    builds: int = 4
+    builds: tuple[tuple[bool, bool], ...] = BUILDS
+    #: Of which of the builds there is PTX, where there is some.
+    ptx_builds: tuple[int, ...] = (0, 1)
     #: Execute the PTX, too, in the simulator.
     simt: bool = False
     #: Execute the PTX, too, on a GPU, whose arrays are CuPy's.
     cuda: bool = False
-    #: Host kernels as users get them; without LLVM's passes they are there in a quarter of the
-    #: time.
-    optimized: bool = True
+    #: So many builds have host kernels as users get them; without LLVM's passes they are there in
+    #: a quarter of the time.
+    optimized: int = len(BUILDS)
 
 
 # ----------------------------------------------------------------------------
@@ -88,19 +90,20 @@ def diagnose(text: str, diagnostics: str) -> str:
 
 
 def compile_all(task: Task) -> tuple[Outcome, list[tuple[str, Step]]]:
-    """The steps of each build for the host, with `simt` and `cuda` the PTX of the first two as
+    """The steps of each build for the host, with `simt` and `cuda` the PTX of `ptx_builds` as
     well, and why there are none."""
     text = task.program.text()
     made, refused = [], []
-    for number, (fuse, guards) in enumerate(BUILDS[: task.builds]):
+    for number, (fuse, guards) in enumerate(task.builds):
+        has_ptx = number in task.ptx_builds
         module, raw = _compile.compiler().compile(
             _compile.encode(text),
             NAME.encode(),
             fuse=fuse,
             guards=guards,
-            ptx=(task.ptx or task.simt or task.cuda) and number < 2,
+            ptx=(task.ptx or task.simt or task.cuda) and has_ptx,
             host=True,
-            optimize_host=task.optimized,
+            optimize_host=number < task.optimized,
         )
         diagnostics = raw.decode()
         how = f"{'fused' if fuse else 'unfused'}{', guards' if guards else ''}"
@@ -116,9 +119,9 @@ def compile_all(task: Task) -> tuple[Outcome, list[tuple[str, Step]]]:
             return Outcome("fault", f"{how}: accepted with an error: {diagnostics[:300]}"), []
         (_, manifest, text_of_ptx, kernels), *_ = module.steps
         made.append((how, Step(manifest, None, kernels, keep=module)))
-        if task.simt and number < 2:
+        if task.simt and has_ptx:
             made.append((f"{how}, simt", simulate(Step(manifest, text_of_ptx))))
-        if task.cuda and number < 2:
+        if task.cuda and has_ptx:
             made.append((how + CUDA, Step(manifest, text_of_ptx)))
         if refused:
             break
@@ -270,21 +273,35 @@ def gpu() -> Any:
 
 
 class OnGPU:
-    """A copy of a storage in GPU memory; `view` is its view of the same elements."""
+    """Copies of storages in GPU memory, in one piece: processes that share a GPU wait for each
+    other with every copy. `views` are views of the same elements."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-        self.whole = gpu().asarray(storage.whole)
-        shift = storage.view.ctypes.data - storage.whole.ctypes.data
-        self.view = gpu().lib.stride_tricks.as_strided(
-            self.whole[shift // storage.whole.itemsize :],
-            storage.view.shape,
-            storage.view.strides,
-        )
+    def __init__(self, storages: dict[str, Storage]) -> None:
+        self.storages = storages
+        self.places, end = {}, 0
+        for name, storage in storages.items():
+            self.places[name] = slice(end, end + storage.whole.nbytes)
+            end += -(-storage.whole.nbytes // 256) * 256
+        image = np.full(end, PATTERN, np.uint8)
+        for name, place in self.places.items():
+            image[place] = storages[name].whole.view(np.uint8)
+        self.whole = gpu().asarray(image)
+        self.views = {}
+        for name, storage in storages.items():
+            shift = storage.view.ctypes.data - storage.whole.ctypes.data
+            self.views[name] = gpu().lib.stride_tricks.as_strided(
+                self.whole[self.places[name]].view(storage.whole.dtype)[
+                    shift // storage.whole.itemsize :
+                ],
+                storage.view.shape,
+                storage.view.strides,
+            )
 
     def fetch(self) -> None:
-        """Brings what is there now to the storage."""
-        self.storage.whole[...] = gpu().asnumpy(self.whole)
+        """Brings what is there now to the storages."""
+        image = gpu().asnumpy(self.whole)
+        for name, place in self.places.items():
+            self.storages[name].whole.view(np.uint8)[...] = image[place]
 
 
 # ----------------------------------------------------------------------------
@@ -386,19 +403,16 @@ def run(
             for name, array in arrays.items()
             if name not in outputs
         }
-        given: dict[str, Storage | OnGPU] = {
-            **inputs, **{name: output[0] for name, output in outputs.items()}
-        }  # fmt: skip
-        if how.endswith(CUDA):
-            given = {name: OnGPU(storage) for name, storage in given.items()}
+        given = {**inputs, **{name: output[0] for name, output in outputs.items()}}
+        placed = OnGPU(given) if how.endswith(CUDA) else None
+        views = placed.views if placed else {name: of.view for name, of in given.items()}
         try:
-            step(**used, **{name: placed.view for name, placed in given.items()})
+            step(**used, **views)
         except (ValueError, TypeError) as error:
             return f"{how}: the call was refused: {error}"
-        if how.endswith(CUDA):
+        if placed:
             gpu().cuda.Device().synchronize()
-            for placed in given.values():
-                placed.fetch()
+            placed.fetch()
         if "guards" in json.loads(step.manifest):
             wrong = ask_guards(step, [copy.late(values) for copy in program.copies])
             if wrong:
@@ -464,11 +478,22 @@ def _work(tasks: Sequence[Task], begin: int, stride: int, connection: Any, log: 
     os._exit(0)
 
 
+def core_seconds(process: int) -> float:
+    """What a process has had of cores, as far as that is known here."""
+    try:
+        with open(f"/proc/{process}/stat") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run_all(
     tasks: Sequence[Task], jobs: int = 0, timeout: float = 60, until: float = 0
 ) -> Iterator[tuple[Task, Outcome]]:
     """Outcomes as they come; a task that ends its process, or takes longer than `timeout`
-    seconds, is a crash. Stops at the time `until`."""
+    seconds of a core (or ten times that, waiting for one), is a crash. Stops at the time
+    `until`."""
     import tempfile
 
     jobs = min(jobs or os.cpu_count() or 1, len(tasks))
@@ -486,7 +511,7 @@ def run_all(
             )
             process.start()
             sender.close()
-            running[receiver] = [process, number, time.monotonic(), log]
+            running[receiver] = [process, number, time.monotonic(), 0.0, log]
 
         for number in range(jobs):
             start(number)
@@ -498,17 +523,19 @@ def run_all(
                     process.kill()
                 return
             for receiver, entry in list(running.items()):
-                process, number, since, log = entry
+                process, number, since, used, log = entry
                 if receiver in ready:
                     try:
                         done, outcome = receiver.recv()
-                        entry[1:3] = [done + jobs, now]
+                        entry[1:4] = [done + jobs, now, core_seconds(process.pid)]
                         yield tasks[done], outcome
                         continue
                     except EOFError:
                         process.join()
                         why = f"exit status {process.exitcode}"
-                elif now - since > timeout:
+                elif now - since > timeout and (
+                    now - since > 10 * timeout or core_seconds(process.pid) - used > timeout
+                ):
                     process.kill()
                     why = f"no end after {timeout} s"
                 else:
