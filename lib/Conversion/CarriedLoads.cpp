@@ -79,7 +79,7 @@ CarriedLoads::CarriedLoads(scf::IfOp &first, Value row)
   };
   loads = getLoads(first, row, &rest).takeVector();
   std::reverse(rest.begin(), rest.end());
-  isCut = !rest.empty() && sum(loads) <= sum(values);
+  isCut = !rest.empty() && !loads.empty() && sum(loads) <= sum(values);
   cut(first, row);
 }
 

@@ -192,3 +192,23 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %b[%n] : tensor<?xi3
         o = np.zeros(7, np.float32)
         step(n=7, a=a, b=np.ones(7, np.int32), o=o)
         np.testing.assert_array_equal(o, wanted)
+
+
+def test_walk_over_constants() -> None:
+    """Nothing is loaded that a round could carry."""
+    text = """
+nsa.step @step(in %bs : index, out %o : memref<?xi32>) {
+  %v = nsa.map(%r) in (%bs) : tensor<?xi32> {
+    %x = arith.constant 127 : i8
+    %wide = arith.extsi %x : i8 to i32
+    nsa.yield %wide : i32
+  }
+  %sums = nsa.cu_seqlens %v : tensor<?xi32> -> tensor<?xi32>
+  nsa.copy %sums to %o : tensor<?xi32> to memref<?xi32>
+}
+"""
+    for step in builds(text):
+        for bs in (0, 1, 300):
+            out = np.full(bs + 1, -7, np.int32)
+            step(bs=bs, o=out)
+            assert out.tolist() == [127 * i for i in range(bs + 1)]

@@ -194,6 +194,15 @@ def test_logic_selects_and_bits() -> None:
             extract(int(v), int(p), int(n), bits, sign == "s")
             for v, p, n in zip(values, places, lengths)
         ]
+    for bits in (32, 64):
+        values, into = numbers(bits, 19), numbers(bits, 20)
+        places, lengths = numbers(32, 21) % 70, numbers(32, 22) % 70
+        got = compute(f"bfi.b{bits}", [values, into, places, lengths], bits)
+        masks = [(2 ** int(n) - 1 << int(p)) % 2**bits for p, n in zip(places, lengths)]
+        assert got.tolist() == [
+            int(b) & ~mask | int(v) << int(p) & mask
+            for v, b, p, mask in zip(values, into, places, masks)
+        ]
     both = [int(x) | int(y) << 32 for x, y in zip(a, b)]
     want = [v >> (int(n) & 31) & 0xFFFFFFFF for v, n in zip(both, c)]
     assert compute("shf.r.wrap.b32", [a, b, c], 32).tolist() == want

@@ -609,6 +609,23 @@ def _extract(match):
     return Operation(extract, (type_name, "u32", "u32"), (type_name,))
 
 
+@_family(r"bfi\.b(32|64)")
+def _insert(match):
+    bits = int(match[1])
+
+    def insert(a, b, position, length):
+        position, length = position & np.uint32(255), length & np.uint32(255)
+        kind = a.dtype
+        gap = (np.uint32(bits) - np.clip(length, 1, bits).astype(np.uint32)).astype(kind)
+        place = np.minimum(position, np.uint32(bits - 1)).astype(kind)
+        mask = ~kind.type(0) >> gap << place
+        mask = np.where((length == 0) | (position >= bits), kind.type(0), mask)
+        return b & ~mask | a << place & mask
+
+    of = f"b{bits}"
+    return Operation(insert, (of, of, "u32", "u32"), (of,))
+
+
 @_family(r"prmt\.b32")
 def _permute(match):
     def permute(a, b, selector):
