@@ -6,8 +6,8 @@
     python -m nsa.prove [--jobs N] [--results FILE] [FILE.mlir ...]
 
 Of the steps that are shipped, without files. With --results, what was found is kept in FILE, a
-line of JSON for each step, and kernels that are in there are not looked at again: a run that was
-stopped goes on, and after a change only what changed is shown. Exit status 1: some access was not
+line of JSON for each step, and kernels that were shown to be safe are not looked at again: a run
+that was stopped goes on, and after a change only what changed is shown. Exit status 1: some access was not
 shown.
 """
 
@@ -68,7 +68,8 @@ def find_all(
     if file is not None and file.exists():
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            known[row["key"]] = row["steps"]
+            if not any(step["missing"] for step in row["steps"]):
+                known[row["key"]] = row["steps"]
     context = multiprocessing.get_context("fork")
     with context.Pool(jobs or os.cpu_count(), maxtasksperchild=1) as pool:
         once = partial(prove_once, known=frozenset(known))

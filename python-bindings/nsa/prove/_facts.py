@@ -21,8 +21,9 @@ import z3
 
 __all__ = ["Facts"]
 
-#: z3's resources for a question, some tenths of a second.
+#: z3's resources for a question, some tenths of a second; and for one that is insisted on.
 EFFORT = 1_000_000
+MORE_EFFORT = 8 * EFFORT
 #: More than sizes of 31 bits: a product of two of them is no larger.
 SIZE = 2**31 - 1
 #: Exponents whose powers of two are known.
@@ -31,12 +32,12 @@ Interval = tuple[float, float]
 ALL: Interval = (float("-inf"), float("inf"))
 
 
-def make_solver(arithmetic: int) -> z3.Solver:
+def make_solver(arithmetic: int, effort: int = EFFORT) -> z3.Solver:
     """With z3's older solver of linear arithmetic, 2, which is mostly faster here, or its
     newer one, 6."""
     solver = z3.SimpleSolver()
     solver.set("arith.solver", arithmetic)
-    solver.set("rlimit", EFFORT)
+    solver.set("rlimit", effort)
     return solver
 
 
@@ -84,7 +85,7 @@ class Facts:
             self._products, self._quotients, self._powers = saved
 
     def proves(self, goal: z3.BoolRef, insists: bool = False) -> bool:
-        """With `insists`, another solver is asked where one does not know."""
+        """With `insists`, another solver is asked where one does not know, then with more effort."""
         goal = z3.simplify(goal)
         if z3.is_true(goal):
             return True
@@ -92,10 +93,11 @@ class Facts:
         if key in self._proven:
             return True
         answer, _ = self._ask(z3.Not(goal))
-        if answer == z3.unknown and insists:
-            other = make_solver(arithmetic=6)
-            other.add(*self.solver.assertions(), *self.path, z3.Not(goal))
-            answer = other.check()
+        for effort in (EFFORT, MORE_EFFORT) if insists else ():
+            if answer == z3.unknown:
+                other = make_solver(6, effort)
+                other.add(*self.solver.assertions(), *self.path, z3.Not(goal))
+                answer = other.check()
         if answer == z3.unsat:
             self._proven[key] = (goal, list(self.path))
         return answer == z3.unsat

@@ -565,6 +565,14 @@ class Kernel:
                 return result
         return None
 
+    def compute_xori(self, operation, type, bits, a, b):
+        """Low bits that are flipped, such as which of two halves is next."""
+        mask = self.facts.constant(b)
+        if mask is None or mask < 0 or mask & (mask + 1):
+            return None
+        rest = self.facts.divide(a, z3.IntVal(mask + 1))[1]
+        return a + mask - 2 * rest
+
     # -- Structure
 
     def branch(self, operation: Operation) -> None:
