@@ -189,27 +189,30 @@ class Claims:
 def test_many_launches(tmp_path, skipped):
     """After 32,768 launches numbers begin anew; the last one of the old ones clears what was
     claimed in the first one."""
-    claims, places = Claims(tmp_path), np.arange(100)
-    one_place(claims.step, places)
+    claims, stored = Claims(tmp_path), np.zeros(501, np.int64)
+
+    def launch(places: np.ndarray) -> int:
+        claims.step(n=len(places), p=places, a=stored)
+        error = check(claims.step)
+        return error.count if error else 0
+
+    places = np.arange(100)
+    assert launch(places) == 0
     assert tuple(claims.words) == (1, 1 << 32)
     claims.count((1 << 15) - 1)
     if skipped:
         # As it would be if nobody cleared them.
         claims.count(1 << 15)
-        one_place(claims.step, places)
-        assert check(claims.step).count == 100
+        assert launch(places) == 100
         return
-    claims.step(n=1, p=np.full(1, 500), a=np.zeros(501, np.int64))
+    assert launch(np.full(1, 500)) == 0
     assert tuple(claims.words) == (1 << 15, 1 << 47)
-    one_place(claims.step, places)
-    assert check(claims.step) is None
+    assert launch(places) == 0
     # No end of counting: the upper half of a word is as long as it is.
     claims.words[:] = (1 << 32) - 1, -(1 << 32)
     for _ in range(3):
-        one_place(claims.step, places)
-        assert check(claims.step) is None
-    one_place(claims.step, places // 2)
-    assert check(claims.step).count == 50
+        assert launch(places) == 0
+    assert launch(places // 2) == 50
 
 
 def test_launches_at_once(tmp_path):
@@ -221,6 +224,15 @@ def test_launches_at_once(tmp_path):
     claims.words[1] += 1 << 32
     one_place(claims.step, same)
     assert check(claims.step).count == 9
+    # Of one number by mistake, but of other arrays: they do not meet.
+    places, arrays = np.arange(10), [np.zeros(10, np.int64) for _ in range(2)]
+    for array in arrays:
+        claims.count(100)
+        claims.step(n=10, p=places, a=array)
+        assert check(claims.step) is None
+    claims.count(100)
+    claims.step(n=10, p=places, a=arrays[0])
+    assert check(claims.step).count == 10
 
 
 def test_threads():
