@@ -14,6 +14,7 @@ import pytest
 from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases
 
 import nsa
+import nsa.build as nb
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -265,3 +266,28 @@ def test_what_claims_are_for():
     plain += " : tensor<?xi32> to memref<?xi32>, memref<?xi32>, memref<?xi32>\n}\n"
     plain = plain.replace(", out %d : memref<?x?xi32>", "")
     assert "nsa_claims" not in make("cuda", plain).ptx
+
+
+@pytest.mark.parametrize("when", [False, True])
+def test_refused_where_formulas_show_it(when):
+    """In the line that says where elements go, unless a condition keeps them apart."""
+
+    @nb.step
+    def last(s):
+        n = s.size("n")
+        lens = s.input("lens", "int32", (n,))
+        first = s.map(n, lambda r: nb.constant(0, "int64"))
+        is_last = s.map(n, lambda r: (r + 1 == n).astype("int8")) if when else None
+        s.output("x", lens, when=is_last, at=first)
+
+    if when:
+        step = last.compile(target="cpu", guards=True)
+        lens, x = np.arange(5, dtype=np.int32) + 10, np.zeros(3, np.int32)
+        step(n=5, lens=lens, x=x)
+        assert check(step) is None and x.tolist() == [14, 0, 0]
+        return
+    with pytest.raises(nsa.CompileError, match="stores two elements to one place") as caught:
+        last.compile(target="cpu")
+    lines = Path(__file__).read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "when=is_last, at=first" in line)
+    assert f"test_guards_places.py:{number}:" in str(caught.value)
