@@ -35,6 +35,7 @@ from guards_cases import TEXT as GUARDS_TEXT  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
+from line_info_cases import compile_all as compile_with_lines  # noqa: E402
 from places_cases import ONE_TEXT as ONE_PLACE_TEXT  # noqa: E402
 from places_cases import TEXT as PLACES_TEXT  # noqa: E402
 from prefill_cases import gpu_texts as prefill_texts  # noqa: E402
@@ -120,6 +121,8 @@ def main(directory: str) -> None:
     for text, fuse, pdl in dependent_launches():
         _cache.save_bundle(text, directory, "sm_90", fuse, host=False, pdl=pdl)
     _cache.save_bundle(ONE_PLACE_TEXT, directory, "sm_90", guards=True, host=False, pdl=True)
+    for number, module in enumerate(compile_with_lines()):
+        module.save(Path(directory, "line_info", str(number)))
     print(f"{len(texts)} steps in {directory}")
 
 

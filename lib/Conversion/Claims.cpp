@@ -6,15 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// A claim is one 64-bit word, the number of the launch and that of the place,
-// so that one compare-and-swap makes it, and those of earlier launches are free
-// again without anybody clearing them. Launches count themselves, since a
-// replayed graph has no host that would: each adds 2^32 to a word, a share by
-// each block at its end, so the upper half stays the same while a launch runs.
+// A claim is one 64-bit word, the number of the launch and the address, so that
+// one compare-and-swap makes it, and those of earlier launches are free again
+// without anybody clearing them. Launches count themselves, since a replayed
+// graph has no host that would: each adds 2^32 to a word, a share by each block
+// at its end, so the upper half stays the same while a launch runs.
 //
-// Launches that run at the same time would take each other's claims for their
-// own. Each adds 1 to another word when it begins, which shows that there are
-// others: whoever sees it claims nothing.
+// While others run, it does not. Launches that run at the same time have arrays
+// of their own, so their claims do not meet; but two that come after one
+// another might then have one number. Each adds 1 to another word when it
+// begins, which shows that there are others: whoever sees that claims nothing.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,9 +36,9 @@ static constexpr int64_t endedShift = 32;
 /// Entries of an array's table, and how many of them a place may be at.
 static constexpr int64_t logEntries = 16, numEntries = int64_t(1) << logEntries,
                          numProbes = 32;
-/// A claim has the place in so many low bits, and the launch above: its low
-/// bits, and a 1 on top, so that 0 is no claim.
-static constexpr int64_t placeBits = 48, launchBits = 15;
+/// A claim has the element's address in so many low bits, and the launch above:
+/// its low bits, and a 1 on top, so that 0 is no claim.
+static constexpr int64_t elementBits = 48, launchBits = 15;
 /// 2^64 over the golden ratio: neighbours get far from one another.
 static constexpr int64_t hashFactor = 0x9E3779B97F4A7C15;
 
@@ -193,7 +194,7 @@ void Claims::emitEnd(FunctionOpInterface kernel) const {
 //===----------------------------------------------------------------------===//
 
 Value Claims::emitClaim(OpBuilder &b, Location loc, BlockArgument port,
-                        Value place) const {
+                        Value element) const {
   Arith math(b, loc);
   Type i32 = b.getI32Type();
   auto number = [&](int64_t value) { return constant(b, loc, value); };
@@ -209,15 +210,17 @@ Value Claims::emitClaim(OpBuilder &b, Location loc, BlockArgument port,
   Value begun = arith::TruncIOp::create(b, loc, i32, load(begunWord));
   Value isAlone =
       math.compare(Arith::Predicate::sle, math.sub(begun, ended), math.i32(1));
-  Value fits = math.compare(Arith::Predicate::ult, place,
-                            number(int64_t(1) << placeBits));
+  Value fits = math.compare(Arith::Predicate::ult, element,
+                            number(int64_t(1) << elementBits));
   Value launch = arith::OrIOp::create(
       b, loc, math.both(ended, math.i32((1 << launchBits) - 1)),
       math.i32(1 << launchBits));
   launch = arith::ExtUIOp::create(b, loc, b.getI64Type(), launch);
   Value claim = arith::OrIOp::create(
-      b, loc, arith::ShLIOp::create(b, loc, launch, number(placeBits)), place);
-  Value home = shiftRight(math.mul(place, number(hashFactor)), 64 - logEntries);
+      b, loc, arith::ShLIOp::create(b, loc, launch, number(elementBits)),
+      element);
+  Value home =
+      shiftRight(math.mul(element, number(hashFactor)), 64 - logEntries);
   int64_t table = llvm::find(ports, port) - ports.begin();
   Value first = number(firstTableWord + table * numEntries);
 
@@ -244,10 +247,11 @@ Value Claims::emitClaim(OpBuilder &b, Location loc, BlockArgument port,
                              otherwise);
         };
         Value found = emitLoad(b, loc, address);
-        Value isOld = math.compare(
-            Arith::Predicate::ne,
-            arith::ShRUIOp::create(b, loc, found, constant(b, loc, placeBits)),
-            launch);
+        Value isOld =
+            math.compare(Arith::Predicate::ne,
+                         arith::ShRUIOp::create(b, loc, found,
+                                                constant(b, loc, elementBits)),
+                         launch);
         Value state = math.emitIf(
             i32, isOld,
             [&]() -> Value {

@@ -39,16 +39,17 @@ public:
   }
 
   enum State : int32_t {
-    /// The table has no room near the place, the place is too large, or another
+    /// The table has no room near the place, the address is too large, or
+    /// another
     /// launch of these kernels runs.
     Unknown = 0,
     First = 1,
     Taken = 2
   };
-  /// Claims the element that is number `place` (i64) of the array behind
-  /// `port`, counted row by row. Returns a state (i32).
+  /// Claims the element at address `element` (i64), in elements, of the array
+  /// behind `port`. Returns a state (i32).
   mlir::Value emitClaim(mlir::OpBuilder &b, mlir::Location loc,
-                        mlir::BlockArgument port, mlir::Value place) const;
+                        mlir::BlockArgument port, mlir::Value element) const;
 
 private:
   Claims(StepOp step, bool isGPU);

@@ -58,6 +58,8 @@ private:
   /// Has `op`, a store to a computed place that is inside, happen only if no
   /// other element of the launch goes there.
   void claim(Operation *op, const Access &access);
+  /// The element's address, in elements (i64).
+  Value emitElementNumber(OpBuilder &b, Location loc, const Access &access);
   /// Records the first of `checks` that fails; one does.
   void emitFailed(OpBuilder &b, Location loc, const Access &access,
                   ArrayRef<Check> checks);
@@ -208,34 +210,60 @@ void Guards::emitRecord(OpBuilder &b, Location loc, Value site, Value index,
   }
 }
 
+Value Guards::emitElementNumber(OpBuilder &b, Location loc,
+                                const Access &access) {
+  auto type = cast<MemRefType>(access.memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  (void)type.getStridesAndOffset(strides, offset);
+  auto metadata =
+      memref::ExtractStridedMetadataOp::create(b, loc, access.memref);
+  Value number = constant(b, loc, 0);
+  for (auto [dim, index] : llvm::enumerate(access.indices)) {
+    Value stride = ShapedType::isDynamic(strides[dim])
+                       ? toI64(b, loc, metadata.getStrides()[dim])
+                       : constant(b, loc, strides[dim]);
+    number = arith::AddIOp::create(
+        b, loc, number,
+        arith::MulIOp::create(b, loc, toI64(b, loc, index), stride));
+  }
+  // Arrays are aligned to their elements.
+  Value address = toI64(
+      b, loc,
+      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, access.memref));
+  int64_t bytes = type.getElementTypeBitWidth() / 8;
+  Value first = arith::ShRUIOp::create(b, loc, address,
+                                       constant(b, loc, llvm::Log2_64(bytes)));
+  return arith::AddIOp::create(b, loc, first, number);
+}
+
 void Guards::claim(Operation *op, const Access &access) {
   OpBuilder b(op);
   Location loc = op->getLoc();
-  int64_t rank = access.indices.size();
-  Value place = toI64(b, loc, access.indices.front());
-  Value size =
-      toI64(b, loc, memref::DimOp::create(b, loc, access.memref, rank - 1));
-  for (Value index : access.indices.drop_front())
-    place = arith::AddIOp::create(b, loc,
-                                  arith::MulIOp::create(b, loc, place, size),
-                                  toI64(b, loc, index));
-  Value state = claims.emitClaim(b, loc, getPort(access), place);
+  Value state = claims.emitClaim(b, loc, getPort(access),
+                                 emitElementNumber(b, loc, access));
   auto is = [&](Claims::State other) -> Value {
     return arith::CmpIOp::create(
         b, loc, arith::CmpIPredicate::eq, state,
         arith::ConstantIntOp::create(b, loc, other, 32));
   };
-  auto ifOp = scf::IfOp::create(b, loc, is(Claims::Taken),
-                                /*withElseRegion=*/true);
-  op->moveBefore(ifOp.elseYield());
-  b.setInsertionPoint(ifOp.thenYield());
-  int64_t site = getSite(loc, access) | (rank - 1) << 56 | int64_t(1) << 61;
-  emitRecord(b, loc, constant(b, loc, site), place, size);
-  b.setInsertionPoint(ifOp);
   auto isUnknown =
       scf::IfOp::create(b, loc, is(Claims::Unknown), /*withElseRegion=*/false);
+  auto isTaken =
+      scf::IfOp::create(b, loc, is(Claims::Taken), /*withElseRegion=*/true);
+  op->moveBefore(isTaken.elseYield());
   b.setInsertionPoint(isUnknown.thenYield());
   emitCount(b, loc, guardUnclaimedWord);
+
+  b.setInsertionPoint(isTaken.thenYield());
+  int64_t last = access.indices.size() - 1;
+  Value size = memref::DimOp::create(b, loc, access.memref, last);
+  Value place = access.indices.front();
+  for (Value index : access.indices.drop_front())
+    place = arith::AddIOp::create(
+        b, loc, arith::MulIOp::create(b, loc, place, size), index);
+  int64_t site = getSite(loc, access) | last << 56 | int64_t(1) << 61;
+  emitRecord(b, loc, constant(b, loc, site), place, size);
 }
 
 void Guards::guard(Operation *op, const Access &access) {

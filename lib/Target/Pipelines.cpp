@@ -44,6 +44,7 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   int64_t bytes = options.largeParameters ? 32764 : 0;
   OpPassManager &step = pm.nest<StepOp>();
   step.addPass(createWarnUnused());
+  step.addPass(createCheckPlaces());
   step.addPass(createExpandMetadataSets());
   step.addPass(createNarrowIndices());
   step.addPass(createWalkSums());

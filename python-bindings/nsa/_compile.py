@@ -169,7 +169,8 @@ def compile(
     `chip`: the GPU to compile for, as in ``"sm_90"``; by default ``"sm_80"``, whose PTX
     runs on every later GPU. `fuse=False` makes each destination of each copy a launch of
     its own. `guards=True` checks every array access in the kernels: a wrong one loads 0 or
-    stores nothing, and is recorded for ``Step.check``.
+    stores nothing, and is recorded for ``Step.check``; so is a store to a computed place
+    where another element of the launch has gone.
     `large_parameters=True` lets a kernel have 32,764 bytes of parameters instead of 4,352,
     as steps with hundreds of arrays need to be one launch: the PTX is then of version 8.1,
     which needs a driver of CUDA 12.1 (from ``"sm_100"`` on, all PTX is).

@@ -20,20 +20,21 @@
 // CHECK:       llvm.atomicrmw add %{{.*}}, %{{.*}}{{( syncscope\("device"\))?}} monotonic
 // CHECK:       memref.load
 // CHECK:       scf.if %{{.*}} {
+// CHECK:         memref.extract_aligned_pointer_as_index
 // CHECK:         arith.extui %{{.*}} : i32 to i64
-// CHECK:         %[[CLAIM:.*]] = arith.ori %{{.*}}, %[[PLACE:.*]] : i64
+// CHECK:         %[[CLAIM:.*]] = arith.ori %{{.*}}, %[[ELEMENT:.*]] : i64
 // CHECK:         %[[STATE:.*]]:2 = scf.while
 // CHECK:           %[[FOUND:.*]] = llvm.load %[[AT:.*]] atomic {{(syncscope\("device"\) )?}}monotonic
 // CHECK:           scf.if
 // CHECK:             llvm.cmpxchg %[[AT]], %[[FOUND]], %[[CLAIM]] {{(syncscope\("device"\) )?}}monotonic monotonic
 // Of one that was not looked at it is known how many there are.
-// CHECK:         %[[IS_TAKEN:.*]] = arith.cmpi eq, %[[STATE]]#1, %c2_i32
-// CHECK:         arith.cmpi eq, %[[STATE]]#1, %c0_i32
-// CHECK-NEXT:    scf.if
-// CHECK-NEXT:      llvm.getelementptr %{{.*}}[1]
-// CHECK-NEXT:      llvm.atomicrmw add
+// CHECK:         %[[IS_UNKNOWN:.*]] = arith.cmpi eq, %[[STATE]]#1, %c0_i32
+// CHECK-NEXT:    scf.if %[[IS_UNKNOWN]] {
+// CHECK-NEXT:      %[[UNCLAIMED:.*]] = llvm.getelementptr %{{.*}}[1]
+// CHECK-NEXT:      llvm.atomicrmw add %[[UNCLAIMED]]
 // A place that is taken.
-// CHECK:         scf.if %[[IS_TAKEN]] {
+// CHECK:         %[[IS_TAKEN:.*]] = arith.cmpi eq, %[[STATE]]#1, %c2_i32
+// CHECK-NEXT:    scf.if %[[IS_TAKEN]] {
 // CHECK:           llvm.atomicrmw add
 // CHECK:         } else {
 // CHECK-NEXT:      memref.store

@@ -10,3 +10,15 @@ nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>)
     }
   }
 }
+
+// -----
+
+nsa.step @step(in %n : index, in %a[%n] : tensor<?xi32>, in %p[%n] : tensor<?xi64>,
+               out %x : memref<?xi32>) attributes {guards} {
+  // expected-error @+1 {{'nsa.launch' op expected another name than 'nsa_claims', which is where guards keep claims}}
+  nsa.launch @nsa_claims {
+    nsa.segment tile(%n) {
+      nsa.copy %a at [%p] to %x : tensor<?xi32> at tensor<?xi64> to memref<?xi32>
+    }
+  }
+}

@@ -14,6 +14,7 @@ import pytest
 from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases
 
 import nsa
+import nsa.build as nb
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -189,27 +190,30 @@ class Claims:
 def test_many_launches(tmp_path, skipped):
     """After 32,768 launches numbers begin anew; the last one of the old ones clears what was
     claimed in the first one."""
-    claims, places = Claims(tmp_path), np.arange(100)
-    one_place(claims.step, places)
+    claims, stored = Claims(tmp_path), np.zeros(501, np.int64)
+
+    def launch(places: np.ndarray) -> int:
+        claims.step(n=len(places), p=places, a=stored)
+        error = check(claims.step)
+        return error.count if error else 0
+
+    places = np.arange(100)
+    assert launch(places) == 0
     assert tuple(claims.words) == (1, 1 << 32)
     claims.count((1 << 15) - 1)
     if skipped:
         # As it would be if nobody cleared them.
         claims.count(1 << 15)
-        one_place(claims.step, places)
-        assert check(claims.step).count == 100
+        assert launch(places) == 100
         return
-    claims.step(n=1, p=np.full(1, 500), a=np.zeros(501, np.int64))
+    assert launch(np.full(1, 500)) == 0
     assert tuple(claims.words) == (1 << 15, 1 << 47)
-    one_place(claims.step, places)
-    assert check(claims.step) is None
+    assert launch(places) == 0
     # No end of counting: the upper half of a word is as long as it is.
     claims.words[:] = (1 << 32) - 1, -(1 << 32)
     for _ in range(3):
-        one_place(claims.step, places)
-        assert check(claims.step) is None
-    one_place(claims.step, places // 2)
-    assert check(claims.step).count == 50
+        assert launch(places) == 0
+    assert launch(places // 2) == 50
 
 
 def test_launches_at_once(tmp_path):
@@ -221,6 +225,15 @@ def test_launches_at_once(tmp_path):
     claims.words[1] += 1 << 32
     one_place(claims.step, same)
     assert check(claims.step).count == 9
+    # Of one number by mistake, but of other arrays: they do not meet.
+    places, arrays = np.arange(10), [np.zeros(10, np.int64) for _ in range(2)]
+    for array in arrays:
+        claims.count(100)
+        claims.step(n=10, p=places, a=array)
+        assert check(claims.step) is None
+    claims.count(100)
+    claims.step(n=10, p=places, a=arrays[0])
+    assert check(claims.step).count == 10
 
 
 def test_threads():
@@ -253,3 +266,28 @@ def test_what_claims_are_for():
     plain += " : tensor<?xi32> to memref<?xi32>, memref<?xi32>, memref<?xi32>\n}\n"
     plain = plain.replace(", out %d : memref<?x?xi32>", "")
     assert "nsa_claims" not in make("cuda", plain).ptx
+
+
+@pytest.mark.parametrize("when", [False, True])
+def test_refused_where_formulas_show_it(when):
+    """In the line that says where elements go, unless a condition keeps them apart."""
+
+    @nb.step
+    def last(s):
+        n = s.size("n")
+        lens = s.input("lens", "int32", (n,))
+        first = s.map(n, lambda r: nb.constant(0, "int64"))
+        is_last = s.map(n, lambda r: (r + 1 == n).astype("int8")) if when else None
+        s.output("x", lens, when=is_last, at=first)
+
+    if when:
+        step = last.compile(target="cpu", guards=True)
+        lens, x = np.arange(5, dtype=np.int32) + 10, np.zeros(3, np.int32)
+        step(n=5, lens=lens, x=x)
+        assert check(step) is None and x.tolist() == [14, 0, 0]
+        return
+    with pytest.raises(nsa.CompileError, match="stores two elements to one place") as caught:
+        last.compile(target="cpu")
+    lines = Path(__file__).read_text().splitlines()
+    number = next(i for i, line in enumerate(lines, 1) if "when=is_last, at=first" in line)
+    assert f"test_guards_places.py:{number}:" in str(caught.value)

@@ -58,8 +58,9 @@ static cl::opt<bool>
                 cl::desc("Print the files that would be written, and stop"),
                 cl::cat(category));
 static cl::opt<bool> guards("guards",
-                            cl::desc("Kernels skip accesses outside of their "
-                                     "arrays and record them"),
+                            cl::desc("Kernels skip and record accesses outside "
+                                     "of their arrays, and elements that go "
+                                     "where another one went"),
                             cl::cat(category));
 static cl::opt<bool> largeParameters(
     "large-parameters",

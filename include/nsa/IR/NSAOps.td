@@ -593,7 +593,10 @@ def NSA_CopyOp : NSA_Op<"copy", [
     With `at [%places]`, an array for each dimension of the destinations, each
     element goes to the index that they have there, counted from 0. An element
     whose place is outside of a destination is dropped. Which element a place
-    keeps that several go to is unspecified.
+    keeps that several go to is unspecified: two elements may not go to one
+    place. The compiler refuses it where neither the places nor the mask are
+    computed from one of the indices (`nsa-check-places`), and kernels with
+    `guards` tell of it.
 
     Example:
 

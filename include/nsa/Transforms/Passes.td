@@ -31,6 +31,19 @@ def WarnUnused : Pass<"nsa-warn-unused", "nsa::StepOp"> {
   }];
 }
 
+def CheckPlaces : Pass<"nsa-check-places", "nsa::StepOp"> {
+  let summary = "Refuses copies of two elements to one place"
+                ", where their formulas show it";
+  let description = [{
+    An `nsa.copy` with `at` stores two elements to one place where neither a place
+    nor the mask is computed from one of the value's indices: a constant place of
+    more than one row, for example, or one that is computed from the column alone.
+    Places that are read from arrays, or computed by other operations than
+    `nsa.map`, may differ; at run time, steps with guards look at them. Changes
+    nothing.
+  }];
+}
+
 def ExpandMetadataSets : Pass<"nsa-expand-metadata-sets", "nsa::StepOp"> {
   let summary = "Turns sets of metadata fields into a port for each field";
   let description = [{

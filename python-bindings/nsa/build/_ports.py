@@ -205,8 +205,9 @@ class Ports(Writer):
             Elements for which this is 0 are left as they are. As large as `value`.
         at : Array of int32 or int64, or sequence of them, optional
             Where each element goes instead of its own place: an index for each dimension
-            of the destination, as large as `value`. One that is outside is dropped; which
-            of several that go to one place stays is unspecified.
+            of the destination, as large as `value`. One that is outside is dropped. No two
+            may go to one place: compiling fails where formulas show that they do, steps
+            with guards tell of it, and which one stays is unspecified.
         """
         place = here()
         names = (name,) if isinstance(name, (str, InOut)) else tuple(name)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .check import Task
@@ -158,13 +158,28 @@ class Stores:
             type = self.destination(len(space[0]), dims(program.types[value])[1])
             return Copy(value, ((port, type),), mask=self.mask(space))
         shape = rng.choice(((1,), (40,), (300,), (9, 33)))
-        places = tuple(
-            self.add(lambda size=size: draw_places(program, rng, space, size, self.distinct))
-            for size in shape
-        )
-        type = self.destination(len(shape), dims(program.types[value])[1])
-        mask = self.mask(space) if rng.random() < 0.4 else ""
+        rank = len(space[0])
+        while True:
+            places = tuple(
+                self.add(lambda size=size: draw_places(program, rng, space, size, self.distinct))
+                for size in shape
+            )
+            type = self.destination(len(shape), dims(program.types[value])[1])
+            mask = self.mask(space) if rng.random() < 0.4 else ""
+            # Others are refused: two elements go to one place, whatever the arrays hold.
+            if len(self.indices((*places, mask))) == rank:
+                break
         return Copy(value, ((port, type),), mask=mask, places=places, shape=shape)
+
+    def indices(self, values: Sequence[str]) -> set[int]:
+        """The indices of which formulas of any of `values` are made."""
+        return {
+            node.data
+            for op in self.program.body
+            if op.name in values
+            for node in dict(op.parameters)["formula"].walk()
+            if node.op == "index"
+        }
 
     def destination(self, rank: int, element: str) -> str:
         """One that takes an array without gaps as well."""

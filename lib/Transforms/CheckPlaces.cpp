@@ -1,0 +1,88 @@
+//===- CheckPlaces.cpp - Copies of two elements to one place --------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// No part of the verifier: a formula that depends on an index may be folded to
+// one that does not, where all elements but one are dropped.
+//
+//===----------------------------------------------------------------------===//
+
+#include "nsa/IR/NSADialect.h"
+#include "nsa/IR/Size.h"
+#include "nsa/Transforms/Passes.h"
+
+#include "llvm/ADT/SetVector.h"
+
+namespace nsa {
+#define GEN_PASS_DEF_CHECKPLACES
+#include "nsa/Transforms/Passes.h.inc"
+} // namespace nsa
+
+using namespace mlir;
+using namespace nsa;
+
+/// Whether elements of `value` that differ in index `dim` alone may differ, as
+/// far as its formula shows.
+static bool mayDependOn(Value value, unsigned dim) {
+  auto map = value.getDefiningOp<MapOp>();
+  if (!map)
+    return true;
+  Block &body = map.getBody().front();
+  llvm::SetVector<Value> needed;
+  needed.insert(body.getTerminator()->getOperand(0));
+  for (unsigned i = 0; i < needed.size(); ++i) {
+    if (needed[i] == body.getArgument(dim))
+      return true;
+    Operation *op = needed[i].getDefiningOp();
+    if (op && op->getBlock() == &body)
+      needed.insert(op->operand_begin(), op->operand_end());
+  }
+  return false;
+}
+
+/// An index of the value of `copy` that neither says where an element goes nor
+/// whether it is stored, or nothing.
+static std::optional<unsigned> getIdleIndex(CopyOp copy) {
+  SmallVector<Value> asked(copy.getPlaces());
+  if (asked.empty())
+    return std::nullopt;
+  if (copy.getMask())
+    asked.push_back(copy.getMask());
+  unsigned rank = cast<ShapedType>(copy.getValue().getType()).getRank();
+  for (unsigned dim = 0; dim < rank; ++dim) {
+    std::optional<int64_t> size =
+        Size::of(copy.getValue(), dim).resolve().getConstant();
+    if (size && *size <= 1)
+      continue;
+    if (llvm::none_of(asked,
+                      [&](Value value) { return mayDependOn(value, dim); }))
+      return dim;
+  }
+  return std::nullopt;
+}
+
+namespace {
+struct CheckPlaces : public nsa::impl::CheckPlacesBase<CheckPlaces> {
+  void runOnOperation() override {
+    markAllAnalysesPreserved();
+    getOperation().walk([&](CopyOp copy) {
+      std::optional<unsigned> dim = getIdleIndex(copy);
+      if (!dim)
+        return;
+      copy.emitOpError("stores two elements to one place: where they go does "
+                       "not depend on ")
+          << (cast<ShapedType>(copy.getValue().getType()).getRank() == 1
+                  ? "their index"
+              : *dim == 0 ? "their row"
+                          : "their column")
+          << "; compute the places from it, or say with 'when' which element "
+             "is meant";
+      signalPassFailure();
+    });
+  }
+};
+} // namespace
