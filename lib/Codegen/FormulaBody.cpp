@@ -20,6 +20,7 @@
 
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/KernelParameters.h"
+#include "nsa/Codegen/Reductions.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -111,6 +112,13 @@ static bool dependsOn(Value value, Value index) {
       llvm::append_range(worklist, op->getOperands());
   }
   return false;
+}
+
+bool nsa::isOfRow(FormulaOpInterface formula, Operation *op) {
+  Value inner = formula.getArguments().back();
+  return llvm::none_of(op->getOperands(), [&](Value operand) {
+    return dependsOn(operand, inner);
+  });
 }
 
 StringRef nsa::getScalarReason(ReadOp read) {

@@ -97,10 +97,6 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<Lanes>> values;
 };
 
-/// Emits what the elements of `op` at `outer` have in common, so that `builder`
-/// knows it. All of `outer` must be inside.
-void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer);
-
 } // namespace nsa
 
 #endif // NSA_LIB_CODEGEN_FORMULABODY_H

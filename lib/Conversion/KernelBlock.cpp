@@ -76,14 +76,6 @@ Value KernelBlock::emitNumBlocks(SegmentOp segment) {
 }
 
 Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
-  if (segment.getTiling() && segment.getTiling()->getPacked()) {
-    // Neither size is negative, and each less than 2^31, so nothing wraps; and
-    // a product of 32 bits is one instruction.
-    Value vectors = mul(toIndex(toI32(lookup(segment.getSizes().front()))),
-                        toIndex(emitVectorsPerRow(segment)));
-    int64_t tile = segment.getGrid().tileColumns;
-    return toI32(divUnsigned(add(vectors, index(tile - 1)), index(tile)));
-  }
   Grid grid = segment.getGrid();
   auto isOne = [](const Size &size) { return size.getConstant() == 1; };
   if (isOne(grid.rows) && isOne(grid.columns))
@@ -97,7 +89,7 @@ Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
 }
 
 //===----------------------------------------------------------------------===//
-// Tiles of one row
+// Places in a tile
 //===----------------------------------------------------------------------===//
 
 std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
@@ -114,38 +106,15 @@ std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
     row = toIndex(isAcross ? inLine : line);
     tile = isAcross ? line : inLine;
   }
-  Value inTile = mul(thread, index(tiling.getWidth()));
+  Value inRow = thread;
+  if (tiling.getPacked()) {
+    Value lanes = index(threads.size / tiling.getRows());
+    row = add(mul(row, index(tiling.getRows())), divUnsigned(thread, lanes));
+    inRow = remUnsigned(thread, lanes);
+  }
+  Value inTile = mul(inRow, index(tiling.getWidth()));
   Value first = mul(toIndex(tile), index(tiling.getColumns()));
   return {row, add(first, inTile)};
-}
-
-Value KernelBlock::emitVectorsPerRow(SegmentOp segment) {
-  int64_t width = segment.getTiling()->getWidth();
-  Value columns = toI32(lookup(segment.getSizes().back()));
-  return divUnsigned(add(columns, i32(width - 1)), i32(width));
-}
-
-SmallVector<SmallVector<Value>> KernelBlock::emitPackedPoints(SegmentOp segment,
-                                                              Value block) {
-  TilingAttr tiling = *segment.getTiling();
-  Value rows = lookup(segment.getSizes().front());
-  // A block has a row with columns, but only the product of both says so.
-  Value perRow = max(toIndex(emitVectorsPerRow(segment)), index(1));
-  Value width = index(tiling.getWidth()), past = mul(perRow, width);
-  Value vector =
-      add(mul(toIndex(block), index(segment.getGrid().tileColumns)), thread);
-  SmallVector<SmallVector<Value>> points;
-  for (int64_t i = 0; i < tiling.getVectors(); ++i) {
-    Value next = add(vector, index(i * threads.size));
-    Value row = divUnsigned(next, perRow);
-    Value inRow = remUnsigned(next, perRow);
-    // A vector past the last row is one past the columns of a row that there
-    // is.
-    Value isRow = isInside(row, rows);
-    points.push_back(
-        {select(isRow, row, index(0)), select(isRow, mul(inRow, width), past)});
-  }
-  return points;
 }
 
 SmallVector<SmallVector<Value>>

@@ -40,14 +40,10 @@ public:
   /// The number of blocks of a segment, as i32, which is 0 where nothing is
   /// there that it writes. (The launcher sees to it that it fits.)
   mlir::Value emitNumBlocks(SegmentOp segment);
-  /// The row of block `block` (i32) and the first column of this thread, for
-  /// tiles of one row. An array has no row.
+  /// The row and the first column of this thread in block `block` (i32), for
+  /// tiles of one row, or packed ones. An array has no row.
   std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
                                                        mlir::Value block);
-  /// The thread's points in packed tile `block` (i32), of rows that follow one
-  /// another.
-  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
-  emitPackedPoints(SegmentOp segment, mlir::Value block);
   /// The thread's points in a tile of one row, from `column` on.
   llvm::SmallVector<llvm::SmallVector<mlir::Value>>
   emitPoints(SegmentOp segment, llvm::ArrayRef<mlir::Value> row,
@@ -71,8 +67,6 @@ private:
   /// The number of tiles from a segment's first row to its last, as i32.
   mlir::Value emitRowTiles(SegmentOp segment);
   mlir::Value emitNumBlocksIfWanted(SegmentOp segment);
-  /// The number of vectors in a row of a packed segment, as i32.
-  mlir::Value emitVectorsPerRow(SegmentOp segment);
 
   int64_t mostTiles;
   /// Workgroup memory of what elements of a segment share.

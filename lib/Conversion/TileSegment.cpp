@@ -9,6 +9,8 @@
 #include "SegmentLowering.h"
 #include "Tiles.h"
 
+#include "nsa/Codegen/Reductions.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -129,6 +131,42 @@ emitPointsOfRows(KernelBlock &block, SegmentOp segment, Value number) {
   return points;
 }
 
+/// The thread's vectors in a packed tile. What the elements of its row share is
+/// emitted before them.
+static void emitPackedTile(KernelBlock &block, SegmentOp segment, Value number,
+                           const RowValues &shared) {
+  TilingAttr tiling = *segment.getTiling();
+  auto [row, first] = block.emitRowAndColumn(segment, number);
+  Value rows = block.lookup(segment.getSizes().front());
+  Value columns = block.lookup(segment.getSizes().back());
+  block.emitIf(block.isInside(row, rows), [&, row = row, first = first] {
+    ElementBuilder outer = block.at(row);
+    outer.setRow(&shared);
+    for (CopyOp copy : segment.getCopies()) {
+      SmallVector<Value> values(copy.getPlaces());
+      values.push_back(copy.getValue());
+      if (copy.getMask())
+        values.push_back(copy.getMask());
+      for (Value value : values)
+        if (auto map = value.getDefiningOp<MapOp>())
+          emitOuter(outer, map, row);
+    }
+    int64_t step = block.threads.size / tiling.getRows() * tiling.getWidth();
+    Value end =
+        block.min(block.add(first, block.index(tiling.getColumns())), columns);
+    scf::ForOp::create(
+        block.b, block.loc, first, end, block.index(step * tiling.getVectors()),
+        {}, [&](OpBuilder &b, Location loc, Value column, ValueRange) {
+          SmallVector<SmallVector<Value>> points;
+          for (int64_t i = 0; i < tiling.getVectors(); ++i)
+            points.push_back({row, block.add(column, block.index(i * step))});
+          emitTile(b, segment, block.ports, points, tiling.getWidth(),
+                   /*rows=*/{}, &shared, /*pair=*/nullptr, &outer);
+          scf::YieldOp::create(b, loc);
+        });
+  });
+}
+
 static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
   TilingAttr tiling = *segment.getTiling();
   BlockThreads together = block.getThreads();
@@ -137,14 +175,14 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
     return emitSharedTiles(block, segment, number, together, std::move(shared));
   if (tiling.isWalked())
     return emitWalkedRows(block, segment, number, shared);
+  if (tiling.getPacked())
+    return emitPackedTile(block, segment, number, shared);
   std::optional<ThreadPair> pair;
   if (tiling.getPaired())
     pair = emitPair(block);
   SmallVector<SmallVector<Value>> points;
   if (tiling.hasRows()) {
     points = emitPointsOfRows(block, segment, number);
-  } else if (tiling.getPacked()) {
-    points = block.emitPackedPoints(segment, number);
   } else {
     auto [row, column] = block.emitRowAndColumn(segment, number);
     SmallVector<Value> outer;

@@ -267,9 +267,9 @@ LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return emitError() // (C2)
            << "expected 'width' to be a power of 2, at most 16, but got "
            << width;
-  if (packed && (!isTile || rows != 1 || columns % width != 0))
+  if (packed && (!isTile || columns % (vectors * width) != 0))
     return emitError() // (C3)
-           << "expected a 'packed' tile to have 'rows' of 1, and 'columns' of "
-              "whole vectors";
+           << "expected a 'packed' tile to have 'columns' of whole vectors, as "
+              "many for each of a thread's";
   return success();
 }

@@ -283,13 +283,6 @@ bool SegmentOp::hasSharedRows() {
 
 void nsa::cutColumns(SegmentOp segment, Grid &grid) {
   TilingAttr tiling = *segment.getTiling();
-  if (tiling.getPacked()) {
-    int64_t width = tiling.getWidth();
-    Size perRow = Size::of(segment.getSizes().back()).ceilDiv(width);
-    grid = {Size::constant(segment.getContext(), 1), grid.rows * perRow, 1,
-            tiling.getColumns() / width};
-    return;
-  }
   // Whoever walks a row takes all of its columns, and elements of an array have
   // a block each then.
   if (segment.getSizes().size() == 2 && tiling.isWalked())

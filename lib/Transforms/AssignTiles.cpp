@@ -15,11 +15,13 @@
 // row. Short ones share a tile. Rows whose elements share what is worth
 // computing once (`emitRow`) have a warp each, those whose threads compute
 // something together (`SharedOpInterface`) a block each. Rows whose length is
-// not known, but said to be short, follow one another in tiles (`packed`).
+// not known, but said to be short, share tiles, some threads each (`packed`).
 //
 //===----------------------------------------------------------------------===//
 
 #include "nsa/Transforms/Passes.h"
+
+#include "nsa/Codegen/FormulaCost.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
@@ -91,20 +93,45 @@ static bool hasDeadElements(SegmentOp segment) {
       [](LivenessOpInterface op) { return op.hasDeadElements(); });
 }
 
-/// Whether a tile of `width` elements a vector may go on from row to row: the
-/// text says so, and no size is negative, which a product would hide.
+/// Whether rows may share tiles of `width` elements a vector: the text says so.
 static bool isPacked(SegmentOp segment, int64_t width) {
-  auto isSize = [](Value size) {
-    return isa<BlockArgument>(size) || size.getDefiningOp<tensor::DimOp>() ||
-           getConstantIntValue(size).value_or(-1) >= 0;
-  };
   return segment.getKind() == SegmentKind::Tile && width > 1 &&
          !segment.isWalked() && !segment.getCopies().empty() &&
-         llvm::all_of(segment.getSizes(), isSize) &&
          llvm::all_of(segment.getCopies(), [](CopyOp copy) {
            auto map = copy.getValue().getDefiningOp<MapOp>();
            return map && map.getPacked();
          });
+}
+
+/// Whether the elements of a row of `map` share what is worth computing once,
+/// or are read as they stand in memory.
+static bool hasSharedReads(MapOp map) {
+  auto formula = cast<FormulaOpInterface>(map.getOperation());
+  return llvm::all_of(map->getRegion(0).front(),
+                      [&](Operation &op) {
+                        auto read = dyn_cast<ReadOp>(op);
+                        return !isa<SearchOp>(op) &&
+                               (!read || getScalarReason(read).empty());
+                      }) ||
+         llvm::any_of(map->getRegion(0).front(), [&](Operation &op) {
+           return isa<ReadOp, SearchOp>(op) && isOfRow(formula, &op);
+         });
+}
+
+/// Half a warp has a row of a packed tile, so that rows of some tens of
+/// elements leave few threads idle. Each thread takes several vectors of it,
+/// one after the other, and what these share is made once.
+static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
+                                  int64_t threads) {
+  constexpr int64_t lanes = 16;
+  bool isShared = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
+    return hasSharedReads(copy.getValue().getDefiningOp<MapOp>());
+  });
+  int64_t turns = isShared ? 4 : 1;
+  return TilingAttr::get(segment.getContext(), TilingUnit::Tile,
+                         threads / lanes, lanes * turns * width, width,
+                         /*vectors=*/1, /*isPaired=*/false,
+                         /*isAcross=*/false, /*isPacked=*/true);
 }
 
 static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
@@ -137,9 +164,7 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
       *columns < 1)
     return isTable && isPacked(segment, width)
-               ? get(TilingUnit::Tile, 1, longRows.getColumns(), width,
-                     longRows.getVectors(), /*isPaired=*/false,
-                     /*isPacked=*/true)
+               ? getPackedTiling(segment, width, threads)
                : longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
@@ -196,6 +221,17 @@ static LogicalResult verifyTiling(SegmentOp segment, TargetAttr target,
   int64_t room = threads * tiling.getVectors() * tiling.getWidth();
   std::optional<int64_t> columns =
       getConstantIntValue(segment.getSizes().back());
+  if (tiling.getPacked()) {
+    int64_t lanes = threads / tiling.getRows();
+    int64_t turn = lanes * tiling.getVectors() * tiling.getWidth();
+    if (lanes * tiling.getRows() != threads || tiling.getColumns() % turn != 0)
+      return segment.emitOpError("expected 'packed' tiles of as many threads a "
+                                 "row, who take whole vectors in turns, but "
+                                 "got ")
+             << tiling.getRows() << " rows of " << tiling.getColumns()
+             << " columns for " << threads << " threads";
+    return success();
+  }
   if (tiling.hasRows()) {
     if (segment.getKind() != SegmentKind::Tile || !columns ||
         tiling.getColumns() < *columns ||
@@ -269,15 +305,18 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
   /// Blocks are started in the order of segments. Scans go first, as theirs is
   /// the longest chain of dependent steps, then those whose blocks share
   /// something, as each takes long whatever its part of the elements is, then
-  /// expansions, then rows that a block reduces. The others run beside them.
+  /// expansions, then rows that a block reduces, then packed tables, which are
+  /// most of a launch's blocks. The others run beside them.
   static void orderBlocks(LaunchOp launch) {
     auto getPlace = [](SegmentOp segment) {
       bool isShared = llvm::any_of(
           segment.getBody().getOps<SharedOpInterface>(),
           [](SharedOpInterface op) { return !op.getSharedRows(); });
       bool isWalked = segment.getKind() == SegmentKind::Scan;
+      std::optional<TilingAttr> tiling = segment.getTiling();
+      bool isPacked = tiling && tiling->getPacked();
       return std::tuple(!isWalked && !isShared, segment.getKind(),
-                        !segment.hasSharedRows());
+                        !segment.hasSharedRows(), !isPacked);
     };
     SmallVector<SegmentOp> segments(launch.getSegments());
     llvm::stable_sort(segments, [&](SegmentOp lhs, SegmentOp rhs) {

@@ -78,13 +78,12 @@ nsa.step @stated(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>, 
 
 // -----
 
-// Rows that are said to be short follow one another in a tile, unless a size
-// may be negative; rows of a known length share tiles as ever. What a block
-// reduces comes first.
+// Rows that are said to be short share tiles, also where a size may be
+// negative. What a block reduces comes first.
 // CHECK-LABEL: nsa.launch @packed
 // CHECK: nsa.segment tile(%n) tiling <block, rows = 1, columns = 0, width = 1, vectors = 1> {
-// CHECK: nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, packed = true> {
-// CHECK: nsa.segment tile(%n, {{.*}}) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1> {
+// CHECK: nsa.segment tile(%n, %m) tiling <tile, rows = 8, columns = 256, width = 4, vectors = 1, packed = true> {
+// CHECK: nsa.segment tile(%n, {{.*}}) tiling <tile, rows = 8, columns = 256, width = 4, vectors = 1, packed = true> {
 nsa.step @packed(in %n : index, in %m : index, out %a : memref<?x?xi32, strided<[?, 1]>>,
                  out %b : memref<?x?xi32, strided<[?, 1]>>, out %c : memref<?xi32>) {
   %t = nsa.map(%r, %c0) in (%n, %m) : tensor<?x?xi32> attributes {packed} {

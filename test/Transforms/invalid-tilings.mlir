@@ -9,9 +9,9 @@
 
 // -----
 
-// TilingAttr C3: several rows, of which packed tiles know nothing
-// expected-error @+1 {{expected a 'packed' tile to have 'rows' of 1, and 'columns' of whole vectors}}
-#t = #nsa.tiling<tile, rows = 2, columns = 512, width = 4, vectors = 1, packed = true>
+// TilingAttr C3: columns that leave a thread without its last vector
+// expected-error @+1 {{expected a 'packed' tile to have 'columns' of whole vectors, as many for each of a thread's}}
+#t = #nsa.tiling<tile, rows = 8, columns = 250, width = 4, vectors = 4, packed = true>
 
 // -----
 
@@ -194,11 +194,27 @@ nsa.step @warp(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>)
 
 // -----
 
+// A turn of two vectors for each of 16 threads takes 128 columns.
+nsa.step @turns(in %n : index, in %m : index, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.launch @turns {
+    // expected-error @+1 {{expected 'packed' tiles of as many threads a row, who take whole vectors in turns, but got 8 rows of 192 columns for 128 threads}}
+    nsa.segment tile(%n, %m) tiling <tile, rows = 8, columns = 192, width = 4, vectors = 2, packed = true> {
+      %t = nsa.map(%r, %c) in (%n, %m) : tensor<?x?xi32> attributes {packed} {
+        %x = arith.index_cast %c : index to i32
+        nsa.yield %x : i32
+      }
+      nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+    }
+  }
+}
+
+// -----
+
 nsa.step @packed(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>,
                  out %a : memref<?x?xi32, strided<[?, 1]>>) {
   nsa.launch @packed {
     // expected-error @+1 {{expected 'packed' only for tables whose maps say so, without 'paired' and 'across'}}
-    nsa.segment tile(%n, %m) tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1, packed = true> {
+    nsa.segment tile(%n, %m) tiling <tile, rows = 8, columns = 256, width = 4, vectors = 4, packed = true> {
       nsa.copy %t to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
     }
   }

@@ -17,6 +17,10 @@ namespace nsa {
 /// of them; empty if it is one access wherever memory allows.
 llvm::StringRef getScalarReason(ReadOp read);
 
+/// Whether `op`, of the body of `formula`, is the same for all elements of a
+/// row: it does not depend on the innermost index.
+bool isOfRow(FormulaOpInterface formula, mlir::Operation *op);
+
 } // namespace nsa
 
 #endif // NSA_CODEGEN_FORMULACOST_H

@@ -13,6 +13,10 @@
 
 namespace nsa {
 
+/// Emits what the elements of `op` at `outer`, all indices but the innermost,
+/// have in common, so that `builder` knows it. All of `outer` must be inside.
+void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer);
+
 /// Whether `op`, which shares something by no row, can be made with the
 /// reductions `others`: it is of as many elements of the same type, and rests
 /// on none of them.

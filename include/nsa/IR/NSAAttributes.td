@@ -139,9 +139,9 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
     With `paired`, pairs of threads exchange halves of vectors that two stores
     take, so that each store of a warp fills whole sectors of memory. With
     `across`, blocks follow one another from row to row, not along a row: where
-    rows end early, blocks without work come last. With `packed`, a tile goes on
-    from the end of a row to the next one: it is the next `columns / width`
-    vectors of the table.
+    rows end early, blocks without work come last. With `packed`, each row
+    of a tile has as many threads as the others, which take `vectors` vectors
+    of it at once, in turns until all of `columns` are taken or the row ends.
 
     Example:
 
@@ -154,7 +154,8 @@ def NSA_TilingAttr : AttrDef<NSA_Dialect, "Tiling"> {
     - (C1) `rows` and `columns` are from 1 to 2^20 and `vectors` from 1 to 64;
       but `columns` is 0, which is all, for `warp` and `block`.
     - (C2) `width` is a power of 2, at most 16.
-    - (C3) What is `packed` is a `tile` with one row, and whole vectors in it.
+    - (C3) What is `packed` is a `tile`, whose columns are whole turns of
+      `vectors` vectors.
   }];
   let parameters = (ins
     EnumParameter<NSA_TilingUnit>:$unit,

@@ -69,10 +69,11 @@ def NSA_MapOp : NSA_FormulaOp<"map", [NSA_Pick]> {
     Flags such as `overflow<nsw>`, `exact` or `fastmath` promise what contents
     of a device array can break, and are refused.
 
-    With `attributes {packed}`, a block of threads goes on from the end of a row
-    to the next one, where the row is stored. That is for tables whose rows are
-    often shorter than the hundreds of elements that a block takes: their number
-    of columns is known to the host only.
+    With `attributes {packed}`, a block of threads takes several rows, where they
+    are stored, and what the elements of a row have in common is computed once
+    for several of them. That is for tables whose rows are often shorter than
+    the hundreds of elements that a block takes: their number of columns is
+    known to the host only.
 
     Example:
 

@@ -85,8 +85,8 @@ class Builder(NamedOps):
             What the element is converted to, as by ``astype``; else its own type. An
             index is kept as int64.
         packed : bool
-            Of two sizes: rows follow one another in a block of threads, as is faster where
-            they are often shorter than the hundreds of elements that it takes.
+            Of two sizes: a block of threads takes several rows, as is faster where they are
+            often shorter than the hundreds of elements that it takes, or share much.
         name : str, optional
             In the text.
 
