@@ -235,15 +235,14 @@ void Caller::call(const Objects &arrays, nb::tuple sizes, nb::handle stream) {
   }
   CallBuffer<16> values;
   values.assign(entry->numSizes, NSA_SIZE_AS_BOUND);
-  size_t number = 0;
-  for (nb::handle size : sizes) {
-    if (!size.is_none()) {
-      int64_t value = sizeOf(size, utf8Of(sizeNames[number]));
-      // A step need not have every size.
-      if (entry->places[number] != entry->numSizes)
-        values[entry->places[number]] = value;
-    }
-    ++number;
+  for (size_t i = 0, e = sizeNames.size(); i != e; ++i) {
+    nb::handle size = itemOf(sizes, i);
+    if (size.is_none())
+      continue;
+    int64_t value = sizeOf(size, utf8Of(sizeNames[i]));
+    // A step need not have every size.
+    if (entry->places[i] != entry->numSizes)
+      values[entry->places[i]] = value;
   }
   void *raw = !stream.is_none() ? streamOf(stream) : entry->source.current();
   entry->step.launch(entry->binding, values.data(), raw);

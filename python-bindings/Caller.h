@@ -17,6 +17,12 @@
 
 namespace nsa::python {
 
+/// What is in a tuple, borrowed: with the stable ABI, nanobind's own iterators
+/// and accessors go through Python's.
+inline nanobind::handle itemOf(const nanobind::tuple &tuple, size_t place) {
+  return NB_TUPLE_GET_ITEM(tuple.ptr(), static_cast<Py_ssize_t>(place));
+}
+
 /// Objects of a call, borrowed.
 using Objects = CallBuffer<64, PyObject *>;
 

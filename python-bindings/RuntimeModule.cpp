@@ -330,8 +330,8 @@ NB_MODULE(_nsa_runtime, m) {
           [](Caller &self, nb::list arrays, nb::tuple sizes,
              nb::object stream) {
             HeldObjects held;
-            for (nb::handle array : arrays)
-              held.hold(array);
+            for (size_t i = 0, e = arrays.size(); i != e; ++i)
+              held.hold(NB_LIST_GET_ITEM(arrays.ptr(), (Py_ssize_t)i));
             self.call(held, sizes, stream);
           },
           "arrays"_a, "sizes"_a, "stream"_a.none() = nb::none(),

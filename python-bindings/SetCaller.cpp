@@ -83,7 +83,7 @@ bool SetCaller::Call::areSame(const nb::tuple &constants, const Entry &entry) {
   if (constants.size() != entry.constants.size())
     return false;
   for (size_t i = 0, e = constants.size(); i != e; ++i)
-    if (!isSame(constants[i], entry.constants[i]))
+    if (!isSame(itemOf(constants, i), itemOf(entry.constants, i)))
       return false;
   return true;
 }
@@ -146,14 +146,14 @@ bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
     return false;
   if (!Call::areSame(constants, entry))
     return false;
-  for (nb::handle input : inputs)
-    call.arrays.hold(input);
+  for (size_t i = 0, e = inputs.size(); i != e; ++i)
+    call.arrays.hold(itemOf(inputs, i));
   size_t at = 0, count = entry.names.size();
   Py_ssize_t numSets =
-      isTuple ? PyTuple_Size(sets.ptr()) : PyList_Size(sets.ptr());
+      isTuple ? NB_TUPLE_GET_SIZE(sets.ptr()) : NB_LIST_GET_SIZE(sets.ptr());
   for (Py_ssize_t i = 0; i != numSets; ++i) {
-    PyObject *set = isTuple ? PyTuple_GetItem(sets.ptr(), i)
-                            : PyList_GetItem(sets.ptr(), i);
+    PyObject *set = isTuple ? NB_TUPLE_GET_ITEM(sets.ptr(), i)
+                            : NB_LIST_GET_ITEM(sets.ptr(), i);
     if (!PyDict_CheckExact(set))
       return false;
     PyObject *name, *value;

@@ -14,7 +14,9 @@ using namespace nsa::python;
 
 int64_t nsa::python::integerOf(nb::handle value, const char *argument,
                                const char *range) {
-  nb::object index = nb::steal(PyNumber_Index(value.ptr()));
+  nb::object index = PyLong_CheckExact(value.ptr())
+                         ? nb::borrow(value)
+                         : nb::steal(PyNumber_Index(value.ptr()));
   if (!index.is_valid()) {
     if (!PyErr_ExceptionMatches(PyExc_TypeError))
       throw nb::python_error();

@@ -491,12 +491,12 @@ static void nsa_ffi_point(const nsa_ffi_step *step,
  * in the stream has ended, as it waits for that by itself. */
 static int nsa_ffi_launch(const nsa_ffi_step *step, void *function,
                           unsigned blocks, unsigned threads, void *stream,
-                          void **parameters) {
+                          void **parameters, void **extra) {
   nsa_ffi_attribute attribute;
   nsa_ffi_config config;
   if (!step->is_dependent || !nsa_ffi_cuda.launch_ex)
     return nsa_ffi_cuda.launch(function, blocks, 1, 1, threads, 1, 1, 0, stream,
-                               parameters, NULL);
+                               parameters, extra);
   memset(&attribute, 0, sizeof(attribute));
   attribute.id = 6; /* PROGRAMMATIC_STREAM_SERIALIZATION */
   attribute.value.number = 1;
@@ -507,7 +507,7 @@ static int nsa_ffi_launch(const nsa_ffi_step *step, void *function,
   config.stream = stream;
   config.attributes = &attribute;
   config.num_attributes = 1;
-  return nsa_ffi_cuda.launch_ex(&config, function, parameters, NULL);
+  return nsa_ffi_cuda.launch_ex(&config, function, parameters, extra);
 }
 
 /* Where a call launches. */
@@ -541,7 +541,7 @@ static nsa_status nsa_ffi_launch_kernel(const nsa_ffi_place *at, size_t number,
   if (at->functions)
     return nsa_ffi_check_driver(
         nsa_ffi_launch(at->step, at->functions[number], (unsigned)blocks,
-                       kernel->threads, at->stream, parameters),
+                       kernel->threads, at->stream, parameters, NULL),
         "cannot launch", message);
   kernel->host(parameters);
   return NSA_OK;
@@ -651,6 +651,34 @@ NSA_STRAIGHT uint64_t nsa_ffi_optional_odd(const nsa_ffi_tensor *tensor,
 NSA_STRAIGHT uint64_t nsa_ffi_odd_device(const nsa_ffi_tensor *first) {
   return first->device_type != NSA_FFI_CPU &&
          first->device_type != NSA_FFI_CUDA;
+}
+
+/* Launches with parameters in one buffer, which the driver takes faster than
+ * the addresses of each; `pointers` is room for these, which host kernels
+ * take. */
+static inline nsa_status nsa_ffi_launch_words(const nsa_ffi_place *at,
+                                              size_t number, int64_t blocks,
+                                              uint64_t *words, void **pointers,
+                                              size_t count,
+                                              nsa_message *message) {
+  const nsa_ffi_kernel *kernel = &at->step->kernels[number];
+  size_t bytes = count * sizeof(*words), i;
+  if (at->functions) {
+    void *extra[5]; /* CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE and _END */
+    extra[0] = (void *)(uintptr_t)1;
+    extra[1] = words;
+    extra[2] = (void *)(uintptr_t)2;
+    extra[3] = &bytes;
+    extra[4] = NULL;
+    return nsa_ffi_check_driver(
+        nsa_ffi_launch(at->step, at->functions[number], (unsigned)blocks,
+                       kernel->threads, at->stream, NULL, extra),
+        "cannot launch", message);
+  }
+  for (i = 0; i < count; ++i)
+    pointers[i] = &words[i];
+  kernel->host(pointers);
+  return NSA_OK;
 }
 
 /* NAME_load(device): loads the kernels ahead of the first call. */

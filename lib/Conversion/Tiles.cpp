@@ -155,7 +155,7 @@ SmallVector<DenseMap<Value, TileValue>>
 TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   SmallVector<DenseMap<Value, TileValue>> values(points.size());
   // One for all values at a point, so that what they share is emitted once.
-  SmallVector<ElementBuilder> builders;
+  SmallVector<ElementBuilder, 1> builders;
   for (const SmallVector<Value> &point : points) {
     ElementBuilder &builder = builders.emplace_back(b, loc, ports, point);
     builder.setRow(rowValues);

@@ -124,40 +124,38 @@ static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
 void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
   os << llvm::formatv("  if (*status == NSA_OK && blocks[{0}] != 0) {{\n",
                       number);
-  std::string parameters;
-  llvm::raw_string_ostream parametersOS(parameters);
-  unsigned words = 0;
-  for (const json::Value &value : *kernel.getArray("parameters")) {
+  std::string words;
+  llvm::raw_string_ostream wordsOS(words);
+  const json::Array &parameters = *kernel.getArray("parameters");
+  for (const json::Value &value : parameters) {
     const json::Object &parameter = *value.getAsObject();
     StringRef field = *parameter.getString("field");
+    wordsOS << "        ";
     if (field == "presence") {
-      os << "    uint64_t presence_" << words << " = 0";
       for (auto [bit, argument] :
            llvm::enumerate(*parameter.getArray("arguments")))
-        os << "\n        | (uint64_t)(given." << *argument.getAsString()
-           << ".base != 0) << " << bit;
-      os << ";\n";
-      parametersOS << "        &presence_" << words++ << ",\n";
+        wordsOS << (bit ? "\n            | " : "") << "(uint64_t)(given."
+                << *argument.getAsString() << ".base != 0) << " << bit;
+      wordsOS << ",\n";
       continue;
     }
     StringRef argument = *parameter.getString("argument");
     if (field == "value")
-      parametersOS << llvm::formatv("        &sizes[{0}], /* {1} */\n",
-                                    sizePlaces.lookup(argument), argument);
+      wordsOS << llvm::formatv("(uint64_t)sizes[{0}], /* {1} */\n",
+                               sizePlaces.lookup(argument), argument);
     else if (field == "pointer")
-      parametersOS << llvm::formatv("        &given.{0}.base,\n", argument);
+      wordsOS << llvm::formatv("given.{0}.base,\n", argument);
     else
-      parametersOS << llvm::formatv(
-          "        (void *)(uintptr_t)&given.{0}.tensor->{1}[{2}],\n", argument,
-          field == "stride" ? "strides" : "shape",
-          *parameter.getInteger("dim"));
+      wordsOS << llvm::formatv("(uint64_t)given.{0}.tensor->{1}[{2}],\n",
+                               argument,
+                               field == "stride" ? "strides" : "shape",
+                               *parameter.getInteger("dim"));
   }
-  os << "    void *parameters[] = {\n"
-     << parameters
-     << llvm::formatv("    };\n"
-                      "    *status = nsa_ffi_launch_kernel(&at, {0}, "
-                      "blocks[{0}], parameters, message);\n  }\n",
-                      number);
+  os << llvm::formatv("    uint64_t words[] = {{\n{1}    };\n"
+                      "    void *pointers[{2}];\n"
+                      "    *status = nsa_ffi_launch_words(&at, {0}, "
+                      "blocks[{0}], words, pointers, {2}, message);\n  }\n",
+                      number, words, parameters.size());
 }
 
 std::string CallWriter::write() {
