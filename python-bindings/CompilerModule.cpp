@@ -39,7 +39,7 @@ std::string_view viewOf(const nb::bytes &bytes) {
 nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
                   bool fuse, bool guards, bool ptx, bool host, bool hostObject,
                   bool remarks, bool largeParameters, bool pdl,
-                  bool optimizeHost, bool lineInfo) {
+                  bool optimizeHost, bool lineInfo, bool verifyPasses) {
   nsa::CompileOptions options;
   options.chip = chip;
   options.fuse = fuse;
@@ -52,6 +52,7 @@ nb::tuple compile(nb::bytes source, nb::bytes name, const std::string &chip,
   options.pdl = pdl;
   options.optimizeHost = optimizeHost;
   options.lineInfo = lineInfo;
+  options.verifyPasses = verifyPasses;
   std::string diagnostics;
   std::string_view sourceText = viewOf(source), nameText = viewOf(name);
   std::unique_ptr<nsa::CompiledModule> module;
@@ -95,7 +96,7 @@ NB_MODULE(_nsa_compiler, m) {
         "fuse"_a = true, "guards"_a = false, "ptx"_a = true, "host"_a = false,
         "host_object"_a = false, "remarks"_a = false,
         "large_parameters"_a = false, "pdl"_a = false, "optimize_host"_a = true,
-        "line_info"_a = false,
+        "line_info"_a = false, "verify_passes"_a = true,
         "Returns (CompiledModule or None, diagnostics).");
   m.def(
       "host_libraries",

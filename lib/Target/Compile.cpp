@@ -45,7 +45,7 @@ struct CompileAccess {
   static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
                               const CompileOptions &options);
   static LogicalResult addHostKernels(CompiledModule &result, ModuleOp launches,
-                                      bool optimize);
+                                      const CompileOptions &options);
   static LogicalResult addHostObjects(CompiledModule &result,
                                       ModuleOp launches);
 };
@@ -55,6 +55,7 @@ LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
                                     const CompileOptions &options) {
   OwningOpRef<ModuleOp> module = launches.clone();
   PassManager pm(module->getContext());
+  pm.enableVerifier(options.verifyPasses);
   buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters,
                            options.lineInfo);
   if (failed(pm.run(*module)))
@@ -68,13 +69,15 @@ LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
 }
 
 LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
-                                            ModuleOp launches, bool optimize) {
+                                            ModuleOp launches,
+                                            const CompileOptions &options) {
   OwningOpRef<ModuleOp> module = launches.clone();
   PassManager pm(module->getContext());
+  pm.enableVerifier(options.verifyPasses);
   buildLaunchToLLVMPipeline(pm);
   if (failed(pm.run(*module)))
     return failure();
-  result.jit->engine = createHostJIT(*module, optimize);
+  result.jit->engine = createHostJIT(*module, options.optimizeHost);
   if (!result.jit->engine)
     return failure();
   for (auto [compiled, step] :
@@ -239,8 +242,8 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   }
   if (options.ptx && failed(CompileAccess::addPTX(*result, *module, options)))
     return nullptr;
-  if (options.host && failed(CompileAccess::addHostKernels(
-                          *result, *module, options.optimizeHost)))
+  if (options.host &&
+      failed(CompileAccess::addHostKernels(*result, *module, options)))
     return nullptr;
   if (options.hostObject &&
       failed(CompileAccess::addHostObjects(*result, *module)))

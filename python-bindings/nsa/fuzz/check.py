@@ -69,8 +69,8 @@ class Task:
     simt: bool = False
     #: Execute the PTX, too, on a GPU, whose arrays are CuPy's.
     cuda: bool = False
-    #: So many builds have host kernels as users get them; without LLVM's passes they are there in
-    #: a quarter of the time.
+    #: So many builds have host kernels as users get them. The others go without LLVM's passes,
+    #: which take three quarters of the time, and without a verifier after each of ours.
     optimized: int = len(BUILDS)
 
 
@@ -104,6 +104,7 @@ def compile_all(task: Task) -> tuple[Outcome, list[tuple[str, Step]]]:
             ptx=(task.ptx or task.simt or task.cuda) and has_ptx,
             host=True,
             optimize_host=number < task.optimized,
+            verify_passes=number < task.optimized,
         )
         diagnostics = raw.decode()
         how = f"{'fused' if fuse else 'unfused'}{', guards' if guards else ''}"
