@@ -97,6 +97,8 @@ static Value emitSeqlens(ElementBuilder &builder, SeqlensOp op, Value length) {
       type = vector.clone(type);
     length = arith::TruncIOp::create(b, op.getLoc(), type, length);
   }
+  if (op.getPlus() == 0)
+    return length;
   return builder.add(length,
                      constantLike(builder, length.getType(), op.getPlus()));
 }

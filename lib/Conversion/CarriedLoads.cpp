@@ -56,8 +56,8 @@ static scf::IfOp yieldInstead(scf::IfOp ifOp, ValueRange values) {
   OpBuilder b(ifOp);
   Location loc = ifOp.getLoc();
   Arith math(b, loc);
-  auto made = scf::IfOp::create(b, loc, values.getTypes(),
-                                ifOp.getCondition(), /*withElse=*/true);
+  auto made = scf::IfOp::create(b, loc, values.getTypes(), ifOp.getCondition(),
+                                /*withElse=*/true);
   made.getThenRegion().takeBody(ifOp.getThenRegion());
   made.thenYield()->setOperands(values);
   b.setInsertionPointToEnd(made.elseBlock());

@@ -79,20 +79,40 @@ static Value emitIsAnyThere(ElementBuilder &builder,
   return any;
 }
 
+static bool isOptional(Value destination) {
+  auto port = cast<BlockArgument>(destination);
+  return cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port);
+}
+
+bool nsa::hasOptionalDestinations(CopyOp copy) {
+  return llvm::any_of(copy.getDestinations(), isOptional);
+}
+
 /// Whether the array behind `destination` is there (i1), or null for yes.
 static Value emitIsThere(ElementBuilder &builder, Value destination) {
-  auto port = cast<BlockArgument>(destination);
-  if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
+  if (!isOptional(destination))
     return {};
-  return emitIsAnyThere(builder, port);
+  return emitIsAnyThere(builder, cast<BlockArgument>(destination));
 }
 
 void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
                               function_ref<void(Value)> body) {
   EmittedFor scope(builder, copy);
-  for (Value destination : copy.getDestinations())
-    builder.emitIf(emitIsThere(builder, destination),
-                   [&] { body(destination); });
+  auto emitEach = [&](ValueRange destinations) {
+    for (Value destination : destinations)
+      builder.emitIf(emitIsThere(builder, destination),
+                     [&] { body(destination); });
+  };
+  // Of many arrays that may be missing mostly the first ones are there: one
+  // look at the bits of the others is enough then.
+  ValueRange destinations = copy.getDestinations();
+  ValueRange others = destinations.drop_front();
+  if (others.size() < 2 || !llvm::all_of(others, isOptional))
+    return emitEach(destinations);
+  emitEach(destinations.take_front());
+  auto ports = llvm::map_to_vector(
+      others, [](Value other) { return cast<BlockArgument>(other); });
+  builder.emitIf(emitIsAnyThere(builder, ports), [&] { emitEach(others); });
 }
 
 Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {

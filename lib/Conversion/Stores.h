@@ -28,6 +28,9 @@ void emitIfNotNegative(ElementBuilder &builder, mlir::Value size,
 void emitIfCopied(ElementBuilder &builder, CopyOp copy, mlir::Value index,
                   llvm::function_ref<void()> body);
 
+/// Whether some array that `copy` writes may be missing.
+bool hasOptionalDestinations(CopyOp copy);
+
 /// Emits `body` for each destination of `copy` whose array is there.
 void emitForDestinations(ElementBuilder &builder, CopyOp copy,
                          llvm::function_ref<void(mlir::Value)> body);

@@ -77,6 +77,11 @@ private:
   /// The halves that this thread stores of its pair's vectors, given its own,
   /// and moves `column` to the first of them.
   Parts exchange(ElementBuilder &builder, Value vector, Value &column);
+  /// Emits the stores of a copy to several arrays, which mostly are all
+  /// aligned: those together, so that what is hardly ever executed does not
+  /// stand between them. Returns false, and emits none, where that cannot be.
+  bool emitAlignedStores(ElementBuilder &builder, CopyOp copy,
+                         const Parts &parts, ArrayRef<Value> indices);
   /// Emits the stores of a copy to each of the rows.
   void emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
                           const Parts &parts, Value column);
@@ -259,6 +264,36 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   rows->emitLoop(builder, storeGeneral);
 }
 
+bool TileEmitter::emitAlignedStores(ElementBuilder &builder, CopyOp copy,
+                                    const Parts &parts,
+                                    ArrayRef<Value> indices) {
+  if (copy.getDestinations().size() < 2 || !copy.isPlain() ||
+      hasOptionalDestinations(copy))
+    return false;
+  Written written{int64_t(copy.getFrom()), columns};
+  Value last = builder.add(indices.back(), parts.getSpan() - 1);
+  Value isWide = written.contain(builder, indices.back(), last);
+  for (Value destination : copy.getDestinations()) {
+    Value isAligned =
+        emitCanStoreWide(builder, parts, destination,
+                         indices.size() > 1 ? indices.front() : Value());
+    if (!isAligned)
+      return false;
+    isWide = builder.both(isWide, isAligned);
+  }
+  auto ifOp = scf::IfOp::create(b, loc, isWide, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(ifOp.thenYield());
+  emitForDestinations(builder, copy, [&](Value destination) {
+    storeWide(builder, parts, builder.lookup(destination), indices);
+  });
+  b.setInsertionPoint(ifOp.elseYield());
+  emitForDestinations(builder, copy, [&](Value destination) {
+    storeParts(builder, parts, destination, indices, written);
+  });
+  return true;
+}
+
 void TileEmitter::emitStores(ArrayRef<Value> point,
                              const DenseMap<Value, TileValue> &values) {
   ElementBuilder builder(b, loc, ports, point);
@@ -270,6 +305,8 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
                          : Parts::of(builder, value.vector, accessBytes);
       if (rows)
         return emitRepeatedStores(builder, copy, parts, indices.back());
+      if (emitAlignedStores(builder, copy, parts, indices))
+        return;
       Written written{int64_t(copy.getFrom()), columns};
       if (copy.getMask())
         written.mask = values.lookup(copy.getMask()).vector;

@@ -1,7 +1,8 @@
 // RUN: nsa-opt %s --nsa-assign-tiles --nsa-launch-to-gpu --canonicalize --cse | FileCheck %s
 
 // A tile is a block of 128 threads, four columns each. The arrays' rows are
-// checked for alignment, the columns against the size.
+// checked for alignment, the columns against the size. Where all arrays that
+// are written are aligned, they are stored one after the other.
 // CHECK-LABEL: gpu.module @tile {
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
@@ -20,6 +21,13 @@
 // CHECK:       } else {
 // CHECK-COUNT-4: memref.load %[[A]]
 // CHECK-NOT:   load
+// CHECK:       memref.extract_aligned_pointer_as_index %[[X]]
+// CHECK:       memref.extract_aligned_pointer_as_index %[[Y]]
+// CHECK:       %[[WIDE:.*]] = arith.andi %{{.*}}, %{{.*}} : i1
+// CHECK-NEXT:  scf.if %[[WIDE]] {
+// CHECK-NEXT:    vector.store %[[VALUE]], %[[X]][%[[ROW]], %[[COLUMN]]] {alignment = 16 : i64}
+// CHECK-NEXT:    vector.store %[[VALUE]], %[[Y]][%[[ROW]], %[[COLUMN]]] {alignment = 16 : i64}
+// CHECK-NEXT:  } else {
 // CHECK:         vector.store %[[VALUE]], %[[X]][%[[ROW]], %[[COLUMN]]] {alignment = 16 : i64}
 // CHECK-NEXT:  } else {
 // CHECK-COUNT-4: memref.store %{{.*}}, %[[X]]

@@ -29,7 +29,7 @@ nsa.step @scan(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>,
 }
 
 // A tile is a loop nest, four columns at a time: one load, and a store for each
-// destination.
+// destination, where all of them are aligned or one by one.
 // CHECK-LABEL: func.func @tile.kernel(
 // CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly},
@@ -38,6 +38,9 @@ nsa.step @scan(in %n : index, in %a[%n] : tensor<?xi64>, out %x : memref<?xi32>,
 // CHECK-NEXT:   scf.for %[[COLUMN:.*]] = %c0 to %[[M]] step %c4 {
 // CHECK:          vector.load %[[A]][%[[ROW]], %[[COLUMN]]]
 // CHECK-NOT:      vector.load
+// CHECK:          vector.store %{{.*}}, %[[X]][%[[ROW]], %[[COLUMN]]]
+// CHECK-NEXT:     vector.store %{{.*}}, %[[Y]][%[[ROW]], %[[COLUMN]]]
+// CHECK-NEXT:   } else {
 // CHECK:          vector.store %{{.*}}, %[[X]][%[[ROW]], %[[COLUMN]]]
 // CHECK:          vector.store %{{.*}}, %[[Y]][%[[ROW]], %[[COLUMN]]]
 // CHECK-NOT:      vector.store

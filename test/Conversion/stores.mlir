@@ -72,3 +72,17 @@ nsa.step @optional(in %n : index, in %c : index, in %v[%n] : tensor<?xi32>, in %
   nsa.copy %sums to %cu : tensor<?xi32> to memref<?xi32>
   nsa.copy %t to %a, %b : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>, memref<?x?xi32, strided<[?, 1]>>
 }
+
+// Of many arrays that may be missing, one look says that none but the first is there.
+// GPU-LABEL: gpu.func @backends
+// GPU: %[[OTHERS:.*]] = arith.andi %{{.*}}, %c14_i64
+// GPU: %[[ANY:.*]] = arith.cmpi ne, %[[OTHERS]]
+// GPU: scf.if %[[ANY]] {
+// GPU-COUNT-3: arith.andi %{{.*}}, %c{{[248]}}_i64
+// GPU: return
+nsa.step @backends(in %n : index, in %v[%n] : tensor<?xi32>, out optional %a : memref<?xi32, strided<[?]>>,
+                   out optional %b : memref<?xi32, strided<[?]>>, out optional %c : memref<?xi32, strided<[?]>>,
+                   out optional %d : memref<?xi32, strided<[?]>>) {
+  nsa.copy %v to %a, %b, %c, %d
+      : tensor<?xi32> to memref<?xi32, strided<[?]>>, memref<?xi32, strided<[?]>>, memref<?xi32, strided<[?]>>, memref<?xi32, strided<[?]>>
+}

@@ -23,9 +23,9 @@
 // LAUNCHES:           nsa.scan %counts by %workspace
 // LAUNCHES:           nsa.search
 
-// REMARK-DAG: StoreSums{{.*}}a launch before stores sums of each 32 elements to port 'workspace', because 16386 elements are expected
+// REMARK-DAG: StoreSums{{.*}}a launch before stores sums of each 32 elements to port 'workspace', because 12290 elements are expected
 // REMARK-DAG: FuseLaunches{{.*}}it reads sums that the launch before stores
-nsa.step @owners(in %n : index {expected = 16385}, in %m : index, in %counts[%n + 1] : tensor<?xi32>,
+nsa.step @owners(in %n : index {expected = 12289}, in %m : index, in %counts[%n + 1] : tensor<?xi32>,
                  out %x : memref<?xi32>) {
   %off = nsa.scan %counts : tensor<?xi32> -> tensor<?xi32>
   %owner = nsa.map(%r) in (%m) : tensor<?xi32> {
@@ -60,7 +60,7 @@ nsa.step @sums_of_searches(in %counts : tensor<20000xi64>, out %workspace : memr
 // CHECK-LABEL: nsa.step @others(
 // CHECK-NOT:     tile_sums
 // LAUNCHES-LABEL: nsa.step @others(
-nsa.step @others(in %n : index {expected = 16384}, in %m : index, in %a[%n] : tensor<?xi64>,
+nsa.step @others(in %n : index {expected = 12288}, in %m : index, in %a[%n] : tensor<?xi64>,
                  in %b[%m] : tensor<?xi64>, in %c[?, %n] : tensor<?x?xi32>, in %d : tensor<?xi64>,
                  out %x : memref<?xi64>, out %y : memref<?xi64>, out %z : memref<?x?xi32>, out %w : memref<?xi64>) {
   %0 = nsa.scan %a : tensor<?xi64> -> tensor<?xi64>

@@ -65,7 +65,7 @@ def test_too_small_a_workspace() -> None:
     np.testing.assert_array_equal(out, np.arange(1, 66))
 
 
-@pytest.mark.parametrize("expected", [None, 16_384])
+@pytest.mark.parametrize("expected", [None, 12_288])
 def test_one_launch(expected: int | None) -> None:
     """Of what is expected to be few, or nothing."""
     s = nb.Builder("sums")

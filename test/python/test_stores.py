@@ -350,3 +350,35 @@ def test_a_manifest_with_another_presence(tmp_path, arguments):
     path.write_text(json.dumps(manifest))
     with pytest.raises(ValueError, match="few.json|arguments|argument"):
         nsa.load(tmp_path)
+
+
+# ----------------------------------------------------------------------------
+# Several arrays of one value
+# ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+@pytest.mark.parametrize("columns", [8, 11])
+def test_arrays_of_which_some_are_aligned(target, columns):
+    """Three arrays of a table, each at the start of 16 bytes or 4 past it, rows apart by
+    whole vectors or not: those that are all aligned are stored together."""
+    s = nb.Builder("several")
+    n, width = s.size("n"), s.size("width")
+    table = s.input("table", "int32", (n, width))
+    names = ["a", "b", "c"]
+    s.output(names, table)
+    step = s.compile(target)
+    values = np.arange(3 * columns, dtype=np.int32).reshape(3, columns)
+    for offsets in itertools.product((0, 1), (0, 1), (0, 1)):
+        for pitch in (12, 13):
+            arrays, backing = {}, {}
+            for name, offset in zip(names, offsets):
+                memory = np.full(64, -7, np.int32)
+                first = (-memory.ctypes.data // 4) % 4 + offset
+                rows = memory[first : first + 3 * pitch].reshape(3, pitch)
+                arrays[name], backing[name] = rows[:, :columns], memory
+            step(n=3, width=columns, table=values, **arrays)
+            for name in names:
+                what = f"{name}, {offsets}, {pitch}"
+                np.testing.assert_array_equal(arrays[name], values, what)
+                assert (backing[name] == -7).sum() == 64 - values.size, what

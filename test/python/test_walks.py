@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import nsa
+import nsa.build as nb
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -77,3 +78,22 @@ def test_walk(target, optional):
             stride = array.strides[0] // 4 if len(array) else 1
             rest = np.delete(whole[name], np.arange(len(array)) * stride)
             assert (rest == -77).all(), f"{name}, {bs}"
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_sums_of_what_is_not_zero_past_the_rows(target):
+    """Two sums of formulas of one length, which of 0 are not 0."""
+    s = nb.Builder("walk")
+    n = s.size("n")
+    lens = s.input("lens", "int32", (n,))
+    wanted = {"more": lambda x: 3 * x + 5, "pages": lambda x: (x + 66) // 64}
+    for name, formula in wanted.items():
+        s.output(name, s.scan(s.map(n, lambda r, f=formula: f(lens[r]))))
+    step = s.compile(target)
+    for size in SIZES:
+        values = np.random.default_rng(size).integers(0, 1000, size).astype(np.int32)
+        given = {name: np.full(size + 1, -7, np.int32) for name in wanted}
+        step(n=size, lens=values, **given)
+        for name, formula in wanted.items():
+            sums = np.concatenate([[0], np.cumsum(formula(values))]).astype(np.int32)
+            np.testing.assert_array_equal(given[name], sums, f"{name}, {size} rows")

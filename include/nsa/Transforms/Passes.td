@@ -118,7 +118,7 @@ def StoreSums : Pass<"nsa-store-sums", "nsa::StepOp"> {
     either way.
   }];
   let options = [
-    Option<"most", "most", "int64_t", /*default=*/"16384",
+    Option<"most", "most", "int64_t", /*default=*/"12288",
            "The most elements that each block adds up by itself.">
   ];
 }

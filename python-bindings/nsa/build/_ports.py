@@ -55,7 +55,7 @@ class Ports(Writer):
             Of the port, and of the argument of the launch.
         expected : int, optional
             How large it is to be expected. Any other is right as well. Sums of more than
-            16,384 elements that formulas read take a second launch then: the step has a
+            12,288 elements that formulas read take a second launch then: the step has a
             port ``workspace`` of the type of the sums, with one element for each 32 that
             are added up, and ``workspace1`` and so on for more sums.
         """
