@@ -166,6 +166,8 @@ def test_dependent_launch(gpu: Any) -> None:
             a=gpu.asarray(np.zeros(n, np.int64)),
         )
         bound.launch()
+        # The graph is replayed on a stream of its own.
+        gpu.synchronize()
         replay = gpu.capture(lambda bound=bound: [bound.launch() for _ in range(20)])
         replay()
         error = check(step)

@@ -77,7 +77,7 @@ def test_shipped(fields, windows, monkeypatch, tmp_path: Path):
     # V4 has no windows that requests keep.
     shipped = not windows or "c2_ids" in fields
     asked.clear()
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     monkeypatch.setattr(_cache, "_steps", {})
     with pytest.raises(nsa.CompileError, match="a step is missing"):
@@ -87,7 +87,7 @@ def test_shipped(fields, windows, monkeypatch, tmp_path: Path):
     assert (shared in prebuild.chunk_steps()) == shipped
     monkeypatch.undo()
     _cache.save_bundle(shared, str(tmp_path))
-    monkeypatch.setattr(_cache, "has_compiler", lambda: False)
+    monkeypatch.setattr(_cache, "may_compile", lambda: False)
     monkeypatch.setattr(_cache, "bundle_directories", lambda: [str(tmp_path)])
     monkeypatch.setattr(_cache, "_steps", {})
     for name, array in call().items():

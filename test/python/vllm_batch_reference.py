@@ -56,7 +56,7 @@ def nvfp4_row(cache, there, block_size):
     pairs, scales = record[:256], record[256:]
     codes = np.stack([pairs % 16, pairs // 16], axis=1).reshape(512)
     numbers = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])[codes % 8]
-    numbers = np.where(codes >= 8, -numbers, numbers)
+    numbers = np.where(codes >= 8, 0 - numbers, numbers)
     fraction, exponent = scales % 8, scales // 8 % 16
     factors = np.where(
         exponent == 0, fraction * 2.0**-9, (1 + fraction / 8) * 2.0 ** (exponent - 7)

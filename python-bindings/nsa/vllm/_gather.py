@@ -32,7 +32,8 @@ def nvfp4_number(code: nb.Element, scale: nb.Element) -> nb.Element:
     whole = nb.where(exponent > 0, fraction + 8, fraction)
     product = (doubled * whole << nb.maximum(exponent - 1, 0)).astype("int32")
     number = product.astype("float32") * 2.0**-10
-    number = nb.where((code >> 3) != (scale >> 7), -number, number)
+    # As in vLLM there is no -0 before the scale: Triton's -x is 0 - x.
+    number = nb.where((code > 8) != (scale >= 128), -number, number)
     is_nan = (scale & 127) == 127
     return nb.where(is_nan, nb.constant(float("nan"), "float32"), number).astype("bfloat16")
 
