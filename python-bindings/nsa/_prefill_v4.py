@@ -352,4 +352,7 @@ def prefill_v4(
         "swa_lengths": swa_lengths,
     }
     run = _runner(options, tuple(dst))
+    dense = [name for name in dst if name.startswith(f"c{DENSE}_")]
+    if dense and columns is None and f"c{DENSE}_ids" not in dense:
+        raise wrong(TypeError, "max_len", f"missing, {dense[0]} without c{DENSE}_ids needs it")
     run(given, dst.values(), (bs, *[None] * 5, columns), stream)

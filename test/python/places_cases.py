@@ -157,3 +157,13 @@ def cases() -> dict[str, tuple[Any, Any, Any]]:
         "random": (random.integers(-5, n + 5, n), random.integers(-3, 60, n), once + 1),
         "few rows": (random.integers(0, 9, 40), random.integers(0, 3, 40), None),
     }
+
+
+def check(step: nsa.Step) -> nsa.AccessError | None:
+    """The error; without one, all elements have been looked at."""
+    try:
+        assert step.check() == 0
+    except nsa.AccessError as error:
+        assert error.unclaimed == 0
+        return error
+    return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases
+from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases, check
 
 import nsa
 from nsa import _cache
@@ -33,16 +33,6 @@ def one(gpu: Any) -> nsa.Step:
 
 def make(gpu: Any, name: str) -> Places:
     return Places(*CASES[name], upload=gpu.asarray, download=gpu.asnumpy)
-
-
-def check(step: nsa.Step) -> nsa.AccessError | None:
-    """The error; without one, all elements have been looked at."""
-    try:
-        assert step.check() == 0
-    except nsa.AccessError as error:
-        assert error.unclaimed == 0
-        return error
-    return None
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases
+from places_cases import CLAIMS, ONE_TEXT, TEXT, Places, cases, check
 
 import nsa
 import nsa.build as nb
@@ -29,16 +29,6 @@ def make(target: str, text: str = TEXT, **options: bool) -> nsa.Step:
 @pytest.fixture(scope="module", params=["cpu", "simt"])
 def step(request):
     return make(request.param)
-
-
-def check(step: nsa.Step) -> nsa.AccessError | None:
-    """The error; without one, all elements have been looked at."""
-    try:
-        assert step.check() == 0
-    except nsa.AccessError as error:
-        assert error.unclaimed == 0
-        return error
-    return None
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -100,7 +100,7 @@ def test_shipped(fields, windows, monkeypatch, tmp_path: Path):
     [
         ("c3_ids", {}, ValueError, "dst': 'c3_ids' is no field"),
         ("swa_lens", {}, TypeError, "extend_seq_lens': missing"),
-        ("c128_base", {}, TypeError, "c128_columns"),
+        ("c128_base", {}, TypeError, "max_len': missing, c128_base without c128_ids"),
         ("c1_base", {"window": 0}, ValueError, "window': expected an integer from 1"),
         ("c1_base", {"swa_lengths": np.zeros(3, np.int32)}, TypeError, "swa_indices': missing"),
         ("c4_base", {"page_size": 6}, ValueError, "page_size': expected a multiple of 4"),

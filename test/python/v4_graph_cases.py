@@ -10,20 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import v4_cases
 from v4_cases import EDGES, FILL, Case, draw, fields_of, inputs
 from v4_reference import Batch, reference
 
 import nsa
 from nsa import _v4
 
-CASES = [
-    Case("decode"),
-    Case("decode", index="int32", floors=True),
-    Case("target_verify", 4),
-    Case("target_verify", ragged=True),
-    Case("draft_extend", 3, index="int32"),
-    Case("extend", ragged=True),
-]
+CASES = v4_cases.CASES[:6]
 #: What an idle request has in every array: it pads a batch in a captured graph.
 IDLE = {"lens": 1, "pool": 0, "locs": 0}
 
