@@ -44,6 +44,14 @@ static int64_t kindOf(const nsa_array &array) {
          static_cast<int64_t>(array.dtype_code) << 8 ^ array.dtype_bits;
 }
 
+/// The library whose stream is current, as a word of a key: an array of another
+/// one may lie where an array of this one was. A binding holds the type.
+static int64_t sourceOf(const Objects &arrays) {
+  return arrays.size() != 0
+             ? reinterpret_cast<int64_t>(Py_TYPE(arrays.begin()[0]))
+             : 0;
+}
+
 template <typename Key> static void append(Key &key, const nsa_array &array) {
   key.push_back(reinterpret_cast<int64_t>(array.data));
   key.push_back(kindOf(array));
@@ -97,6 +105,8 @@ bool Caller::Describer::describe(nb::handle object, nsa_array &array) {
 bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
   Describer describer = entry.describer;
   const int64_t *at = entry.key.data();
+  if (*at++ != sourceOf(arrays))
+    return false;
   // As many as when it was made, and each is found whole or not at all.
   for (nb::handle object : arrays) {
     nsa_array array;
@@ -112,6 +122,7 @@ bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
 
 void Caller::describe(const Objects &arrays, Key &key,
                       Exported &exported) const {
+  key.push_back(sourceOf(arrays));
   size_t number = 0;
   Describer describer;
   for (nb::handle object : arrays) {
@@ -143,6 +154,7 @@ std::shared_ptr<Caller::Entry> Caller::bind(const Objects &arrays,
                        ImportedArray(arrays.begin()[i], nameOf(i), "an array"));
   exported = std::move(all);
   Key key;
+  key.push_back(sourceOf(arrays));
   std::vector<nsa_array> flat;
   for (const auto &[place, array] : exported) {
     append(key, array.get());

@@ -10,10 +10,12 @@
 #include <stddef.h>
 
 static long launches, others, allocations;
+static void *last_stream;
 
 long stub_launches(void) { return launches; }
 long stub_other_calls(void) { return others; }
 long stub_allocations(void) { return allocations; }
+long stub_last_stream(void) { return (long)last_stream; }
 
 void *__libc_malloc(size_t);
 void *malloc(size_t size) {
@@ -72,8 +74,9 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                    unsigned by, unsigned bz, unsigned shared, void *stream,
                    void **parameters, void **extra) {
   (void)f, (void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz;
-  (void)shared, (void)stream, (void)parameters, (void)extra;
+  (void)shared, (void)parameters, (void)extra;
   ++launches;
+  last_stream = stream;
   return 0;
 }
 

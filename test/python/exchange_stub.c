@@ -2,9 +2,10 @@
  * See LICENSE for license information.
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * The Python module exchange_stub: a tensor type with DLPack's exchange API, as
+ * The Python module exchange_stub: tensor types with DLPack's exchange API, as
  * torch has it, so that calls with such tensors can be tried and counted where
  * torch is not. Tensor(address, device type, bits, shape); memory is whoever's.
+ * The current stream is 7, and that of OtherTensor, as another library, 9.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -69,14 +70,21 @@ static int current_stream(int32_t type, int32_t id, void **stream) {
   return 0;
 }
 
-static struct {
+static int other_stream(int32_t type, int32_t id, void **stream) {
+  (void)type, (void)id;
+  *stream = (void *)9;
+  return 0;
+}
+
+static struct Api {
   uint32_t major, minor;
   void *previous, *allocate;
   int (*from_object)(void *, Managed **);
   void *to_object;
   int (*tensor_from_object)(void *, DLTensor *);
   int (*current_stream)(int32_t, int32_t, void **);
-} api = {1, 3, NULL, NULL, from_object, NULL, tensor_from_object, current_stream};
+} api = {1, 3, NULL, NULL, from_object, NULL, tensor_from_object, current_stream},
+  other = {1, 3, NULL, NULL, from_object, NULL, tensor_from_object, other_stream};
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
   Object *object = (Object *)self;
@@ -124,14 +132,21 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "exchange_stub", NULL,
                                     -1, methods, NULL, NULL, NULL, NULL};
 
+static int add_type(PyObject *made, const char *name, struct Api *of) {
+  PyObject *type = PyType_FromSpec(&spec);
+  PyObject *capsule = PyCapsule_New(of, "dlpack_exchange_api", NULL);
+  if (!type || !capsule ||
+      PyObject_SetAttrString(type, "__dlpack_c_exchange_api__", capsule) ||
+      PyModule_AddObject(made, name, type))
+    return -1;
+  Py_DECREF(capsule);
+  return 0;
+}
+
 PyMODINIT_FUNC PyInit_exchange_stub(void) {
   PyObject *made = PyModule_Create(&module);
-  PyObject *type = PyType_FromSpec(&spec);
-  PyObject *capsule = PyCapsule_New(&api, "dlpack_exchange_api", NULL);
-  if (!made || !type || !capsule ||
-      PyObject_SetAttrString(type, "__dlpack_c_exchange_api__", capsule) ||
-      PyModule_AddObject(made, "Tensor", type))
+  if (!made || add_type(made, "Tensor", &api) ||
+      add_type(made, "OtherTensor", &other))
     return NULL;
-  Py_DECREF(capsule);
   return made;
 }

@@ -28,3 +28,12 @@ def test_a_launch_asks_for_nothing_but_launches(tmp_path: Path) -> None:
         assert each["allocations"] == 0
         # The context of the arrays is made current, and the one before again.
         assert each["other_calls"] <= 2
+
+
+def test_a_launch_is_on_the_stream_of_the_library_whose_arrays_it_has(tmp_path: Path) -> None:
+    """Also where they lie at addresses that arrays of another library had before."""
+    streams = stub_driver.run(tmp_path, "launch_streams.py", exchange.build(tmp_path))
+    assert json.loads(streams) == {
+        "the last call's": [7, 9, 9, 7, 9],
+        "an earlier call's": [7, 9, 9, 7, 9],
+    }
