@@ -5,6 +5,7 @@
 functions one by one, and nsa's in one launch.
 
     python benchmarks/vllm_steps.py [--rounds N] [--out DIR] [--peers DIR]
+                                    [--requests N...] [--contexts N...]
 
 The attention kernels' own schedules are in neither. vLLM's kernels come from its wheel
 (scripts/fetch_peers.sh); nsa's are compiled here, or come from NSA_BUNDLE_PATH. Outputs are
@@ -44,6 +45,11 @@ from nsa import vllm  # noqa: E402
 
 REQUESTS = (1, 32, 256)
 CONTEXTS = (4096, 32768, 131072)
+#: What is measured in a graph; the peer's time over that of one launch is to be as large.
+GPU_WAYS = ("peer", "nsa, each", "nsa")
+GPU_BAR, HOST_BAR = 6, 8
+#: Of a batch of calls whose host time is taken.
+CALLS = 40
 
 
 def peer_step(v: SimpleNamespace, a: dict[str, Any], batch: Batch) -> Callable[[], None]:
@@ -138,85 +144,91 @@ def compare(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
             np.testing.assert_array_equal(a.cpu().numpy(), b.cpu().numpy(), err_msg=name)
 
 
-def main() -> None:
+def measure(v: SimpleNamespace, batch: Batch, options: argparse.Namespace) -> dict[str, Any]:
+    """A row of the result."""
+
+    def upload(array: np.ndarray) -> Any:
+        return torch.from_numpy(array).cuda()
+
+    ours, theirs = place(arrays(batch), upload), place(arrays(batch), upload)
+    functions, peer = calls(ours, batch), peer_step(v, theirs, batch)
+
+    def each() -> None:
+        for function in functions:
+            function()
+
+    def together() -> None:
+        # With all of its arguments, as the peer's functions are called.
+        vllm.one_launch(*calls(ours, batch), num_reqs=batch.requests)
+
+    together()
+    peer()
+    compare(ours, theirs)
+    ways = {
+        "peer": peer,
+        "nsa, each": each,
+        "nsa": together,
+        "nsa, prepared": vllm.prepare(*functions, num_reqs=batch.requests),
+    }
+    gpu = harness.gpu_times(
+        {way: lambda _, call=ways[way]: call() for way in GPU_WAYS}
+        | {"empty": harness.empty_operation()},
+        options.rounds,
+    )
+    host = harness.host_times(ways, options.rounds, count=CALLS)
+    return {
+        "requests": batch.requests,
+        "context": batch.context,
+        "gpu_us": reporting.as_json(gpu),
+        "host_us": reporting.as_json(host),
+        "launches": {way: harness.count_kernels(ways[way]) for way in GPU_WAYS},
+    }
+
+
+def in_short(row: dict[str, Any]) -> list[Any]:
+    """A row of the table."""
+    gpu, host = reporting.medians(row), reporting.medians(row, "host_us")
+    return [
+        f"{row['requests']} x {row['context']}",
+        "/".join(str(row["launches"][way]) for way in GPU_WAYS),
+        *(gpu[way] for way in GPU_WAYS),
+        gpu["empty"],
+        gpu["peer"] / gpu["nsa"],
+        *(f"{time:.0f}" for time in host.values()),
+        host["peer"] / host["nsa"],
+    ]
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--peers", type=Path, default=ROOT / ".peers/vllm")
+    parser.add_argument("--requests", type=int, nargs="+", default=REQUESTS)
+    parser.add_argument("--contexts", type=int, nargs="+", default=CONTEXTS)
     options = parser.parse_args()
+    if not reporting.has_device("vllm_steps"):
+        return 1
     v = load_vllm(options.peers)
-    gpu, host, measured = [], [], []
-    for context in CONTEXTS:
-        for requests in REQUESTS:
-            batch = Batch(requests, context)
-
-            def upload(array: np.ndarray) -> Any:
-                return torch.from_numpy(array).cuda()
-
-            ours, theirs = place(arrays(batch), upload), place(arrays(batch), upload)
-            functions, peer = calls(ours, batch), peer_step(v, theirs, batch)
-
-            def together(functions: Any = functions, batch: Batch = batch) -> None:
-                vllm.one_launch(*functions, num_reqs=batch.requests)
-
-            prepared = vllm.prepare(*functions, num_reqs=batch.requests)
-
-            def each(functions: Any = functions) -> None:
-                for function in functions:
-                    function()
-
-            together()
-            peer()
-            compare(ours, theirs)
-            operations = {
-                v.name: peer,
-                "nsa, each": each,
-                "nsa, one launch": together,
-                "nsa, prepared": prepared,
-            }
-            times = harness.gpu_times(
-                {name: lambda _, call=call: call() for name, call in operations.items()}
-                | {"empty": harness.empty_operation()},
-                options.rounds,
-            )
-            name = f"{requests} x {context}"
-            gpu.append([name, *(t.median for t in times.values())])
-            launches = [harness.count_kernels(call) for call in operations.values()]
-            calls_us = {way: harness.host_time(call) for way, call in operations.items()}
-            waits = [timing.median for timing in calls_us.values()]
-            # By the names that all results have.
-            short = {v.name: "peer", "nsa, one launch": "nsa"}
-            measured.append(
-                {
-                    "requests": requests,
-                    "context": context,
-                    **{
-                        unit: {short.get(way, way): time for way, time in each_us.items()}
-                        for unit, each_us in (
-                            ("gpu_us", reporting.as_json(times)),
-                            ("host_us", reporting.as_json(calls_us)),
-                        )
-                    },
-                }
-            )
-            host.append([name, *launches, *waits])
-    names = list(operations)
+    rows = [
+        measure(v, Batch(requests, context), options)
+        for context in options.contexts
+        for requests in options.requests
+    ]
+    host = [f"host {way}" for way in rows[0]["host_us"]]
     report = reporting.markdown(
-        f"Before the graph of a V4 decode, in a replayed graph, us (buffers of {MAX_TOKENS})",
-        ["requests x context", *names, "empty kernel"],
-        gpu,
-    ) + "\n" + reporting.markdown(
-        "Launches, and host time of a step from Python, us",
-        ["requests x context", *(f"launches {n}" for n in names), *(f"host {n}" for n in names)],
-        host,
-    )  # fmt: skip
-    result = {
-        "benchmark": "vllm_steps",
-        "machine": reporting.machine(None),
-        "rows": measured,
-    }
+        f"Before the graph of a V4 decode, us ({v.name} is the peer; buffers of {MAX_TOKENS})",
+        ["requests x context", "launches", *GPU_WAYS, "empty", "ratio", *host, "host ratio"],
+        map(in_short, rows),
+    )
+    for kind, bar in (("gpu_us", GPU_BAR), ("host_us", HOST_BAR)):
+        times = [reporting.medians(row, kind) for row in rows]
+        least = min(each["peer"] / each["nsa"] for each in times)
+        report += reporting.verdict(f"least ratio of {kind}", least, bar) + "\n"
+    result = {"benchmark": "vllm_steps", "machine": reporting.machine(None), "rows": rows}
     reporting.save(result, report, options.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
