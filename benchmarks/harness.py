@@ -15,6 +15,7 @@ L2 cache holds; the time of a graph of those reads alone is taken off.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -101,10 +102,27 @@ class L2Flush:
         torch.sum(self.data, dim=0, out=self.result)
 
 
+def ratio_interval(over: Sequence[float], under: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median ratio of two operations, by their samples, one of each
+    from every round: between two order statistics, whatever the distribution."""
+    ratios = sorted(a / b for a, b in zip(over, under))
+    half, spread = len(ratios) / 2, 0.98 * len(ratios) ** 0.5
+    low, high = math.floor(half - spread), math.ceil(half + spread) - 1
+    return ratios[max(low, 0)], ratios[min(high, len(ratios) - 1)]
+
+
 def gpu_times(
     operations: dict[str, Operation], rounds: int, cold: bool = False
 ) -> dict[str, Timing]:
     """Microseconds on the GPU per operation, all measured in turn."""
+    samples = gpu_samples(operations, rounds, cold)
+    return {name: Timing.of(values) for name, values in samples.items()}
+
+
+def gpu_samples(
+    operations: dict[str, Operation], rounds: int, cold: bool = False
+) -> dict[str, list[float]]:
+    """The same, each round's."""
     graphs: dict[str, _Graph] = {}
     flush = L2Flush() if cold else None
     if flush is None:
@@ -134,27 +152,38 @@ def gpu_times(
             name: [max(value - flush_time, 0.01) for value in values]
             for name, values in samples.items()
         }
-    return {name: Timing.of(values) for name, values in samples.items()}
+    return samples
 
 
 def host_time(call: Callable[[], object], batches: int = 25) -> Timing:
-    """Microseconds on the host per call, the GPU never waited for.
+    """Microseconds on the host per call, the GPU never waited for."""
+    return host_times({"": call}, batches)[""]
+
+
+def host_times(
+    calls: dict[str, Callable[[], object]], batches: int = 25, count: int = 100
+) -> dict[str, Timing]:
+    """Microseconds on the host per call, the GPU never waited for, all measured in turn.
 
     A batch is short enough for the queue of launches not to fill up.
     """
-    for _ in range(20):
-        call()
-    torch.cuda.synchronize()
-    count = 100
-    samples = []
-    for _ in range(batches):
-        begin = time.perf_counter_ns()
-        for _ in range(count):
+    for call in calls.values():
+        for _ in range(20):
             call()
-        end = time.perf_counter_ns()
-        samples.append((end - begin) / 1000.0 / count)
         torch.cuda.synchronize()
-    return Timing.of(samples)
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for batch in range(batches):
+        shift = batch % len(names)
+        for name in names[shift:] + names[:shift]:
+            call = calls[name]
+            begin = time.perf_counter_ns()
+            for _ in range(count):
+                call()
+            end = time.perf_counter_ns()
+            samples[name].append((end - begin) / 1000.0 / count)
+            torch.cuda.synchronize()
+    return {name: Timing.of(values) for name, values in samples.items()}
 
 
 def wall_time(call: Callable[[], object], calls: int = 400) -> Timing:

@@ -54,12 +54,14 @@ def bytes_of(arrays: list[Any]) -> int:
     return sum(array.nbytes for array in arrays)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--out", type=Path, default=ROOT / "build/bench")
     parser.add_argument("--peers", type=Path, default=ROOT / ".peers/vllm")
     options = parser.parse_args()
+    if not reporting.has_device("vllm_layers"):
+        return 1
     v = load_vllm(options.peers)
 
     def upload(array: np.ndarray) -> Any:
@@ -80,7 +82,7 @@ def main() -> None:
             results.append([a.clone() for a in written(layer, arguments, returned)])
         for a, b in zip(*results):
             assert torch.equal(a, b), layer.name
-        times = harness.gpu_times(
+        samples = harness.gpu_samples(
             {
                 "peer": lambda _, f=theirs, a=arguments: f(**a),
                 "nsa": lambda _, f=ours, a=arguments: f(**a),
@@ -88,20 +90,34 @@ def main() -> None:
             },
             options.rounds,
         )
-        measured.append({"what": layer.name, "gpu_us": reporting.as_json(times)})
-        rows.append(
-            [layer.name, bytes_of(results[0]) / 1e6, *(t.median for t in times.values())]
+        times = {name: harness.Timing.of(values) for name, values in samples.items()}
+        interval = harness.ratio_interval(samples["peer"], samples["nsa"])
+        measured.append(
+            {
+                "what": layer.name,
+                "gpu_us": reporting.as_json(times),
+                "ratio_95": interval,
+            }
         )
+        medians = [timing.median for timing in times.values()]
+        megabytes = bytes_of(results[0]) / 1e6
+        rows.append([layer.name, megabytes, *medians, medians[0] / medians[1], *interval])
     report = reporting.markdown(
-        "In each layer's graph, us", ["what", "MB written", v.name, "nsa", "copy kernel"], rows
+        f"In each layer's graph, us ({v.name} is the peer)",
+        ["what", "MB written", "peer", "nsa", "copy", "ratio", "95 %: from", "to"],
+        rows,
     )
+    # Not slower: the interval has 1 in it, or lies above.
+    least = min(row[-1] for row in rows)
+    report += reporting.verdict("least upper end of a ratio's interval", least, 1) + "\n"
     result = {
         "benchmark": "vllm_layers",
         "machine": reporting.machine(None),
         "rows": measured,
     }
     reporting.save(result, report, options.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,7 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What vLLM computes before the graph of a DeepSeek V4 decode: arrays, and nsa's calls.
+"""What vLLM computes before the graph of a DeepSeek V4 decode, and of a step of its draft
+model: arrays, and nsa's calls.
 
 Needs neither torch nor a GPU: arrays are made in NumPy, and placed by the caller.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from nsa import vllm
-from nsa.vllm._usual import BLOCK_SIZES, RATIOS, WINDOW, before_decode
+from nsa.vllm._usual import BLOCK_SIZES, RATIOS, WINDOW, before_decode, draft_step
 
 RATIO = RATIOS[0]
 BLOCKS = BLOCK_SIZES
@@ -58,6 +59,9 @@ def arrays(batch: Batch, seed: int = 0) -> dict[str, Any]:
         "num_blocks": np.stack([-(-(lens + 1) // size) for size in BLOCKS]).astype(int32),
         "block_tables": [rng.integers(1, 1 << 20, (states, c)).astype(int32) for c in columns],
         "replay_start": zeros(R),
+        "seq_lens": lens[:R].astype(int32) + 1,
+        "num_rejected": zeros(R),
+        "positions": lens[:R],
         "out_next_prefill_tokens": zeros(1, states),
         "out_input_ids": zeros(MAX_TOKENS),
         "out_positions": zeros(MAX_TOKENS, dtype=np.int64),
@@ -78,6 +82,11 @@ def arrays(batch: Batch, seed: int = 0) -> dict[str, Any]:
         "out_c128_indices": zeros(R, batch.c128_width),
         "out_c128_lens": zeros(R),
         "out_c128_prefill": zeros(1, batch.c128_width),
+        "out_draft_query_start_loc": zeros(R + 1),
+        "out_draft_seq_lens": zeros(R),
+        # Where vLLM has the positions themselves.
+        "out_draft_positions": lens[:R].copy(),
+        "out_sample_positions": lens[:R].copy(),
     }
     return made
 
@@ -93,12 +102,25 @@ def place(made: dict[str, Any], change: Callable[[np.ndarray], Any]) -> dict[str
 
 
 def calls(a: dict[str, Any], batch: Batch) -> list[Callable[[], None]]:
-    """nsa's functions, for ``nsa.vllm.one_launch``."""
+    """nsa's functions before a decode, for ``nsa.vllm.one_launch``."""
     return before_decode(a, num_reqs=batch.requests, c128_width=batch.c128_width)
+
+
+def draft_calls(a: dict[str, Any], batch: Batch) -> list[Callable[[], None]]:
+    """Those before a step of the draft model, whose block tables were gathered before."""
+    return draft_step(
+        a,
+        num_reqs=batch.requests,
+        c128_width=batch.c128_width,
+        max_model_len=batch.context,
+    )
 
 
 def texts() -> set[str]:
     """The steps that the benchmark launches."""
     batch = Batch(2, 4096)
-    made = calls(place(arrays(batch), lambda array: array), batch)
-    return {vllm.step_text(*made, num_reqs=batch.requests), *map(vllm.step_text, made)}
+    found = set()
+    for make in (calls, draft_calls):
+        made = make(place(arrays(batch), lambda array: array), batch)
+        found |= {vllm.step_text(*made, num_reqs=batch.requests), *map(vllm.step_text, made)}
+    return found

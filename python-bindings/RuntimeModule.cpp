@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CallPlans.h"
 #include "Caller.h"
 #include "Errors.h"
 #include "Plan.h"
@@ -351,6 +352,21 @@ NB_MODULE(_nsa_runtime, m) {
            "Launches. `sets` are dicts of names and arrays, `sizes` what the "
            "Caller takes.")
       .def("forget", &SetCaller::forget, "Forgets what was made.");
+
+  nb::class_<CallPlans>(m, "CallPlans",
+                        "Several calls as one launch, which is remembered by "
+                        "what they are.")
+      .def(nb::init<nb::object, nb::object>(), "make"_a, "as_bytes"_a,
+           "`make` takes functions, which are functools.partial objects, the "
+           "arrays among their arguments, each once, and a number or None. It "
+           "returns None if they have to be called, or a Caller, the places of "
+           "the arrays that it takes, which of these are to be given as bytes, "
+           "as `as_bytes` makes them, its sizes, and pairs of the place of a "
+           "size and the number that it is: of the functions' integers that are "
+           "called num_*, and the one more.")
+      .def("launch", &CallPlans::launch, "functions"_a, "number"_a.none(),
+           "stream"_a.none(),
+           "Launches, or returns False if the functions have to be called.");
 
   registerPlan(m);
   m.def("load_bundle", &loadBundle, "directory"_a,

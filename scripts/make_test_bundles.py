@@ -2,7 +2,7 @@
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Saves the steps that the GPU tests and the benchmarks ask nsa.ops for, and those that
-SGLang's own tests ask nsa.compat for.
+SGLang's and vLLM's own tests ask nsa.compat for; of vLLM's, host kernels, too.
 
     make_test_bundles.py DIR
 
@@ -68,6 +68,7 @@ from vllm_cases import texts as vllm_texts  # noqa: E402
 from vllm_chains import texts_of_chains  # noqa: E402
 from vllm_layer_cases import texts as vllm_layer_texts  # noqa: E402
 from vllm_peer_cases import texts as vllm_peer_texts  # noqa: E402
+from vllm_public_steps import texts as vllm_public_texts  # noqa: E402
 from vllm_workload import texts as vllm_benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
@@ -116,6 +117,8 @@ def main(directory: str) -> None:
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory, host=False)
+    for text in sorted(vllm_public_texts()):
+        _cache.save_bundle(text, directory)
     for text in sorted(guarded_texts()):
         _cache.save_bundle(text, directory, guards=True, host=False)
     for text, fuse, pdl in dependent_launches():

@@ -12,6 +12,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -34,15 +35,10 @@ static Size getNumElements(ReduceOp op) {
   return Size::of(source, cast<ShapedType>(source.getType()).getRank() - 1);
 }
 
-/// Emits what elements `first`, `first + step` and so on of a row become, for
-/// each of `ops`, which are of as many elements.
-static SmallVector<Value> emitStrided(ElementBuilder &builder,
-                                      ArrayRef<ReduceOp> ops, ValueRange row,
-                                      Value first, int64_t step) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  SmallVector<Value> initial;
-  for (ReduceOp op : ops) {
+/// What a reduction of no elements is, for each of `ops`.
+static SmallVector<Value> emitNeutral(ElementBuilder &builder,
+                                      ArrayRef<ReduceOp> ops) {
+  return llvm::map_to_vector(ops, [&](ReduceOp op) -> Value {
     Type type = getElementTypeOrSelf(op.getType());
     unsigned bits = type.getIntOrFloatBitWidth();
     APInt neutral = APInt::getZero(bits);
@@ -50,25 +46,69 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
       neutral = APInt::getSignedMinValue(bits);
     if (op.getKind() == ReduceKind::Min)
       neutral = APInt::getSignedMaxValue(bits);
-    initial.push_back(arith::ConstantOp::create(
-        b, loc, type, b.getIntegerAttr(type, neutral)));
+    return arith::ConstantOp::create(builder.b, builder.loc, type,
+                                     builder.b.getIntegerAttr(type, neutral));
+  });
+}
+
+/// How many elements of a row a thread takes at once: of a formula the vector
+/// that an access moves, so that what they read is on its way together.
+static int64_t getWidth(ArrayRef<ReduceOp> ops) {
+  int64_t width = 4;
+  for (ReduceOp op : ops) {
+    Type type = getElementTypeOrSelf(op.getType());
+    bool isTable = cast<ShapedType>(op.getSource().getType()).getRank() == 2;
+    if (!isTable || !op.getSource().getDefiningOp<MapOp>())
+      return 1;
+    width = std::min<int64_t>(width, 128 / type.getIntOrFloatBitWidth());
   }
+  return width;
+}
+
+/// Emits what the elements of a row become that a thread takes of `numThreads`
+/// with numbers from 0 on, for each of `ops`, which are of as many elements.
+static SmallVector<Value> emitStrided(ElementBuilder &builder,
+                                      ArrayRef<ReduceOp> ops, ValueRange row,
+                                      Value thread, int64_t numThreads) {
+  OpBuilder &b = builder.b;
+  Location loc = builder.loc;
+  SmallVector<Value> initial = emitNeutral(builder, ops);
   // Sizes that the text computes may be negative.
   Value size =
       builder.max(builder.size(getNumElements(ops.front())), builder.index(0));
   for (ReduceOp op : ops)
     if (auto map = op.getSource().getDefiningOp<MapOp>())
       emitOuter(builder, map, row);
+  int64_t width = numThreads > 1 ? getWidth(ops) : 1;
   auto loop = scf::ForOp::create(
-      b, loc, first, size, builder.index(step), initial,
+      b, loc, builder.mul(thread, builder.index(width)), size,
+      builder.index(numThreads * width), initial,
       [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
         ElementBuilder inner(b, builder);
         SmallVector<Value> indices(row), next;
         indices.push_back(index);
-        for (auto [op, value] : llvm::zip_equal(ops, carried))
-          next.push_back(
-              emitCombine(builder, ReduceOp(op).getKind(), value,
-                          inner.element(ReduceOp(op).getSource(), indices)));
+        for (auto [op, value, neutral] :
+             llvm::zip_equal(ops, carried, initial)) {
+          ReduceOp reduce = op;
+          auto combine = [&](Value lhs, Value rhs) {
+            return emitCombine(builder, reduce.getKind(), lhs, rhs);
+          };
+          if (width == 1) {
+            next.push_back(
+                combine(value, inner.element(reduce.getSource(), indices)));
+            continue;
+          }
+          Value vector = inner.elements(reduce.getSource(), indices, width);
+          Value result = value;
+          for (int64_t i = 0; i != width; ++i) {
+            Value element = vector::ExtractOp::create(b, loc, vector, i);
+            if (i != 0)
+              element = inner.select(inner.less(inner.add(index, i), size),
+                                     element, neutral);
+            result = combine(result, element);
+          }
+          next.push_back(result);
+        }
         scf::YieldOp::create(b, loc, next);
       });
   return loop.getResults();
@@ -126,5 +166,6 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
 }
 
 Value nsa::emitReduction(ElementBuilder &builder, ReduceOp op, ValueRange row) {
-  return emitStrided(builder, op, row, builder.index(0), /*step=*/1).front();
+  return emitStrided(builder, op, row, builder.index(0), /*numThreads=*/1)
+      .front();
 }

@@ -16,6 +16,7 @@
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -30,6 +31,15 @@ struct ScanElements : ElementsOf<ScanOp> {
   Value emitElement(ElementBuilder &builder, ValueRange indices);
   Value emitElements(ElementBuilder &builder, ValueRange indices,
                      int64_t width);
+
+private:
+  /// Fills `sums`, where each thread has one vector of `width` elements at
+  /// most: what they read is on its way together.
+  void emitVectorSums(ElementBuilder &builder, ValueRange row, Value sums,
+                      Value size, int64_t width, Threads &threads);
+  /// The same for any number of elements, by tiles.
+  void emitTileSums(ElementBuilder &builder, ValueRange row, Value sums,
+                    Value size, Value shift, Value numTiles, Threads &threads);
 };
 
 struct IterateElements : ElementsOf<IterateOp> {
@@ -151,17 +161,49 @@ static Value emitNumElements(ElementBuilder &builder, Value source) {
   return builder.max(size, builder.index(0));
 }
 
-SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
-                                            ValueRange row, Threads &threads) {
+void ScanElements::emitVectorSums(ElementBuilder &builder, ValueRange row,
+                                  Value sums, Value size, int64_t width,
+                                  Threads &threads) {
+  OpBuilder &b = builder.b;
+  Location loc = getLoc();
+  Value thread = threads.emitThread(b, loc);
+  SmallVector<Value> indices(row);
+  indices.push_back(builder.mul(thread, builder.index(width)));
+  Value first = indices.back();
+  Value zero = builder.zero(getElementTypeOrSelf(getType()));
+  Value vector = builder.elements(getSource(), indices, width);
+  SmallVector<Value> before = {zero};
+  for (int64_t i = 0; i != width; ++i) {
+    Value element = vector::ExtractOp::create(b, loc, vector, i);
+    Value isThere = builder.less(builder.add(first, i), size);
+    before.push_back(
+        builder.add(before.back(), builder.select(isThere, element, zero)));
+  }
+  Value ofOthers = threads.emitSumBefore(b, loc, before.back());
+  // Past the last element there is nothing but the sum of all.
+  scf::IfOp::create(
+      b, loc, builder.less(first, size), [&](OpBuilder &b, Location loc) {
+        for (int64_t i = 0; i != width; ++i)
+          memref::StoreOp::create(b, loc, builder.add(ofOthers, before[i]),
+                                  sums, builder.add(first, i));
+        scf::YieldOp::create(b, loc);
+      });
+  Value isLast = builder.equal(thread, builder.index(threads.getSize() - 1));
+  scf::IfOp::create(b, loc, isLast, [&](OpBuilder &b, Location loc) {
+    memref::StoreOp::create(b, loc, builder.add(ofOthers, before.back()), sums,
+                            size);
+    scf::YieldOp::create(b, loc);
+  });
+  threads.emitBarrier(b, loc);
+}
+
+void ScanElements::emitTileSums(ElementBuilder &builder, ValueRange row,
+                                Value sums, Value size, Value shift,
+                                Value numTiles, Threads &threads) {
   OpBuilder &b = builder.b;
   Location loc = getLoc();
   Type type = getElementTypeOrSelf(getType());
-  Value size = emitNumElements(builder, getSource());
-  Value shift = emitShift(builder, size, threads.getMostTiles(),
-                          getSums() ? TileSumsOp::logTile : 0);
   Value logStored = builder.index(TileSumsOp::logTile);
-  Value numTiles = emitTiles(builder, size, shift);
-  Value sums = threads.emitMemory(b, loc, threads.getMostTiles() + 1, type);
   Value thread = threads.emitThread(b, loc);
   Value numThreads = builder.index(threads.getSize());
   // The sum of each tile, by threads in turn, so that they load together.
@@ -211,6 +253,38 @@ SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
     scf::YieldOp::create(b, loc);
   });
   threads.emitBarrier(b, loc);
+}
+
+SmallVector<Value> ScanElements::emitShared(ElementBuilder &builder,
+                                            ValueRange row, Threads &threads) {
+  OpBuilder &b = builder.b;
+  Location loc = getLoc();
+  Type type = getElementTypeOrSelf(getType());
+  Value size = emitNumElements(builder, getSource());
+  Value shift = emitShift(builder, size, threads.getMostTiles(),
+                          getSums() ? TileSumsOp::logTile : 0);
+  Value numTiles = emitTiles(builder, size, shift);
+  Value sums = threads.emitMemory(b, loc, threads.getMostTiles() + 1, type);
+  auto emitTiles = [&](ElementBuilder &builder) {
+    emitTileSums(builder, row, sums, size, shift, numTiles, threads);
+  };
+  int64_t width = 128 / type.getIntOrFloatBitWidth();
+  bool isTable = !row.empty() && getSource().getDefiningOp<MapOp>();
+  if (!isTable || getSums() || threads.getSize() == 1 ||
+      threads.getSize() * width > threads.getMostTiles()) {
+    emitTiles(builder);
+  } else {
+    Value isShort = builder.compare(Arith::Predicate::ule, size,
+                                    builder.index(threads.getSize() * width));
+    auto ifOp = scf::IfOp::create(b, loc, isShort, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(ifOp.thenYield());
+    ElementBuilder ofShort(b, builder);
+    emitVectorSums(ofShort, row, sums, size, width, threads);
+    b.setInsertionPoint(ifOp.elseYield());
+    ElementBuilder ofLong(b, builder);
+    emitTiles(ofLong);
+  }
   return {sums, shift, numTiles, emitSearchStride(builder, numTiles)};
 }
 

@@ -113,7 +113,8 @@ int64_t nsa::getMostTiles(LaunchOp launch) {
   for (auto [type, number] : most)
     bytes += number * type.getIntOrFloatBitWidth() / 8;
   int64_t room = TargetAttr::of(launch).getTileBytes();
-  int64_t tiles = 1024;
+  // A vector of each thread, where more of them share rows (AssignTiles).
+  int64_t tiles = std::max<int64_t>(1024, 4 * *launch.getThreads());
   while (tiles > 1 && (tiles + 1) * bytes > room)
     tiles /= 2;
   return tiles;

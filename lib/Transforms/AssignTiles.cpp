@@ -119,15 +119,25 @@ static bool hasSharedReads(MapOp map) {
 }
 
 /// Half a warp has a row of a packed tile, so that rows of some tens of
-/// elements leave few threads idle. Each thread takes several vectors of it,
-/// one after the other, and what these share is made once.
+/// elements leave few threads idle; a warp, if `columns` are known, and more
+/// than a block takes at once. Each thread takes several vectors of it, one
+/// after the other, and what these share is made once.
 static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
-                                  int64_t threads) {
-  constexpr int64_t lanes = 16;
+                                  int64_t threads,
+                                  std::optional<int64_t> columns,
+                                  TargetAttr target) {
+  int64_t lanes = columns ? target.getWarp() : 16;
   bool isShared = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
     return hasSharedReads(copy.getValue().getDefiningOp<MapOp>());
   });
-  int64_t turns = isShared ? 4 : 1;
+  int64_t turns = 4;
+  if (columns) {
+    // As many as a row has, in tiles of up to eight.
+    int64_t ofRow = llvm::divideCeil(*columns, lanes * width);
+    turns = llvm::divideCeil(ofRow, llvm::divideCeil(ofRow, 8));
+  }
+  if (!isShared)
+    turns = 1;
   return TilingAttr::get(segment.getContext(), TilingUnit::Tile,
                          threads / lanes, lanes * turns * width, width,
                          /*vectors=*/1, /*isPaired=*/false,
@@ -164,13 +174,16 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   if (segment.getKind() != SegmentKind::Tile || !isTable || !columns ||
       *columns < 1)
     return isTable && isPacked(segment, width)
-               ? getPackedTiling(segment, width, threads)
+               ? getPackedTiling(segment, width, threads,
+                                 /*columns=*/std::nullopt, target)
                : longRows;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
   int64_t rows = threads * vectors / perRow;
   if (rows < 2)
-    return longRows;
+    return isPacked(segment, width)
+               ? getPackedTiling(segment, width, threads, columns, target)
+               : longRows;
   // Pairs have one row.
   return get(TilingUnit::Tile, rows, perRow * width, width, vectors,
              isPaired && perRow % 2 == 0);
@@ -288,6 +301,8 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
 
   /// Where each block first makes a recurrence, a formula that threads share,
   /// twice as many of them make more of its steps at once, in half the blocks.
+  /// Where blocks make sums along rows of a table, four times as many have no
+  /// more than a vector of each row, mostly.
   static int64_t getBestThreads(LaunchOp launch, TargetAttr target) {
     int64_t threads = target.getThreads();
     auto segments = launch.getSegments();
@@ -299,7 +314,15 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
                                     op.getOperation());
                               });
         });
-    return isRecurrence && threads <= 512 ? 2 * threads : threads;
+    if (isRecurrence && threads <= 512)
+      return 2 * threads;
+    bool areRows = llvm::all_of(
+        segments, [](SegmentOp segment) { return segment.hasSharedRows(); });
+    bool isScanned = llvm::any_of(segments, [](SegmentOp segment) {
+      return llvm::any_of(segment.getBody().getOps<ScanOp>(),
+                          [&](ScanOp op) { return segment.isSharedByRow(op); });
+    });
+    return areRows && isScanned && threads <= 256 ? 4 * threads : threads;
   }
 
   /// Blocks are started in the order of segments. Scans go first, as theirs is

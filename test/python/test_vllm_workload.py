@@ -17,24 +17,37 @@ from nsa import _cache, prebuild, vllm
 from nsa._tool.finding import remarks_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-from vllm_workload import Batch, arrays, calls, place, texts  # noqa: E402
+from vllm_layer_cases import texts as layer_texts  # noqa: E402
+from vllm_workload import Batch, arrays, calls, draft_calls, place, texts  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
 
 @pytest.mark.parametrize("requests", [1, 5])
 def test_one_launch(requests):
+    """Of a decode, and of the draft step after it."""
     batch = Batch(requests, 4096)
     one, each = place(arrays(batch), np.copy), place(arrays(batch), np.copy)
     vllm.one_launch(*calls(one, batch), num_reqs=requests)
     for call in calls(each, batch):
         call()
+    same(one, each)
+    assert one["out_swa_indices"].any() and one["out_c4_slots"].any()
+    before = one["out_swa_indices"].copy()
+    vllm.one_launch(*draft_calls(one, batch), num_reqs=requests)
+    for call in draft_calls(each, batch):
+        call()
+    same(one, each)
+    assert (one["out_swa_indices"] != before).any()
+    assert (one["out_draft_seq_lens"] == one["seq_lens"] + 1).all()
+
+
+def same(one, each):
     for name, array in one.items():
         for a, b in (
             zip(array, each[name]) if isinstance(array, list) else [(array, each[name])]
         ):
             np.testing.assert_array_equal(a, b, err_msg=name)
-    assert one["out_swa_indices"].any() and one["out_c4_slots"].any()
 
 
 def test_one_kernel():
@@ -58,8 +71,8 @@ def test_remarks():
 
 
 def test_shipped():
-    """The benchmark's steps are what the package ships."""
-    assert texts() <= set(prebuild.texts())
+    """The benchmarks' steps are among what the package ships."""
+    assert texts() | layer_texts() <= set(prebuild.texts())
 
 
 def test_compiled_ahead(tmp_path, monkeypatch):

@@ -71,33 +71,45 @@ def write_req_to_global(
         return nb.where(x >= 0, paged, -1)
 
     if not (compact or f.has("out_counts") or f.has("safe_lengths")):
-        f.output("out", (rows, columns), place)
+        f.output("out", (rows, columns), place, packed=False)
         return
-    good = f.s.map((rows, columns), lambda t, j: nb.where(place(t, j) >= 0, 1, 0))
+    slots = f.s.map((rows, columns), place, dtype="int64")
+    good = f.s.map((rows, columns), lambda t, j: nb.where(slots[t, j] >= 0, 1, 0))
     counts = f.s.sum(good)
 
     def count(t: nb.Element) -> nb.Element:
         return counts[t]
 
+    def safe(t: nb.Element, m: nb.Element, element: Any, is_empty: Any) -> nb.Element:
+        """The first element of a row without any is 0."""
+        return nb.where((m == 0) & is_empty, 0, element) if f.has("safe_lengths") else element
+
+    if f.has("safe_lengths"):
+        f.output("safe_lengths", rows, lambda t: nb.maximum(count(t), 1))
     if compact:
         sums = f.s.scan(good, inclusive=True)
 
-        def element(t: nb.Element, m: nb.Element) -> nb.Element:
+        def behind(t: nb.Element, j: nb.Element) -> nb.Element:
+            """The column of an element: those that are good in their order, behind them the
+            others in the other one."""
+            number = index(sums[t, j])
+            bad = columns - 1 - (j - number)
+            return nb.where(slots[t, j] >= 0, number - 1, bad)
+
+        def searched(t: nb.Element, m: nb.Element) -> nb.Element:
             # Past the last one it is past the columns, where no index is.
-            return place(t, sums.search(m, row=t))
+            return safe(t, m, place(t, sums.search(m, row=t)), count(t) == 0)
 
+        f.output(
+            "out", (rows, columns),
+            lambda t, j: safe(t, behind(t, j), slots[t, j], sums[t, j] == 0),
+            at=[lambda t, j: t, behind], reads=searched, packed=False,
+        )  # fmt: skip
     else:
-        element = place
-    if f.has("safe_lengths"):
-        f.output("safe_lengths", rows, lambda t: nb.maximum(count(t), 1))
-
-        def safe(t: nb.Element, m: nb.Element) -> nb.Element:
-            is_empty = (m == 0) & (count(t) == 0)
-            return nb.where(is_empty, 0, element(t, m))
-
-        f.output("out", (rows, columns), safe)
-    else:
-        f.output("out", (rows, columns), element)
+        f.output(
+            "out", (rows, columns), lambda t, m: safe(t, m, slots[t, m], count(t) == 0),
+            packed=False,
+        )  # fmt: skip
     if f.has("out_counts"):
         f.output("out_counts", rows, count)
 
@@ -209,7 +221,7 @@ def write_global_topk_indices(f: Formulas, block_size: int) -> None:
         b = index(requests[t].otherwise(-1))
         return nb.where(x >= 0, slot(table, b, x, block_size), -1)
 
-    f.output("out_indices", (rows, columns), place)
+    f.output("out_indices", (rows, columns), place, packed=False)
     count_slots(f, (rows, columns), place, lambda t: is_valid_token(f, t), "out_lens")
 
 

@@ -139,8 +139,9 @@ class Formulas:
         self._shape, self._ports, self._dtypes = shape, ports, dtypes
         self._shared = dict(shape.shared)
         self._inputs: dict[str, Any] = {}
-        #: Of outputs; None of those that no later call can read.
-        self.values: dict[str, nb.Array | Written | None] = {}
+        #: Of outputs; None of those that no later call can read, and of those that are only
+        #: written out for one, what does so.
+        self.values: dict[str, nb.Array | Written | Callable[[], Written] | None] = {}
 
     def has(self, name: str) -> bool:
         """Whether the caller gave this array."""
@@ -227,12 +228,16 @@ class Formulas:
         when: Callable[..., Any] | None = None,
         at: Sequence[Callable[..., Any]] = (),
         updates: str | None = None,
+        packed: bool = True,
+        reads: Callable[..., Any] | None = None,
     ) -> None:
         """Writes an array, if the caller gave it: those elements for which `when` holds, each
         at its own place or at the indices that `at` gives. `sizes` may be names of sizes.
 
         `updates`: an input that may be the same array, as nothing else is computed from it,
-        and `element` reads it at its own place only."""
+        and `element` reads it at its own place only. `packed`: rows may be of tens of elements,
+        as those of tables of few requests or short contexts. `reads`: of what `at` puts at all
+        places, the elements as later calls read them."""
         if name not in self._shape.outputs:
             return
         sizes = tuple(
@@ -244,14 +249,17 @@ class Formulas:
         if updates is not None and self._first(updates) == (self._number, name):
             port = self.s.inout(self._prefix + name, dtype, (None,) * len(sizes))
             self._inputs[updates] = port
-        # Tables of few requests or short contexts have rows of tens of elements.
-        value = self.s.map(sizes, element, dtype=dtype, packed=len(sizes) == 2)
+        value = self.s.map(sizes, element, dtype=dtype, packed=packed and len(sizes) == 2)
         mask = None if when is None else self.s.map(sizes, when, dtype="int8")
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
         self._ports.declared.append((self._number, name))
         to = self._prefix + name if port is None else port
         self.s.output(to, value, when=mask, at=places)
-        if places is None and port is None:
+        if reads is not None:
+            self.values[name] = lambda: Written(
+                self.s.map(sizes, reads, dtype=dtype), reads, None
+            )
+        elif places is None and port is None:
             self.values[name] = Written(value, element, when)
         else:
             self.values[name] = None
@@ -381,6 +389,8 @@ class Launcher:
                         f"call {other} of this launch writes it in place, or at places that only"
                         " the device knows, so no later call can read it",
                     )
+                if callable(value):
+                    value = made[other].values[output] = value()
                 formulas.wire(name, value)
             shape.write(formulas, *shape.constants)
             formulas.check_all_used()

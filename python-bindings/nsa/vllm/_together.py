@@ -4,25 +4,21 @@
 """Several calls as one launch, and finding its step quickly.
 
 What calls are, each with its dicts of arrays, takes the host longer than to launch them. So
-what ``one_launch`` is given is compared first: the same functions, the same constants, and
-arrays and numbers in the same places are the same launch but for these.
+the same functions with the same constants, and arrays and numbers in the same places, are
+known to be the same launch but for these (``CallPlans``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._arguments import describe as describe_array
-from ._launch import Call, Launcher, collect, describe, launcher_of
+from .._nsa_runtime import CallPlans
+from ._launch import Call, as_bytes, collect, describe, launcher_of
 
 __all__ = ["Prepared", "one_launch", "prepare", "step_text"]
-
-#: Launches that are remembered; past that, all are forgotten.
-MOST_PLANS = 512
 
 
 class Placeholder:
@@ -31,173 +27,57 @@ class Placeholder:
     __slots__ = ()
 
 
-class Head:
-    """Functions, names of what they are given, and types, as something that is compared quickly.
-    """
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.sequences = [n for n, value in enumerate(values) if type(value) in (list, tuple)]
-
-
-@dataclass(eq=False, frozen=True)
-class Layout:
-    """Which of the values that functions are given are what, by their types and names.
-
-    All of these take a list of values, those of lists and tuples at its end."""
-
-    arrays: Callable[[list[Any]], tuple[Any, ...]]
-    numbers: Callable[[list[Any]], tuple[int, ...]]
-    constants: Callable[[list[Any]], tuple[Any, ...]]
-
-
-class Given(NamedTuple):
-    """What functions are given, apart from one another."""
-
-    arrays: tuple[Any, ...]
-    numbers: tuple[int, ...]
-    #: All else, and which arrays are the same.
-    key: tuple[Any, ...]
-
-
-class Plan(NamedTuple):
-    """The launch of calls that are known but for their arrays and numbers."""
-
-    launcher: Launcher
-    #: Those of the launch, of the arrays that are given.
-    arrays: Callable[[tuple[Any, ...]], tuple[Any, ...]]
-    #: Sizes, and which of them are which of the numbers.
-    sizes: list[int | None]
-    numbers: list[tuple[int, int]]
-
-
-_heads: dict[tuple[Any, ...], Head] = {}
-#: By head, and lengths and types of lists; None where there are values of other types.
-_layouts: dict[tuple[Any, ...], Layout | None] = {}
-_plans: dict[tuple[Any, ...], Plan | None] = {}
-_num_reqs = Placeholder()
-
-
-def those(places: Sequence[int]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
-    """``itemgetter``, for no places and one as well."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda values: tuple(values[place] for place in places)
-
-
-def remember(known: dict[Any, Any], key: Any, value: Any) -> Any:
-    if len(known) >= MOST_PLANS:
-        known.clear()
-    known[key] = value
-    return value
-
-
-def given_to(functions: Sequence[Callable[[], Any]]) -> Given | None:
-    """What partials of functions of this package are given; None if there is anything else.
-
-    A launch is to find its plan in little time, so there is no loop over values here."""
-    parts: list[Any] = []
-    values: list[Any] = []
-    for function in functions:
-        if type(function) is not partial:
-            return None
-        named = function.keywords
-        parts += (function.func, len(function.args), *named)
-        values += function.args
-        values += named.values()
-    known = (*parts, *map(type, values))
-    head = _heads.get(known) or remember(_heads, known, Head(values))
-    parts = [head]
-    count = len(values)
-    for place in head.sequences:
-        parts.append(len(values[place]))
-        values += values[place]
-    key = (*parts, *map(type, values[count:]))
-    layout = _layouts.get(key, ...)
-    if layout is ...:
-        layout = remember(_layouts, key, layout_of(functions, values))
-    if layout is None:
-        return None
-    arrays = layout.arrays(values)
-    addresses = list(map(id, arrays))
-    first = dict(zip(reversed(addresses), range(len(addresses) - 1, -1, -1)))
-    same = tuple(map(first.__getitem__, addresses))
-    return Given(arrays, layout.numbers(values), (layout, layout.constants(values), same))
-
-
-def layout_of(functions: Sequence[Any], values: Sequence[Any]) -> Layout | None:
-    # Of others nobody knows that they do no more than to make calls.
-    modules = [getattr(f.func, "__module__", None) or "" for f in functions]
+def make_plan(
+    functions: Sequence[Any], arrays: Sequence[Any], num_reqs: int | None
+) -> tuple[Any, ...] | None:
+    """What ``CallPlans`` keeps of these for any arrays and numbers; None where there are
+    others than functions of this package, or where they depend on more of their arrays than
+    which are the same, so that they fail without."""
+    modules = [getattr(function.func, "__module__", None) or "" for function in functions]
     if not all(module.startswith(f"{__package__}.") for module in modules):
         return None
-    names = [name for f in functions for name in (*[""] * len(f.args), *f.keywords)]
-    arrays: list[int] = []
-    numbers: list[int] = []
-    constants: list[int] = []
-    for place, value in enumerate(values):
-        name = names[place] if place < len(names) else ""
-        kind = type(value)
-        if hasattr(kind, "__dlpack__"):
-            arrays.append(place)
-        elif kind is int and name.startswith("num_"):
-            numbers.append(place)
-        elif kind in (int, bool, str, type(None)):
-            constants.append(place)
-        elif kind not in (list, tuple) or place >= len(names):
-            return None
-    return Layout(those(arrays), those(numbers), those(constants))
-
-
-def make_plan(
-    functions: Sequence[Any], given: Given, num_reqs: Placeholder | None
-) -> Plan | None:
-    """What these are for any arrays and numbers; None where they depend on more of them than
-    which are the same, so that they fail without."""
-    at = {id(array): Placeholder() for array in given.arrays}
-    numbers = [Placeholder() for _ in given.numbers]
-    next_number = iter(numbers)
+    if not all(hasattr(type(array), "__dlpack__") for array in arrays):
+        return None
+    at = {id(array): Placeholder() for array in arrays}
+    numbers: list[Placeholder] = []
 
     def hide(value: Any, name: str = "") -> Any:
         if type(value) in (list, tuple):
             return type(value)(map(hide, value))
         if type(value) is int and name.startswith("num_"):
-            return next(next_number)
+            numbers.append(Placeholder())
+            return numbers[-1]
         return at.get(id(value), value)
 
-    try:
-        calls, _ = collect(
-            [
-                partial(
-                    function.func,
-                    *map(hide, function.args),
-                    **{name: hide(value, name) for name, value in function.keywords.items()},
-                )
-                for function in functions
-            ]
+    hidden = [
+        partial(
+            function.func,
+            *map(hide, function.args),
+            **{name: hide(value, name) for name, value in function.keywords.items()},
         )
-        shapes, arrays, sizes = describe(calls, num_reqs)
+        for function in functions
+    ]
+    requests = None if num_reqs is None else Placeholder()
+    try:
+        shapes, given, sizes = describe(collect(hidden)[0], requests)
         launcher = launcher_of(shapes)
     except Exception:
         # What is wrong with them is said of the arguments themselves.
         return None
-    places = {id(at[id(array)]): n for n, array in enumerate(given.arrays)}
-    counts = {id(each): n for n, each in enumerate([*numbers, num_reqs])}
-    return Plan(
-        launcher,
-        those([places[id(arrays[place])] for place in launcher.places]),
-        [None if type(size) is Placeholder else size for size in sizes],
-        [(n, counts[id(size)]) for n, size in enumerate(sizes) if type(size) is Placeholder],
+    if not launcher.arrays:
+        return None
+    places = {id(at[id(array)]): place for place, array in enumerate(arrays)}
+    counts = {id(each): number for number, each in enumerate([*numbers, requests])}
+    return (
+        launcher.run,
+        tuple(places[id(given[place])] for place in launcher.places),
+        tuple(launcher.flags),
+        tuple(None if type(size) is Placeholder else size for size in sizes),
+        tuple((n, counts[id(size)]) for n, size in enumerate(sizes) if type(size) is Placeholder),
     )
 
 
-def find_plan(
-    functions: Sequence[Callable[[], Any]], given: Given, num_reqs: int | None
-) -> Plan | None:
-    key = (num_reqs is None, given.key)
-    plan = _plans.get(key, ...)
-    if plan is ...:
-        made = make_plan(functions, given, None if num_reqs is None else _num_reqs)
-        plan = remember(_plans, key, made)
-    return plan
+_plans = CallPlans(make_plan, as_bytes)
 
 
 class Prepared:
@@ -265,17 +145,8 @@ def one_launch(
     ...             block_size=64, ratio=4),
     ... )
     """
-    given = given_to(functions)
-    plan = None if given is None else find_plan(functions, given, num_reqs)
-    if given is None or plan is None:
-        calls, returned = collect(functions)
-        Prepared(calls, num_reqs)(stream=stream)
-        return tuple(returned)
-    launcher, arrays, sizes, numbers = plan
-    if numbers:
-        values = [*given.numbers, num_reqs]
-        sizes = sizes.copy()
-        for place, number in numbers:
-            sizes[place] = values[number]
-    launcher.launch(launcher.with_bytes(list(arrays(given.arrays))), sizes, stream)
-    return (None,) * len(functions)
+    if _plans.launch(functions, num_reqs, stream):
+        return (None,) * len(functions)
+    calls, returned = collect(functions)
+    Prepared(calls, num_reqs)(stream=stream)
+    return tuple(returned)
