@@ -99,10 +99,15 @@ def ways(peer: Any, case: Case, bs: int, context: int) -> tuple[Any, Any, list[d
 
 
 def measure(
-    peer: Any, case: Case, bs: int, context: int, rounds: int, count: bool
+    found: tuple[Any, Any, list[dict[str, Any]]],
+    case: Any,
+    bs: int,
+    context: int,
+    rounds: int,
+    count: bool,
 ) -> dict[str, Any]:
-    """`count`: the launches, too, which takes longer than all else."""
-    theirs, launch, ours = ways(peer, case, bs, context)
+    """`found`: as of ``ways``. `count`: the launches, too, which takes longer than all else."""
+    theirs, launch, ours = found
     written = sum(array.nbytes for each in ours for array in each.values())
     times = harness.gpu_times(
         {
@@ -169,10 +174,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     return reporting.markdown(title, heads, cells)
 
 
-def report(result: dict[str, Any]) -> str:
-    parts = [
-        reporting.headline("Metadata of V4 and V4.1 steps", result), summary(result["rows"])
-    ]
+def report(result: dict[str, Any], title: str, notes: str) -> str:
+    parts = [reporting.headline(title, result), summary(result["rows"])]
     heads = [
         "bs x context", "MB written", "SGLang", "nsa", "copy kernel", "empty kernel",
         "SGLang / nsa",
@@ -186,9 +189,8 @@ def report(result: dict[str, Any]) -> str:
                     f"{row['bs']} x {row['context']}", row["written_bytes"] / 1e6,
                     times["peer"], times["nsa"], times["copy"], times["empty"], ratio(row),
                 ])  # fmt: skip
-        title = f"{name}, in a replayed graph, us"
-        parts.append(reporting.markdown(title, heads, cells))
-    parts += ["\n".join(verdicts(result["rows"])) + "\n", NOTES]
+        parts.append(reporting.markdown(f"{name}, in a replayed graph, us", heads, cells))
+    parts += ["\n".join(verdicts(result["rows"])) + "\n", notes]
     return "\n".join(parts)
 
 
@@ -220,13 +222,15 @@ def main() -> int:
         for context in contexts:
             for bs in batches:
                 count = bs in (batches[0], batches[-1])
-                rows.append(measure(peer, case, bs, context, options.rounds, count))
+                found = ways(peer, case, bs, context)
+                rows.append(measure(found, case, bs, context, options.rounds, count))
         seconds = time.monotonic() - begin
         print(
             f"{case.name}: equal to {peer.name}, {seconds:.0f} s", file=sys.stderr, flush=True
         )
     result = {"benchmark": "v4", "machine": reporting.machine(peer), "rows": rows}
-    reporting.save(result, report(result), options.out)
+    text = report(result, "Metadata of V4 and V4.1 steps", NOTES)
+    reporting.save(result, text, options.out)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
     return 0

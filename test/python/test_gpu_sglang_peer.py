@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 PEERS = HERE.parents[1] / ".peers/sglang"
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 #: What has to be compiled by nvcc.
-COMPILED = ("CompressorDecodePlan", "CompressorPrefillPlan")
+COMPILED = [name for name in CASES if name.startswith("Compressor")]
 
 Found = subprocess.CompletedProcess[str]
 
@@ -49,7 +49,7 @@ def found() -> Iterator[dict[str, Future[Found]]]:
     # Those that take longest begin first; nvcc's builds are shared.
     others = [name for name in CASES if name not in COMPILED]
     count = max(1, min(8, os.cpu_count() or 1) - 1)
-    groups = [list(COMPILED), *(others[i::count] for i in range(count))]
+    groups = [COMPILED, *(others[i::count] for i in range(count))]
     with ThreadPoolExecutor(len(groups)) as pool:
         yield {
             name: future
