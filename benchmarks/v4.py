@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,16 @@ def ways(peer: Any, case: Case, bs: int, context: int) -> tuple[Any, Any, list[d
     return theirs, launch, ours
 
 
-def measure(peer: Any, case: Case, bs: int, context: int, rounds: int) -> dict[str, Any]:
-    theirs, launch, ours = ways(peer, case, bs, context)
+def measure(
+    found: tuple[Any, Any, list[dict[str, Any]]],
+    case: Any,
+    bs: int,
+    context: int,
+    rounds: int,
+    count: bool,
+) -> dict[str, Any]:
+    """`found`: as of ``ways``. `count`: the launches, too, which takes longer than all else."""
+    theirs, launch, ours = found
     written = sum(array.nbytes for each in ours for array in each.values())
     times = harness.gpu_times(
         {
@@ -116,8 +125,9 @@ def measure(peer: Any, case: Case, bs: int, context: int, rounds: int) -> dict[s
         "fields": len(case.fields),
         "written_bytes": written,
         "launches": {
-            "peer": harness.count_kernels(theirs),
-            "nsa": harness.count_kernels(launch),
+            name: harness.count_kernels(way)
+            for name, way in (("peer", theirs), ("nsa", launch))
+            if count
         },
         "gpu_us": reporting.as_json(times),
     }
@@ -145,11 +155,30 @@ def verdicts(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def report(result: dict[str, Any]) -> str:
-    parts = [reporting.headline("Metadata of V4 and V4.1 steps", result)]
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Of each mode the launches, and the least ratio of each number of requests."""
+    batches = sorted({row["bs"] for row in rows})
+    cells: list[list[Any]] = []
+    for name in dict.fromkeys(row["case"] for row in rows):
+        of_case = [row for row in rows if row["case"] == name]
+        counts = {
+            who: sorted({row["launches"][who] for row in of_case if row["launches"]})
+            for who in ("peer", "nsa")
+        }
+        least = [min(ratio(row) for row in of_case if row["bs"] == bs) for bs in batches]
+        spans = [f"{c[0]} to {c[-1]}" if len(c) > 1 else c[0] for c in counts.values()]
+        cells.append([name, *spans, *least])
+    heads = ["mode", "launches, SGLang", "launches, nsa", *map(str, batches)]
+    contexts = ", ".join(map(str, sorted({row["context"] for row in rows})))
+    title = f"SGLang / nsa by requests, the least of contexts of {contexts}"
+    return reporting.markdown(title, heads, cells)
+
+
+def report(result: dict[str, Any], title: str, notes: str) -> str:
+    parts = [reporting.headline(title, result), summary(result["rows"])]
     heads = [
-        "bs x context", "MB written", "launches, SGLang", "launches, nsa", "SGLang", "nsa",
-        "copy kernel", "empty kernel", "SGLang / nsa",
+        "bs x context", "MB written", "SGLang", "nsa", "copy kernel", "empty kernel",
+        "SGLang / nsa",
     ]  # fmt: skip
     for name in dict.fromkeys(row["case"] for row in result["rows"]):
         cells = []
@@ -158,18 +187,16 @@ def report(result: dict[str, Any]) -> str:
                 times = reporting.medians(row)
                 cells.append([
                     f"{row['bs']} x {row['context']}", row["written_bytes"] / 1e6,
-                    row["launches"]["peer"], row["launches"]["nsa"], times["peer"],
-                    times["nsa"], times["copy"], times["empty"], ratio(row),
+                    times["peer"], times["nsa"], times["copy"], times["empty"], ratio(row),
                 ])  # fmt: skip
-        title = f"{name}, in a replayed graph, us"
-        parts.append(reporting.markdown(title, heads, cells))
-    parts += ["\n".join(verdicts(result["rows"])) + "\n", NOTES]
+        parts.append(reporting.markdown(f"{name}, in a replayed graph, us", heads, cells))
+    parts += ["\n".join(verdicts(result["rows"])) + "\n", notes]
     return "\n".join(parts)
 
 
 def main() -> int:
     parser = reporting.argument_parser(__doc__)
-    parser.set_defaults(sglang=ROOT / ".peers/sglang")
+    parser.set_defaults(rounds=20, sglang=ROOT / ".peers/sglang")
     parser.add_argument("--check", action="store_true", help="compare, and time nothing")
     parser.add_argument("--quick", action="store_true", help="two batches, two contexts")
     parser.add_argument("--json", type=Path, help="where results go, besides --out")
@@ -191,12 +218,19 @@ def main() -> int:
     contexts = CONTEXTS[::2] if options.quick else CONTEXTS
     rows = []
     for case in cases():
+        begin = time.monotonic()
         for context in contexts:
             for bs in batches:
-                rows.append(measure(peer, case, bs, context, options.rounds))
-        print(f"{case.name}: equal to {peer.name}", file=sys.stderr, flush=True)
+                count = bs in (batches[0], batches[-1])
+                found = ways(peer, case, bs, context)
+                rows.append(measure(found, case, bs, context, options.rounds, count))
+        seconds = time.monotonic() - begin
+        print(
+            f"{case.name}: equal to {peer.name}, {seconds:.0f} s", file=sys.stderr, flush=True
+        )
     result = {"benchmark": "v4", "machine": reporting.machine(peer), "rows": rows}
-    reporting.save(result, report(result), options.out)
+    text = report(result, "Metadata of V4 and V4.1 steps", NOTES)
+    reporting.save(result, text, options.out)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
     return 0

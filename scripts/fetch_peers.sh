@@ -75,6 +75,7 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/ops/attention/dsv4/utils.py' \
   'sglang/kernels/ops/attention/dsv4/kv_layout.py' \
   'sglang/kernels/jit/csrc/deepseek_v4/c_plan.cuh' \
+  'sglang/kernels/jit/csrc/deepseek_v4/c128_online_v2.cuh' \
   'sglang/kernels/ops/attention/dsv4/attn_metadata_kernels.py' \
   'sglang/kernels/ops/attention/dsv4/compress.py' \
   'sglang/kernels/ops/attention/dsv4/metadata_kernel.py' \

@@ -110,6 +110,7 @@ stage_bench() {
   "$python" benchmarks/v4_bundles.py --out "$out" || return
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/v4.py --out "$out" &&
+      "$python" benchmarks/kpool.py --out "$out" &&
       "$python" benchmarks/dsa_prefill.py --out "$out" || return
   fi
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return

@@ -35,6 +35,7 @@ from guards_cases import TEXT as GUARDS_TEXT  # noqa: E402
 from incremental_cases import graph_texts  # noqa: E402
 from incremental_cases import variants as incremental_variants  # noqa: E402
 from kpool_cases import texts as kpool_texts  # noqa: E402
+from kpool_steps import texts as kpool_benchmark_texts  # noqa: E402
 from line_info_cases import compile_all as compile_with_lines  # noqa: E402
 from places_cases import ONE_TEXT as ONE_PLACE_TEXT  # noqa: E402
 from places_cases import TEXT as PLACES_TEXT  # noqa: E402
@@ -104,6 +105,7 @@ def main(directory: str) -> None:
     texts |= vllm_texts() | set(texts_of_chains())
     texts |= vllm_peer_texts() | vllm_benchmark_texts() | vllm_layer_texts()
     texts |= schedule_benchmark_texts() | dsa_prefill_benchmark_texts()
+    texts |= kpool_benchmark_texts()
     texts |= schedule_texts() | flashmla_texts() | topk_plan_texts()
     texts |= schedule_mix_texts()
     texts |= {dsa_rank_text("int64")}

@@ -124,6 +124,25 @@ def expand_causally(d: Draw) -> PeerCase:
     return PeerCase(arrays, ours, theirs)
 
 
+def same_rows(d: Draw) -> PeerCase:
+    """Rows of a verification and of a draft extend, as many for each request."""
+    mode, n = d.some("target_verify", "draft_extend"), d.some(2, 4, 8)
+    lens = np.maximum(d.lens, n)
+    arrays = {"seq_lens": lens, "req_pool_indices": d.pool}
+    shapes = {"seq_lens_casual": (d.bs * n,), "req_indices": ((d.bs * n,), "int64")}
+
+    def theirs(peer: Any, a: SimpleNamespace) -> Fields:
+        kwargs = {"device": a.seq_lens.device, "dtype": a.seq_lens.int().dtype}
+        more = n if mode == "target_verify" else 0
+        found = peer.backend.DeepseekV4AttnBackend.expand_extend_with_same_length(
+            SimpleNamespace(cuda_int32_kwargs=kwargs), bs=d.bs, qo_len=n,
+            seq_lens=a.seq_lens.int() + more, req_pool_indices=a.req_pool_indices,
+        )  # fmt: skip
+        return dict(zip(shapes, found, strict=True))
+
+    return PeerCase(arrays, lambda a: replay(a, shapes, mode, next_n=n), theirs)
+
+
 def page_tables(d: Draw) -> PeerCase:
     lens, of = d.rows()
     arrays = {
@@ -299,6 +318,7 @@ def index_keys(d: Draw) -> PeerCase:
 #: By what of SGLang's is called.
 CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "expand_prefill_causally": expand_causally,
+    "expand_extend_with_same_length": same_rows,
     "build_page_table_positions": page_tables,
     "build_causal_swa_page_indices": window_indices,
     "build_low_ratio_metadata": low_ratios,

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,19 +114,31 @@ def check(name: str, peer: Any, device: str) -> int:
     return count
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
+    """1 if a function differs; the others are compared all the same."""
     import sglang_peer
 
+    failed = False
     folder = arguments[0] if arguments else ROOT / ".peers/sglang"
     device = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
     peer = sglang_peer.load(folder)
     for name in arguments[1:] or CASES:
-        count = check(name, peer, device)
+        begin = time.monotonic()
+        try:
+            count = check(name, peer, device)
+        except Exception:
+            print(f"{name}: FAILED", flush=True)
+            traceback.print_exc()
+            failed = True
+            continue
         if count:
-            print(f"{name}: {count} arrays equal to SGLang {peer.version}", flush=True)
+            seconds = time.monotonic() - begin
+            equal = f"{count} arrays equal to SGLang {peer.version}"
+            print(f"{name}: {equal}, {seconds:.1f} s", flush=True)
         else:
             print(f"{name}: left out, it needs a GPU", flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -187,6 +187,64 @@ def prefill_plans(d: Draw) -> PeerCase:
     )  # fmt: skip
 
 
+def online_decode_plans(d: Draw) -> PeerCase:
+    offset = d.some(0, 64)
+    arrays = {"seq_lens": d.lens, "req_pool_indices": d.pool, "req_to_token": d.table}
+
+    def ours(a: SimpleNamespace) -> Fields:
+        return replay(a, {"c128_plan_d": (d.bs, 4)}, online_offset=offset)
+
+    def theirs(peer: Any, a: SimpleNamespace) -> Fields:
+        found = peer.plans.CompressorDecodePlan.generate_online(
+            **vars(a), state_slot_offset=offset
+        )
+        return {"c128_plan_d": _words(found.plan_d)}
+
+    return PeerCase(arrays, ours, theirs, cuda=True)
+
+
+def online_prefill_plans(d: Draw) -> PeerCase:
+    offset, rows = d.some(0, 64), d.total
+    arrays = {
+        "seq_lens": d.lens, "extend_seq_lens": d.extends, "req_pool_indices": d.pool,
+        "req_to_token": d.table,
+    }  # fmt: skip
+    shapes = {"c128_plan_c": (rows, 4), "c128_plan_w": (rows, 4)}
+
+    def ours(a: SimpleNamespace) -> Fields:
+        return replay(a, shapes, "extend", rows=rows, online_offset=offset)
+
+    def theirs(peer: Any, a: SimpleNamespace) -> Fields:
+        found = peer.plans.CompressorPrefillPlan.generate_online(
+            a.seq_lens, a.extend_seq_lens, a.req_pool_indices, a.req_to_token, rows,
+            use_cuda_graph=True, state_slot_offset=offset,
+        )  # fmt: skip
+        return {"c128_plan_c": _words(found.plan_c), "c128_plan_w": _words(found.plan_w)}
+
+    return PeerCase(arrays, ours, theirs, cuda=True)
+
+
+def _words(plan: Any) -> Any:
+    """Bytes of a plan as int32."""
+    import torch
+
+    return plan.view(torch.int32)
+
+
+def block_lengths(d: Draw) -> PeerCase:
+    block = d.some(1, 3, 8)
+
+    def ours(a: SimpleNamespace) -> Fields:
+        return replay(a, {"seq_lens_casual": (d.bs * block,)}, "draft_block", next_n=block)
+
+    def theirs(peer: Any, a: SimpleNamespace) -> list[Fields]:
+        every = peer.blocks.BuildBlockSeqLensCausal
+        given = {"seq_lens": a.seq_lens, "block_size": block, "device": a.seq_lens.device}
+        return [{"seq_lens_casual": make(**given)} for make in (every.torch, every.triton)]
+
+    return PeerCase({"seq_lens": d.lens}, ours, theirs)
+
+
 #: By what of SGLang's is called.
 CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "window_layout": request_windows,
@@ -194,4 +252,7 @@ CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "get_dspark_swa_page_indices": draft_blocks,
     "CompressorDecodePlan": decode_plans,
     "CompressorPrefillPlan": prefill_plans,
+    "CompressorDecodePlan.generate_online": online_decode_plans,
+    "CompressorPrefillPlan.generate_online": online_prefill_plans,
+    "build_block_seq_lens_causal": block_lengths,
 }

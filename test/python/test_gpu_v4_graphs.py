@@ -16,4 +16,4 @@ from v4_graph_cases import CASES, run
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_replays(case: Any, gpu: Any) -> None:
-    run(case, 60, gpu=gpu)
+    run(case, 40, gpu=gpu)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kpool_cases import CASES, run, texts
+from kpool_cases import CASES, run
 
 import nsa
 
@@ -27,8 +27,8 @@ def test_simulator(case, monkeypatch):
 
 
 def test_one_launch():
-    for text in texts():
-        (step,) = nsa.compile(text, "cuda").values()
+    for case in CASES:
+        (step,) = nsa.compile(case.text(), "cuda").values()
         assert len(step.kernels) == 1
 
 

@@ -87,7 +87,26 @@ def texts() -> set[str]:
     return found
 
 
+def idle(batch: Batch, first: int = 0) -> Batch:
+    """Requests from `first` on are idle, as those that pad a batch in a captured graph."""
+    lens, pool, locs = batch.lens.copy(), batch.pool.copy(), batch.locs.copy()
+    lens[first:], pool[first:] = 1, 0
+    if batch.extends is None:
+        locs[first * batch.next_n :] = 0
+        return replace(batch, lens=lens, pool=pool, locs=locs)
+    extends = batch.extends.copy()
+    extends[first:] = 0
+    return replace(batch, lens=lens, pool=pool, extends=extends)
+
+
+def with_idle(batch: Batch, seed: int) -> Batch:
+    """Half of the requests are idle where `seed` is 2, all where it is 4."""
+    first = {2: len(batch.lens) // 2, 4: 0}.get(seed)
+    return batch if first is None else idle(batch, first)
+
+
 def draw(case: Case, seed: int, small: bool = False) -> Batch:
+    """Hostile where `seed` is odd; with idle requests at 2 and 4."""
     rng = np.random.default_rng(seed)
     bs = int(rng.choice([1, 2, 3] if small else [0, 1, 2, 5, 33]))
     lens = np.where(
@@ -121,7 +140,7 @@ def draw(case: Case, seed: int, small: bool = False) -> Batch:
         batch.floors = rng.integers(-3, 600, n).astype(np.int32)
     locs = rng.integers(-1, 901, max(n - int(rng.integers(0, 3)), 0))
     batch.locs = locs.astype(case.index)
-    return batch
+    return with_idle(batch, seed)
 
 
 def inputs(batch: Batch, place: Any) -> dict[str, Any]:

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 import v4_cases
-from v4_cases import EDGES, FILL, Case, draw, fields_of, inputs
+from v4_cases import EDGES, FILL, Case, draw, fields_of, idle, inputs
 from v4_reference import Batch, reference
 
 import nsa
 from nsa import _v4
 
 CASES = v4_cases.CASES[:6]
-#: What an idle request has in every array: it pads a batch in a captured graph.
-IDLE = {"lens": 1, "pool": 0, "locs": 0}
 
 
 def redraw(batch: Batch, rng: np.random.Generator, hostile: bool) -> Batch:
@@ -44,17 +42,6 @@ def redraw(batch: Batch, rng: np.random.Generator, hostile: bool) -> Batch:
         of["extends"] = some(batch.extends, 0, 9, (-3, 10**6))
     if batch.floors is not None:
         of["floors"] = some(batch.floors, -3, 600, (2**31 - 1,))
-    return replace(batch, **of)
-
-
-def idle(batch: Batch, first: int = 0) -> Batch:
-    """Requests from `first` on are idle."""
-    of = {name: getattr(batch, name).copy() for name in IDLE}
-    for name, value in IDLE.items():
-        of[name][first:] = value
-    if batch.extends is not None:
-        of["extends"] = batch.extends.copy()
-        of["extends"][first:] = 0
     return replace(batch, **of)
 
 

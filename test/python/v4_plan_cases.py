@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from v4_cases import Case, draw
+from v4_cases import Case, draw, with_idle
 from v4_reference import Batch
 
 import nsa
@@ -54,7 +54,7 @@ CASES = [
 
 
 def draw_batch(case: PlanCase, seed: int, small: bool = False) -> Batch:
-    """Hostile where `seed` is odd. Extends are long enough for several groups."""
+    """As of ``v4_cases.draw``; extends are long enough for several groups."""
     batch = draw(case.step, seed, small)
     rng = np.random.default_rng(seed)
     if case.step.ragged and seed % 2 == 0 and len(batch.lens):
@@ -68,7 +68,7 @@ def draw_batch(case: PlanCase, seed: int, small: bool = False) -> Batch:
     if seed % 2:
         swa = batch.full_to_swa
         swa[rng.random(len(swa)) < 0.1] = -4
-    return batch
+    return with_idle(batch, seed)
 
 
 def reference(case: PlanCase, batch: Batch, field: str) -> np.ndarray:

@@ -101,11 +101,8 @@ def reference(batch: Batch, name: str) -> np.ndarray:
         return np.array([of(r, b, L) for r, (b, L) in enumerate(rows)], np.int64).astype(dtype)
 
     def table(columns: int, of: Any) -> np.ndarray:
-        made = np.zeros((n, columns), np.int32)
-        for r, (b, L) in enumerate(rows):
-            for c in range(columns):
-                made[r, c] = np.int64(of(r, b, L, c)).astype(np.int32)
-        return made
+        made = [[of(r, b, L, c) for c in range(columns)] for r, (b, L) in enumerate(rows)]
+        return np.array(made, np.int64).reshape(n, columns).astype(np.int32)
 
     def window(r: int, b: int, L: int, k: int) -> int:
         if k >= W or L - 1 - k < batch.floor(r):
@@ -152,7 +149,7 @@ def reference(batch: Batch, name: str) -> np.ndarray:
         "topk_lengths_raw": lambda: vector(lambda r, b, L: L // q),
         "topk_lengths_clamp1": lambda: vector(lambda r, b, L: max(L // q, 1)),
         "sparse_topk_lengths": lambda: vector(lambda r, b, L: clamped(L)),
-        "sparse_page_indices": lambda: table(up(K), lambda r, b, L, j: -1),
+        "sparse_page_indices": lambda: np.full((n, up(K)), -1, np.int32),
         "page_indices": lambda: table(
             up(inside), lambda r, b, L, j: slot(b, j) if j < min(L // q, inside) else -1
         ),
