@@ -10,7 +10,7 @@
 # Beside each other run
 #   - libFuzzer over texts, where nsa-fuzz was packed (a quarter of the cores);
 #   - python -m nsa.fuzz --quick (its help says what that leaves out) over generated
-#     steps, fused and unfused: on the GPUs where there are any and CuPy (7 of 32
+#     steps, fused and unfused: on the GPUs where there are any and CuPy (6 of 32
 #     cores), in the simulator (3 of 32), and on the host alone (the rest). Those of
 #     the first two run on the host as well. In 550 s on 32 cores without libFuzzer
 #     that is meant to be 100,000 steps, 10,000 of them on a GPU, 5,000 simulated.
@@ -61,7 +61,7 @@ generated() { # NAME FIRST-SEED options...
 }
 
 if [[ ${DEVICE:-} != 0 ]] && has_gpu; then
-  device=${DEVICE:-$(share 7)}
+  device=${DEVICE:-$(share 6)}
   generated gpu $((seed + 2000000)) --cuda --jobs "$device"
 fi
 if [[ ${LIBFUZZER:-} != 0 && -x $tree/bin/nsa-fuzz ]]; then

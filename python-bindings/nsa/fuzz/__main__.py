@@ -43,6 +43,7 @@ class Drawn(Sequence[Task]):
         second = BUILDS[1] if number % 4 == 1 else BUILDS[3]
         return replace(
             task,
+            sizes=task.sizes[:2],
             builds=(BUILDS[0], second)[: options.builds],
             ptx_builds=(number // 4 % 2,),
             optimized=int(number % 16 == 0),
@@ -67,7 +68,8 @@ def main() -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="more steps a second: but for one of 256, two builds at most, the second with"
+        help="more steps a second: but for one of 256, two sets of sizes of three; two builds at"
+        " most, the second with"
         " guards in one of four; PTX of one of the builds; LLVM's passes over host kernels, and"
         " a verifier after each pass of the compiler, of the first build of one of 16",
     )
