@@ -407,10 +407,12 @@ DequantPagedElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
   if (isUniform(width))
     return Emitter(*this, builders, width).emit(points);
   SmallVector<Value> vectors;
-  for (auto [builder, point] : llvm::zip_equal(builders, points))
-    vectors.push_back(builder.emitLanes(point, width, [&](ValueRange lane) {
-      return emitElement(builder, lane);
-    }));
+  for (auto [builder, point] : llvm::zip_equal(builders, points)) {
+    auto emitLane = [&, &lanes = builder](ValueRange lane) {
+      return emitElement(lanes, lane);
+    };
+    vectors.push_back(builder.emitLanes(point, width, emitLane));
+  }
   return vectors;
 }
 

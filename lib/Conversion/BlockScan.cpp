@@ -204,7 +204,7 @@ nsa::emitBlockFirstWithout(OpBuilder &b, Location loc, Value condition,
   Value zero = math.index(0), ofWarp = math.toIndex(warp);
   scf::IfOp::create(b, loc, math.equal(lane, picked),
                     [&](OpBuilder &b, Location loc) {
-                      ValueRange place = {half, zero, ofWarp};
+                      Value place[] = {half, zero, ofWarp};
                       memref::StoreOp::create(b, loc, count, counts, place);
                       memref::StoreOp::create(b, loc, value, values, place);
                       scf::YieldOp::create(b, loc);

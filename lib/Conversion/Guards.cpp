@@ -183,9 +183,11 @@ void Guards::emitRecord(OpBuilder &b, Location loc, Value site, Value index,
   if (isGPU) {
     Value block =
         toI64(b, loc, gpu::BlockIdOp::create(b, loc, gpu::Dimension::x));
+    Value lane =
+        toI64(b, loc, gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x));
     thread = arith::OrIOp::create(
         b, loc, arith::ShLIOp::create(b, loc, block, constant(b, loc, 32)),
-        toI64(b, loc, gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x)));
+        lane);
   }
 
   Value number = emitCount(b, loc, 0);

@@ -250,8 +250,9 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   ScanSegment scan(segment);
   Value rows = function.ports.lookupOrDefault(segment.getSizes().front());
   SmallVector<Value> zeros(scan.getNumScans(), math.i32(0));
+  Value one = math.index(1), zero = math.index(0);
   auto loop = scf::ForOp::create(
-      b, math.loc, math.index(0), rows, math.index(1), zeros,
+      b, math.loc, zero, rows, one, zeros,
       [&](OpBuilder &b, Location loc, Value row, ValueRange sums) {
         ElementBuilder builder(b, loc, function.ports, row);
         builder.setRow(&shared);

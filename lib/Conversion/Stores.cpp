@@ -177,9 +177,10 @@ static void storeLanes(ElementBuilder &builder, const Parts &parts,
                        Value destination, ValueRange indices,
                        const Written &written) {
   SmallVector<Value> lane(indices);
-  for (auto [number, vector] : llvm::enumerate(parts.vectors)) {
+  for (auto it : llvm::enumerate(parts.vectors)) {
+    Value vector = it.value();
     for (int64_t i = 0; i < parts.getWidth(); ++i) {
-      int64_t offset = number * parts.distance + i;
+      int64_t offset = it.index() * parts.distance + i;
       lane.back() = builder.add(indices.back(), offset);
       builder.emitIf(written.containLane(builder, lane.back(), offset), [&] {
         Value element =

@@ -89,12 +89,6 @@ LogicalResult CuSeqlensOp::verifyInputs(const ValueFacts &facts) {
   return success();
 }
 
-OpFoldResult PageTableOp::getMixedColumns() {
-  if (Value columns = getColumns())
-    return columns;
-  return IntegerAttr::get(IndexType::get(getContext()), *getStaticColumns());
-}
-
 LogicalResult PageTableOp::verify() {
   if (bool(getColumns()) == getStaticColumns().has_value())
     return emitOpError() // (C1)

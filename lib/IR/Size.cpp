@@ -45,18 +45,6 @@ Size Size::with(AffineExpr expr) const {
   return size;
 }
 
-Size Size::operator*(const Size &rhs) const {
-  if (!expr || !rhs.expr)
-    return Size();
-  Size result = *this;
-  SmallVector<AffineExpr> places;
-  for (const Symbol &symbol : rhs.symbols)
-    places.push_back(
-        getAffineSymbolExpr(result.addSymbol(symbol), expr.getContext()));
-  result.expr = expr * rhs.expr.replaceSymbols(places);
-  return result;
-}
-
 std::optional<int64_t> Size::getConstant() const {
   if (auto constant = dyn_cast_or_null<AffineConstantExpr>(expr))
     return constant.getValue();

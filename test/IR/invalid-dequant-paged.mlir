@@ -36,6 +36,21 @@ nsa.step @c3(in %cache : tensor<?x41983xi8>, in %ids : tensor<?xi32>,
 
 // -----
 
+// DequantPagedOp C3
+nsa.step @c3_port(in %pages : index, in %ids : tensor<?xi32>,
+                  out %out : memref<?x576xbf16>) {
+  %cache = nsa.map(%r, %c) in (%pages, 41984) : tensor<?x41984xi8> {
+    %zero = arith.constant 0 : i8
+    nsa.yield %zero : i8
+  }
+  // expected-error @below {{expected the cache to be an 'in' port}}
+  %kv = nsa.dequant_paged %cache[%ids] layout #nsa.kv_layout<v32> page_size 64
+      : tensor<?x41984xi8>, tensor<?xi32> -> tensor<?x576xbf16>
+  nsa.copy %kv to %out : tensor<?x576xbf16> to memref<?x576xbf16>
+}
+
+// -----
+
 // DequantPagedOp C4
 nsa.step @c4(in %cache : tensor<?x?xi8>, in %lens : tensor<?xi32>,
              out %out : memref<?x576xbf16>) {

@@ -45,6 +45,12 @@
 
 // -----
 
+// (C1)
+// expected-error @below {{expected counts from 1 and offsets from 0 to 2^31-1}}
+#c1 = #nsa.kv_layout<data_bytes = 8, fields = [e4m3[4] at 0], scales = f32[0] at 0 per 4 footer 4>
+
+// -----
+
 // (C2)
 // expected-error @below {{expected fields inside of the 8 bytes of data, but one ends at byte 9}}
 #c2 = #nsa.kv_layout<data_bytes = 8, fields = [e4m3[4] at 0, bf16[2] at 5], scales = f32[1] at 0 per 4 footer 4>

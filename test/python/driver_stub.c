@@ -5,9 +5,18 @@
  * A CUDA driver that does nothing and counts: what a launch asks of the driver
  * and of the allocator is the same on every machine, and a time is not. To be
  * preloaded as libcuda.so.1.
+ *
+ * STUB_FAULT=NAME=CODE in the environment makes that call return that code; -DNAME=gone,
+ * when this is compiled, leaves it out.
  */
 
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef DEVICES
+#define DEVICES 1
+#endif
 
 static long launches, others, allocations;
 static void *last_stream;
@@ -23,20 +32,21 @@ void *malloc(size_t size) {
   return __libc_malloc(size);
 }
 
-static int store(void **out, void *value) {
-  ++others;
-  *out = value;
-  return 0;
+/* What a call returns. */
+static int result_of(const char *call) {
+  const char *fault = getenv("STUB_FAULT");
+  size_t length = strlen(call);
+  if (!fault || strncmp(fault, call, length) || fault[length] != '=')
+    return 0;
+  return atoi(fault + length + 1);
 }
-static int set(int *out, int value) {
+static int counted(const char *call) {
   ++others;
-  *out = value;
-  return 0;
+  return result_of(call);
 }
-static int count(void) {
-  ++others;
-  return 0;
-}
+#define count() counted(__func__)
+#define store(out, value) (*(out) = (value), count())
+#define set(out, value) (*(out) = (value), count())
 
 #define HANDLE ((void *)64)
 
@@ -46,7 +56,7 @@ int cuGetErrorName(int e, const char **name) {
   return (void)e, *name = "CUDA_ERROR", count();
 }
 int cuDeviceGet(int *device, int ordinal) { return set(device, ordinal); }
-int cuDeviceGetCount(int *n) { return set(n, 1); }
+int cuDeviceGetCount(int *n) { return set(n, DEVICES); }
 /* Compute capability 8.0: attributes 75 and 76. */
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
   return (void)device, set(value, attribute == 75 ? 8 : 0);
@@ -57,11 +67,14 @@ int cuCtxGetDevice(int *device) { return set(device, 0); }
 int cuCtxPushCurrent_v2(void *c) { return (void)c, count(); }
 int cuCtxPopCurrent_v2(void **c) { return store(c, HANDLE); }
 int cuPointerGetAttribute(void *out, int attribute, unsigned long long p) {
-  return (void)attribute, (void)p, set(out, 0);
+  return (void)attribute, (void)p, set((int *)out, 0);
 }
 int cuModuleLoadDataEx(void **m, const void *image, unsigned n, int *options,
                        void **values) {
-  return (void)image, (void)n, (void)options, (void)values, store(m, HANDLE);
+  (void)image, (void)n, (void)options;
+  if (result_of(__func__))
+    strcpy(values[0], "line 1: no good");
+  return store(m, HANDLE);
 }
 int cuModuleUnload(void *m) { return (void)m, count(); }
 int cuModuleGetFunction(void **f, void *m, const char *name) {
@@ -77,7 +90,7 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   (void)shared, (void)parameters, (void)extra;
   ++launches;
   last_stream = stream;
-  return 0;
+  return result_of(__func__);
 }
 
 /* A stream that is captured as long as somebody says so, and whose launches are

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,9 @@ import nsa
 HERE = Path(__file__).parent
 
 
-def run(folder: Path, script: str, *arguments: object) -> str:
-    """What `script`, beside this file, prints; skips the test, and says why, where no driver can
-    be made."""
+def run(folder: Path, script: str, *arguments: object, defines: Sequence[str] = ()) -> str:
+    """What `script`, beside this file, prints, with a driver that is compiled with `defines`;
+    skips the test, and says why, where no driver can be made."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler to make a driver with: cc is not in PATH")
@@ -29,7 +30,7 @@ def run(folder: Path, script: str, *arguments: object) -> str:
     stub = folder / "libcuda.so.1"
     subprocess.run(
         [compiler, "-shared", "-fPIC", "-O1", "-fno-builtin", "-Wl,-soname,libcuda.so.1",
-         HERE / "driver_stub.c", "-o", stub],
+         *(f"-D{define}" for define in defines), HERE / "driver_stub.c", "-o", stub],
         check=True,
     )  # fmt: skip
     path = os.pathsep.join([str(Path(nsa.__file__).parents[1]), str(HERE)])

@@ -47,19 +47,20 @@ def test_a_single_build(monkeypatch, capsys):
 
 
 def test_quick_and_simulated(monkeypatch, capsys):
-    """What is run is counted by name; of eight steps one is optimised, of two one has guards,
-    and builds take turns in the simulator."""
+    """What is run is counted by name; of sixteen steps one is optimised, of four one has
+    guards, and builds take turns in the simulator."""
     from nsa.fuzz import __main__ as main
 
     seen = []
     monkeypatch.setattr(main, "run_all", lambda tasks, *_, **__: seen.extend(tasks) or run_all(tasks))
-    arguments = "nsa.fuzz --seed 1000000 --count 9 --builds 2 --simt --quick".split()
+    arguments = "nsa.fuzz --seed 1000000 --count 17 --builds 2 --simt --quick".split()
     monkeypatch.setattr("sys.argv", arguments)
     assert main.main() == 0
-    assert [task.optimized for task in seen] == [4, *[0] * 7, 1]
-    assert seen[0].builds == seen[1].builds == BUILDS[:2]
-    assert seen[8].builds == (BUILDS[0], BUILDS[3])
-    turns = [(0, 1), *((number // 2 % 2,) for number in range(1, 9))]
+    assert [task.optimized for task in seen] == [4, *[0] * 15, 1]
+    assert seen[0].builds == BUILDS[:2]
+    with_guards = [number for number in range(1, 17) if seen[number].builds[1] == BUILDS[1]]
+    assert with_guards == [1, 5, 9, 13]
+    turns = [(0, 1), *((number // 4 % 2,) for number in range(1, 17))]
     assert [task.ptx_builds for task in seen] == turns
     printed = capsys.readouterr().out
     (ok,) = {int(n) for n in re.findall(r"'ok': (\d+)", printed)}

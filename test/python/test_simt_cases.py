@@ -318,6 +318,23 @@ def test_every_number_with_every_scale(layout: str) -> None:
     assert np.array_equal(canonical(out), canonical(expected))
 
 
+def test_dequant_beyond_32_bits() -> None:
+    """Pages, and rows of the output, that begin 2**31 elements and more after the first one."""
+    layout, apart, row = layouts.parse("v4"), 2**31 + 64, 2**30 + 8
+    small = np.random.default_rng(4).integers(
+        0, 256, (3, layout.page_stride(64)), dtype=np.uint8
+    )
+    memory = reserved(3 * apart // 4).view(np.uint8)
+    cache = as_strided(memory, small.shape, (apart, 1))
+    cache[...] = small
+    ids = np.array([0, 191, -1, 64, 192, 128])
+    out = as_strided(
+        reserved(len(ids) * row // 2).view(np.uint16), (len(ids), layout.row), (2 * row, 2)
+    )
+    nsa.ops.dequantize_k_cache_paged(cache, ids, out, "v4", page_size=64)
+    assert np.array_equal(canonical(out), canonical(reference_dequant(small, ids, layout, 64)))
+
+
 def test_two_into_one_workspace() -> None:
     text = steps.dequant_paged([("v4", 64, "int32"), ("v4", 64, "int64")])
     step = _cache.get_step("dequant_paged", text, "simt")

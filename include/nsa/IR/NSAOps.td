@@ -307,10 +307,6 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
     type($req_to_token) `,` type($rows) `->` type($result)
   }];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The number of columns, a constant or a value.
-    ::mlir::OpFoldResult getMixedColumns();
-  }];
 }
 
 def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [

@@ -41,7 +41,6 @@ public:
 
   Size operator+(int64_t rhs) const { return expr ? with(expr + rhs) : *this; }
   Size operator*(int64_t rhs) const { return expr ? with(expr * rhs) : *this; }
-  Size operator*(const Size &rhs) const;
   Size ceilDiv(int64_t rhs) const {
     return expr ? with(expr.ceilDiv(rhs)) : *this;
   }

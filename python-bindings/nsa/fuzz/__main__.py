@@ -37,15 +37,16 @@ class Drawn(Sequence[Task]):
         draw = draw_formulas if options.formulas else draw_task
         task = draw(options.seed + number, ptx=options.ptx, simt=options.simt)
         task = replace(task, builds=BUILDS[: options.builds], cuda=options.cuda)
-        if not options.quick or number % 64 == 0:
+        if not options.quick or number % 256 == 0:
             return task
-        # Unfused with guards, or without.
-        second = BUILDS[1] if number % 2 else BUILDS[3]
+        # Unfused with guards, which take twice the time, or without.
+        second = BUILDS[1] if number % 4 == 1 else BUILDS[3]
         return replace(
             task,
+            sizes=task.sizes[:2],
             builds=(BUILDS[0], second)[: options.builds],
-            ptx_builds=(number // 2 % 2,),
-            optimized=int(number % 8 == 0),
+            ptx_builds=(number // 4 % 2,),
+            optimized=int(number % 16 == 0),
         )
 
 
@@ -67,8 +68,10 @@ def main() -> int:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="more steps a second: but for one of 64, two builds at most, with guards in one"
-        " of two, PTX of one of the builds, LLVM's optimisations of host kernels in one of eight",
+        help="more steps a second: but for one of 256, two sets of sizes of three; two builds at"
+        " most, the second with"
+        " guards in one of four; PTX of one of the builds; LLVM's passes over host kernels, and"
+        " a verifier after each pass of the compiler, of the first build of one of 16",
     )
     parser.add_argument(
         "--builds",

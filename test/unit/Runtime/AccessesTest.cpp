@@ -152,6 +152,23 @@ TEST(Accesses, TwoElementsOfOnePlace) {
   }
 }
 
+TEST(Accesses, OfAnotherCompilation) {
+  Step step = guardedStep();
+  for (int64_t wrong : {site(2, 6, 0, 1), site(1, 99, 0, 1),
+                        site(1, 6, 0, 1) | int64_t(2) << 40}) {
+    record(0, wrong, 4, 12, -1);
+    try {
+      step.checkAccesses();
+      FAIL() << "no error";
+    } catch (const std::exception &error) {
+      EXPECT_NE(std::string(error.what())
+                    .find("a record of its guards speaks of what the manifest "
+                          "does not have"),
+                std::string::npos);
+    }
+  }
+}
+
 TEST(Accesses, CopiedRecords) {
   Step step = guardedStep();
   std::vector<int64_t> words(numWords);
