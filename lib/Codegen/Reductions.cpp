@@ -40,7 +40,6 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
                                       ArrayRef<ReduceOp> ops, ValueRange row,
                                       Value first, int64_t step) {
   OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   SmallVector<Value> initial;
   for (ReduceOp op : ops) {
     Type type = getElementTypeOrSelf(op.getType());
@@ -51,7 +50,7 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
     if (op.getKind() == ReduceKind::Min)
       neutral = APInt::getSignedMaxValue(bits);
     initial.push_back(arith::ConstantOp::create(
-        b, loc, type, b.getIntegerAttr(type, neutral)));
+        b, builder.loc, type, b.getIntegerAttr(type, neutral)));
   }
   // Sizes that the text computes may be negative.
   Value size =
@@ -59,9 +58,9 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
   for (ReduceOp op : ops)
     if (auto map = op.getSource().getDefiningOp<MapOp>())
       emitOuter(builder, map, row);
-  auto loop = scf::ForOp::create(
-      b, loc, first, size, builder.index(step), initial,
-      [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
+  return builder.emitFor(
+      first, size, builder.index(step), initial,
+      [&](Value index, ValueRange carried) {
         ElementBuilder inner(b, builder);
         SmallVector<Value> indices(row), next;
         indices.push_back(index);
@@ -69,9 +68,8 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
           next.push_back(
               emitCombine(builder, ReduceOp(op).getKind(), value,
                           inner.element(ReduceOp(op).getSource(), indices)));
-        scf::YieldOp::create(b, loc, next);
+        return next;
       });
-  return loop.getResults();
 }
 
 /// Whether what `op` computes rests on one of `others`.
@@ -106,8 +104,6 @@ bool nsa::canReduceWith(ReduceOp op, ArrayRef<ReduceOp> others) {
 SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
                                        ArrayRef<ReduceOp> ops, ValueRange row,
                                        Threads &threads) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   // Each thread makes the only element, and waits for no other.
   if (getNumElements(ops.front()).getConstant() == 1) {
     SmallVector<Value> index(row);
@@ -117,10 +113,10 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
     });
   }
   return threads.emitReduce(
-      b, loc,
-      emitStrided(builder, ops, row, threads.emitThread(b, loc),
+      builder,
+      emitStrided(builder, ops, row, threads.emitThread(builder),
                   threads.getSize()),
-      [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
+      [&](size_t number, Value lhs, Value rhs) {
         return emitCombine(builder, ReduceOp(ops[number]).getKind(), lhs, rhs);
       });
 }
