@@ -9,6 +9,7 @@
 #include "nsa/Codegen/Arith.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -19,6 +20,9 @@ Value Arith::index(int64_t value) {
 Value Arith::i32(int64_t value) {
   return arith::ConstantIntOp::create(b, loc, value, 32);
 }
+Value Arith::i64(int64_t value) {
+  return arith::ConstantIntOp::create(b, loc, value, 64);
+}
 Value Arith::i1(bool value) {
   return arith::ConstantIntOp::create(b, loc, value, 1);
 }
@@ -26,11 +30,20 @@ Value Arith::zero(Type type) {
   return arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
 }
 
-Value Arith::toIndex(Value value) {
-  return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+Value Arith::toIndex(Value value) { return castIndex(b.getIndexType(), value); }
+Value Arith::toIndexUnsigned(Value value) {
+  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), value);
 }
-Value Arith::toI32(Value value) {
-  return arith::IndexCastOp::create(b, loc, b.getI32Type(), value);
+
+Value Arith::toI32(Value value) { return castIndex(b.getI32Type(), value); }
+
+Value Arith::toI64(Value value) {
+  return value.getType().isInteger(64) ? value
+                                       : castIndex(b.getI64Type(), value);
+}
+
+Value Arith::castIndex(Type type, Value value) {
+  return arith::IndexCastOp::create(b, loc, type, value);
 }
 
 Value Arith::add(Value lhs, Value rhs) {
@@ -73,8 +86,20 @@ Value Arith::compare(Predicate predicate, Value lhs, Value rhs) {
 Value Arith::equal(Value lhs, Value rhs) {
   return compare(Predicate::eq, lhs, rhs);
 }
+Value Arith::notEqual(Value lhs, Value rhs) {
+  return compare(Predicate::ne, lhs, rhs);
+}
+
 Value Arith::less(Value lhs, Value rhs) {
   return compare(Predicate::slt, lhs, rhs);
+}
+
+Value Arith::isAtMost(Value lhs, Value rhs) {
+  return compare(Predicate::sle, lhs, rhs);
+}
+
+Value Arith::isAtLeast(Value lhs, Value rhs) {
+  return compare(Predicate::sge, lhs, rhs);
 }
 Value Arith::isInside(Value index, Value size) {
   return compare(Predicate::ult, index, size);
@@ -84,8 +109,21 @@ Value Arith::both(Value lhs, Value rhs) {
     return lhs ? lhs : rhs;
   return apply<arith::AndIOp>(lhs, rhs);
 }
+Value Arith::either(Value lhs, Value rhs) {
+  return apply<arith::OrIOp>(lhs, rhs);
+}
+
 Value Arith::select(Value condition, Value lhs, Value rhs) {
   return arith::SelectOp::create(b, loc, condition, lhs, rhs);
+}
+
+Value Arith::splat(Value value, int64_t width) {
+  auto type = VectorType::get(width, value.getType());
+  return vector::BroadcastOp::create(b, loc, type, value);
+}
+
+Value Arith::extract(Value vector, int64_t lane) {
+  return vector::ExtractOp::create(b, loc, vector, lane);
 }
 
 void Arith::emitIf(Value condition, function_ref<void()> body) {
@@ -99,12 +137,64 @@ void Arith::emitIf(Value condition, function_ref<void()> body) {
 
 Value Arith::emitIf(Type type, Value condition, function_ref<Value()> then,
                     function_ref<Value()> otherwise) {
-  auto ifOp = scf::IfOp::create(b, loc, TypeRange(type), condition,
-                                /*withElseRegion=*/true);
+  return emitIf(
+             TypeRange(type), condition, [&] { return Values{then()}; },
+             [&] { return Values{otherwise()}; })
+      .front();
+}
+
+Arith::Values Arith::emitIf(TypeRange types, Value condition,
+                            function_ref<Values()> then,
+                            function_ref<Values()> otherwise) {
+  // Also without types the blocks come without a yield.
+  auto ifOp = scf::IfOp::create(b, loc, types, condition, /*addThenBlock=*/true,
+                                /*addElseBlock=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(ifOp.thenBlock());
   scf::YieldOp::create(b, loc, then());
   b.setInsertionPointToStart(ifOp.elseBlock());
   scf::YieldOp::create(b, loc, otherwise());
-  return ifOp.getResult(0);
+  return ifOp.getResults();
+}
+
+void Arith::emitFor(Value begin, Value end, Value step,
+                    function_ref<void(Value)> body) {
+  auto loop = scf::ForOp::create(b, loc, begin, end, step);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(loop.getBody()->getTerminator());
+  body(loop.getInductionVar());
+}
+
+Arith::Values Arith::emitFor(Value begin, Value end, Value step,
+                             ValueRange initial,
+                             function_ref<Values(Value, ValueRange)> body) {
+  auto loop = scf::ForOp::create(
+      b, loc, begin, end, step, initial,
+      [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
+        scf::YieldOp::create(b, loc, body(index, carried));
+      });
+  return loop.getResults();
+}
+
+Value Arith::emitFor(Value begin, Value end, Value step, Value initial,
+                     function_ref<Value(Value, Value)> body) {
+  return emitFor(begin, end, step, ValueRange(initial),
+                 [&](Value index, ValueRange carried) {
+                   return Values{body(index, carried.front())};
+                 })
+      .front();
+}
+
+Arith::Values Arith::emitWhile(ValueRange initial,
+                               function_ref<Value(ValueRange)> goesOn,
+                               function_ref<Values(ValueRange)> next) {
+  auto loop = scf::WhileOp::create(
+      b, loc, TypeRange(initial), initial,
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        scf::ConditionOp::create(b, loc, goesOn(state), state);
+      },
+      [&](OpBuilder &b, Location loc, ValueRange state) {
+        scf::YieldOp::create(b, loc, next(state));
+      });
+  return loop.getResults();
 }

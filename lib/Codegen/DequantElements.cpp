@@ -35,24 +35,6 @@ using namespace mlir;
 using namespace nsa;
 
 namespace {
-struct DequantPagedElements : ElementsOf<DequantPagedOp> {
-  using ElementsOf::ElementsOf;
-  SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
-  Value emitIsLive(ElementBuilder &builder, ValueRange indices);
-  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
-                                ArrayRef<SmallVector<Value>> points,
-                                int64_t width);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-} // namespace
-
-void nsa::attachDequantElements(MLIRContext &context) {
-  attach<DequantPagedElements>(context);
-}
-
-namespace {
 /// A field, and where it begins in the row and among the scales.
 struct Field {
   KVRun run;
@@ -169,7 +151,7 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
     page = math.divUnsigned(id, ofId(pageSize));
     slot = math.sub(id, math.mul(page, ofId(pageSize)));
   }
-  page = arith::IndexCastUIOp::create(b, b.getIndexType(), page);
+  page = math.toIndexUnsigned(page);
 
   // Within a page, places are counted in words of one register where they fit.
   Type type = llvm::isInt<32>(layout.getPageBytes(pageSize)) ? b.getI32Type()
@@ -179,7 +161,7 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   };
   auto toPlace = [&](Value value) {
     if (!value.getType().isIndex())
-      value = arith::IndexCastUIOp::create(b, b.getIndexType(), value);
+      value = math.toIndexUnsigned(value);
     return arith::IndexCastUIOp::create(b, type, value).getResult();
   };
   slot = toPlace(slot);
@@ -207,7 +189,7 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   });
   auto inPage = [&](Value offset, int64_t stride) -> Value {
     offset = math.add(math.mul(slot, constant(stride)), offset);
-    return arith::IndexCastUIOp::create(b, b.getIndexType(), offset);
+    return math.toIndexUnsigned(offset);
   };
   Value isColumn = math.isInside(column, constant(layout.getRowSize()));
   return {math.both(isToken, isColumn), isScaled, page,
@@ -278,17 +260,15 @@ Value Emitter::emitIsAligned() {
 
 Value Emitter::emitLoad(Value condition, Value page, Value offset,
                         int64_t bytes, VectorType type, int64_t alignment) {
-  auto ifOp = scf::IfOp::create(
-      b, condition,
-      [&](OpBuilder &, Location) {
+  return math.emitIf(
+      type, condition,
+      [&]() -> Value {
         Value loaded = vector::LoadOp::create(
             b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{page, offset},
             /*nontemporal=*/false, llvm::MaybeAlign(alignment));
-        scf::YieldOp::create(b,
-                             Value(vector::BitCastOp::create(b, type, loaded)));
+        return vector::BitCastOp::create(b, type, loaded);
       },
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, math.zero(type)); });
-  return ifOp.getResult(0);
+      [&] { return math.zero(type); });
 }
 
 /// Phase 2: what `Raw` has at each place, in a row.
@@ -385,44 +365,45 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
   return vectors;
 }
 
-/// The id, and where it is one of an expansion, whether that has the row.
-SmallVector<Value> DequantPagedElements::emitRow(ElementBuilder &builder,
-                                                 Value row) {
-  SmallVector<Value> values = {builder.element(getIds(), row)};
-  if (Value isThere = builder.isThere(getIds(), row))
-    values.push_back(isThere);
-  return values;
-}
+namespace {
+struct DequantPagedElements : VectorElementsOf<DequantPagedOp> {
+  using VectorElementsOf::VectorElementsOf;
 
-Value DequantPagedElements::emitIsLive(ElementBuilder &builder,
-                                       ValueRange indices) {
-  SmallVector<Value> values = builder.rowValues(*this, indices.front());
-  return values.size() > 1 ? values[1] : Value();
-}
-
-SmallVector<Value>
-DequantPagedElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
-                                 ArrayRef<SmallVector<Value>> points,
-                                 int64_t width) {
-  if (isUniform(width))
-    return Emitter(*this, builders, width).emit(points);
-  SmallVector<Value> vectors;
-  for (auto [builder, point] : llvm::zip_equal(builders, points)) {
-    auto emitLane = [&, &lanes = builder](ValueRange lane) {
-      return emitElement(lanes, lane);
-    };
-    vectors.push_back(builder.emitLanes(point, width, emitLane));
+  /// The id, and where it is one of an expansion, whether that has the row.
+  SmallVector<Value> emitRow(ElementBuilder &builder, Value row) {
+    SmallVector<Value> values = {builder.element(getIds(), row)};
+    if (Value isThere = builder.isThere(getIds(), row))
+      values.push_back(isThere);
+    return values;
   }
-  return vectors;
-}
 
-Value DequantPagedElements::emitElements(ElementBuilder &builder,
-                                         ValueRange indices, int64_t width) {
-  return emitPoints(builder, SmallVector<Value>(indices), width).front();
-}
+  Value emitIsLive(ElementBuilder &builder, ValueRange indices) {
+    SmallVector<Value> values = builder.rowValues(*this, indices.front());
+    return values.size() > 1 ? values[1] : Value();
+  }
 
-Value DequantPagedElements::emitElement(ElementBuilder &builder,
-                                        ValueRange indices) {
-  Value lanes = emitElements(builder, indices, 1);
-  return vector::ExtractOp::create(builder.b, getLoc(), lanes, 0);
+  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
+                                ArrayRef<SmallVector<Value>> points,
+                                int64_t width) {
+    if (isUniform(width))
+      return Emitter(*this, builders, width).emit(points);
+    SmallVector<Value> vectors;
+    for (auto [builder, point] : llvm::zip_equal(builders, points)) {
+      auto emitLane = [&, &lanes = builder](ValueRange lane) {
+        return emitElement(lanes, lane);
+      };
+      vectors.push_back(builder.emitLanes(point, width, emitLane));
+    }
+    return vectors;
+  }
+
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    return emitPoints(builder, SmallVector<Value>(indices), width).front();
+  }
+};
+} // namespace
+
+void nsa::attachDequantElements(MLIRContext &context) {
+  attach<DequantPagedElements>(context);
 }

@@ -98,72 +98,61 @@ template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
   }
 };
 
+/// Elements that are made like vectors, as vectors of one.
+template <typename ConcreteOp>
+struct VectorElementsOf : ElementsOf<ConcreteOp> {
+  using ElementsOf<ConcreteOp>::ElementsOf;
+
+  mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
+    return builder.extract(
+        this->getInterface().emitElements(builder, indices, 1), 0);
+  }
+};
+
+/// Elements that follow from those of operands at the same indices, and vectors
+/// from vectors: `emitFrom` asks its second argument for them.
+template <typename Elements, typename ConcreteOp>
+struct ElementwiseOf : ElementsOf<ConcreteOp> {
+  using ElementsOf<ConcreteOp>::ElementsOf;
+
+  mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
+    return static_cast<Elements *>(this)->emitFrom(
+        builder,
+        [&](mlir::Value value) { return builder.element(value, indices); });
+  }
+  mlir::Value emitElements(ElementBuilder &builder, mlir::ValueRange indices,
+                           int64_t width) {
+    return static_cast<Elements *>(this)->emitFrom(
+        builder, [&](mlir::Value value) {
+          return builder.elements(value, indices, width);
+        });
+  }
+};
+
 /// What MLIR asks of `Elements`.
 template <typename Elements>
 struct ElementModel
     : ElementOpInterface::ExternalModel<ElementModel<Elements>,
                                         typename Elements::OpType> {
-  mlir::Value emitElement(mlir::Operation *op, ElementBuilder &builder,
-                          mlir::ValueRange indices) const {
-    return Elements(op).emitElement(builder, indices);
+#define NSA_FORWARD(method)                                                    \
+  template <typename... Args>                                                  \
+  auto method(mlir::Operation *op, Args &&...args) const {                     \
+    return Elements(op).method(args...);                                       \
   }
-  mlir::Value emitElements(mlir::Operation *op, ElementBuilder &builder,
-                           mlir::ValueRange indices, int64_t width) const {
-    return Elements(op).emitElements(builder, indices, width);
-  }
-  llvm::SmallVector<mlir::Value>
-  emitPoints(mlir::Operation *op,
-             llvm::MutableArrayRef<ElementBuilder> builders,
-             llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-             int64_t width) const {
-    return Elements(op).emitPoints(builders, points, width);
-  }
-  llvm::SmallVector<mlir::Value>
-  emitRow(mlir::Operation *op, ElementBuilder &builder, mlir::Value row) const {
-    return Elements(op).emitRow(builder, row);
-  }
-  mlir::Value emitIsLive(mlir::Operation *op, ElementBuilder &builder,
-                         mlir::ValueRange indices) const {
-    return Elements(op).emitIsLive(builder, indices);
-  }
-  mlir::Value emitSearch(mlir::Operation *op, ElementBuilder &builder,
-                         mlir::ValueRange row, mlir::Value position) const {
-    return Elements(op).emitSearch(builder, row, position);
-  }
-  bool canShareWith(mlir::Operation *op,
-                    llvm::ArrayRef<mlir::Operation *> others) const {
-    return Elements(op).canShareWith(others);
-  }
-  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
-  emitSharedTogether(mlir::Operation *op, ElementBuilder &builder,
-                     llvm::ArrayRef<mlir::Operation *> ops,
-                     Threads &threads) const {
-    return Elements(op).emitSharedTogether(builder, ops, threads);
-  }
-  llvm::SmallVector<mlir::Value> emitShared(mlir::Operation *op,
-                                            ElementBuilder &builder,
-                                            mlir::ValueRange row,
-                                            Threads &threads) const {
-    return Elements(op).emitShared(builder, row, threads);
-  }
-  mlir::Value emitPicked(mlir::Operation *op, ElementBuilder &builder,
-                         mlir::ValueRange indices, mlir::Value element) const {
-    return Elements(op).emitPicked(builder, indices, element);
-  }
-  mlir::Value emitBase(mlir::Operation *op, ElementBuilder &builder,
-                       mlir::Value request) const {
-    return Elements(op).emitBase(builder, request);
-  }
-  mlir::Value emitOfRequest(mlir::Operation *op, ElementBuilder &builder,
-                            mlir::Value request, mlir::Value base,
-                            mlir::Value number) const {
-    return Elements(op).emitOfRequest(builder, request, base, number);
-  }
-  mlir::Value emitSum(mlir::Operation *op, ElementBuilder &builder,
-                      mlir::Value base, mlir::Value count,
-                      int64_t limit) const {
-    return Elements(op).emitSum(builder, base, count, limit);
-  }
+  NSA_FORWARD(emitElement)
+  NSA_FORWARD(emitElements)
+  NSA_FORWARD(emitPoints)
+  NSA_FORWARD(emitRow)
+  NSA_FORWARD(emitIsLive)
+  NSA_FORWARD(emitSearch)
+  NSA_FORWARD(emitShared)
+  NSA_FORWARD(canShareWith)
+  NSA_FORWARD(emitSharedTogether)
+  NSA_FORWARD(emitPicked)
+  NSA_FORWARD(emitBase)
+  NSA_FORWARD(emitOfRequest)
+  NSA_FORWARD(emitSum)
+#undef NSA_FORWARD
 };
 
 template <typename... Elements> void attach(mlir::MLIRContext &context) {

@@ -8,43 +8,10 @@
 
 #include "Elements.h"
 
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
-
-namespace {
-struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
-  using ElementsOf::ElementsOf;
-  Value emitBase(ElementBuilder &builder, Value request);
-  Value emitOfRequest(ElementBuilder &builder, Value, Value base, Value number);
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitSum(ElementBuilder &builder, Value base, Value count,
-                int64_t limit);
-};
-
-struct ExpandRowsElements : ElementsOf<ExpandRowsOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-/// The segment of an expansion knows the number of rows.
-struct TotalRowsElements : ElementsOf<TotalRowsOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &, ValueRange) {
-    llvm_unreachable("a number that its segment stores");
-  }
-};
-} // namespace
-
-void nsa::attachExpansionElements(MLIRContext &context) {
-  attach<TotalRowsElements, ExpandSeqlensElements, ExpandRowsElements>(context);
-}
 
 //===----------------------------------------------------------------------===//
 // Expansion
@@ -62,8 +29,6 @@ Value nsa::emitCount(ExpansionOp expansion, ElementBuilder &builder,
 
 ExpandedRow nsa::emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
                                  Value requests, Value row) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   if (expansion.isUniform()) {
     // Without rows for a request all rows are padding, which none belongs to.
     Value count =
@@ -80,72 +45,24 @@ ExpandedRow nsa::emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
   // One request after the other, until rows reach beyond this one. Counts are
   // int32, so 64 bits hold their sum.
   Value zero = builder.index(0);
-  Value no = builder.i1(false);
-  SmallVector<Value> initial = {zero, zero, no};
-  auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
+  SmallVector<Value> place = builder.emitWhile(
+      {zero, zero, builder.i1(false)},
+      [&](ValueRange state) {
         Value isLeft = builder.less(state[0], requests);
         Value yes = builder.i1(true);
-        Value goesOn =
-            builder.both(isLeft, builder.apply<arith::XOrIOp>(state[2], yes));
-        scf::ConditionOp::create(b, loc, goesOn, state);
+        return builder.both(isLeft,
+                            builder.apply<arith::XOrIOp>(state[2], yes));
       },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
+      [&](ValueRange state) -> SmallVector<Value> {
+        ElementBuilder inner(builder.b, builder);
         Value next =
             builder.add(state[1], emitCount(expansion, inner, state[0]));
         Value isHere = builder.less(row, next);
         Value after = builder.add(state[0], builder.index(1));
-        scf::YieldOp::create(b, loc,
-                             ValueRange{builder.select(isHere, state[0], after),
-                                        builder.select(isHere, state[1], next),
-                                        isHere});
+        return {builder.select(isHere, state[0], after),
+                builder.select(isHere, state[1], next), isHere};
       });
-  Value number = builder.sub(row, loop.getResult(1));
-  return {loop.getResult(0), number, loop.getResult(2)};
-}
-
-/// The value that the lengths of a request's rows start from (i32).
-Value ExpandSeqlensElements::emitBase(ElementBuilder &builder, Value request) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  Value length = builder.element(getSource(), request);
-  if (getKind() == ExpandKind::Broadcast)
-    return length;
-  if (getKind() == ExpandKind::Causal) {
-    auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
-    Value extend;
-    if (expansion.isUniform()) {
-      extend = builder.i32(*expansion.getStaticExtend());
-    } else {
-      extend = builder.element(expansion.getExtend(), request);
-      if (extend.getType().isInteger(64))
-        extend = arith::TruncIOp::create(b, loc, b.getI32Type(), extend);
-    }
-    length = builder.sub(length, extend);
-  }
-  return builder.add(length, builder.i32(1));
-}
-
-Value ExpandSeqlensElements::emitOfRequest(ElementBuilder &builder, Value,
-                                           Value base, Value number) {
-  Value offset = builder.toI32(number);
-  if (getKind() == ExpandKind::Broadcast)
-    return base;
-  Value length = builder.add(base, offset);
-  if (getKind() == ExpandKind::Following)
-    return length;
-  return builder.max(length, builder.i32(0));
-}
-
-Value ExpandSeqlensElements::emitElement(ElementBuilder &builder,
-                                         ValueRange indices) {
-  auto emit = [&](const ExpandedRow &place) {
-    return emitOfRequest(builder, place.request,
-                         emitBase(builder, place.request), place.number);
-  };
-  return builder.emitOfRow(getOp(), indices.front(), emit);
+  return {place[0], builder.sub(row, place[1]), place[2]};
 }
 
 //===----------------------------------------------------------------------===//
@@ -178,21 +95,84 @@ static Value emitSumBelow(Arith &math, ExpandKind kind, int64_t limit,
   return math.add(math.add(below, clipped), wrapped);
 }
 
-Value ExpandSeqlensElements::emitSum(ElementBuilder &builder, Value base,
-                                     Value count, int64_t limit) {
-  Arith &math = builder;
-  base = math.toIndex(base);
-  if (getKind() == ExpandKind::Broadcast)
-    return math.toI32(math.mul(math.min(base, math.index(limit)), count));
-  Value end = emitSumBelow(math, getKind(), limit, math.add(base, count));
-  Value begin = emitSumBelow(math, getKind(), limit, base);
-  return math.toI32(math.sub(end, begin));
-}
+namespace {
 
-Value ExpandRowsElements::emitElement(ElementBuilder &builder,
-                                      ValueRange indices) {
-  auto emit = [&](const ExpandedRow &place) {
-    return builder.element(getSource(), {place.request, indices.back()});
-  };
-  return builder.emitOfRow(getOp(), indices.front(), emit);
+/// The segment of an expansion knows the number of rows.
+struct TotalRowsElements : ElementsOf<TotalRowsOp> {
+  using ElementsOf::ElementsOf;
+  Value emitElement(ElementBuilder &, ValueRange) {
+    llvm_unreachable("a number that its segment stores");
+  }
+};
+
+struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
+  using ElementsOf::ElementsOf;
+
+  /// The value that the lengths of a request's rows start from (i32).
+  Value emitBase(ElementBuilder &builder, Value request) {
+    Value length = builder.element(getSource(), request);
+    if (getKind() == ExpandKind::Broadcast)
+      return length;
+    if (getKind() == ExpandKind::Causal) {
+      auto expansion = getExpansion().getDefiningOp<ExpansionOp>();
+      Value extend;
+      if (expansion.isUniform()) {
+        extend = builder.i32(*expansion.getStaticExtend());
+      } else {
+        extend = builder.element(expansion.getExtend(), request);
+        if (extend.getType().isInteger(64))
+          extend = arith::TruncIOp::create(builder.b, builder.loc,
+                                           builder.b.getI32Type(), extend);
+      }
+      length = builder.sub(length, extend);
+    }
+    return builder.add(length, builder.i32(1));
+  }
+
+  Value emitOfRequest(ElementBuilder &builder, Value, Value base,
+                      Value number) {
+    Value offset = builder.toI32(number);
+    if (getKind() == ExpandKind::Broadcast)
+      return base;
+    Value length = builder.add(base, offset);
+    if (getKind() == ExpandKind::Following)
+      return length;
+    return builder.max(length, builder.i32(0));
+  }
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    auto emit = [&](const ExpandedRow &place) {
+      return emitOfRequest(builder, place.request,
+                           emitBase(builder, place.request), place.number);
+    };
+    return builder.emitOfRow(getOp(), indices.front(), emit);
+  }
+
+  Value emitSum(ElementBuilder &builder, Value base, Value count,
+                int64_t limit) {
+    Arith &math = builder;
+    base = math.toIndex(base);
+    if (getKind() == ExpandKind::Broadcast)
+      return math.toI32(math.mul(math.min(base, math.index(limit)), count));
+    Value end = emitSumBelow(math, getKind(), limit, math.add(base, count));
+    Value begin = emitSumBelow(math, getKind(), limit, base);
+    return math.toI32(math.sub(end, begin));
+  }
+};
+
+struct ExpandRowsElements : ElementsOf<ExpandRowsOp> {
+  using ElementsOf::ElementsOf;
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    auto emit = [&](const ExpandedRow &place) {
+      return builder.element(getSource(), {place.request, indices.back()});
+    };
+    return builder.emitOfRow(getOp(), indices.front(), emit);
+  }
+};
+
+} // namespace
+
+void nsa::attachExpansionElements(MLIRContext &context) {
+  attach<TotalRowsElements, ExpandSeqlensElements, ExpandRowsElements>(context);
 }

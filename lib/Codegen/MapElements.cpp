@@ -18,50 +18,42 @@ using namespace nsa;
 namespace {
 struct MapElements : ElementsOf<MapOp> {
   using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    SmallVector<Value> point(indices);
+    return BodyEmitter(getOp(), builder, point, /*width=*/0)
+        .emit()
+        .front()
+        .front();
+  }
+
   Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
+                     int64_t width) {
+    SmallVector<Value> point(indices);
+    return emitPoints(builder, point, width).front();
+  }
+
   SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
                                 ArrayRef<SmallVector<Value>> points,
-                                int64_t width);
-  Value emitPicked(ElementBuilder &builder, ValueRange indices, Value element);
+                                int64_t width) {
+    OpBuilder &b = builders.front().b;
+    SmallVector<Value> vectors;
+    for (ArrayRef<Value> lanes :
+         BodyEmitter(getOp(), builders, points, width).emit())
+      vectors.push_back(vector::FromElementsOp::create(
+          b, getLoc(), VectorType::get(width, lanes.front().getType()), lanes));
+    return vectors;
+  }
+
+  Value emitPicked(ElementBuilder &builder, ValueRange indices, Value element) {
+    SmallVector<Value> point(indices);
+    BodyEmitter emitter(getOp(), builder, point, /*width=*/0);
+    emitter.bind(getPickingRead(), element);
+    return emitter.emit().front().front();
+  }
 };
 } // namespace
 
 void nsa::attachMapElements(MLIRContext &context) {
   attach<MapElements>(context);
-}
-
-Value MapElements::emitElement(ElementBuilder &builder, ValueRange indices) {
-  SmallVector<Value> point(indices);
-  return BodyEmitter(getOp(), builder, point, /*width=*/0)
-      .emit()
-      .front()
-      .front();
-}
-
-Value MapElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                int64_t width) {
-  SmallVector<Value> point(indices);
-  return emitPoints(builder, point, width).front();
-}
-
-SmallVector<Value>
-MapElements::emitPoints(MutableArrayRef<ElementBuilder> builders,
-                        ArrayRef<SmallVector<Value>> points, int64_t width) {
-  OpBuilder &b = builders.front().b;
-  SmallVector<Value> vectors;
-  for (ArrayRef<Value> lanes :
-       BodyEmitter(getOp(), builders, points, width).emit())
-    vectors.push_back(vector::FromElementsOp::create(
-        b, getLoc(), VectorType::get(width, lanes.front().getType()), lanes));
-  return vectors;
-}
-
-Value MapElements::emitPicked(ElementBuilder &builder, ValueRange indices,
-                              Value element) {
-  SmallVector<Value> point(indices);
-  BodyEmitter emitter(getOp(), builder, point, /*width=*/0);
-  emitter.bind(getPickingRead(), element);
-  return emitter.emit().front().front();
 }

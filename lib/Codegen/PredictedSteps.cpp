@@ -52,11 +52,11 @@ static Made emitFollowed(ElementBuilder &builder, Threads &threads,
   Location loc = builder.loc;
   Type type = next.getType();
   int64_t size = threads.getSize();
-  Value thread = threads.emitThread(b, loc);
-  Value memory = threads.emitMemory(b, loc, 2 * size, type);
+  Value thread = threads.emitThread(builder);
+  Value memory = threads.emitMemory(builder, 2 * size, type);
   Value begin = builder.mul(half, builder.index(size));
   memref::StoreOp::create(b, loc, next, memory, builder.add(begin, thread));
-  threads.emitBarrier(b, loc);
+  threads.emitBarrier(builder);
   Value most = builder.min(left, builder.index(size - 1));
   // The number of the step, the value that it begins with (from the first one
   // on), what it gets to, and what this thread has got.
@@ -64,32 +64,27 @@ static Made emitFollowed(ElementBuilder &builder, Threads &threads,
   auto loop = scf::WhileOp::create(
       b, loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
         Value number = state[0], value = state[1];
         Value reached =
-            memref::LoadOp::create(b, loc, memory, inner.add(begin, value));
+            memref::LoadOp::create(b, loc, memory, builder.add(begin, value));
         Value mine =
-            inner.select(inner.equal(number, thread), reached, state[3]);
-        Value next = inner.toIndex(inner.sub(reached, element));
+            builder.select(builder.equal(number, thread), reached, state[3]);
+        Value next = builder.toIndex(builder.sub(reached, element));
         // Values before the first one are too large as well.
-        Value goesOn = inner.isInside(next, inner.index(size));
-        goesOn = inner.both(goesOn,
-                            inner.compare(Arith::Predicate::ne, next, value));
-        goesOn = inner.both(goesOn, inner.less(number, most));
+        Value goesOn = builder.isInside(next, builder.index(size));
+        goesOn = builder.both(goesOn, builder.notEqual(next, value));
+        goesOn = builder.both(goesOn, builder.less(number, most));
         // What ends here says which step it was, what goes on where it got to.
-        Value place = inner.select(goesOn, next, value);
+        Value place = builder.select(goesOn, next, value);
         scf::ConditionOp::create(b, loc, goesOn,
                                  ValueRange{number, place, reached, mine});
       },
       [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
+        Value number = builder.add(state[0], builder.index(1));
         scf::YieldOp::create(b, loc,
-                             ValueRange{inner.add(state[0], inner.index(1)),
-                                        state[1], state[2], state[3]});
+                             ValueRange{number, state[1], state[2], state[3]});
       });
-  Value from = builder.add(
-      element,
-      arith::IndexCastOp::create(b, loc, type, loop.getResult(1)).getResult());
+  Value from = builder.add(element, builder.castIndex(type, loop.getResult(1)));
   return {loop.getResult(0), loop.getResult(3), loop.getResult(2), from};
 }
 
@@ -98,10 +93,9 @@ static Made emitGuessed(ElementBuilder &builder, Threads &threads,
                         Value element, Value stride, Value guess, Value next,
                         Value left, Value half) {
   Value isRight = builder.equal(next, builder.add(guess, stride));
-  auto [last, reached] = threads.emitFirstWithout(builder.b, builder.loc,
-                                                  isRight, next, left, half);
-  Value times =
-      arith::IndexCastOp::create(builder.b, builder.loc, next.getType(), last);
+  auto [last, reached] =
+      threads.emitFirstWithout(builder, isRight, next, left, half);
+  Value times = builder.castIndex(next.getType(), last);
   Value from = builder.add(element, builder.mul(times, stride));
   return {last, next, reached, from};
 }
@@ -110,33 +104,26 @@ void nsa::emitPredictedSteps(
     ElementBuilder &builder, Threads &threads, Value size, Value first,
     bool isNumbered,
     function_ref<Value(ElementBuilder &, Value, Value)> emitStep,
-    function_ref<void(ElementBuilder &, Value, Value)> visit) {
-  Location loc = builder.loc;
+    function_ref<void(Value, Value)> visit) {
   Type type = first.getType();
-  Value thread = threads.emitThread(builder.b, loc);
-  Value asElement = arith::IndexCastOp::create(builder.b, loc, type, thread);
+  Value thread = threads.emitThread(builder);
+  Value asElement = builder.castIndex(type, thread);
   Value none = builder.zero(type);
   bool canFollow = !isNumbered && threads.getSize() > 1;
   // Elements so far, the last one, the stride, how far the last step went,
   // which half of what threads share is next, and whether elements are
   // followed.
   Value zero = builder.index(0), one = builder.index(1);
-  SmallVector<Value> initial = {zero, first, none,
-                                none, zero,  builder.i1(false)};
-  scf::WhileOp::create(
-      builder.b, loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = builder.less(state[0], size);
-        scf::ConditionOp::create(b, loc, isLeft, state);
-      },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
+  builder.emitWhile(
+      {zero, first, none, none, zero, builder.i1(false)},
+      [&](ValueRange state) { return builder.less(state[0], size); },
+      [&](ValueRange state) -> SmallVector<Value> {
+        ElementBuilder inner(builder.b, builder);
         Value done = state[0], element = state[1], stride = state[2];
         Value half = state[4], isFollowed = state[5];
         Value apart = stride;
         if (canFollow) {
-          Value oneApart =
-              arith::IndexCastOp::create(b, loc, type, inner.index(1));
+          Value oneApart = inner.castIndex(type, inner.index(1));
           apart = inner.select(isFollowed, oneApart, stride);
         }
         Value guess = inner.add(element, inner.mul(asElement, apart));
@@ -145,48 +132,34 @@ void nsa::emitPredictedSteps(
         Value step = inner.add(done, inner.min(thread, left));
         Value next = emitStep(inner, step, guess);
         Made made;
-        if (canFollow) {
-          SmallVector<Type> types = {b.getIndexType(), type, type, type};
-          auto ifOp = scf::IfOp::create(b, loc, types, isFollowed,
-                                        /*withElseRegion=*/true);
-          OpBuilder::InsertionGuard guard(b);
-          auto emit = [&](Block *block,
-                          function_ref<Made(ElementBuilder &)> how) {
-            b.setInsertionPointToStart(block);
-            ElementBuilder nested(b, inner);
-            Made some = how(nested);
-            scf::YieldOp::create(
-                b, loc,
-                ValueRange{some.last, some.mine, some.reached, some.from});
-          };
-          emit(ifOp.thenBlock(), [&](ElementBuilder &nested) {
-            return emitFollowed(nested, threads, element, next, left, half);
-          });
-          emit(ifOp.elseBlock(), [&](ElementBuilder &nested) {
-            return emitGuessed(nested, threads, element, stride, guess, next,
-                               left, half);
-          });
-          made = {ifOp.getResult(0), ifOp.getResult(1), ifOp.getResult(2),
-                  ifOp.getResult(3)};
-        } else {
-          made = emitGuessed(inner, threads, element, stride, guess, next, left,
+        auto emitGuess = [&] {
+          return emitGuessed(inner, threads, element, stride, guess, next, left,
                              half);
+        };
+        if (canFollow) {
+          auto pack = [](const Made &made) -> SmallVector<Value> {
+            return {made.last, made.mine, made.reached, made.from};
+          };
+          SmallVector<Type> types = {inner.b.getIndexType(), type, type, type};
+          SmallVector<Value> packed = inner.emitIf(
+              types, isFollowed,
+              [&] {
+                return pack(
+                    emitFollowed(inner, threads, element, next, left, half));
+              },
+              [&] { return pack(emitGuess()); });
+          made = {packed[0], packed[1], packed[2], packed[3]};
+        } else {
+          made = emitGuess();
         }
-        auto ifOp = scf::IfOp::create(
-            b, loc, inner.compare(Arith::Predicate::ule, thread, made.last),
-            /*withElseRegion=*/false);
-        {
-          OpBuilder::InsertionGuard guard(b);
-          b.setInsertionPointToStart(ifOp.thenBlock());
-          ElementBuilder nested(b, inner);
-          visit(nested, inner.add(step, one), made.mine);
-        }
+        inner.emitIf(inner.compare(Arith::Predicate::ule, thread, made.last),
+                     [&] { visit(inner.add(step, one), made.mine); });
         Value went = inner.sub(made.reached, made.from);
-        Value isSteady = inner.apply<arith::OrIOp>(inner.equal(went, state[3]),
-                                                   inner.equal(went, none));
+        Value isSteady =
+            inner.either(inner.equal(went, state[3]), inner.equal(went, none));
         Value isOne = inner.equal(made.last, zero);
-        Value isOther = inner.apply<arith::OrIOp>(inner.both(isOne, isSteady),
-                                                  inner.equal(done, zero));
+        Value isOther =
+            inner.either(inner.both(isOne, isSteady), inner.equal(done, zero));
         Value follows = state[5];
         if (canFollow) {
           Value isNot = inner.apply<arith::XOrIOp>(isOther, inner.i1(true));
@@ -197,10 +170,8 @@ void nsa::emitPredictedSteps(
               inner.compare(Arith::Predicate::ugt, made.last, enough),
               inner.both(isOne, isNot));
         }
-        scf::YieldOp::create(
-            b, loc,
-            ValueRange{inner.add(done, inner.add(made.last, one)), made.reached,
-                       inner.select(isOther, went, stride), went,
-                       inner.apply<arith::XOrIOp>(half, one), follows});
+        return {inner.add(done, inner.add(made.last, one)), made.reached,
+                inner.select(isOther, went, stride),        went,
+                inner.apply<arith::XOrIOp>(half, one),      follows};
       });
 }

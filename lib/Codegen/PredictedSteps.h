@@ -24,7 +24,7 @@ void emitPredictedSteps(
     mlir::Value first, bool isNumbered,
     llvm::function_ref<mlir::Value(ElementBuilder &, mlir::Value, mlir::Value)>
         emitStep,
-    llvm::function_ref<void(ElementBuilder &, mlir::Value, mlir::Value)> visit);
+    llvm::function_ref<void(mlir::Value, mlir::Value)> visit);
 
 } // namespace nsa
 

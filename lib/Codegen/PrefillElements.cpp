@@ -14,95 +14,16 @@
 
 #include "Elements.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
 
 namespace {
-struct WindowLensElements : ElementsOf<WindowLensOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-};
-
-struct WindowStartsElements : ElementsOf<WindowStartsOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-};
-
-struct TokenRangesElements : ElementsOf<TokenRangesOp> {
-  using ElementsOf::ElementsOf;
-  Value emitBase(ElementBuilder &, Value);
-  Value emitOfRequest(ElementBuilder &builder, Value request, Value,
-                      Value number);
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct LookupElements : ElementsOf<LookupOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-};
-
-struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct WindowBasesElements : ElementsOf<WindowBasesOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct QueryRowsElements : ElementsOf<QueryRowsOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct CompressedIdsElements : ElementsOf<CompressedIdsOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct CombineLensElements : ElementsOf<CombineLensOp> {
-  using ElementsOf::ElementsOf;
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-
-struct CombineIndicesElements : ElementsOf<CombineIndicesOp> {
-  using ElementsOf::ElementsOf;
-  SmallVector<Value> emitRow(ElementBuilder &builder, Value row);
-  Value emitElements(ElementBuilder &builder, ValueRange indices,
-                     int64_t width);
-  Value emitElement(ElementBuilder &builder, ValueRange indices);
-};
-} // namespace
-
-void nsa::attachPrefillElements(MLIRContext &context) {
-  attach<WindowLensElements, WindowStartsElements, TokenRangesElements,
-         LookupElements, CompressedBasesElements, WindowBasesElements,
-         QueryRowsElements, CompressedIdsElements, CombineLensElements,
-         CombineIndicesElements>(context);
-}
-
-/// `value` in each of `width` lanes.
-static Value emitSplat(ElementBuilder &builder, Value value, int64_t width) {
-  return vector::BroadcastOp::create(
-      builder.b, builder.loc, VectorType::get(width, value.getType()), value);
-}
 
 /// 0, 1, ... `width` - 1.
-static Value emitLaneNumbers(ElementBuilder &builder, int64_t width) {
+Value emitLaneNumbers(ElementBuilder &builder, int64_t width) {
   auto type = VectorType::get(width, builder.b.getI32Type());
   auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
   return arith::ConstantOp::create(
@@ -111,10 +32,9 @@ static Value emitLaneNumbers(ElementBuilder &builder, int64_t width) {
 }
 
 /// One element of an array, 0 past its end and unless `isValid`.
-static Value emitLoad(ElementBuilder &builder, Value port, ValueRange indices,
-                      Value isValid = {}) {
-  Value lanes = builder.load(port, indices, 1, isValid);
-  return vector::ExtractOp::create(builder.b, builder.loc, lanes, 0);
+Value emitLoad(ElementBuilder &builder, Value port, ValueRange indices,
+               Value isValid = {}) {
+  return builder.extract(builder.load(port, indices, 1, isValid), 0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -122,163 +42,164 @@ static Value emitLoad(ElementBuilder &builder, Value port, ValueRange indices,
 //===----------------------------------------------------------------------===//
 
 /// For elements or vectors of them.
-static Value emitWindowLens(ElementBuilder &builder, Value lengths,
-                            Value extends, int64_t window) {
+Value emitWindowLens(ElementBuilder &builder, Value lengths, Value extends,
+                     int64_t window) {
   Value others = builder.i32(window - 1);
   if (auto type = dyn_cast<VectorType>(lengths.getType()))
-    others = emitSplat(builder, others, type.getDimSize(0));
+    others = builder.splat(others, type.getDimSize(0));
   return builder.min(lengths, builder.add(extends, others));
 }
 
-static Value emitWindowStarts(ElementBuilder &builder, Value lengths,
-                              Value extends, int64_t window) {
-  return builder.sub(lengths,
-                     emitWindowLens(builder, lengths, extends, window));
-}
+struct WindowLensElements : ElementwiseOf<WindowLensElements, WindowLensOp> {
+  using ElementwiseOf::ElementwiseOf;
 
-Value WindowLensElements::emitElement(ElementBuilder &builder,
-                                      ValueRange indices) {
-  return emitWindowLens(builder, builder.element(getLengths(), indices),
-                        builder.element(getExtends(), indices), getWindow());
-}
+  Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
+    return emitWindowLens(builder, get(getLengths()), get(getExtends()),
+                          getWindow());
+  }
+};
 
-Value WindowLensElements::emitElements(ElementBuilder &builder,
-                                       ValueRange indices, int64_t width) {
-  return emitWindowLens(builder, builder.elements(getLengths(), indices, width),
-                        builder.elements(getExtends(), indices, width),
-                        getWindow());
-}
+struct WindowStartsElements
+    : ElementwiseOf<WindowStartsElements, WindowStartsOp> {
+  using ElementwiseOf::ElementwiseOf;
 
-Value WindowStartsElements::emitElement(ElementBuilder &builder,
-                                        ValueRange indices) {
-  return emitWindowStarts(builder, builder.element(getLengths(), indices),
-                          builder.element(getExtends(), indices), getWindow());
-}
+  Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
+    Value extends = get(getExtends());
+    Value lengths = get(getLengths());
+    return builder.sub(lengths,
+                       emitWindowLens(builder, lengths, extends, getWindow()));
+  }
+};
 
-Value WindowStartsElements::emitElements(ElementBuilder &builder,
-                                         ValueRange indices, int64_t width) {
-  return emitWindowStarts(
-      builder, builder.elements(getLengths(), indices, width),
-      builder.elements(getExtends(), indices, width), getWindow());
-}
+struct TokenRangesElements : ElementsOf<TokenRangesOp> {
+  using ElementsOf::ElementsOf;
 
-Value TokenRangesElements::emitBase(ElementBuilder &, Value) { return {}; }
+  Value emitBase(ElementBuilder &, Value) { return {}; }
 
-Value TokenRangesElements::emitOfRequest(ElementBuilder &builder, Value request,
-                                         Value, Value number) {
-  Value row = builder.toIndex(builder.element(getRows(), request));
-  Value start = builder.toIndex(builder.element(getStarts(), request));
-  Value position = builder.add(start, number);
-  Value isToken =
-      builder.both(builder.isInside(row, builder.dim(getReqToToken(), 0)),
-                   builder.isInside(position, builder.dim(getReqToToken(), 1)));
-  return emitLoad(builder, getReqToToken(), {row, position}, isToken);
-}
+  Value emitOfRequest(ElementBuilder &builder, Value request, Value,
+                      Value number) {
+    Value row = builder.toIndex(builder.element(getRows(), request));
+    Value start = builder.toIndex(builder.element(getStarts(), request));
+    Value position = builder.add(start, number);
+    Value isToken = builder.both(
+        builder.isInside(row, builder.dim(getReqToToken(), 0)),
+        builder.isInside(position, builder.dim(getReqToToken(), 1)));
+    return emitLoad(builder, getReqToToken(), {row, position}, isToken);
+  }
 
-Value TokenRangesElements::emitElement(ElementBuilder &builder,
-                                       ValueRange indices) {
-  auto emit = [&](const ExpandedRow &place) {
-    return emitOfRequest(builder, place.request, {}, place.number);
-  };
-  return builder.emitOfRow(getOp(), indices.front(), emit);
-}
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    auto emit = [&](const ExpandedRow &place) {
+      return emitOfRequest(builder, place.request, {}, place.number);
+    };
+    return builder.emitOfRow(getOp(), indices.front(), emit);
+  }
+};
 
-static Value emitLookup(LookupOp op, ElementBuilder &builder, Value number) {
-  Value index = builder.toIndex(number);
-  Value table = op.getTable();
-  Value element = emitLoad(builder, table, index,
-                           builder.isInside(index, builder.dim(table, 0)));
-  if (element.getType().isInteger(32))
-    return element;
-  return arith::TruncIOp::create(builder.b, op.getLoc(), builder.b.getI32Type(),
-                                 element);
-}
+struct LookupElements : ElementsOf<LookupOp> {
+  using ElementsOf::ElementsOf;
 
-Value LookupElements::emitElement(ElementBuilder &builder, ValueRange indices) {
-  return emitLookup(*this, builder, builder.element(getIndices(), indices));
-}
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    return emitLookup(builder, builder.element(getIndices(), indices));
+  }
 
-Value LookupElements::emitElements(ElementBuilder &builder, ValueRange indices,
-                                   int64_t width) {
-  Value numbers = builder.elements(getIndices(), indices, width);
-  SmallVector<Value> lanes;
-  for (int64_t i = 0; i < width; ++i)
-    lanes.push_back(
-        emitLookup(*this, builder,
-                   vector::ExtractOp::create(builder.b, getLoc(), numbers, i)));
-  auto type = VectorType::get(width, builder.b.getI32Type());
-  return vector::FromElementsOp::create(builder.b, getLoc(), type, lanes);
-}
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    Value numbers = builder.elements(getIndices(), indices, width);
+    SmallVector<Value> lanes;
+    for (int64_t i = 0; i < width; ++i)
+      lanes.push_back(emitLookup(builder, builder.extract(numbers, i)));
+    auto type = VectorType::get(width, builder.b.getI32Type());
+    return vector::FromElementsOp::create(builder.b, getLoc(), type, lanes);
+  }
+
+private:
+  Value emitLookup(ElementBuilder &builder, Value number) {
+    Value index = builder.toIndex(number);
+    Value isInside = builder.isInside(index, builder.dim(getTable(), 0));
+    Value element = emitLoad(builder, getTable(), index, isInside);
+    if (element.getType().isInteger(32))
+      return element;
+    return arith::TruncIOp::create(builder.b, getLoc(), builder.b.getI32Type(),
+                                   element);
+  }
+};
 
 //===----------------------------------------------------------------------===//
 // Workspace
 //===----------------------------------------------------------------------===//
 
-Value CompressedBasesElements::emitElement(ElementBuilder &builder,
-                                           ValueRange indices) {
-  return builder.toI32(
-      builder.mul(indices.front(), builder.lookup(getStride())));
-}
+struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
+  using ElementsOf::ElementsOf;
 
-Value WindowBasesElements::emitElement(ElementBuilder &builder,
-                                       ValueRange indices) {
-  return builder.add(builder.element(getOffsets(), indices),
-                     builder.toI32(builder.lookup(getFirst())));
-}
-
-Value QueryRowsElements::emitElement(ElementBuilder &builder,
-                                     ValueRange indices) {
-  // Lanes past the last request have no offset to load.
-  Value offset = builder.element(getQueryStartLoc(), builder.index(0));
-  auto row = [&](Value request) {
-    return builder.sub(emitLoad(builder, getQueryStartLoc(), request), offset);
-  };
-  Value begin = row(indices.front());
-  Value end = row(builder.add(indices.front(), builder.index(1)));
-  Value result =
-      getEnd() == QueryEnd::First ? begin : builder.sub(end, builder.i32(1));
-  return builder.select(builder.less(begin, end), result, builder.i32(-1));
-}
-
-Value CompressedIdsElements::emitElements(ElementBuilder &builder,
-                                          ValueRange indices, int64_t width) {
-  // Columns of vectors are multiples of their width.
-  if (getPageSize() != 1 && getPageSize() % width != 0)
-    return builder.emitLanes(indices, width, [&](ValueRange lane) {
-      return emitElement(builder, lane);
-    });
-  Value row = builder.toIndex(builder.element(getRows(), indices.front()));
-  Value isRow = builder.isInside(row, builder.dim(getTable(), 0));
-  Value zero = emitSplat(builder, builder.i32(0), width);
-  if (getPageSize() == 1) {
-    Value ids = builder.load(getTable(), {row, indices.back()}, width, isRow);
-    return builder.max(ids, zero);
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    return builder.toI32(
+        builder.mul(indices.front(), builder.lookup(getStride())));
   }
-  Value pageSize = builder.index(getPageSize());
-  Value column = builder.divUnsigned(indices.back(), pageSize);
-  Value slot = builder.remUnsigned(indices.back(), pageSize);
-  Value isPage =
-      builder.both(isRow, builder.isInside(column, builder.dim(getTable(), 1)));
-  Value page = emitLoad(builder, getTable(), {row, column}, isPage);
-  page = builder.max(page, builder.i32(0));
-  Value first = builder.add(builder.mul(page, builder.i32(getPageSize())),
-                            builder.toI32(slot));
-  Value ids = builder.add(emitSplat(builder, first, width),
-                          emitLaneNumbers(builder, width));
-  return builder.select(isPage, ids, zero);
-}
+};
 
-Value CompressedIdsElements::emitElement(ElementBuilder &builder,
-                                         ValueRange indices) {
-  return vector::ExtractOp::create(builder.b, getLoc(),
-                                   emitElements(builder, indices, 1), 0);
-}
+struct WindowBasesElements : ElementsOf<WindowBasesOp> {
+  using ElementsOf::ElementsOf;
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    return builder.add(builder.element(getOffsets(), indices),
+                       builder.toI32(builder.lookup(getFirst())));
+  }
+};
+
+struct QueryRowsElements : ElementsOf<QueryRowsOp> {
+  using ElementsOf::ElementsOf;
+
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    // Lanes past the last request have no offset to load.
+    Value offset = builder.element(getQueryStartLoc(), builder.index(0));
+    auto row = [&](Value request) {
+      return builder.sub(emitLoad(builder, getQueryStartLoc(), request),
+                         offset);
+    };
+    Value begin = row(indices.front());
+    Value end = row(builder.add(indices.front(), builder.index(1)));
+    Value result =
+        getEnd() == QueryEnd::First ? begin : builder.sub(end, builder.i32(1));
+    return builder.select(builder.less(begin, end), result, builder.i32(-1));
+  }
+};
+
+struct CompressedIdsElements : VectorElementsOf<CompressedIdsOp> {
+  using VectorElementsOf::VectorElementsOf;
+
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    // Columns of vectors are multiples of their width.
+    if (getPageSize() != 1 && getPageSize() % width != 0)
+      return builder.emitLanes(indices, width, [&](ValueRange lane) {
+        return emitElement(builder, lane);
+      });
+    Value row = builder.toIndex(builder.element(getRows(), indices.front()));
+    Value isRow = builder.isInside(row, builder.dim(getTable(), 0));
+    Value zero = builder.splat(builder.i32(0), width);
+    if (getPageSize() == 1) {
+      Value ids = builder.load(getTable(), {row, indices.back()}, width, isRow);
+      return builder.max(ids, zero);
+    }
+    Value pageSize = builder.index(getPageSize());
+    Value column = builder.divUnsigned(indices.back(), pageSize);
+    Value slot = builder.remUnsigned(indices.back(), pageSize);
+    Value isPage = builder.both(
+        isRow, builder.isInside(column, builder.dim(getTable(), 1)));
+    Value page = emitLoad(builder, getTable(), {row, column}, isPage);
+    page = builder.max(page, builder.i32(0));
+    Value first = builder.add(builder.mul(page, builder.i32(getPageSize())),
+                              builder.toI32(slot));
+    Value ids = builder.add(builder.splat(first, width),
+                            emitLaneNumbers(builder, width));
+    return builder.select(isPage, ids, zero);
+  }
+};
 
 //===----------------------------------------------------------------------===//
 // Index combine
 //===----------------------------------------------------------------------===//
 
-namespace {
 /// What is known of a query (i32 but for the request, an index).
 struct Query {
   Value request;
@@ -288,7 +209,6 @@ struct Query {
   /// The number of its compressed rows and of its window rows.
   Value numCompressed, numWindow;
 };
-} // namespace
 
 /// The last request whose first query is row `row` (i32) or before; 0 if there
 /// is none. There are requests.
@@ -296,78 +216,58 @@ struct Query {
 /// Requests from `range[0]` on, before `range[1]`, are left. One thread halves
 /// the range; a team looks at a request for each thread, so that 32 threads
 /// need one load for 32 requests, and two for 1,024.
-static Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc,
-                           Value offset, Value requests, Value row) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
+Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc, Value offset,
+                    Value requests, Value row) {
+  Value one = builder.index(1);
   auto isBefore = [&](Value request) {
     Value first = builder.sub(builder.element(queryStartLoc, request), offset);
-    return builder.compare(Arith::Predicate::sle, first, row);
+    return builder.isAtMost(first, row);
   };
   auto halve = [&](Value begin, Value end) -> SmallVector<Value> {
-    Value middle =
-        builder.shiftRight(builder.add(begin, end), builder.index(1));
+    Value middle = builder.shiftRight(builder.add(begin, end), one);
     Value isUpper = isBefore(middle);
     return {builder.select(isUpper, middle, begin),
             builder.select(isUpper, end, middle)};
   };
   auto split = [&](Value begin, Value end) -> SmallVector<Value> {
     const Team &team = *builder.getTeam();
-    Value part = arith::CeilDivUIOp::create(b, loc, builder.sub(end, begin),
-                                            builder.index(team.size));
+    Type i32 = builder.b.getI32Type();
+    Value part = builder.apply<arith::CeilDivUIOp>(builder.sub(end, begin),
+                                                   builder.index(team.size));
     Value first = builder.add(begin, builder.mul(team.thread, part));
-    auto ifOp = scf::IfOp::create(
-        b, loc, builder.less(first, end),
-        [&](OpBuilder &b, Location loc) {
-          scf::YieldOp::create(
-              b, loc,
-              arith::ExtUIOp::create(b, loc, b.getI32Type(), isBefore(first))
-                  .getResult());
+    Value count = builder.emitIf(
+        i32, builder.less(first, end),
+        [&]() -> Value {
+          return arith::ExtUIOp::create(builder.b, builder.loc, i32,
+                                        isBefore(first));
         },
-        [&](OpBuilder &b, Location loc) {
-          scf::YieldOp::create(b, loc, builder.i32(0));
-        });
+        [&] { return builder.i32(0); });
     // Firsts do not decrease, so the parts that begin before the row come
     // first. Parts before the end are counted, so the last one of them is
     // before it, which the minimum says for all to see.
-    Value count = builder.toIndex(team.emitSum(b, ifOp.getResult(0)));
-    count = builder.max(count, builder.index(1));
-    Value last = builder.mul(builder.sub(count, builder.index(1)), part);
-    begin = builder.min(builder.add(begin, last),
-                        builder.sub(end, builder.index(1)));
+    count = builder.toIndex(team.emitSum(builder.b, count));
+    Value last = builder.mul(builder.sub(builder.max(count, one), one), part);
+    begin = builder.min(builder.add(begin, last), builder.sub(end, one));
     return {begin, builder.min(builder.add(begin, part), end)};
   };
-  SmallVector<Value> range = {builder.index(0), requests};
-  auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(range)), range,
-      [&](OpBuilder &b, Location loc, ValueRange range) {
-        Value size = builder.sub(range[1], range[0]);
-        scf::ConditionOp::create(b, loc, builder.less(builder.index(1), size),
-                                 range);
-      },
-      [&](OpBuilder &b, Location loc, ValueRange range) {
-        scf::YieldOp::create(b, loc,
-                             builder.getTeam() ? split(range[0], range[1])
-                                               : halve(range[0], range[1]));
-      });
-  return loop.getResult(0);
+  return builder
+      .emitWhile(
+          {builder.index(0), requests},
+          [&](ValueRange range) {
+            return builder.less(one, builder.sub(range[1], range[0]));
+          },
+          [&](ValueRange range) {
+            return builder.getTeam() ? split(range[0], range[1])
+                                     : halve(range[0], range[1]);
+          })
+      .front();
 }
 
-/// Emits `body` for the query in row `row`, which returns `numResults` i32. A
-/// row that is no query has no rows to attend to; without requests, all are 0.
+/// What is known of the query in row `row`, of `requests`, which are 1 or more.
 template <typename CombineOp>
-static SmallVector<Value>
-emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
-          function_ref<SmallVector<Value>(const Query &)> body) {
-  OpBuilder &b = builder.b;
+Query emitQueryOf(CombineOp op, ElementBuilder &builder, Value row,
+                  Value requests) {
   Value queryStartLoc = op.getQueryStartLoc();
-  Value requests = builder.sub(builder.dim(queryStartLoc, 0), builder.index(1));
-  SmallVector<Type> types(numResults, b.getI32Type());
-  auto ifOp = scf::IfOp::create(b, builder.loc, TypeRange(types),
-                                builder.less(builder.index(0), requests),
-                                /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(ifOp.thenBlock());
   // Whether it is a query is asked last, so that no load waits for the answer.
   Value offset = builder.element(queryStartLoc, builder.index(0));
   Value queries = builder.sub(builder.element(queryStartLoc, requests), offset);
@@ -399,68 +299,87 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
       builder.divUnsigned(seen, builder.index(op.getRatio())), topk));
   query.numWindow =
       builder.toI32(builder.min(seen, builder.index(op.getWindow())));
-  scf::YieldOp::create(b, builder.loc, body(query));
-  b.setInsertionPointToStart(ifOp.elseBlock());
-  scf::YieldOp::create(b, builder.loc,
-                       SmallVector<Value>(numResults, builder.i32(0)));
-  return ifOp.getResults();
+  return query;
 }
 
-Value CombineLensElements::emitElement(ElementBuilder &builder,
-                                       ValueRange indices) {
-  return emitQuery(*this, builder, indices.front(), 1,
-                   [&](const Query &query) -> SmallVector<Value> {
-                     return {builder.add(query.numCompressed, query.numWindow)};
-                   })
-      .front();
+/// Emits `body` for the query in row `row`, which returns `numResults` i32. A
+/// row that is no query has no rows to attend to; without requests, all are 0.
+template <typename CombineOp>
+SmallVector<Value>
+emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
+          function_ref<SmallVector<Value>(const Query &)> body) {
+  Value requests =
+      builder.sub(builder.dim(op.getQueryStartLoc(), 0), builder.index(1));
+  SmallVector<Type> types(numResults, builder.b.getI32Type());
+  return builder.emitIf(
+      types, builder.less(builder.index(0), requests),
+      [&] { return body(emitQueryOf(op, builder, row, requests)); },
+      [&] { return SmallVector<Value>(numResults, builder.i32(0)); });
 }
 
-/// Where compressed rows end, where window rows end, and what is to be added to
-/// a compressed row and to the column of a window row.
-SmallVector<Value> CombineIndicesElements::emitRow(ElementBuilder &builder,
-                                                   Value row) {
-  return emitQuery(
-      *this, builder, row, 4, [&](const Query &query) -> SmallVector<Value> {
-        Value end = builder.add(query.numCompressed, query.numWindow);
-        Value compressedBase =
-            builder.element(getCompressedBases(), query.request);
-        Value windowBase = builder.element(getWindowBases(), query.request);
-        Value gathered = builder.element(getGathers(), query.request);
-        // window_bases + (pos - w + 1) - (length - gathered) - k
-        Value first =
-            builder.sub(query.end, builder.sub(query.length, gathered));
-        first = builder.sub(builder.add(windowBase, first), end);
-        return {query.numCompressed, end, compressedBase, first};
-      });
-}
+struct CombineLensElements : ElementsOf<CombineLensOp> {
+  using ElementsOf::ElementsOf;
 
-Value CombineIndicesElements::emitElements(ElementBuilder &builder,
-                                           ValueRange indices, int64_t width) {
-  SmallVector<Value> shared = builder.rowValues(*this, indices.front());
-  Value numCompressed = shared[0];
-  auto splat = [&](Value value) { return emitSplat(builder, value, width); };
-  Value column = builder.toI32(indices.back());
-  Value lanes = builder.add(splat(column), emitLaneNumbers(builder, width));
-  Value none = splat(builder.i32(-1));
-  Value result = builder.select(builder.less(lanes, splat(shared[1])),
-                                builder.add(lanes, splat(shared[3])), none);
-  if (getConstantIntValue(getMixedTopk()) == 0)
-    return result;
-
-  Value compressed = builder.add(lanes, splat(shared[2]));
-  if (getTopkIndices()) {
-    Value topk = builder.load(getTopkIndices(), indices, width,
-                              builder.less(column, numCompressed));
-    Value isNone = builder.less(topk, splat(builder.i32(0)));
-    compressed =
-        builder.select(isNone, none, builder.add(topk, splat(shared[2])));
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    auto sum = [&](const Query &query) -> SmallVector<Value> {
+      return {builder.add(query.numCompressed, query.numWindow)};
+    };
+    return emitQuery(*this, builder, indices.front(), 1, sum).front();
   }
-  return builder.select(builder.less(lanes, splat(numCompressed)), compressed,
-                        result);
-}
+};
 
-Value CombineIndicesElements::emitElement(ElementBuilder &builder,
-                                          ValueRange indices) {
-  return vector::ExtractOp::create(builder.b, getLoc(),
-                                   emitElements(builder, indices, 1), 0);
+struct CombineIndicesElements : VectorElementsOf<CombineIndicesOp> {
+  using VectorElementsOf::VectorElementsOf;
+
+  /// Where compressed rows end, where window rows end, and what is to be added
+  /// to a compressed row and to the column of a window row.
+  SmallVector<Value> emitRow(ElementBuilder &builder, Value row) {
+    return emitQuery(
+        *this, builder, row, 4, [&](const Query &query) -> SmallVector<Value> {
+          Value end = builder.add(query.numCompressed, query.numWindow);
+          Value compressedBase =
+              builder.element(getCompressedBases(), query.request);
+          Value windowBase = builder.element(getWindowBases(), query.request);
+          Value gathered = builder.element(getGathers(), query.request);
+          // window_bases + (pos - w + 1) - (length - gathered) - k
+          Value first =
+              builder.sub(query.end, builder.sub(query.length, gathered));
+          first = builder.sub(builder.add(windowBase, first), end);
+          return {query.numCompressed, end, compressedBase, first};
+        });
+  }
+
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    SmallVector<Value> shared = builder.rowValues(*this, indices.front());
+    Value numCompressed = shared[0];
+    auto splat = [&](Value value) { return builder.splat(value, width); };
+    Value column = builder.toI32(indices.back());
+    Value lanes = builder.add(splat(column), emitLaneNumbers(builder, width));
+    Value none = splat(builder.i32(-1));
+    Value result = builder.select(builder.less(lanes, splat(shared[1])),
+                                  builder.add(lanes, splat(shared[3])), none);
+    if (getConstantIntValue(getMixedTopk()) == 0)
+      return result;
+
+    Value compressed = builder.add(lanes, splat(shared[2]));
+    if (getTopkIndices()) {
+      Value topk = builder.load(getTopkIndices(), indices, width,
+                                builder.less(column, numCompressed));
+      Value isNone = builder.less(topk, splat(builder.i32(0)));
+      compressed =
+          builder.select(isNone, none, builder.add(topk, splat(shared[2])));
+    }
+    return builder.select(builder.less(lanes, splat(numCompressed)), compressed,
+                          result);
+  }
+};
+
+} // namespace
+
+void nsa::attachPrefillElements(MLIRContext &context) {
+  attach<WindowLensElements, WindowStartsElements, TokenRangesElements,
+         LookupElements, CompressedBasesElements, WindowBasesElements,
+         QueryRowsElements, CompressedIdsElements, CombineLensElements,
+         CombineIndicesElements>(context);
 }

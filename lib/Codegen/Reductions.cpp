@@ -12,7 +12,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -70,8 +69,6 @@ static int64_t getWidth(ArrayRef<ReduceOp> ops) {
 static SmallVector<Value> emitStrided(ElementBuilder &builder,
                                       ArrayRef<ReduceOp> ops, ValueRange row,
                                       Value thread, int64_t numThreads) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   SmallVector<Value> initial = emitNeutral(builder, ops);
   // Sizes that the text computes may be negative.
   Value size =
@@ -80,11 +77,11 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
     if (auto map = op.getSource().getDefiningOp<MapOp>())
       emitOuter(builder, map, row);
   int64_t width = numThreads > 1 ? getWidth(ops) : 1;
-  auto loop = scf::ForOp::create(
-      b, loc, builder.mul(thread, builder.index(width)), size,
+  return builder.emitFor(
+      builder.mul(thread, builder.index(width)), size,
       builder.index(numThreads * width), initial,
-      [&](OpBuilder &b, Location loc, Value index, ValueRange carried) {
-        ElementBuilder inner(b, builder);
+      [&](Value index, ValueRange carried) {
+        ElementBuilder inner(builder.b, builder);
         SmallVector<Value> indices(row), next;
         indices.push_back(index);
         for (auto [op, value, neutral] :
@@ -101,7 +98,7 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
           Value vector = inner.elements(reduce.getSource(), indices, width);
           Value result = value;
           for (int64_t i = 0; i != width; ++i) {
-            Value element = vector::ExtractOp::create(b, loc, vector, i);
+            Value element = inner.extract(vector, i);
             if (i != 0)
               element = inner.select(inner.less(inner.add(index, i), size),
                                      element, neutral);
@@ -109,9 +106,8 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
           }
           next.push_back(result);
         }
-        scf::YieldOp::create(b, loc, next);
+        return next;
       });
-  return loop.getResults();
 }
 
 /// Whether what `op` computes rests on one of `others`.
@@ -146,8 +142,6 @@ bool nsa::canReduceWith(ReduceOp op, ArrayRef<ReduceOp> others) {
 SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
                                        ArrayRef<ReduceOp> ops, ValueRange row,
                                        Threads &threads) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   // Each thread makes the only element, and waits for no other.
   if (getNumElements(ops.front()).getConstant() == 1) {
     SmallVector<Value> index(row);
@@ -157,10 +151,10 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
     });
   }
   return threads.emitReduce(
-      b, loc,
-      emitStrided(builder, ops, row, threads.emitThread(b, loc),
+      builder,
+      emitStrided(builder, ops, row, threads.emitThread(builder),
                   threads.getSize()),
-      [&](OpBuilder &b, size_t number, Value lhs, Value rhs) {
+      [&](size_t number, Value lhs, Value rhs) {
         return emitCombine(builder, ReduceOp(ops[number]).getKind(), lhs, rhs);
       });
 }

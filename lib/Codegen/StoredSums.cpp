@@ -51,16 +51,13 @@ static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
 /// `sum` and elements `begin` to `end` of `source`.
 static Value emitSumOfGroups(ElementBuilder &builder, Value source, Value begin,
                              Value end, Value sum) {
-  auto loop = scf::ForOp::create(
-      builder.b, builder.loc, begin, end, builder.index(groupSize), sum,
-      [&](OpBuilder &b, Location loc, Value place, ValueRange sums) {
-        ElementBuilder inner(b, builder);
-        Value next = sums.front();
+  return builder.emitFor(
+      begin, end, builder.index(groupSize), sum, [&](Value place, Value sum) {
+        ElementBuilder inner(builder.b, builder);
         for (Value element : emitGroup(inner, source, place, end))
-          next = inner.add(next, element);
-        scf::YieldOp::create(b, loc, next);
+          sum = inner.add(sum, element);
+        return sum;
       });
-  return loop.getResult(0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -98,14 +95,10 @@ static Value emitTile(ElementBuilder &builder, ScanOp scan, Value tile) {
 
 Value nsa::emitStoredTiles(ElementBuilder &builder, ScanOp scan, Value begin,
                            Value end, Value sum) {
-  auto loop = scf::ForOp::create(
-      builder.b, builder.loc, begin, end, builder.index(1), sum,
-      [&](OpBuilder &b, Location loc, Value tile, ValueRange sums) {
-        ElementBuilder inner(b, builder);
-        scf::YieldOp::create(
-            b, loc, inner.add(sums.front(), emitTile(inner, scan, tile)));
+  return builder.emitFor(
+      begin, end, builder.index(1), sum, [&](Value tile, Value sum) {
+        return builder.add(sum, emitTile(builder, scan, tile));
       });
-  return loop.getResult(0);
 }
 
 Value nsa::emitStoredSum(ElementBuilder &builder, ScanOp scan, Value begin,
@@ -124,26 +117,21 @@ Value nsa::emitStoredSum(ElementBuilder &builder, ScanOp scan, Value begin,
 static SmallVector<Value> emitWalk(
     ElementBuilder &builder, Value begin, Value end, Value sum,
     function_ref<SmallVector<Value>(ElementBuilder &, Value, Value)> emitNext) {
-  OpBuilder &b = builder.b;
-  SmallVector<Value> initial = {begin, sum, builder.i1(true)};
-  auto loop = scf::WhileOp::create(
-      b, builder.loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value goesOn = builder.both(state[2], builder.isInside(state[0], end));
-        scf::ConditionOp::create(b, loc, goesOn, state);
+  return builder.emitWhile(
+      {begin, sum, builder.i1(true)},
+      [&](ValueRange state) {
+        return builder.both(state[2], builder.isInside(state[0], end));
       },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
-        scf::YieldOp::create(b, loc, emitNext(inner, state[0], state[1]));
+      [&](ValueRange state) {
+        ElementBuilder inner(builder.b, builder);
+        return emitNext(inner, state[0], state[1]);
       });
-  return {loop.getResult(0), loop.getResult(1)};
 }
 
 Value nsa::emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
                             Value size, Value sum, Value position) {
   auto isAtMostPosition = [&](ElementBuilder &builder, Value sum) {
-    return builder.compare(Arith::Predicate::sle, builder.toIndex(sum),
-                           position);
+    return builder.isAtMost(builder.toIndex(sum), position);
   };
   Value shift = getLogTile(builder);
   // Whole tiles.

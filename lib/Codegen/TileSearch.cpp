@@ -27,17 +27,16 @@ Value nsa::emitSearchStride(ElementBuilder &builder, Value numTiles) {
   auto times4 = [&](Value value) {
     return builder.shiftLeft(value, builder.i32(2));
   };
-  auto loop = scf::WhileOp::create(
-      builder.b, builder.loc, TypeRange(builder.b.getI32Type()), builder.i32(1),
-      [&](OpBuilder &b, Location loc, ValueRange stride) {
-        Value isSmall = builder.compare(Arith::Predicate::sle,
-                                        times4(stride.front()), count);
-        scf::ConditionOp::create(b, loc, isSmall, stride);
-      },
-      [&](OpBuilder &b, Location loc, ValueRange stride) {
-        scf::YieldOp::create(b, loc, times4(stride.front()));
-      });
-  return loop.getResult(0);
+  return builder
+      .emitWhile(
+          builder.i32(1),
+          [&](ValueRange stride) {
+            return builder.isAtMost(times4(stride.front()), count);
+          },
+          [&](ValueRange stride) -> SmallVector<Value> {
+            return {times4(stride.front())};
+          })
+      .front();
 }
 
 Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
@@ -46,15 +45,12 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
   int64_t most = cast<MemRefType>(before.getType()).getDimSize(0) - 1;
   Value last =
       builder.apply<arith::MinUIOp>(builder.toI32(numTiles), builder.i32(most));
-  SmallVector<Value> initial = {builder.i32(0), stride};
-  auto loop = scf::WhileOp::create(
-      builder.b, builder.loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft =
-            builder.compare(Arith::Predicate::ne, state[1], builder.i32(0));
-        scf::ConditionOp::create(b, loc, isLeft, state);
+  SmallVector<Value> found = builder.emitWhile(
+      {builder.i32(0), stride},
+      [&](ValueRange state) {
+        return builder.notEqual(state[1], builder.i32(0));
       },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
+      [&](ValueRange state) -> SmallVector<Value> {
         Value tile = state[0];
         // Places past the last tile are the last one, so that nothing is
         // loaded from elsewhere, and nothing waits for a comparison.
@@ -67,43 +63,30 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
         SmallVector<Value> sums;
         for (Value place : places)
           sums.push_back(memref::LoadOp::create(
-              b, loc, before,
-              arith::IndexCastUIOp::create(b, loc, b.getIndexType(), place)
-                  .getResult()));
+              builder.b, builder.loc, before, builder.toIndexUnsigned(place)));
         for (auto [place, sum] : llvm::zip_equal(places, sums)) {
-          Value index = builder.toIndex(sum);
-          Value isAtMost =
-              builder.compare(Arith::Predicate::sle, index, position);
+          Value isAtMost = builder.isAtMost(builder.toIndex(sum), position);
           tile = builder.select(isAtMost, place, tile);
         }
-        Value next = builder.shiftRight(state[1], builder.i32(2));
-        scf::YieldOp::create(b, loc, ValueRange{tile, next});
+        return {tile, builder.shiftRight(state[1], builder.i32(2))};
       });
-  return arith::IndexCastUIOp::create(
-      builder.b, builder.loc, builder.b.getIndexType(), loop.getResult(0));
+  return builder.toIndexUnsigned(found.front());
 }
 
 Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
                             ValueRange row, Value begin, Value end,
                             Value position, int64_t numProbes) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Value zero = builder.i32(0), one = builder.i32(1);
   Value shift = builder.i32(llvm::Log2_64(numProbes + 1));
   Value endI32 = builder.toI32(end);
   Value last = builder.sub(endI32, one);
   Value first = builder.toI32(begin);
   // Elements that are known to be at most the position, and those left.
-  SmallVector<Value> initial = {first,
-                                builder.max(builder.sub(endI32, first), zero)};
-  auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(initial)), initial,
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        Value isLeft = builder.compare(Arith::Predicate::ne, state[1], zero);
-        scf::ConditionOp::create(b, loc, isLeft, state);
-      },
-      [&](OpBuilder &b, Location loc, ValueRange state) {
-        ElementBuilder inner(b, builder);
+  SmallVector<Value> state = builder.emitWhile(
+      {first, builder.max(builder.sub(endI32, first), zero)},
+      [&](ValueRange state) { return builder.notEqual(state[1], zero); },
+      [&](ValueRange state) -> SmallVector<Value> {
+        ElementBuilder inner(builder.b, builder);
         Value left = inner.shiftRight(state[1], shift);
         Value part = inner.add(left, one);
         // Places past the last element are that one: it tells the same.
@@ -115,19 +98,16 @@ Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
           Value probed =
               inner.apply<arith::MinUIOp>(inner.sub(place, one), last);
           SmallVector<Value> indices(row);
-          indices.push_back(
-              arith::IndexCastUIOp::create(b, loc, b.getIndexType(), probed));
+          indices.push_back(inner.toIndexUnsigned(probed));
           elements.push_back(inner.element(source, indices));
         }
         Value known = state[0];
         for (auto [end, element] : llvm::zip_equal(ends, elements)) {
-          Value isAtMost = inner.compare(Arith::Predicate::sle,
-                                         inner.toIndex(element), position);
+          Value isAtMost = inner.isAtMost(inner.toIndex(element), position);
           known = inner.select(isAtMost, end, known);
         }
-        scf::YieldOp::create(b, loc, ValueRange{known, left});
+        return {known, left};
       });
-  Value found = builder.apply<arith::MinUIOp>(
-      loop.getResult(0), builder.apply<arith::MaxUIOp>(first, endI32));
-  return arith::IndexCastUIOp::create(b, loc, b.getIndexType(), found);
+  return builder.toIndexUnsigned(builder.apply<arith::MinUIOp>(
+      state.front(), builder.apply<arith::MaxUIOp>(first, endI32)));
 }

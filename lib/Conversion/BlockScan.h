@@ -9,10 +9,10 @@
 #ifndef NSA_LIB_CONVERSION_BLOCKSCAN_H
 #define NSA_LIB_CONVERSION_BLOCKSCAN_H
 
+#include "nsa/Codegen/Threads.h"
+
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/Builders.h"
-#include "llvm/ADT/SmallVector.h"
 
 namespace nsa {
 
@@ -36,53 +36,45 @@ struct BlockSum {
   mlir::Value total;
 };
 
-/// The workgroup memory that `emitBlockScan` needs for `count` values of type
-/// `type`, or of i32.
-mlir::MemRefType getBlockScanBufferType(mlir::MLIRContext *context,
-                                        const ThreadBlock &block, size_t count,
-                                        mlir::Type type = {});
+/// The type of memory that the threads of a block share.
+mlir::MemRefType getSharedType(llvm::ArrayRef<int64_t> shape, mlir::Type type);
+
+/// That which `emitBlockScan` needs for `count` values of type `type`.
+mlir::MemRefType getBlockScanBufferType(const ThreadBlock &block, size_t count,
+                                        mlir::Type type);
 
 /// Adds memory that the threads of a block share, aligned for vectors: LLVM
 /// takes an array that says nothing to be, but the PTX does not say so.
 mlir::Value addSharedMemory(mlir::gpu::GPUFuncOp kernel, mlir::MemRefType type);
 
-/// Combines two partial results of value `number`; associative and commutative,
-/// with 0 as the neutral element.
-using CombineFn = llvm::function_ref<mlir::Value(
-    mlir::OpBuilder &b, size_t number, mlir::Value lhs, mlir::Value rhs)>;
-
-/// Emits the sums of each of `values` (integers), added up by `combine`, over
-/// the block, with one barrier for all of them. All threads must get here.
-/// `half` is an index that is 0 and 1 in turn from call to call: it picks a
-/// half of `buffer`, so that a thread that is ahead by one call does not
-/// overwrite what a slower one still reads, and no second barrier is needed.
-llvm::SmallVector<BlockSum>
-emitBlockScan(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-              CombineFn combine, const ThreadBlock &block, mlir::Value buffer,
-              mlir::Value half);
+/// Emits the sums of each of `values` (integers), added up by `combine`, which
+/// is associative and commutative, with 0 as the neutral element, over the
+/// block, with one barrier for all of them. All threads must get here. `half`
+/// is an index that is 0 and 1 in turn from call to call: it picks a half of
+/// `buffer`, so that a thread that is ahead by one call does not overwrite what
+/// a slower one still reads, and no second barrier is needed.
+llvm::SmallVector<BlockSum> emitBlockScan(Arith &math, mlir::ValueRange values,
+                                          Threads::Combine combine,
+                                          const ThreadBlock &block,
+                                          mlir::Value buffer, mlir::Value half);
 
 /// Emits the combination of `value` (i32) over a warp of `warp` threads, which
 /// every lane gets.
 mlir::Value emitWarpReduce(
-    mlir::OpBuilder &b, mlir::Location loc, mlir::Value value, int64_t warp,
+    Arith &math, mlir::Value value, int64_t warp,
     llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
 /// Emits the combination of each of `values` (i32) over the block, which every
 /// thread gets, with one barrier. All threads must get here. `buffer` is of the
 /// type that `emitBlockScan` takes, and used once.
 llvm::SmallVector<mlir::Value>
-emitBlockReduce(mlir::OpBuilder &b, mlir::Location loc, mlir::ValueRange values,
-                CombineFn combine, const ThreadBlock &block,
-                mlir::Value buffer);
+emitBlockReduce(Arith &math, mlir::ValueRange values, Threads::Combine combine,
+                const ThreadBlock &block, mlir::Value buffer);
 
-/// Emits the number (index) of the first thread of the block that does not have
-/// `condition`, or `most` (index, 0 or more) or that of the last thread where
-/// all before it have, and its `value`, with one barrier. All threads must get
-/// here. `counts` and `values` are of the types that `emitBlockScan` takes, and
-/// `half` is as there.
-std::pair<mlir::Value, mlir::Value>
-emitBlockFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
-                      mlir::Value condition, mlir::Value value,
+/// Emits `Threads::emitFirstWithout` of the threads of the block, with one
+/// barrier. `counts` and `values` are of the types that `emitBlockScan` takes.
+Threads::NumberedValue
+emitBlockFirstWithout(Arith &math, mlir::Value condition, mlir::Value value,
                       mlir::Value most, const ThreadBlock &block,
                       mlir::Value counts, mlir::Value values, mlir::Value half);
 

@@ -70,7 +70,6 @@ static void emitRowsOfBlock(KernelBlock &block, SegmentOp segment,
 /// The first row of `request`.
 static Value emitFirstRow(KernelBlock &block, RequestRows &expand,
                           Value request) {
-  OpBuilder &b = block.b;
   ElementBuilder outer = block.at({});
   Value bound = expand.emitBound(outer);
   if (expand.isUniform()) {
@@ -79,22 +78,22 @@ static Value emitFirstRow(KernelBlock &block, RequestRows &expand,
   }
   // Rows saturate at the bound, which no int32 exceeds, so they never wrap.
   Value boundI32 = block.toI32(bound);
-  auto combine = [&](OpBuilder &, size_t, Value lhs, Value rhs) {
+  auto combine = [&](size_t, Value lhs, Value rhs) {
     return block.apply<arith::MinUIOp>(block.add(lhs, rhs), boundI32);
   };
-  auto loop = scf::ForOp::create(
-      b, block.loc, block.thread, request, block.index(block.threads.size),
-      block.i32(0),
-      [&](OpBuilder &b, Location loc, Value other, ValueRange carried) {
-        ElementBuilder builder = block.at(other);
-        Value count = block.toI32(expand.emitCount(builder, other));
-        scf::YieldOp::create(b, loc, combine(b, 0, carried.front(), count));
-      });
+  Value sum =
+      block.emitFor(block.thread, request, block.index(block.threads.size),
+                    block.i32(0), [&](Value other, Value carried) {
+                      ElementBuilder builder = block.at(other);
+                      Value count =
+                          block.toI32(expand.emitCount(builder, other));
+                      return combine(0, carried, count);
+                    });
   Value buffer = addSharedMemory(
-      block.kernel, getBlockScanBufferType(b.getContext(), block.threads, 1));
-  return block.toIndex(emitBlockReduce(b, block.loc, loop.getResults(), combine,
-                                       block.threads, buffer)
-                           .front());
+      block.kernel,
+      getBlockScanBufferType(block.threads, 1, block.b.getI32Type()));
+  return block.toIndex(
+      emitBlockReduce(block, sum, combine, block.threads, buffer).front());
 }
 
 static void emitTableOfBlock(KernelBlock &block, SegmentOp segment,
@@ -146,43 +145,37 @@ static void emitLoopsOfRows(HostFunction &function, SegmentOp segment) {
   OpBuilder &b = function.b;
   RequestRows expand(segment, function.ports);
   ElementBuilder outer(b, segment.getLoc(), function.ports, {});
+  Location loc = outer.loc;
   Value zero = outer.index(0), one = outer.index(1);
-  SmallVector<Value> carried(expand.getNumScans(), outer.i32(0));
-  carried.push_back(zero); // the first row
-
-  auto requests = scf::ForOp::create(
-      b, outer.loc, zero, expand.emitNumRequests(outer), one, carried,
-      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
+  SmallVector<Value> initial(expand.getNumScans(), outer.i32(0));
+  initial.push_back(zero); // the first row
+  SmallVector<Value> totals = outer.emitFor(
+      zero, expand.emitNumRequests(outer), one, initial,
+      [&](Value request, ValueRange carried) {
         ElementBuilder builder(b, loc, function.ports, request);
         Value first = carried.back();
         ValueRange before = carried.drop_back();
         Value count = emitCount(builder, expand, request, first);
         SmallVector<Value> bases = expand.emitBases(builder, request);
-        scf::ForOp::create(
-            b, loc, zero, count, one, {},
-            [&](OpBuilder &b, Location loc, Value number, ValueRange) {
-              Value row = builder.add(first, number);
-              ElementBuilder inner(b, loc, function.ports, row);
-              expand.emitRow(inner, row, request, number, bases, before);
-              scf::YieldOp::create(b, loc);
-            });
+        builder.emitFor(zero, count, one, [&](Value number) {
+          Value row = builder.add(first, number);
+          ElementBuilder inner(b, loc, function.ports, row);
+          expand.emitRow(inner, row, request, number, bases, before);
+        });
         SmallVector<Value> next = expand.emitSums(builder, bases, count);
         for (auto [sum, rest] : llvm::zip_equal(next, before))
           sum = builder.add(sum, rest);
         next.push_back(builder.add(first, count));
-        scf::YieldOp::create(b, loc, next);
+        return next;
       });
-  Value numRows = requests.getResults().back();
+  Value numRows = totals.pop_back_val();
   expand.emitTotals(outer, numRows);
   if (!expand.isPadded())
     return;
-  scf::ForOp::create(b, outer.loc, numRows, expand.emitBound(outer), one, {},
-                     [&](OpBuilder &b, Location loc, Value row, ValueRange) {
-                       ElementBuilder builder(b, loc, function.ports, row);
-                       expand.emitPadding(builder, row,
-                                          requests.getResults().drop_back());
-                       scf::YieldOp::create(b, loc);
-                     });
+  outer.emitFor(numRows, expand.emitBound(outer), one, [&](Value row) {
+    ElementBuilder builder(b, loc, function.ports, row);
+    expand.emitPadding(builder, row, totals);
+  });
 }
 
 static void emitLoopsOfTable(HostFunction &function, SegmentOp segment) {
@@ -193,27 +186,21 @@ static void emitLoopsOfTable(HostFunction &function, SegmentOp segment) {
   Value zero = outer.index(0), one = outer.index(1);
   Value columns = outer.lookup(segment.getSizes().back());
   auto emitColumns = [&](Value request, RowRange rows) {
-    scf::ForOp::create(
-        b, outer.loc, zero, columns, outer.index(width), {},
-        [&](OpBuilder &b, Location loc, Value column, ValueRange) {
-          emitTile(b, segment, function.ports,
-                   SmallVector<Value>{request, column}, width, rows);
-          scf::YieldOp::create(b, loc);
-        });
+    outer.emitFor(zero, columns, outer.index(width), [&](Value column) {
+      emitTile(b, segment, function.ports, SmallVector<Value>{request, column},
+               width, rows);
+    });
   };
   Value requests = expand.emitNumRequests(outer);
-  auto loop = scf::ForOp::create(
-      b, outer.loc, zero, requests, one, zero,
-      [&](OpBuilder &b, Location loc, Value request, ValueRange carried) {
-        ElementBuilder builder(b, loc, function.ports, request);
-        Value first = carried.front();
+  Value first =
+      outer.emitFor(zero, requests, one, zero, [&](Value request, Value first) {
+        ElementBuilder builder(b, outer.loc, function.ports, request);
         Value count = emitCount(builder, expand, request, first);
         emitColumns(request, {first, count});
-        scf::YieldOp::create(b, loc, builder.add(first, count));
+        return builder.add(first, count);
       });
   if (!expand.isPadded())
     return;
-  Value first = loop.getResult(0);
   Value count = outer.sub(expand.emitBound(outer), first);
   emitColumns(requests, {first, count, outer.i1(true)});
 }

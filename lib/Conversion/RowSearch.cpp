@@ -88,13 +88,10 @@ RowSearch::RowSearch(OpBuilder &b, Location loc, RequestRows &expand,
   bound = toI32(expand.emitBound(outer));
   this->row = toI32(row);
   this->end = toI32(end);
-  auto space =
-      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
   scanBuffer = addSharedMemory(
-      kernel, getBlockScanBufferType(b.getContext(), block, numSums));
-  before = addSharedMemory(kernel,
-                           MemRefType::get({2, int64_t(numSums), block.size},
-                                           b.getI32Type(), AffineMap(), space));
+      kernel, getBlockScanBufferType(block, numSums, b.getI32Type()));
+  before = addSharedMemory(
+      kernel, getSharedType({2, int64_t(numSums), block.size}, b.getI32Type()));
 }
 
 Value RowSearch::combine(size_t number, Value lhs, Value rhs) {
@@ -104,22 +101,19 @@ Value RowSearch::combine(size_t number, Value lhs, Value rhs) {
 
 SmallVector<Value> RowSearch::emitTerms(Value request) {
   SmallVector<Type> types(numSums, b.getI32Type());
-  auto ifOp =
-      scf::IfOp::create(b, loc, TypeRange(types), less(request, numRequests),
-                        /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(ifOp.thenBlock());
-  ElementBuilder builder(b, loc, ports, request);
-  Value count = expand.emitCount(builder, request);
-  SmallVector<Value> terms = {toI32(count)};
-  if (numSums > 1)
-    llvm::append_range(
-        terms,
-        expand.emitSums(builder, expand.emitBases(builder, request), count));
-  scf::YieldOp::create(b, loc, terms);
-  b.setInsertionPointToStart(ifOp.elseBlock());
-  scf::YieldOp::create(b, loc, SmallVector<Value>(numSums, i32(0)));
-  return ifOp.getResults();
+  return emitIf(
+      types, less(request, numRequests),
+      [&] {
+        ElementBuilder builder(b, loc, ports, request);
+        Value count = expand.emitCount(builder, request);
+        SmallVector<Value> terms = {toI32(count)};
+        if (numSums > 1)
+          llvm::append_range(
+              terms, expand.emitSums(
+                         builder, expand.emitBases(builder, request), count));
+        return terms;
+      },
+      [&] { return SmallVector<Value>(numSums, i32(0)); });
 }
 
 Value RowSearch::emitBisection(Value half, Value rest) {
@@ -137,8 +131,8 @@ Value RowSearch::emitBisection(Value half, Value rest) {
 RowSearch::State RowSearch::emitRound(const State &state) {
   Value request = add(state.first, block.thread);
   SmallVector<BlockSum> sums = emitBlockScan(
-      b, loc, emitTerms(request),
-      [&](OpBuilder &, size_t number, Value lhs, Value rhs) {
+      *this, emitTerms(request),
+      [&](size_t number, Value lhs, Value rhs) {
         return combine(number, lhs, rhs);
       },
       block, scanBuffer, state.half);
@@ -155,32 +149,31 @@ RowSearch::State RowSearch::emitRound(const State &state) {
                       compare(Predicate::ult, row, next.sums[0]));
   SmallVector<Type> types = {b.getIndexType()};
   types.append(numSums, b.getI32Type());
-  auto ifOp = scf::IfOp::create(b, loc, TypeRange(types), isHere,
-                                /*withElseRegion=*/true);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(ifOp.thenBlock());
-    Value rest = sub(row, state.sums[0]);
-    Value place = emitBisection(state.half, rest);
-    // Requests past the last one have no rows, so none of them is found; what
-    // loads depend on does not rest on sums alone.
-    Value last = sub(numRequests, index(1));
-    SmallVector<Value> found = {min(add(state.first, place), last)};
-    for (auto [number, sum] : llvm::enumerate(state.sums)) {
-      Value part = memref::LoadOp::create(
-          b, loc, before, ValueRange{state.half, index(number), place});
-      found.push_back(combine(number, sum, part));
-    }
-    scf::YieldOp::create(b, loc, found);
-    b.setInsertionPointToStart(ifOp.elseBlock());
-    SmallVector<Value> kept = {state.request};
-    llvm::append_range(kept, state.found);
-    scf::YieldOp::create(b, loc, kept);
-  }
+  SmallVector<Value> found = emitIf(
+      types, isHere,
+      [&] {
+        Value rest = sub(row, state.sums[0]);
+        Value place = emitBisection(state.half, rest);
+        // Requests past the last one have no rows, so none of them is found;
+        // what loads depend on does not rest on sums alone.
+        Value last = sub(numRequests, index(1));
+        SmallVector<Value> found = {min(add(state.first, place), last)};
+        for (auto [number, sum] : llvm::enumerate(state.sums)) {
+          Value part = memref::LoadOp::create(
+              b, loc, before, ValueRange{state.half, index(number), place});
+          found.push_back(combine(number, sum, part));
+        }
+        return found;
+      },
+      [&] {
+        SmallVector<Value> kept = {state.request};
+        llvm::append_range(kept, state.found);
+        return kept;
+      });
   next.first = add(state.first, index(block.size));
   next.half = sub(index(1), state.half);
-  next.request = ifOp.getResult(0);
-  llvm::append_range(next.found, ifOp.getResults().drop_front());
+  next.request = found.front();
+  llvm::append_range(next.found, llvm::drop_begin(found));
   return next;
 }
 
@@ -189,21 +182,17 @@ RowPlace RowSearch::emit() {
   initial.first = initial.half = initial.request = index(0);
   initial.sums.assign(numSums, i32(0));
   initial.found = initial.sums;
-  SmallVector<Value> operands = initial.pack();
-  auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(operands)), operands,
-      [&](OpBuilder &, Location loc, ValueRange values) {
+  SmallVector<Value> values = emitWhile(
+      initial.pack(),
+      [&](ValueRange values) {
         State state = State::unpack(values, numSums);
-        Value goesOn =
-            arith::AndIOp::create(b, loc, less(state.first, numRequests),
-                                  compare(Predicate::ult, state.sums[0], end));
-        scf::ConditionOp::create(b, loc, goesOn, values);
+        return both(less(state.first, numRequests),
+                    compare(Predicate::ult, state.sums[0], end));
       },
-      [&](OpBuilder &, Location loc, ValueRange values) {
-        State next = emitRound(State::unpack(values, numSums));
-        scf::YieldOp::create(b, loc, next.pack());
+      [&](ValueRange values) {
+        return emitRound(State::unpack(values, numSums)).pack();
       });
-  State last = State::unpack(loop.getResults(), numSums);
+  State last = State::unpack(values, numSums);
   ArrayRef<Value> before = last.found, totals = last.sums;
   RowPlace place;
   place.isRow = compare(Predicate::ult, row, totals.front());

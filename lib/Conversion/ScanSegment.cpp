@@ -164,16 +164,16 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   size_t numScans = scan.getNumScans();
   Value buffer = addSharedMemory(
       block.kernel,
-      getBlockScanBufferType(b.getContext(), block.threads, numScans));
+      getBlockScanBufferType(block.threads, numScans, b.getI32Type()));
   BlockThreads together = block.getThreads();
   RowValues shared = emitSharedValues(b, segment, block.ports, together);
   Value rows = block.lookup(segment.getSizes().front());
   Value zero = block.i32(0);
-  auto emitSum = [&](OpBuilder &, size_t, Value lhs, Value rhs) {
+  auto emitSum = [&](size_t, Value lhs, Value rhs) {
     return block.add(lhs, rhs);
   };
   auto emitSources = [&](Value row) {
-    auto ifOp = scf::IfOp::create(
+    return scf::IfOp::create(
         b, loc, block.less(row, rows),
         [&](OpBuilder &b, Location loc) {
           ElementBuilder builder = block.at(row);
@@ -183,7 +183,6 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         [&](OpBuilder &b, Location loc) {
           scf::YieldOp::create(b, loc, SmallVector<Value>(numScans, zero));
         });
-    return ifOp;
   };
 
   // Sums so far, what this round's are made of, and the half of the buffer. A
@@ -195,9 +194,9 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   CarriedLoads loads(firstSources, block.thread);
   llvm::append_range(carried, firstSources.getResults());
   carried.push_back(block.index(0));
-  auto loop = scf::ForOp::create(
-      b, loc, block.index(0), rows, blockSize, carried,
-      [&](OpBuilder &b, Location loc, Value first, ValueRange carried) {
+  SmallVector<Value> sums = block.emitFor(
+      block.index(0), rows, blockSize, carried,
+      [&](Value first, ValueRange carried) {
         ValueRange loaded = carried.drop_front(numScans).drop_back();
         Value half = carried.back();
         Value row = block.add(first, block.thread);
@@ -208,8 +207,8 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         loads.cut(nextSources, nextRow);
         SmallVector<Value> sources =
             loads.emit(block, loaded, block.less(row, rows));
-        SmallVector<BlockSum> sums = emitBlockScan(b, loc, sources, emitSum,
-                                                   block.threads, buffer, half);
+        SmallVector<BlockSum> sums =
+            emitBlockScan(block, sources, emitSum, block.threads, buffer, half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] :
              llvm::zip(carried.take_front(numScans), sums)) {
@@ -217,14 +216,14 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
           next.push_back(block.add(carry, sum.total));
         }
         // The sum before the row past the last one is that of all.
-        block.emitIf(block.compare(Arith::Predicate::sle, row, rows), [&] {
+        block.emitIf(block.isAtMost(row, rows), [&] {
           ElementBuilder builder = block.at(row);
           builder.setRow(&shared);
           scan.emitStores(builder, row, sources, before, block.less(row, rows));
         });
         llvm::append_range(next, nextSources.getResults());
         next.push_back(block.sub(block.index(1), half));
-        scf::YieldOp::create(b, loc, next);
+        return next;
       });
 
   // No round has that row where the last one is full, and where there is none.
@@ -234,7 +233,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   block.emitIf(block.both(isFull, isFirst), [&] {
     ElementBuilder builder = block.at(rows);
     builder.setRow(&shared);
-    scan.emitLastStores(builder, rows, loop.getResults().take_front(numScans));
+    scan.emitLastStores(builder, rows, ArrayRef(sums).take_front(numScans));
   });
 }
 
@@ -251,20 +250,20 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   Value rows = function.ports.lookupOrDefault(segment.getSizes().front());
   SmallVector<Value> zeros(scan.getNumScans(), math.i32(0));
   Value one = math.index(1), zero = math.index(0);
-  auto loop = scf::ForOp::create(
-      b, math.loc, zero, rows, one, zeros,
-      [&](OpBuilder &b, Location loc, Value row, ValueRange sums) {
-        ElementBuilder builder(b, loc, function.ports, row);
-        builder.setRow(&shared);
-        SmallVector<Value> next = scan.emitSources(builder, row);
-        scan.emitStores(builder, row, next, sums);
-        for (auto [sum, source] : llvm::zip_equal(sums, next))
-          source = math.add(sum, source);
-        scf::YieldOp::create(b, loc, next);
-      });
+  SmallVector<Value> sums =
+      math.emitFor(zero, rows, one, zeros,
+                   [&](Value row, ValueRange sums) {
+                     ElementBuilder builder(b, math.loc, function.ports, row);
+                     builder.setRow(&shared);
+                     SmallVector<Value> next = scan.emitSources(builder, row);
+                     scan.emitStores(builder, row, next, sums);
+                     for (auto [sum, source] : llvm::zip_equal(sums, next))
+                       source = math.add(sum, source);
+                     return next;
+                   });
   ElementBuilder builder(b, math.loc, function.ports, rows);
   builder.setRow(&shared);
-  scan.emitLastStores(builder, rows, loop.getResults());
+  scan.emitLastStores(builder, rows, sums);
 }
 
 const SegmentLowering nsa::scanLowering = {emitBlock, emitLoops};

@@ -29,69 +29,49 @@ Value BlockThreads::take(MemRefType type) {
   return added;
 }
 
-Value BlockThreads::emitMemory(OpBuilder &b, Location, int64_t count,
-                               Type type) {
-  auto space =
-      gpu::AddressSpaceAttr::get(b.getContext(), gpu::AddressSpace::Workgroup);
-  return take(MemRefType::get(count, type, AffineMap(), space));
+Value BlockThreads::emitMemory(Arith &, int64_t count, Type type) {
+  return take(getSharedType(count, type));
 }
 
-Value BlockThreads::emitSumBefore(OpBuilder &b, Location loc, Value value) {
-  auto add = [&](OpBuilder &b, size_t, Value lhs, Value rhs) -> Value {
-    return arith::AddIOp::create(b, loc, lhs, rhs);
-  };
-  Value buffer = take(getBlockScanBufferType(b.getContext(), block, /*count=*/1,
-                                             value.getType()));
-  Value half = arith::ConstantIndexOp::create(b, loc, 0);
-  return emitBlockScan(b, loc, value, add, block, buffer, half).front().before;
+Value BlockThreads::emitSumBefore(Arith &math, Value value) {
+  auto add = [&](size_t, Value lhs, Value rhs) { return math.add(lhs, rhs); };
+  Value buffer =
+      take(getBlockScanBufferType(block, /*count=*/1, value.getType()));
+  return emitBlockScan(math, value, add, block, buffer, math.index(0))
+      .front()
+      .before;
 }
 
-SmallVector<Value> BlockThreads::emitReduce(OpBuilder &b, Location loc,
-                                            ValueRange values,
+SmallVector<Value> BlockThreads::emitReduce(Arith &math, ValueRange values,
                                             Combine combine) {
-  Value buffer = take(getBlockScanBufferType(
-      b.getContext(), block, values.size(), values.front().getType()));
-  return emitBlockReduce(b, loc, values, combine, block, buffer);
+  Value buffer = take(
+      getBlockScanBufferType(block, values.size(), values.front().getType()));
+  return emitBlockReduce(math, values, combine, block, buffer);
 }
 
-void BlockThreads::emitBarrier(OpBuilder &b, Location loc) {
-  gpu::BarrierOp::create(b, loc);
+void BlockThreads::emitBarrier(Arith &math) {
+  gpu::BarrierOp::create(math.b, math.loc);
 }
 
-Threads::NumberedValue
-BlockThreads::emitFirstWithout(OpBuilder &b, Location loc, Value condition,
-                               Value value, Value most, Value half) {
-  Value counts = take(getBlockScanBufferType(b.getContext(), block, 1));
-  Value values =
-      take(getBlockScanBufferType(b.getContext(), block, 1, value.getType()));
-  auto [number, found] = emitBlockFirstWithout(b, loc, condition, value, most,
-                                               block, counts, values, half);
-  return {number, found};
+Threads::NumberedValue BlockThreads::emitFirstWithout(Arith &math,
+                                                      Value condition,
+                                                      Value value, Value most,
+                                                      Value half) {
+  Value counts = take(getBlockScanBufferType(block, 1, math.b.getI32Type()));
+  Value values = take(getBlockScanBufferType(block, 1, value.getType()));
+  return emitBlockFirstWithout(math, condition, value, most, block, counts,
+                               values, half);
 }
 
 //===----------------------------------------------------------------------===//
 // HostThread
 //===----------------------------------------------------------------------===//
 
-Value HostThread::emitThread(OpBuilder &b, Location loc) {
-  return arith::ConstantIndexOp::create(b, loc, 0);
-}
-
-Value HostThread::emitMemory(OpBuilder &b, Location loc, int64_t count,
-                             Type type) {
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(&entry);
-  return memref::AllocaOp::create(b, loc, MemRefType::get(count, type));
-}
-
-Value HostThread::emitSumBefore(OpBuilder &b, Location loc, Value value) {
-  return arith::ConstantOp::create(b, loc, b.getZeroAttr(value.getType()));
-}
-
-Threads::NumberedValue HostThread::emitFirstWithout(OpBuilder &b, Location loc,
-                                                    Value, Value value, Value,
-                                                    Value) {
-  return {arith::ConstantIndexOp::create(b, loc, 0), value};
+Value HostThread::emitMemory(Arith &math, int64_t count, Type type) {
+  OpBuilder::InsertionGuard guard(math.b);
+  math.b.setInsertionPointToStart(&entry);
+  return memref::AllocaOp::create(math.b, math.loc,
+                                  MemRefType::get(count, type));
 }
 
 //===----------------------------------------------------------------------===//

@@ -29,21 +29,15 @@ public:
 
   int64_t getSize() const override { return block.size; }
   int64_t getMostTiles() const override { return mostTiles; }
-  mlir::Value emitThread(mlir::OpBuilder &, mlir::Location) override {
-    return block.thread;
-  }
-  mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
-                         mlir::Type type) override;
-  mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
-                            mlir::Value value) override;
-  llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &b,
-                                            mlir::Location loc,
-                                            mlir::ValueRange values,
-                                            Combine combine) override;
-  void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) override;
-  NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
-                                 mlir::Value condition, mlir::Value value,
-                                 mlir::Value most, mlir::Value half) override;
+  mlir::Value emitThread(Arith &) override { return block.thread; }
+  mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
+  mlir::Value emitSumBefore(Arith &math, mlir::Value value) override;
+  llvm::SmallVector<mlir::Value>
+  emitReduce(Arith &math, mlir::ValueRange values, Combine combine) override;
+  void emitBarrier(Arith &math) override;
+  NumberedValue emitFirstWithout(Arith &math, mlir::Value condition,
+                                 mlir::Value value, mlir::Value most,
+                                 mlir::Value half) override;
 
 private:
   /// Memory that nothing of this segment is in.
@@ -65,20 +59,20 @@ public:
 
   int64_t getSize() const override { return 1; }
   int64_t getMostTiles() const override { return mostTiles; }
-  mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) override;
-  mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc, int64_t count,
-                         mlir::Type type) override;
-  mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
-                            mlir::Value value) override;
-  llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &, mlir::Location,
-                                            mlir::ValueRange values,
+  mlir::Value emitThread(Arith &math) override { return math.index(0); }
+  mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
+  mlir::Value emitSumBefore(Arith &math, mlir::Value value) override {
+    return math.zero(value.getType());
+  }
+  llvm::SmallVector<mlir::Value> emitReduce(Arith &, mlir::ValueRange values,
                                             Combine) override {
     return values;
   }
-  void emitBarrier(mlir::OpBuilder &, mlir::Location) override {}
-  NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
-                                 mlir::Value condition, mlir::Value value,
-                                 mlir::Value most, mlir::Value half) override;
+  void emitBarrier(Arith &) override {}
+  NumberedValue emitFirstWithout(Arith &math, mlir::Value, mlir::Value value,
+                                 mlir::Value, mlir::Value) override {
+    return {math.index(0), value};
+  }
 
 private:
   mlir::Block &entry;

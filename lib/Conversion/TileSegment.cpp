@@ -55,9 +55,9 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
   Value rows = block.lookup(segment.getSizes().front());
   auto emitWarpSum = [warpSize](OpBuilder &b, Value value) -> Value {
     Arith math(b, value.getLoc());
-    return emitWarpReduce(
-        b, math.loc, value, warpSize,
-        [&](Value lhs, Value rhs) { return math.add(lhs, rhs); });
+    return emitWarpReduce(math, value, warpSize, [&](Value lhs, Value rhs) {
+      return math.add(lhs, rhs);
+    });
   };
   block.emitIf(block.less(row, rows), [&] {
     // All lanes have the same row, so they are a team.

@@ -22,16 +22,22 @@ namespace nsa {
 class Arith {
 public:
   using Predicate = mlir::arith::CmpIPredicate;
+  using Values = llvm::SmallVector<mlir::Value>;
 
   Arith(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
 
   mlir::Value index(int64_t value);
   mlir::Value i32(int64_t value);
+  mlir::Value i64(int64_t value);
   mlir::Value i1(bool value);
   mlir::Value zero(mlir::Type type);
 
   mlir::Value toIndex(mlir::Value value);
+  mlir::Value toIndexUnsigned(mlir::Value value);
   mlir::Value toI32(mlir::Value value);
+  mlir::Value toI64(mlir::Value value);
+  /// An index as an integer, or the other way round.
+  mlir::Value castIndex(mlir::Type type, mlir::Value value);
 
   template <typename Op> mlir::Value apply(mlir::Value lhs, mlir::Value rhs) {
     return Op::create(b, loc, lhs, rhs);
@@ -51,14 +57,23 @@ public:
 
   mlir::Value compare(Predicate predicate, mlir::Value lhs, mlir::Value rhs);
   mlir::Value equal(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value notEqual(mlir::Value lhs, mlir::Value rhs);
   mlir::Value less(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value isAtMost(mlir::Value lhs, mlir::Value rhs);
+  mlir::Value isAtLeast(mlir::Value lhs, mlir::Value rhs);
   /// Whether `index` is one of an array of `size` elements: a negative one is
   /// too large as well.
   mlir::Value isInside(mlir::Value index, mlir::Value size);
   /// The bits of both; where one is null, which is for true, those of the
   /// other.
   mlir::Value both(mlir::Value lhs, mlir::Value rhs);
+  /// The bits of either.
+  mlir::Value either(mlir::Value lhs, mlir::Value rhs);
   mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs);
+
+  /// `value` in each lane of a vector.
+  mlir::Value splat(mlir::Value value, int64_t width);
+  mlir::Value extract(mlir::Value vector, int64_t lane);
 
   /// Emits `body` under `condition`, or as it is where that is null.
   void emitIf(mlir::Value condition, llvm::function_ref<void()> body);
@@ -66,6 +81,30 @@ public:
   mlir::Value emitIf(mlir::Type type, mlir::Value condition,
                      llvm::function_ref<mlir::Value()> then,
                      llvm::function_ref<mlir::Value()> otherwise);
+  /// The values of one of them.
+  Values emitIf(mlir::TypeRange types, mlir::Value condition,
+                llvm::function_ref<Values()> then,
+                llvm::function_ref<Values()> otherwise);
+
+  /// Emits `body` for the indices `begin`, `begin + step` and so on that are
+  /// less than `end`.
+  void emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
+               llvm::function_ref<void(mlir::Value)> body);
+  /// The same where `body` makes of an index and what it is given what the next
+  /// one is given; first `initial`. Returns the last ones.
+  Values
+  emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
+          mlir::ValueRange initial,
+          llvm::function_ref<Values(mlir::Value, mlir::ValueRange)> body);
+  mlir::Value
+  emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
+          mlir::Value initial,
+          llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> body);
+  /// Has `next` make new values of `initial` as long as `goesOn` (i1) holds of
+  /// them.
+  Values emitWhile(mlir::ValueRange initial,
+                   llvm::function_ref<mlir::Value(mlir::ValueRange)> goesOn,
+                   llvm::function_ref<Values(mlir::ValueRange)> next);
 
   mlir::OpBuilder &b;
   mlir::Location loc;

@@ -9,7 +9,7 @@
 #ifndef NSA_CODEGEN_THREADS_H
 #define NSA_CODEGEN_THREADS_H
 
-#include "mlir/IR/Builders.h"
+#include "nsa/Codegen/Arith.h"
 
 namespace nsa {
 
@@ -18,8 +18,8 @@ namespace nsa {
 class Threads {
 public:
   /// Combines two values of the one with a number.
-  using Combine = llvm::function_ref<mlir::Value(mlir::OpBuilder &, size_t,
-                                                 mlir::Value, mlir::Value)>;
+  using Combine =
+      llvm::function_ref<mlir::Value(size_t, mlir::Value, mlir::Value)>;
 
   virtual ~Threads() = default;
 
@@ -29,20 +29,17 @@ public:
   /// that all fit: a power of two.
   virtual int64_t getMostTiles() const = 0;
   /// Emits this thread's number (index).
-  virtual mlir::Value emitThread(mlir::OpBuilder &b, mlir::Location loc) = 0;
+  virtual mlir::Value emitThread(Arith &math) = 0;
   /// Emits memory that all of them see: a memref of `count` elements.
-  virtual mlir::Value emitMemory(mlir::OpBuilder &b, mlir::Location loc,
-                                 int64_t count, mlir::Type type) = 0;
+  virtual mlir::Value emitMemory(Arith &math, int64_t count,
+                                 mlir::Type type) = 0;
   /// Emits the sum of `value` over the threads before this one.
-  virtual mlir::Value emitSumBefore(mlir::OpBuilder &b, mlir::Location loc,
-                                    mlir::Value value) = 0;
+  virtual mlir::Value emitSumBefore(Arith &math, mlir::Value value) = 0;
   /// Emits the combination of each of `values`, of one type, over all threads.
-  virtual llvm::SmallVector<mlir::Value> emitReduce(mlir::OpBuilder &b,
-                                                    mlir::Location loc,
-                                                    mlir::ValueRange values,
-                                                    Combine combine) = 0;
+  virtual llvm::SmallVector<mlir::Value>
+  emitReduce(Arith &math, mlir::ValueRange values, Combine combine) = 0;
   /// What each has written is seen by all.
-  virtual void emitBarrier(mlir::OpBuilder &b, mlir::Location loc) = 0;
+  virtual void emitBarrier(Arith &math) = 0;
 
   /// A thread's number (index), and a value that it has.
   struct NumberedValue {
@@ -51,8 +48,7 @@ public:
   /// Emits the first thread that does not have `condition`, or thread `most`
   /// (index, 0 or more) or the last one where all before it have, and its
   /// `value`. `half` is an index that is 0 and 1 in turn from call to call.
-  virtual NumberedValue emitFirstWithout(mlir::OpBuilder &b, mlir::Location loc,
-                                         mlir::Value condition,
+  virtual NumberedValue emitFirstWithout(Arith &math, mlir::Value condition,
                                          mlir::Value value, mlir::Value most,
                                          mlir::Value half) = 0;
 };
