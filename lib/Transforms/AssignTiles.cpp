@@ -316,11 +316,18 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
         });
     if (isRecurrence && threads <= 512)
       return 2 * threads;
-    bool areRows = llvm::all_of(
-        segments, [](SegmentOp segment) { return segment.hasSharedRows(); });
+    bool areRows =
+        !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {
+          return segment.hasSharedRows();
+        });
+    // Sums have an element for each, reductions one for a row.
     bool isScanned = llvm::any_of(segments, [](SegmentOp segment) {
-      return llvm::any_of(segment.getBody().getOps<ScanOp>(),
-                          [&](ScanOp op) { return segment.isSharedByRow(op); });
+      return llvm::any_of(
+          segment.getBody().getOps<SharedOpInterface>(),
+          [&](SharedOpInterface op) {
+            auto type = cast<ShapedType>(op->getResult(0).getType());
+            return segment.isSharedByRow(op) && type.getRank() == 2;
+          });
     });
     return areRows && isScanned && threads <= 256 ? 4 * threads : threads;
   }
