@@ -8,7 +8,7 @@
 PRESET ?= release
 BUILD := build$(if $(filter-out release,$(PRESET)),-$(PRESET))
 
-.PHONY: all setup build demo test prove bench docs wheels clean
+.PHONY: all setup build demo test sanitize prove bench docs wheels clean
 
 all: build
 
@@ -23,6 +23,10 @@ demo: build
 
 test: build
 	@scripts/test.sh $(BUILD)
+
+# What runs in an engine's process, with the sanitizers of threads, addresses and undefined behaviour.
+sanitize: build
+	@scripts/sanitize.sh
 
 # An hour of one core at first; what was shown once is kept. A sample of it is among the tests.
 prove: build

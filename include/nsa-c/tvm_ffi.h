@@ -319,6 +319,19 @@ static int nsa_ffi_accepts(const nsa_ffi_dtype *expected,
           expected->code == BFLOAT);
 }
 
+static void nsa_ffi_say_dtype(nsa_message *message,
+                              const nsa_ffi_dtype *expected,
+                              const nsa_ffi_tensor *tensor) {
+  static const char *const kinds[] = {"int", "uint", "float", 0, "bfloat"};
+  const unsigned code = tensor->dtype_code, bits = tensor->dtype_bits;
+  if (tensor->lanes == 1 && code < 5 && kinds[code])
+    nsa_say(message, "expected dtype %s but got %s%u", expected->name,
+            kinds[code], bits);
+  else
+    nsa_say(message, "expected dtype %s but got code %u, %u bits, %u lanes",
+            expected->name, code, bits, (unsigned)tensor->lanes);
+}
+
 /* Null if it is no tensor. */
 static inline const nsa_ffi_tensor *
 nsa_ffi_tensor_of(const nsa_ffi_any *given) {
@@ -367,8 +380,7 @@ static nsa_status nsa_ffi_take_tensor(const nsa_ffi_step *step, size_t place,
   }
   if (!nsa_ffi_accepts(dtype, tensor)) {
     nsa_fail_argument(message, port->name);
-    nsa_say(message, "expected dtype %s but got code %d with %d bits",
-            dtype->name, (int)tensor->dtype_code, (int)tensor->dtype_bits);
+    nsa_ffi_say_dtype(message, dtype, tensor);
     return NSA_TYPE;
   }
   if (tensor->ndim != port->ndim) {

@@ -4,7 +4,7 @@
 """The command line of nsa.
 
     python -m nsa info                         what is here, for bug reports
-    python -m nsa list                         steps that need no compiler
+    python -m nsa list [NAME]                  steps that need no compiler
     python -m nsa compile IN.mlir -o DIR       a bundle
     python -m nsa inspect BUNDLE --html FILE   ports, launches, bytes; as a page
     python -m nsa run BUNDLE --lens=@lens.npy  on arrays from files
@@ -21,8 +21,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from . import CompileError, DriverError, __version__, _compile, prebuild, tvm_ffi
 from ._tool import facts, finding, info, running
@@ -37,20 +38,38 @@ def _info(options: argparse.Namespace, rest: list[str]) -> str:
 
 
 def _list(options: argparse.Namespace, rest: list[str]) -> str:
+    name = options.name
     rows = [["key", "step", "kernels for", "arguments"]]
-    paths = [options.directory] if options.directory else list(finding.bundles())
+    is_part = name is not None and not os.path.exists(name) and os.sep not in name
+    paths = list(finding.bundles()) if name is None or is_part else [name]
     for path in paths:
-        for found in finding.find(path):
-            key = os.path.basename(os.path.abspath(path))
+        key = os.path.basename(os.path.abspath(path))[:12]
+        try:
+            steps = finding.find(path)
+        except (OSError, ValueError) as error:
+            # One that is broken hides no others.
+            if len(paths) == 1:
+                raise
+            print(f"nsa list: {failure(error)}", file=sys.stderr)
+            continue
+        for found in steps:
+            if is_part and not (name in found.step.name or key.startswith(name)):
+                continue
             names = [
                 a["name"] if a["kind"] == "size" else f"{a['name']}:{a['dtype']}"
                 for a in found.manifest["arguments"]
             ]
             targets = ",".join(finding.targets_of(found.step)) or "nothing here"
-            rows.append([key[:12], found.step.name, targets, " ".join(names)])
+            rows.append([key, found.step.name, targets, " ".join(names)])
+    if len(rows) == 1 and is_part:
+        raise finding.UsageError(f"{name}: no folder, and no step has that in its name")
     if len(rows) == 1:
         return "no bundles: nsa was built without them, and NSA_BUNDLE_PATH names none"
-    return facts.as_table(rows)
+    lines = facts.as_table(rows).splitlines()
+    if sys.stdout.isatty() and not options.wide:
+        width = shutil.get_terminal_size().columns
+        lines = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+    return "\n".join(lines)
 
 
 def _compile_command(options: argparse.Namespace, rest: list[str]) -> str:
@@ -95,7 +114,9 @@ def _inspect(options: argparse.Namespace, rest: list[str]) -> str:
     if options.graph:
         text = finding.find_one(options.bundle, options.step, options.chip).text
         if text is None:
-            raise finding.UsageError(f"{options.bundle}: the text of the step is not kept there")
+            raise finding.UsageError(
+                f"{options.bundle}: the text of the step is not kept there: name the text"
+            )
         with open(options.graph, "w", encoding="utf-8") as stream:
             stream.write(draw_step(text))
         return f"{options.graph}: which fields are computed from what"
@@ -104,14 +125,28 @@ def _inspect(options: argparse.Namespace, rest: list[str]) -> str:
 
 def _run(options: argparse.Namespace, rest: list[str]) -> str:
     found = finding.find_one(options.bundle, options.step)
-    device = options.device or running.default_device(found)
-    return running.run(found, rest, device, options.save)
+    return running.run(found, rest, options.device, options.save)
 
 
 def _bench(options: argparse.Namespace, rest: list[str]) -> str:
     found = finding.find_one(options.bundle, options.step)
-    device = options.device or running.default_device(found)
-    return running.bench(found, rest, device, options.repeats)
+    return running.bench(found, rest, options.device, options.repeats)
+
+
+def _count(text: str) -> int:
+    """A number of launches."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on but got {text!r}")
+    return int(text)
+
+
+def failure(error: BaseException) -> str:
+    """What is said of an error: of files as other programs say it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    return str(error) or type(error).__name__
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,7 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true", help="for programs")
 
     command = add("list", _list, "steps that need no compiler")
-    command.add_argument("directory", nargs="?", help="a bundle (default: all that are found)")
+    command.add_argument(
+        "name", nargs="?", metavar="NAME",
+        help="a bundle's folder, or a part of a step's name (default: all that are found)",
+    )
+    command.add_argument(
+        "--wide", action="store_true", help="whole lines, on a terminal as well"
+    )
 
     command = add("compile", _compile_command, "a bundle from a text; needs the compiler")
     command.add_argument("input", metavar="IN.mlir")
@@ -161,7 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("bench", _bench, "how long a launch takes")
     add_bundle(command)
     command.add_argument("--device", choices=("cpu", "cuda"))
-    command.add_argument("--repeats", type=int, default=1000, metavar="N")
+    command.add_argument("--repeats", type=_count, default=1000, metavar="N")
     command.epilog = "--NAME=SIZE, --NAME=@FILE.npy, --NAME=3x70; what is not given is made, of 0"
 
     commands.add_parser("prebuild", help="the usual steps, with other constants", add_help=False)
@@ -177,22 +218,31 @@ def _version() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == ["prebuild"]:
-        prebuild.main(arguments[1:])
-        return 0
+        return _attempt("prebuild", lambda: prebuild.main(arguments[1:], "nsa prebuild"))
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and options.command not in ("inspect", "run", "bench"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return _attempt(options.command, lambda: print(options.function(options, rest), flush=True))
+
+
+def _attempt(command: str, function: Callable[[], None]) -> int:
+    """Calls `function`; returns the exit status, and says what went wrong in a line."""
     try:
-        print(options.function(options, rest))
+        function()
     except BrokenPipeError:
         # As with "| head".
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except KeyboardInterrupt:
+        return 130
     except finding.UsageError as error:
-        print(f"nsa {options.command}: {error}", file=sys.stderr)
+        print(f"nsa {command}: {error}", file=sys.stderr)
         return 2
-    except (CompileError, DriverError, OSError, TypeError, ValueError, RuntimeError) as error:
-        print(f"nsa {options.command}: {error}", file=sys.stderr)
+    except (
+        ArithmeticError, CompileError, DriverError, MemoryError, OSError, TypeError, ValueError,
+        RuntimeError,
+    ) as error:  # fmt: skip
+        print(f"nsa {command}: {failure(error)}", file=sys.stderr)
         return 1
     return 0
 

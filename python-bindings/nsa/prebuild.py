@@ -273,7 +273,9 @@ def build(
     """Makes the bundles of the texts `wanted` in `directory`, and notes there which compiler
     it was. `host`: with host kernels. `pdl`: those that ``NSA_PDL=1`` finds, PTX for
     ``sm_90`` alone. Raises ``CompileError`` without a compiler,
-    ``RuntimeError`` without a linker where `host` asks for one."""
+    ``RuntimeError`` without a linker where `host` asks for one, ``OSError`` where nothing can
+    be written."""
+    os.makedirs(directory, exist_ok=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         saved = [
             threads.submit(_cache.save_bundle, text, directory, host=host, pdl=pdl)
@@ -285,9 +287,11 @@ def build(
         json.dump(_cache.compiler_fingerprint(), stream)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(
+    arguments: Sequence[str] | None = None, program: str = "python -m nsa.prebuild"
+) -> None:
     summary, _, rest = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(prog="python -m nsa.prebuild", description=summary)
+    parser = argparse.ArgumentParser(prog=program, description=summary)
     parser.add_argument("directory", metavar="DIR", help="where the bundles go")
     for name, default, what in (
         ("topk", TOPKS, "tokens that the indexer selects"),

@@ -20,7 +20,7 @@ import pytest
 import nsa
 from nsa import __main__ as tool
 from nsa import _cache
-from nsa._tool import facts, finding, info, page
+from nsa._tool import facts, finding, info, page, running
 
 needs_compiler = pytest.mark.skipif(
     not nsa.has_compiler(), reason="built without the compiler"
@@ -98,6 +98,19 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     assert data["environment"]["NSA_TARGET"] == "cpu"
     assert data["targets"]["cuda"][0] is False
     assert data["bundles"]["directories"][0] == "/nowhere"
+    assert data["bundles"]["counts"][0] is None
+    # A variable that is wrong is what such a report is to find.
+    monkeypatch.setenv("NSA_TARGET", "rocm")
+    text = output(capsys, "info")
+    assert "cpu      no: NSA_TARGET: expected" in text and "/nowhere: no such folder" in text
+
+
+@needs_bundles
+def test_info_of_bundles(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(output(capsys, "info", "--json"))["bundles"]
+    assert data["counts"][-1] == sum(path.is_dir() for path in Path(_cache.SHIPPED).iterdir())
+    assert data["shipped made by"]["nsa"] == nsa.__version__
+    assert re.match(r"\d+\.", data["shipped made by"]["llvm"])
 
 
 @needs_bundles
@@ -114,6 +127,41 @@ def test_list_and_keys(
     # The text of what is shipped is known.
     assert found.text and _cache.bundle_key(found.text).startswith(key)
     assert found.step.name in output(capsys, "inspect", key)
+    # As few characters as tell it from the others, but no fewer.
+    keys = sorted(path.name for path in Path(_cache.SHIPPED).iterdir() if path.is_dir())
+    shortest = next(
+        keys[0][:n] for n in range(1, 12) if sum(k.startswith(keys[0][:n]) for k in keys) == 1
+    )
+    assert finding.find(shortest)[0].where.endswith(keys[0])
+    assert "keys begin with that" in refusal(capsys, "inspect", shortest[:-1])
+
+
+@needs_bundles
+def test_list_by_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NSA_BUNDLE_PATH", raising=False)
+    lines = output(capsys, "list", "draft_extend").splitlines()[1:]
+    assert 0 < len(lines) < 280 and all("draft_extend" in line.split()[1] for line in lines)
+    assert "no step has that in its name" in refusal(capsys, "list", "draft-extend")
+    # A terminal shows what fits it, and all of it if asked.
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "70")
+    cut = output(capsys, "list", "draft_extend").splitlines()
+    assert max(map(len, cut)) == 70 and any(line.endswith("…") for line in cut)
+    assert output(capsys, "list", "draft_extend", "--wide").splitlines()[1:] == lines
+
+
+@needs_compiler
+def test_list_beside_a_broken_one(
+    bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hides no others."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "lengths.json").write_text('{"schema": 1, "step"')
+    monkeypatch.setenv("NSA_BUNDLE_PATH", str(tmp_path))
+    assert tool.main(["list", "lengths"]) == 0
+    captured = capsys.readouterr()
+    assert "lengths  cuda,cpu" in captured.out
+    assert "malformed JSON" in captured.err and "broken/lengths.json" in captured.err
 
 
 @needs_compiler
@@ -215,7 +263,46 @@ def test_run(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "expected --NAME=VALUE" in refusal(capsys, "run", bundle, "nonsense")
     assert "expected a shape" in refusal(capsys, "run", bundle, given, "--b0_cu=3,4")
     assert "argument 'b0_cu'" in refusal(capsys, "run", bundle, given, "--b0_cu=3", status=1)
-    assert "No such file" in refusal(capsys, "run", bundle, "--seq_lens=@/no.npy", status=1)
+    assert "/no.npy: No such file" in refusal(
+        capsys, "run", bundle, "--seq_lens=@/no.npy", status=1
+    )
+    for contents in (b"", b"hello", (tmp_path / "lens.npy").read_bytes()[:-1]):
+        (tmp_path / "junk.npy").write_bytes(contents)
+        assert "junk.npy is no array that numpy.save wrote" in refusal(
+            capsys, "run", bundle, f"--seq_lens=@{tmp_path / 'junk.npy'}"
+        )
+    for shape in ("-3", "3x", "x3", "3x-1", "3.0"):
+        assert "expected a shape" in refusal(capsys, "run", bundle, given, f"--b0_cu={shape}")
+
+
+@needs_compiler
+def test_sizes(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "with bs 0: 1 block\n" in output(capsys, "inspect", bundle, "--bs=0")
+    for command in ("inspect", "bench"):
+        for size in ("-1", str(2**63), "1.5", ""):
+            assert "--bs: expected a size" in refusal(capsys, command, bundle, f"--bs={size}")
+    assert "out of memory" in refusal(capsys, "bench", bundle, "--bs=1000000000000", status=1)
+
+
+@needs_compiler
+def test_default_device(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU, texts run on the host, and what has no kernels for it says so."""
+
+    def no_driver() -> int:
+        raise nsa.DriverError("no CUDA driver: of this test")
+
+    monkeypatch.setattr(running, "device_count", no_driver)
+    assert "a launch, with its kernels" in output(capsys, "bench", text, "--repeats", "2")
+    folder = str(tmp_path / "for cuda")
+    output(capsys, "compile", text, "-o", folder)
+    said = refusal(capsys, "bench", folder)
+    assert "kernels for cuda alone, and there is no CUDA driver: of this test" in said
+    # What is wrong with the question comes first.
+    assert "--bsz: no argument" in refusal(capsys, "bench", folder, "--bsz=3")
+    said = refusal(capsys, "bench", folder, "--device", "cuda", status=1)
+    assert said == "nsa bench: no CUDA driver: of this test\n"
 
 
 @needs_compiler
@@ -229,15 +316,23 @@ def test_run_of_a_text(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 @needs_compiler
 def test_bench(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = output(capsys, "bench", bundle, "--bs=7", "--repeats", "20")
-    assert "lengths (bs 7)" in shown and re.search(r"\d us \(quartiles .*; 20 launches", shown)
+    assert "lengths (bs 7)\n" in shown and re.search(r"\d us \(quartiles .*; 20 launches", shown)
+    assert re.search(r"; 1 launches", output(capsys, "bench", bundle, "--repeats", "1"))
+    for repeats in ("0", "-1", "x"):
+        with pytest.raises(SystemExit, match="2"):
+            tool.main(["bench", bundle, "--repeats", repeats])
+        assert "expected a number from 1 on" in capsys.readouterr().err
 
 
 def test_refusals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "no folder, no text" in refusal(capsys, "inspect", "abcdefabcdef")
     assert "it has no NAME.json" in refusal(capsys, "inspect", str(tmp_path), status=1)
-    assert "No such file" in refusal(capsys, "inspect", "missing.mlir", status=1)
-    (tmp_path / "bad.json").write_text('{"schema": 99, "step": "x"}')
+    assert "missing.mlir: No such file" in refusal(capsys, "inspect", "missing.mlir", status=1)
+    manifest = tmp_path / "bad.json"
+    manifest.write_text('{"schema": 99, "step": "x"}')
     assert "schema" in refusal(capsys, "inspect", str(tmp_path), status=1)
+    assert f"a bundle is a folder, here {tmp_path}" in refusal(capsys, "inspect", str(manifest))
+    assert "nsa prebuild: " in refusal(capsys, "prebuild", str(manifest), status=1)
 
 
 @needs_compiler

@@ -81,7 +81,11 @@ def test_strides_and_offsets(lengths: Any) -> None:
         ({0: 4}, ValueError, "argument 'seq_lens': expected shape\\[0\\] to be at least 4"),
         ({0: 1.5}, TypeError, "argument 'bs': expected an integer or None"),
         ({1: 5}, TypeError, "argument 'seq_lens': expected a 1-d int64 tensor"),
-        ({1: tensor(*LENS)}, TypeError, "argument 'seq_lens': expected dtype int64"),
+        ({1: tensor(*LENS)}, TypeError, "argument 'seq_lens': expected dtype int64 but got int32"),
+        (
+            {1: tensor(*LENS, dtype=np.bool_)}, TypeError,
+            "argument 'seq_lens': expected dtype int64 but got code 6, 8 bits, 1 lanes",
+        ),
         ({2: tensor(1, 2)}, ValueError, "argument 'b0_lens': expected shape\\[0\\]"),
         (
             {2: tvm_ffi.from_dlpack(np.zeros((3, 1), np.int32))},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 #: Where nobody says more.
-USUAL_SIZES = {"bs": 32}
+USUAL_SIZES = {"bs": 32, "page_shift": 8, "num_sms": 132, "parts": 132}
 USUAL_SIZE = 1024
 
 Manifest = dict[str, Any]

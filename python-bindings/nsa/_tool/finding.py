@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 from .. import _cache, _compile, _module, prebuild
 
-#: Fewer characters of a key would name too much.
-_KEY_CHARACTERS = 6
 
 
 class UsageError(Exception):
@@ -30,7 +28,11 @@ class Found:
     step: Any
     where: str
     text: str | None = None
-    remarks: list[str] = field(default_factory=list)
+
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What the passes say of the text."""
+        return remarks_of(self.text, self.where) if self.text is not None else []
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -40,11 +42,16 @@ class Found:
 def bundles() -> Iterator[str]:
     """The folders of all bundles that are found by a key, in the order of the search."""
     for directory in _cache.bundle_directories():
-        if os.path.isdir(directory):
-            for name in sorted(os.listdir(directory)):
-                path = os.path.join(directory, name)
-                if os.path.isdir(path):
-                    yield path
+        yield from bundles_in(directory)
+
+
+def bundles_in(directory: str) -> Iterator[str]:
+    """The folders of bundles in a folder of them."""
+    if os.path.isdir(directory):
+        for name in sorted(os.listdir(directory)):
+            path = os.path.join(directory, name)
+            if os.path.isdir(path):
+                yield path
 
 
 @cache
@@ -64,6 +71,24 @@ def remarks_of(text: str, name: str) -> list[str]:
     return list(dict.fromkeys(line.split(" remark: ")[1] for line in marked))
 
 
+def _by_key(name: str) -> str:
+    """The folder of the bundle whose key begins with `name`; the first that the search has."""
+    if os.path.isfile(name):
+        raise UsageError(
+            f"{name}: a file; a bundle is a folder, here {os.path.dirname(name) or '.'}"
+        )
+    known = {os.path.basename(path): path for path in reversed(list(bundles()))}
+    keys = [key for key in known if name and key.startswith(name)]
+    if not keys:
+        raise UsageError(
+            f"{name}: no folder, no text (.mlir), and no key of a bundle; 'python -m nsa"
+            " list' shows the keys"
+        )
+    if len(keys) > 1:
+        raise UsageError(f"{name}: {len(keys)} keys begin with that; 'python -m nsa list' shows them")
+    return known[keys[0]]
+
+
 def find(name: str, step: str | None = None, chip: str | None = None) -> list[Found]:
     """The steps that `name` names; with `step` that one alone."""
     path, text = name, None
@@ -73,22 +98,15 @@ def find(name: str, step: str | None = None, chip: str | None = None) -> list[Fo
         module = _compile.compile(text, "cuda", chip)
         where = name
     else:
-        if not os.path.isdir(name) and len(name) >= _KEY_CHARACTERS:
-            known = [each for each in bundles() if os.path.basename(each).startswith(name)]
-            path = known[0] if known else name
-        if not os.path.isdir(path):
-            raise UsageError(
-                f"{name}: no folder, no text (.mlir), and no key of a bundle; 'python -m nsa"
-                " list' shows the keys"
-            )
+        if not os.path.isdir(name):
+            path = _by_key(name)
         module = _module.load(path)
         text = shipped_texts().get(os.path.basename(os.path.abspath(path)))
         where = path
     if step is not None and step not in module:
         raise UsageError(f"{name}: no step {step!r}; there is: {', '.join(module)}")
     chosen = [module[step]] if step is not None else list(module.values())
-    remarks = remarks_of(text, name) if text is not None else []
-    return [Found(each, where, text, remarks) for each in chosen]
+    return [Found(each, where, text) for each in chosen]
 
 
 def find_one(name: str, step: str | None, chip: str | None = None) -> Found:

@@ -12,7 +12,7 @@ import platform
 import sys
 from typing import Any
 
-from .. import _cache, _nsa_runtime, config
+from .. import _cache, _compile, _nsa_runtime, config
 from . import finding
 from .facts import human
 
@@ -85,21 +85,35 @@ def _cached(directory: str | None) -> dict[str, int]:
     return {"entries": entries, "bytes": size}
 
 
-def _stamp() -> dict[str, Any] | None:
-    """What compiler made the bundles that are shipped."""
-    try:
-        with open(os.path.join(_cache.SHIPPED, _cache.STAMP), encoding="utf-8") as stream:
-            return json.load(stream)
-    except (OSError, ValueError):
-        return None
+def _made_by() -> dict[str, str] | None:
+    """What compiler made the bundles that are shipped: one of them says so."""
+    for path in finding.bundles_in(_cache.SHIPPED):
+        try:
+            (name,) = (each for each in os.listdir(path) if each.endswith(".json"))
+            with open(os.path.join(path, name), encoding="utf-8") as stream:
+                return json.load(stream)["compiler"]
+        except (OSError, ValueError, KeyError):
+            return None
+    return None
+
+
+def _count_in(directory: str) -> int | None:
+    """How many bundles are in a folder; None: there is no such folder."""
+    return sum(1 for _ in finding.bundles_in(directory)) if os.path.isdir(directory) else None
 
 
 def gather() -> dict[str, Any]:
     """All of it, as JSON can have it."""
     from .. import __version__
 
-    state = config()
-    stamp = _stamp()
+    try:
+        state = config()
+        target, targets = state["target"], state["targets"]
+    except ValueError as error:
+        # NSA_TARGET is none: a report is what finds that.
+        target, targets = None, {name: (False, str(error)) for name in ("cuda", "cpu", "simt")}
+    directories = _cache.bundle_directories()
+    cache = _cache.cache_directory()
     optional = {}
     for name in ("numpy", "torch", "cupy", "tvm_ffi", "sglang"):
         module = sys.modules.get(name)
@@ -111,14 +125,14 @@ def gather() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": f"{platform.platform()} {platform.machine()}",
         "driver": _driver(),
-        "target": state["target"],
-        "targets": {name: list(each) for name, each in state["targets"].items()},
-        "compiler": state["compiler"],
-        "cache": {"directory": state["cache"], **_cached(state["cache"])},
+        "target": target,
+        "targets": {name: list(each) for name, each in targets.items()},
+        "compiler": dict(module.versions) if (module := _compile.compiler()) else None,
+        "cache": {"directory": cache, **_cached(cache)},
         "bundles": {
-            "directories": state["bundle_path"],
-            "count": sum(1 for _ in finding.bundles()),
-            "made by": {"nsa": stamp.get("nsa"), "llvm": stamp.get("llvm")} if stamp else None,
+            "directories": directories,
+            "counts": [_count_in(directory) for directory in directories],
+            "shipped made by": _made_by(),
         },
         "packages": optional,
         "environment": {n: os.environ[n] for n in VARIABLES if n in os.environ},
@@ -137,7 +151,7 @@ def _installed(name: str) -> str | None:
 
 def as_text(facts: dict[str, Any]) -> str:
     driver, cache, bundles = facts["driver"], facts["cache"], facts["bundles"]
-    made = bundles["made by"]
+    made = bundles["shipped made by"]
     compiler = facts["compiler"]
     lines = [
         f"nsa        {facts['nsa']}, manifests of schema {facts['manifest schema']}",
@@ -158,9 +172,11 @@ def as_text(facts: dict[str, Any]) -> str:
         lines.append(f"  {name:<8} {'yes' if usable else 'no'}: {why}")
     where = cache["directory"] or "nowhere"
     lines.append(f"cache      {where}: {cache['entries']} entries, {human(cache['bytes'])}")
-    by = f", shipped ones made by nsa {made['nsa']}, LLVM {made['llvm']}" if made else ""
-    lines.append(f"bundles    {bundles['count']}{by}")
-    lines += [f"           {directory}" for directory in bundles["directories"]]
+    for directory, count in zip(bundles["directories"], bundles["counts"]):
+        shown = f"{directory}: no such folder" if count is None else f"{count} in {directory}"
+        lines.append(f"bundles    {shown}")
+    if made:
+        lines[-1] += f", made by nsa {made.get('nsa')}, LLVM {made.get('llvm')}"
     known = [f"{name} {version}" for name, version in facts["packages"].items() if version]
     lines.append(f"packages   {', '.join(known) or 'none'}")
     for name, value in facts["environment"].items():

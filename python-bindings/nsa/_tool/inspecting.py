@@ -76,7 +76,7 @@ def as_text(found: Found, given: dict[str, int]) -> str:
     rows = [["launch", "rows", "columns", "tile", "threads"], *segment_rows(manifest)]
     parts += ["", facts.as_table(rows)]
     grids = [facts.blocks(kernel, sizes, shapes) for kernel in manifest["kernels"]]
-    parts += ["", f"with {at}: {' + '.join(map(str, grids))} blocks"]
+    parts += ["", f"with {at}: {' + '.join(map(str, grids))} block{'s' * (grids != [1])}"]
     parts.append(facts.as_table(traffic_rows(manifest, sizes)))
     parts.append(
         f"reads {facts.human(total(manifest, sizes, False))} at most,"

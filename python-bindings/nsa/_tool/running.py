@@ -11,6 +11,7 @@ import statistics
 import time
 from typing import Any
 
+from .. import DriverError, _compile, device_count
 from . import facts
 from .finding import Found, UsageError
 
@@ -44,17 +45,28 @@ def parse_arguments(pairs: list[str], manifest: facts.Manifest) -> dict[str, str
 
 def parse_size(name: str, value: str) -> int:
     try:
-        return int(value)
+        size = int(value)
     except ValueError:
         raise UsageError(f"--{name}: expected a size but got {value!r}") from None
+    if not 0 <= size < 2**63:
+        raise UsageError(f"--{name}: expected a size from 0 to 2^63 - 1 but got {value}")
+    return size
 
 
 def parse_shape(name: str, value: str) -> list[int]:
     """"3x70", or "3"."""
+    if not re.fullmatch(r"\d+(x\d+)*", value):
+        raise UsageError(f"--{name}: expected a shape like 3x70 but got {value!r}")
+    return [int(part) for part in value.split("x")]
+
+
+def load_array(name: str, path: str) -> Any:
+    """A file of NumPy's."""
     try:
-        return [int(part) for part in value.split("x")]
-    except ValueError:
-        raise UsageError(f"--{name}: expected a shape like 3x70 but got {value!r}") from None
+        return numpy.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        # What NumPy says is about pickles, whatever is in the file.
+        raise UsageError(f"--{name}: {path} is no array that numpy.save wrote") from None
 
 
 def make_array(argument: dict[str, Any], shape: list[int], fill: int = 0) -> Any:
@@ -74,7 +86,7 @@ def prepare(found: Found, pairs: list[str], inputs: str) -> tuple[dict[str, int]
         if name not in ports:
             continue
         if value.startswith("@"):
-            arrays[name] = numpy.load(value[1:], allow_pickle=False)
+            arrays[name] = load_array(name, value[1:])
             shapes[name] = list(arrays[name].shape)
         else:
             shapes[name] = parse_shape(name, value)
@@ -109,22 +121,33 @@ def _named(manifest: facts.Manifest, shapes: dict[str, list[int]]) -> dict[str, 
 def to_device(arrays: dict[str, Any], device: str) -> dict[str, Any]:
     if device == "cpu":
         return arrays
+    # Says why, where there is none.
+    device_count()
     try:
         import torch
     except ImportError:
-        raise UsageError("--device cuda needs torch, for arrays on the device") from None
+        raise UsageError("arrays on the device need torch: pip install torch") from None
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
 def default_device(found: Found) -> str:
-    """Where the step has kernels."""
-    return "cpu" if found.step.runs_on_host or found.step.simulates else "cuda"
+    """Where the step has kernels, or can have them."""
+    if found.step.runs_on_host or found.step.simulates:
+        return "cpu"
+    try:
+        device_count()
+    except DriverError as error:
+        if on_host(found).runs_on_host:
+            return "cpu"
+        raise UsageError(
+            f"{found.where}: it has kernels for cuda alone, and there is {error}; 'python -m nsa"
+            " compile --target cuda,cpu' makes some for the host as well"
+        ) from None
+    return "cuda"
 
 
 def on_host(found: Found) -> Any:
     """The step for CPU arrays: itself, or its text compiled for them."""
-    from .. import _compile
-
     if found.step.runs_on_host or found.step.simulates or found.text is None:
         return found.step
     if not _compile.has_compiler():
@@ -132,8 +155,9 @@ def on_host(found: Found) -> Any:
     return _compile.compile(found.text, "cpu")[found.step.name]
 
 
-def run(found: Found, pairs: list[str], device: str, save: str | None) -> str:
+def run(found: Found, pairs: list[str], device: str | None, save: str | None) -> str:
     sizes, arrays = prepare(found, pairs, "given")
+    device = device or default_device(found)
     step = on_host(found) if device == "cpu" else found.step
     placed = to_device(arrays, device)
     step(**sizes, **placed)
@@ -153,9 +177,10 @@ def run(found: Found, pairs: list[str], device: str, save: str | None) -> str:
     return facts.as_table(lines)
 
 
-def bench(found: Found, pairs: list[str], device: str, repeats: int) -> str:
+def bench(found: Found, pairs: list[str], device: str | None, repeats: int) -> str:
     """Host time of a launch, and on a GPU the time of one among many."""
     sizes, arrays = prepare(found, pairs, "made")
+    device = device or default_device(found)
     step = on_host(found) if device == "cpu" else found.step
     placed = to_device(arrays, device)
     bound = step.bind(**sizes, **placed)
@@ -166,7 +191,7 @@ def bench(found: Found, pairs: list[str], device: str, repeats: int) -> str:
         bound.launch()
         times.append(time.perf_counter() - begin)
     at = ", ".join(f"{name} {value}" for name, value in sizes.items())
-    lines = [[f"{found.step.name} ({at})", ""]]
+    lines = []
     quartiles = statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
     label = "a launch, with its kernels" if device == "cpu" else "host time of a launch"
     lines.append([label, f"{1e6 * quartiles[1]:.2f} us (quartiles {1e6 * quartiles[0]:.2f}"
@@ -175,7 +200,7 @@ def bench(found: Found, pairs: list[str], device: str, repeats: int) -> str:
         lines.append(["GPU time, back to back", f"{_gpu_time(bound, repeats):.2f} us"])
     moved = sum(each.bytes for kernel in facts.traffic(found.manifest, sizes) for each in kernel)
     lines.append(["bytes moved, at most", facts.human(moved)])
-    return facts.as_table(lines)
+    return f"{found.step.name} ({at})\n{facts.as_table(lines)}"
 
 
 def _gpu_time(bound: Any, repeats: int) -> float:
