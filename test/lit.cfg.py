@@ -27,6 +27,9 @@ config.substitutions.append(("%build", config.nsa_binary_dir))
 config.substitutions.append(("%python", config.python))
 # Generated headers are C99 and C++17, without a warning.
 warnings = "-Wall -Wextra -Werror"
+if config.sanitizers:
+    # As the runtime is, which they are linked with.
+    warnings += f" -fsanitize={config.sanitizers} -fno-sanitize-recover=undefined"
 config.substitutions.append(("%c99", f"{config.c_compiler} -std=c99 {warnings}"))
 config.substitutions.append(("%cxx17", f"{config.cxx_compiler} -std=c++17 {warnings}"))
 

@@ -435,10 +435,12 @@ static inline nsa_moves nsa_moves_of(const nsa_strided *array) {
   int32_t i;
   moves.count = 0;
   for (i = 0; i < array->ndim; ++i) {
-    int64_t stride = array->strides[i] * array->item_size;
+    int64_t stride;
     int at = moves.count;
+    /* Its stride means nothing, and may be any number. */
     if (array->shape[i] < 2)
       continue;
+    stride = array->strides[i] * array->item_size;
     if (stride < 0)
       stride = -stride;
     for (; at > 0 && moves.stride[at - 1] > stride; --at) {

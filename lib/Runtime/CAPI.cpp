@@ -17,6 +17,7 @@
 #include "nsa-c/runtime.h"
 
 #include <algorithm>
+#include <cstring>
 
 using namespace nsa::runtime;
 
@@ -79,9 +80,13 @@ const char *nsa_last_error_argument(void) {
 }
 
 const char *nsa_status_name(nsa_status status) {
-  if (status == NSA_WRONG_ACCESS)
+  // In C, any number may be one.
+  int code;
+  static_assert(sizeof(code) == sizeof(status), "an enum of C is an int");
+  std::memcpy(&code, &status, sizeof(code));
+  switch (code) {
+  case NSA_WRONG_ACCESS:
     return "NSA_WRONG_ACCESS";
-  switch (status) {
   case NSA_OK:
     return "NSA_OK";
   case NSA_INVALID_ARGUMENT:

@@ -121,3 +121,36 @@ gpu.module @read_only [#nvvm.target<chip = "sm_90">] {
     llvm.return
   }
 }
+
+// -----
+
+// expected-error @below {{serializing}}
+gpu.module @call [#nvvm.target<chip = "sm_90">] {
+  // expected-error @below {{a call on a path without griddepcontrol.wait: call somewhere}}
+  llvm.func @call() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
+    llvm.inline_asm has_side_effects "/* Not read: st.global. */ call somewhere; griddepcontrol.wait;", "~{memory}" : () -> ()
+    llvm.return
+  }
+}
+
+// -----
+
+// expected-error @below {{serializing}}
+gpu.module @jump [#nvvm.target<chip = "sm_90">] {
+  // expected-error @below {{a jump to where there is nothing: bra nowhere}}
+  llvm.func @jump() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
+    llvm.inline_asm has_side_effects "bra nowhere; griddepcontrol.wait;", "~{memory}" : () -> ()
+    llvm.return
+  }
+}
+
+// -----
+
+// expected-error @below {{serializing}}
+gpu.module @no_table [#nvvm.target<chip = "sm_90">] {
+  // expected-error @below {{a jump to where there is nothing: brx.idx}}
+  llvm.func @no_table(%n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
+    llvm.inline_asm has_side_effects "brx.idx $0, nowhere; griddepcontrol.wait;", "r,~{memory}" %n : (i32) -> ()
+    llvm.return
+  }
+}

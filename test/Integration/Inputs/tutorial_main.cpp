@@ -10,12 +10,13 @@
 
 /// 64 requests, 1024 columns; every array at a made-up address of its own.
 static verify_args makeArguments() {
-  char *next = nullptr;
+  uintptr_t last = 0;
+  auto next = [&] { return reinterpret_cast<void *>(last += 1 << 24); };
   auto vector = [&](int64_t size) {
-    return engine::vector(next += 1 << 24, size);
+    return engine::vector(next(), size);
   };
   auto table = [&](int64_t rows, int64_t columns) {
-    return engine::table(next += 1 << 24, rows, columns, columns);
+    return engine::table(next(), rows, columns, columns);
   };
   verify_args args{};
   args.seq_lens = vector(64);

@@ -207,8 +207,9 @@ public:
           step.ports[other].kind != NSA_KIND_SIZE) {
         view = at<nsa_view>(other);
         if (random.oneIn(2))
-          view.data =
-              static_cast<char *>(view.data) + port.item_size * random.below(8);
+          view.data = reinterpret_cast<void *>(
+              reinterpret_cast<uintptr_t>(view.data) +
+              static_cast<uintptr_t>(port.item_size * random.below(8)));
       }
     }
   }

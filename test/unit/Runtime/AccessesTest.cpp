@@ -169,6 +169,24 @@ TEST(Accesses, OfAnotherCompilation) {
   }
 }
 
+TEST(Accesses, WithoutRoomForRecords) {
+  std::string text = guardedManifest();
+  text.replace(text.find("\"records\": 3"), 12, "\"records\": 0");
+  Step step(text, "",
+            {{"first", kernel},
+             {"second", kernel},
+             {"nsa_guards", reinterpret_cast<nsa_host_fn>(&buffer)}});
+  buffer[0] = 5;
+  try {
+    step.checkAccesses();
+    FAIL() << "no error";
+  } catch (const AccessError &error) {
+    EXPECT_EQ(error.count(), 5u);
+    EXPECT_STREQ(error.what(), "step 'gather': 5 wrong accesses were skipped");
+  }
+  EXPECT_NO_THROW(step.checkAccesses());
+}
+
 TEST(Accesses, CopiedRecords) {
   Step step = guardedStep();
   std::vector<int64_t> words(numWords);

@@ -158,6 +158,23 @@ TEST(Manifest, Arguments) {
       changed("\"alignment\": 8", "\"alignment\": 0"),
       "manifest: arguments[2].alignment: expected a number of bytes but "
       "got 0");
+  expectError(changed("\"name\": \"width\"", "\"name\": \"\""),
+              "manifest: arguments[1].name: expected a name but got \"\"");
+  expectError(changed("\"shape\": [2, 4]",
+                      "\"shape\": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, "
+                      "1, 1]"),
+              "manifest: arguments[7].shape: expected at most 16 dimensions");
+  expectError(changed("\"alignment\": 8", "\"optional\": true"),
+              "manifest: arguments[2].optional: expected only \"out\" arguments "
+              "to be optional");
+  expectError(changed("\"alignment\": 8", "\"access\": \"inout\""),
+              "manifest: arguments[2].access: expected \"inout\", of an "
+              "\"out\" argument that is not optional");
+  expectError(changed("\"extents\": [\"bs\"]",
+                      "\"extents\": [[\"mul\", \"bs\", 2]]"),
+              "manifest: arguments[2].extents[0]: expected a size argument, "
+              "[\"add\", a size argument, a constant] or null but got "
+              "[\"mul\",\"bs\",2]");
 }
 
 TEST(Manifest, Requires) {
