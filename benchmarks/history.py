@@ -6,6 +6,7 @@
     history.py keep RESULTS [--to DIR] [--label TEXT]
     history.py compare OLD.json NEW.json [--most 1.05] [--least-us 0.1]
     history.py tables RECORD.json... [--into PAGE.md]
+    history.py story RECORD.json...
 
 `keep` makes one record of the results (NAME.json of each benchmark) of one run on one card,
 DIR/CARD/DATE.json, and compares it with the one before it there. `compare` lists nsa's times that
@@ -23,9 +24,10 @@ import argparse
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,13 @@ BEGIN = "<!-- begin: benchmarks/history.py tables -->"
 END = "<!-- end: benchmarks/history.py tables -->"
 #: Ways that are not ours: their times say what the machine did.
 OTHERS = re.compile(r"(peer|torch|copy$|copy_peer|empty|raw$|by_hand|nothing|vllm|sglang)", re.I)
+
+#: Peers' ways that do all that nsa's does, and no more.
+PEERS = re.compile(r"(peer$|peer_repeated$|sglang|vllm)", re.I)
+#: What parts the rows of a benchmark into areas.
+AREAS = ("mode", "layout", "case")
+#: Times on the GPU, and in which state its L2 cache is.
+CACHES = {"gpu_us": "warm", "cold_us": "cold"}
 
 Record = dict[str, Any]
 
@@ -117,6 +126,12 @@ def short(card: str) -> str:
     return found[0] if found else card
 
 
+def peer_of(times: dict[str, float]) -> float | None:
+    """The peer's time: that of its faster way or release, where it has several."""
+    peers = [value for way, value in times.items() if PEERS.match(way)]
+    return min(peers, default=None)
+
+
 def ratios(times: dict[str, float]) -> list[str]:
     """nsa's time, and it beside the others'."""
 
@@ -124,7 +139,7 @@ def ratios(times: dict[str, float]) -> list[str]:
         return "" if value is None else f"{value:.2f}"
 
     def over(name: str, is_peer: bool) -> float | None:
-        other = times.get(name)
+        other = peer_of(times) if is_peer else times.get(name)
         if not other or not ours:
             return None
         return other / ours if is_peer else ours / other
@@ -165,6 +180,53 @@ def tables(records: list[Record]) -> str:
                 lines.append(f"| {where.replace(',', ', ')} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def story(records: list[Record]) -> str:
+    """A line for each area and state of the cache: the peer's time over nsa's, in the geometric mean
+    and least, and nsa's over a copy kernel's and an empty one's, in the mean."""
+    found: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
+    for number, record in enumerate(records):
+        rows: dict[tuple[str, str, str], dict[str, float]] = {}
+        for name, value in record["figures"].items():
+            benchmark, where, unit, way = name.split("/")
+            if unit in CACHES:
+                rows.setdefault((benchmark, where, unit), {})[way] = value
+        for (benchmark, where, unit), times in rows.items():
+            ours, peer = times.get("nsa"), peer_of(times)
+            if not ours:
+                continue
+            labels = dict(label.partition("=")[::2] for label in where.split(","))
+            area = ", ".join([benchmark, *(labels[key] for key in AREAS if key in labels)])
+            cells = found.setdefault((area, CACHES[unit]), [{} for _ in records])[number]
+            for key, ratio in (
+                ("peer", peer and peer / ours),
+                ("copy", times.get("copy") and ours / times["copy"]),
+                ("empty", times.get("empty") and ours / times["empty"]),
+            ):
+                if ratio:
+                    cells.setdefault(key, []).append(ratio)
+
+    def cell(values: list[float], of: Callable[[list[float]], float]) -> str:
+        return f"{of(values):.2f}" if values else ""
+
+    heads = ["area", "cache"]
+    for record in records:
+        card = short(record["machine"]["device"])
+        heads += [f"{card}: peer / nsa", "least", "nsa / copy", "nsa / empty"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    mean = statistics.geometric_mean
+    order = list(CACHES.values())
+    for area, cache in sorted(found, key=lambda key: (key[0], order.index(key[1]))):
+        of_records = found[area, cache]
+        cells = [area, cache]
+        for ratios_of in of_records:
+            peers = ratios_of.get("peer", [])
+            cells += [cell(peers, mean), cell(peers, min)]
+            cells += [cell(ratios_of.get(key, []), mean) for key in ("copy", "empty")]
+        if any(cells[2:]):
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def into(page: Path, text: str) -> None:
@@ -217,7 +279,12 @@ def main(arguments: list[str] | None = None) -> int:
     many = commands.add_parser("tables", help="Markdown with columns for each record")
     many.add_argument("records", type=Path, nargs="+")
     many.add_argument("--into", type=Path, help="a page, between its marks")
+    short_one = commands.add_parser("story", help="a line for each area")
+    short_one.add_argument("records", type=Path, nargs="+")
     options = parser.parse_args(arguments)
+    if options.command == "story":
+        print(story([json.loads(path.read_text()) for path in options.records]), end="")
+        return 0
     if options.command == "tables":
         text = tables([json.loads(path.read_text()) for path in options.records])
         if options.into:
@@ -227,7 +294,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.command == "keep":
         options.new = keep(options.results, options.to, options.label)
-        print(f"history: {options.new}")
+        print(f"history: {options.new}\n\n{story([json.loads(options.new.read_text())])}")
         earlier = [p for p in sorted(options.new.parent.glob("*.json")) if p < options.new]
         if not earlier:
             return 0

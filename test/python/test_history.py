@@ -119,3 +119,26 @@ def test_tables(history: ModuleType, tmp_path: Path) -> None:
     page.write_text(history.BEGIN)
     with pytest.raises(SystemExit, match="no last one"):
         history.main(["tables", *map(str, paths), "--into", str(page)])
+
+
+def test_story(history: ModuleType, tmp_path: Path, capsys: Any) -> None:
+    """Means over an area's shapes; of several ways of a peer the fastest counts."""
+    write(tmp_path)
+    result = json.loads((tmp_path / "replay.json").read_text())
+    row = result["rows"][0]
+    row["cold_us"] = {"nsa": 4.0, "peer": 6.0}
+    times = {"nsa": 1.0, "peer": 1.6, "peer_copy": 0.1, "SGLang 0.5.23": 1.8, "empty": 0.5}
+    result["rows"] += [{**row, "bs": 2, "gpu_us": times}, {"bs": 1, "gpu_us": {"copy": 1.0}}]
+    result["rows"].append({"bs": 3, "mode": "verify", "gpu_us": {"nsa": 2.0, "copy": 1.0}})
+    (tmp_path / "replay.json").write_text(json.dumps(result))
+    kept = history.keep(tmp_path, tmp_path / "to", "v1")
+    history.main(["story", str(kept), str(kept)])
+    lines = capsys.readouterr().out.splitlines()
+    head = "H100: peer / nsa | least | nsa / copy | nsa / empty"
+    assert lines[0] == f"| area | cache | {head} | {head} |"
+    warm, cold, bare = "2.00 | 1.60 | 2.00 | 2.83", "1.50 | 1.50 |  | ", " |  | 2.00 | "
+    assert lines[2:] == [
+        f"| replay, decode | warm | {warm} | {warm} |",
+        f"| replay, decode | cold | {cold} | {cold} |",
+        f"| replay, verify | warm | {bare} | {bare} |",
+    ]
