@@ -62,7 +62,7 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
     columns = -(-pages.shape[1] * (PAGE // 128) // 64) * 64
     given = {
         "seq_lens": a["seq_lens"].int(), "extend_seq_lens": put(extends),
-        "req_pool_indices": a["req_pool_indices"].int(), "req_to_token": a["req_to_token"],
+        "req_pool_indices": a["req_pool_indices"], "req_to_token": a["req_to_token"],
         "full_to_swa": a["full_to_swa"], "query_start_loc": put(ends),
         "query_pos": put(positions), "page_table": pages[of_rows].contiguous(),
         "c128_page_indices": torch.randint(
