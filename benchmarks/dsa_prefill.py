@@ -140,18 +140,24 @@ def on_device(call: Callable[[], Any]) -> tuple[int, float]:
 
 def measure(peer: Any, case: Case, bs: int, context: int, calls: int) -> dict[str, Any]:
     of_case = ways(peer, case, bs, context)
-    written = of_case.pop("bytes")
+    return {
+        "case": case.name,
+        "bs": bs,
+        "context": context,
+        "fields": len(case.fields),
+        "written_bytes": of_case.pop("bytes"),
+        **time_calls(of_case, calls),
+    }
+
+
+def time_calls(of_case: dict[str, Callable[[], Any]], calls: int) -> dict[str, Any]:
+    """What each way takes, one of them "peer" and one "nsa", which must not wait."""
     # Raises if it waits.
     harness.queued_time(of_case["nsa"], batches=3)
     launches, busy = {}, {}
     for name in ("peer", "nsa"):
         launches[name], busy[name] = on_device(of_case[name])
     return {
-        "case": case.name,
-        "bs": bs,
-        "context": context,
-        "fields": len(case.fields),
-        "written_bytes": written,
         "launches": launches,
         "waits": {"peer": count_waits(of_case["peer"]), "nsa": count_waits(of_case["nsa"])},
         "busy_us": busy,
@@ -181,8 +187,8 @@ def verdicts(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def report(result: dict[str, Any]) -> str:
-    parts = [reporting.headline("Metadata of an eager DSA extend", result)]
+def report(result: dict[str, Any], title: str, bars: str, notes: str) -> str:
+    parts = [reporting.headline(title, result)]
     heads = [
         "bs x context", "MB written", "launches, SGLang", "nsa", "waits, SGLang", "nsa",
         "until done, SGLang", "nsa", "nsa, allocating", "host, SGLang", "nsa",
@@ -202,7 +208,7 @@ def report(result: dict[str, Any]) -> str:
                 ])  # fmt: skip
         fields = next(row["fields"] for row in result["rows"] if row["case"] == name)
         parts.append(reporting.markdown(f"{name}, {fields} fields, us", heads, cells))
-    parts += ["\n".join(verdicts(result["rows"])) + "\n", NOTES]
+    parts += [bars + "\n", notes]
     return "\n".join(parts)
 
 
@@ -235,7 +241,9 @@ def main() -> int:
                 rows.append(measure(peer, case, bs, context, 5 * options.rounds))
         print(f"{case.name}: equal to {peer.name}", file=sys.stderr, flush=True)
     result = {"benchmark": "dsa_prefill", "machine": reporting.machine(peer), "rows": rows}
-    reporting.save(result, report(result), options.out)
+    bars = "\n".join(verdicts(rows))
+    text = report(result, "Metadata of an eager DSA extend", bars, NOTES)
+    reporting.save(result, text, options.out)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
     return 0

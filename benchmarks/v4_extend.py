@@ -34,17 +34,18 @@ class _Extend(Case):
         return RINGS[False]
 
 
-def inputs(bs: int, context: int, device: str) -> dict[str, Any]:
-    """Requests of one token and more, some of them new, some that fill the context."""
+def inputs(bs: int, context: int, device: str, most: int = 40) -> dict[str, Any]:
+    """Requests of one token and more, up to `most`, some of them new, some that fill the
+    context."""
     slots, generator = 1 << 20, torch.Generator().manual_seed(bs)
 
     def draw(high: int, *shape: int) -> Any:
         return torch.randint(0, high, shape, generator=generator)
 
-    extends = (draw(40, bs) + 1).tolist()
+    extends = (draw(most, bs) + 1).tolist()
     lens = [
         [e, context, e + int(more)][b % 3]
-        for b, (e, more) in enumerate(zip(extends, draw(context - 40, bs)))
+        for b, (e, more) in enumerate(zip(extends, draw(context - most, bs)))
     ]
     made = {
         "seq_lens": torch.tensor(lens),
@@ -79,29 +80,47 @@ def shapes(fields: tuple[str, ...], rows: int, context: int, offsets: int) -> di
     return found
 
 
-def check_extend(
-    peer: Any, model: str, bs: int, context: int, device: str = "cuda", skip: tuple[str, ...] = ()
-) -> None:
-    """Raises ``AssertionError`` where a field differs. `skip`: fields that end so are left out."""
-    case, a = _Extend("target_verify", model, 2), inputs(bs, context, device)
-    rows = sum(a["extends"]) + PADDING
+def ways(
+    peer: Any, model: str, a: dict[str, Any], padding: int = 0, skip: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """SGLang's sequence for an extend, and nsa's launch, into arrays that are kept and into new
+    ones, after a comparison. Raises ``AssertionError`` where a field differs. `padding`: rows
+    beyond those of requests. `skip`: fields that end so are left out."""
+    case, context = _Extend("target_verify", model, 2), a["req_to_token"].shape[1]
+    rows, device = sum(a["extends"]) + padding, a["seq_lens"].device
     fields = tuple(n for n in extend_fields(model) if not n.endswith(skip))
-    offsets = min(a["req_to_token"].shape[0], rows)
-    ours = {
-        name: torch.full(shape, -77, dtype=dtype, device=device)
-        for name, (shape, dtype) in shapes(fields, rows, context, offsets).items()
-    }
-    names = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token", "full_to_swa",
-             "out_cache_loc")  # fmt: skip
-    ops.replay_v4(
-        [ours], "extend", **{name: a[name] for name in names}, rows=rows,
-        num_tokens=sum(a["extends"]), max_len=context, topk=TOPK, page_size=PAGE,
-        window=WINDOW, index_page_size=INDEX_PAGE, swa_page_size=SWA_PAGE, rings=case.rings,
-    )  # fmt: skip
+    found = shapes(fields, rows, context, min(a["req_to_token"].shape[0], rows))
+    names = ("seq_lens", "extend_seq_lens", "req_pool_indices", "req_to_token", "full_to_swa")
+    given = {name: a[name] for name in names} | {"out_cache_loc": a["out_cache_loc"][:rows]}
+
+    def call(made: dict[str, Any]) -> None:
+        ops.replay_v4(
+            [made], "extend", **given, rows=rows, num_tokens=sum(a["extends"]),
+            max_len=context, topk=TOPK, page_size=PAGE, window=WINDOW,
+            index_page_size=INDEX_PAGE, swa_page_size=SWA_PAGE, rings=case.rings,
+        )  # fmt: skip
+
+    def allocate() -> None:
+        call({n: torch.empty(s, dtype=d, device=device) for n, (s, d) in found.items()})
+
     theirs = v4_peer.extend(peer, case, a, rows)
+    ours = {n: torch.full(s, -77, dtype=d, device=device) for n, (s, d) in found.items()}
+    call(ours)
+    metadata = theirs()
     for name, mine in ours.items():
-        other = v4_peer.field(theirs, name)
+        other = v4_peer.field(metadata, name)
         if "_plan_" in name:
             mine, other = sort_rows(mine), sort_rows(other)
         if mine.shape != other.shape or not torch.equal(mine.long(), other.long()):
-            raise AssertionError(f"{model} extend, {bs} requests: {name} differs")
+            raise AssertionError(f"{model} extend, {len(a['lens'])} requests: {name} differs")
+    return {
+        "peer": theirs, "nsa": lambda: call(ours), "nsa, allocating": allocate,
+        "bytes": sum(array.nbytes for array in ours.values()), "fields": len(fields),
+    }  # fmt: skip
+
+
+def check_extend(
+    peer: Any, model: str, bs: int, context: int, device: str = "cuda", skip: tuple[str, ...] = ()
+) -> None:
+    """Raises ``AssertionError`` where a field differs."""
+    ways(peer, model, inputs(bs, context, device), PADDING, skip)

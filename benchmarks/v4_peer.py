@@ -22,13 +22,15 @@ from hollow import Finder
 from v4_steps import PAGE, SWA_PAGE, TOPK, Case
 
 _KERNELS = "sglang.kernels.ops.attention.dsv4"
+_PREFILL = "sglang.srt.layers.attention.dsv4.sparse_prefill_utils"
 _BACKEND = "sglang.srt.layers.attention.deepseek_v4_backend"
 REAL = frozenset(
     {
         *(
             f"{_KERNELS}.{name}"
             for name in (
-                "attn_metadata_kernels", "metadata_kernel", "compress", "kv_layout", "utils"
+                "attn_metadata_kernels", "metadata_kernel", "compress", "kv_layout", "utils",
+                "dequant_k_cache", "sparse_prefill_kernels",
             )
         ),
         _BACKEND,
@@ -36,6 +38,7 @@ REAL = frozenset(
         "sglang.srt.layers.attention.dsv4.compressor_v2",
         "sglang.srt.layers.attention.dsv4.dsv41_sparse",
         "sglang.srt.layers.attention.dsv4.metadata",
+        _PREFILL,
         "sglang.srt.speculative.eagle_utils",
     }
 )  # fmt: skip
@@ -49,6 +52,12 @@ def _no(*_: Any, **__: Any) -> bool:
     return False
 
 
+def _copy(values: Any, *, dtype: Any, device: Any) -> Any:
+    """As the engine copies a list: from pinned memory, without a wait."""
+    made = torch.tensor(values, dtype=dtype, pin_memory=torch.cuda.is_available())
+    return made.to(device, non_blocking=True)
+
+
 def _given(name: str) -> dict[str, Any]:
     """What the backend and the kernels use of other modules."""
     platform = {
@@ -57,6 +66,8 @@ def _given(name: str) -> dict[str, Any]:
             map(int, (torch.version.cuda or "0.0").split("."))
         ),
         "ceil_align": lambda x, y: -(-x // y) * y,
+        "ceil_div": lambda x, y: -(-x // y),
+        "async_h2d": _copy,
         **dict.fromkeys(
             ("is_xpu", "is_hip", "is_npu", "is_cpu", "is_musa", "is_gfx95_supported",
              "is_sm120_supported"), _no,
@@ -75,6 +86,7 @@ def _given(name: str) -> dict[str, Any]:
         "sglang.kernels.ops.attention.flash_mla_interface": {
             "get_mla_metadata": lambda: (None, None)
         },
+        "sglang.kernels.ops.quantization.fp8_kernel": {"is_fp8_fnuz": _no},
     }.get(name, {})
 
 
@@ -98,7 +110,10 @@ def load(path: str | Path) -> SimpleNamespace:
         setattr(package, name, getattr(compress, name))
     version = (root / "VERSION").read_text().strip()
     return SimpleNamespace(
-        version=version, name=f"SGLang {version}", backend=importlib.import_module(_BACKEND)
+        version=version,
+        name=f"SGLang {version}",
+        backend=importlib.import_module(_BACKEND),
+        prefill=importlib.import_module(_PREFILL),
     )
 
 
@@ -223,17 +238,22 @@ def sequence(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Any:
 
 
 def extend(peer: SimpleNamespace, case: Case, a: dict[str, Any], rows: int) -> Any:
-    """The metadata of an extend as for a captured graph, of so many rows with padding; `a` has
-    ``extend_seq_lens`` as well, and the host's lists of both lengths."""
+    """A function that makes the metadata of an extend as for a captured graph, of so many rows
+    with padding; `a` has ``extend_seq_lens`` as well, and the host's lists of both lengths."""
     extends = a["extends"]
     starts = torch.tensor(
         [sum(extends[:b]) for b in range(len(extends))], dtype=torch.int32
     ).to(a["seq_lens"].device)
-    return _backend(peer, case, a, 0).init_forward_metadata_prefill(
-        a["req_to_token"].shape[1], a["req_pool_indices"], a["seq_lens"], a["lens"],
-        a["out_cache_loc"][:rows], sum(extends), a["extend_seq_lens"], extends, starts,
-        use_prefill_cuda_graph=True,
-    )  # fmt: skip
+    backend = _backend(peer, case, a, 0)
+
+    def prefill() -> Any:
+        return backend.init_forward_metadata_prefill(
+            a["req_to_token"].shape[1], a["req_pool_indices"], a["seq_lens"], a["lens"],
+            a["out_cache_loc"][:rows], sum(extends), a["extend_seq_lens"], extends, starts,
+            use_prefill_cuda_graph=True,
+        )  # fmt: skip
+
+    return prefill
 
 
 def field(metadata: Any, name: str) -> Any:

@@ -111,6 +111,7 @@ stage_bench() {
   if [[ -d .peers/sglang ]]; then
     "$python" benchmarks/v4.py --out "$out" &&
       "$python" benchmarks/kpool.py --out "$out" &&
+      "$python" benchmarks/v4_eager.py --out "$out" &&
       "$python" benchmarks/dsa_prefill.py --out "$out" || return
   fi
   "$python" benchmarks/schedules.py "${options[@]}" --out "$out" || return

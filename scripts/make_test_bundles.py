@@ -15,6 +15,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "test/python"), str(ROOT / "benchmarks")]
 
@@ -51,6 +53,7 @@ from request_window_cases import texts as request_window_texts  # noqa: E402
 from schedule_cases import texts as schedule_texts  # noqa: E402
 from schedule_mix import texts as schedule_mix_texts  # noqa: E402
 from schedule_steps import texts as schedule_benchmark_texts  # noqa: E402
+from sglang_peer_check import asked_texts  # noqa: E402
 from sglang_peer_check import texts as sglang_peer_texts  # noqa: E402
 from stored_sums_cases import texts as stored_sums_texts  # noqa: E402
 from stores_cases import build as build_stores  # noqa: E402
@@ -73,6 +76,7 @@ from vllm_public_steps import texts as vllm_public_texts  # noqa: E402
 from vllm_workload import texts as vllm_benchmark_texts  # noqa: E402
 
 from nsa import _cache, prebuild  # noqa: E402
+from nsa.compat import sglang  # noqa: E402
 
 
 def peer_texts() -> set[str]:
@@ -81,6 +85,21 @@ def peer_texts() -> set[str]:
         *prebuild.replays(topks=(64,), page_sizes=(1, 64), next_ns=(1, 4)),
         *prebuild.replays(topks=(4096,), page_sizes=(64,), next_ns=(2, 4)),
     }
+
+
+def peer_plan_texts() -> set[str]:
+    """Of SGLang's test of compressors' plans: rings of both ratios, with speculation and
+    without."""
+    lens = np.ones(1, np.int64)
+
+    def call() -> None:
+        for ratio, ring in ((4, 8), (4, 16), (128, 128), (128, 256)):
+            sglang.CompressorPrefillPlan.generate(
+                ratio, lens, lens, lens, np.zeros((2, 1), np.int32), lens,
+                swa_page_size=256, ring_size=ring, num_q_tokens=1,
+            )  # fmt: skip
+
+    return asked_texts(call)
 
 
 def dependent_launches() -> list[tuple[str, bool, bool]]:
@@ -110,7 +129,7 @@ def main(directory: str) -> None:
     texts |= schedule_mix_texts()
     texts |= {dsa_rank_text("int64")}
     texts |= ragged_prefill_texts() | dsa_prefill_texts() | transform_texts() | kpool_texts()
-    texts |= sglang_peer_texts()
+    texts |= sglang_peer_texts() | peer_plan_texts()
     texts |= build_texts() | formula_texts() | inout_texts() | stored_sums_texts()
     texts |= v4_texts() | v4_graph_texts() | v4_plan_texts() | v4_rank_texts() | v4_window_texts()
     texts |= prefill_v4_texts() | v4_trtllm_texts() | request_window_texts()

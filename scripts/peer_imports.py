@@ -11,6 +11,7 @@ a TestCase.
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 import unittest
@@ -22,13 +23,32 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE, HELPERS = "sglang", "sglang.test"
+#: What helpers import beside mirrored functions, and a test that calls it cannot run.
+UNUSED = ("compress_forward",)
+#: Names that tests of other releases have for mirrored functions.
+RENAMED = {
+    f"transform_index_page_table_{mode}_fast": f"transform_index_page_table_{mode}"
+    for mode in ("decode", "prefill")
+}
 
 
 def mirrored() -> dict[str, Any]:
     """The functions by SGLang's names."""
     from nsa.compat import sglang
 
-    return {name: getattr(sglang, name) for name in sglang.__all__}
+    found = {name: getattr(sglang, name) for name in sglang.__all__}
+    return found | {name: found[today] for name, today in RENAMED.items()}
+
+
+def unused(*_: Any, **__: Any) -> None:
+    raise NotImplementedError("nsa has no such function")
+
+
+def get_device() -> str:
+    """As SGLang's: where tensors are made."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def given(module: str) -> dict[str, Any]:
@@ -38,7 +58,11 @@ def given(module: str) -> dict[str, Any]:
         return dict.fromkeys(names, lambda *_, **__: None)
     if module == f"{HELPERS}.test_utils":
         return {"CustomTestCase": unittest.TestCase}
-    return {} if f"{module}.".startswith(f"{HELPERS}.") else mirrored()
+    if module == f"{PACKAGE}.srt.utils":
+        return {"get_device": get_device}
+    if f"{module}.".startswith(f"{HELPERS}."):
+        return {}
+    return {**dict.fromkeys(UNUSED, unused), **mirrored()}
 
 
 def helper(module: str, wheel: Path) -> Path | None:
@@ -53,6 +77,8 @@ class _Module(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name == "torch":  # of which tests patch functions
+            return importlib.import_module(name)
         # An AttributeError would have it looked for among modules, which are all there.
         raise ImportError(f"cannot import name {name!r} from {self.__name__!r}: nsa has none")
 

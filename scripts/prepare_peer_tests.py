@@ -59,8 +59,10 @@ def needs(path: Path, wheel: Path) -> tuple[set[str], set[str]]:
         if file:
             more = needs(file, wheel)
             ours, others = ours | more[0], others | more[1]
-        elif name in peer_imports.given(module):
-            if not f"{module}.".startswith(f"{peer_imports.HELPERS}."):
+        elif name in peer_imports.given(module) and (
+            name not in peer_imports.UNUSED or path.is_relative_to(wheel)
+        ):
+            if name in peer_imports.mirrored():
                 ours.add(name)
         elif name:
             others.add(f"{module}.{name}")

@@ -316,6 +316,12 @@ def prefill_v4(
     c0_indices, c0_lens             the same of windows alone, that begin at off
     ==============================  =======================================================
 
+    Beside these are read, where a field needs them: `req_pool_indices` [bs] and `full_to_swa`
+    [slots] (int32 or int64), `req_to_token` [requests, tokens] and `page_table` [queries, pages]
+    (int32, slots of tokens, and pages of `page_size` tokens). `page_size`, `window` and `max_len`
+    are in tokens; `stream` as in ``Step.__call__``. The values are those
+    of SGLang 0.5.23's ``SparsePrefillChunkCache``.
+
     A query's pos is that of `query_pos` ([queries], int32), or else that of the last rows of its
     request's S tokens; of a row that no request has all is -1, and 0. S counts as 0 or more. With
     `swa_indices` [queries, W] and `swa_lengths` [queries] windows are places in a workspace of

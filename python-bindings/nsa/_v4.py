@@ -235,9 +235,29 @@ def replay_v4(
     Q is 1, 2, 4 or 128; index_k_slots and what follows are those of an extend, with Q = 1 or 2, and slots that
     an array has no room for are not written. m is the length of `out_cache_loc`, columns is
     `max_len` divided by `page_size` and rounded up. All are int32 where nothing else is said.
-    Lengths, P, `full_to_swa` and `out_cache_loc` are int32 or int64. A read outside of its
-    array gives 0 in tables and locations, -1 in windows. `page_table` (int32 [n, columns]), if
-    it is given, is what fields that are computed from it read.
+    Names and values are those of SGLang 0.5.23's metadata (``deepseek_v4_backend``).
+
+    What is read, each only where a field needs it; int is int32 or int64:
+
+    ==================  ==========================  ===========================================
+    argument            shape, dtype                holds
+    ==================  ==========================  ===========================================
+    `seq_lens`          [bs] int                    lengths, in tokens
+    `extend_seq_lens`   [bs] int                    rows of each request
+    `req_pool_indices`  [bs] int                    rows of `req_to_token`
+    `req_to_token`      [requests, tokens] int32    slots of a request's tokens
+    `full_to_swa`       [slots] int                 slots of the cache of windows
+    `out_cache_loc`     [m], [m * steps] int        slots that the step's rows are stored in
+    `floors`            [n] int32                   first position that a row's window may have
+    `page_table`        [n, columns] int32          in place of the field of that name, for
+                                                    those that are computed from it
+    ==================  ==========================  ===========================================
+
+    A read outside of its array gives 0 in tables and locations, -1 in windows. 1-D arrays may
+    have any stride, 2-D arrays any row stride. Sizes are in tokens (`max_len`, `window`,
+    `page_size` and that of the cache of windows, `swa_page_size`), compressed tokens (`topk`,
+    `index_page_size`) or rows (`rows`, `num_tokens`, `tail_rows`). `stream` as in
+    ``Step.__call__``.
 
     **Draft steps**: with `steps`, ``dsts[s]`` is that of draft step s, whose locations are
     ``out_cache_loc[b * steps + s]``; m is the length of that divided by `steps`.

@@ -75,7 +75,9 @@ WINDOWS = (128,)
 #: of any fields; and rows of a request.
 DSA_PAGES = ((64, 1), (256, 1), (64, 4))
 DSA_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
-#: Rows of a request of DeepSeek V4 and V4.1, and how many draft steps a launch is for.
+#: Tokens in a page of DeepSeek V4 and V4.1, in the step of a chunk's layers; rows of a request,
+#: and how many draft steps a launch is for.
+V4_PAGE_SIZES = (64, 256)
 V4_NEXT_NS = (1, 2, 3, 4, 5, 6, 7, 8)
 V4_STEPS = (1, 2, 3, 4)
 #: Compressed tokens in a page of V4's ratio 4.
@@ -229,13 +231,13 @@ def v4_steps(next_ns: Sequence[int] = V4_NEXT_NS) -> Iterator[str]:
 
 def chunk_steps() -> Iterator[str]:
     """What the layers of a prefill of V4 and V4.1 have in common, any of it, with positions, and
-    for V4.1 with windows that requests keep. Lengths are int32, indices int64, pages have 256
-    tokens."""
+    for V4.1 with windows that requests keep. Lengths are int32, indices int64."""
     lengths = dict.fromkeys(("seq_lens", "extend_seq_lens"), "int32")
     lengths |= dict.fromkeys(("req_pool_indices", "full_to_swa"), "int64")
     v4, v41 = _prefill_v4.MODELS
-    for ratios, has_windows in ((v4, False), (v41, False), (v41, True)):
-        options = _prefill_v4.Options(256, WINDOWS[0], True, has_windows)
+    models = ((v4, False), (v41, False), (v41, True))
+    for (ratios, has_windows), page_size in product(models, V4_PAGE_SIZES):
+        options = _prefill_v4.Options(page_size, WINDOWS[0], True, has_windows)
         fields = _prefill_v4.all_fields(ratios, has_windows)
         yield _prefill_v4.Chunk(options, lengths).write(fields, optional=True).s.text
 

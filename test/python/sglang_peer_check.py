@@ -17,7 +17,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,8 +43,8 @@ CASES = {
 SEEDS = range(12)
 
 
-def texts() -> set[str]:
-    """The steps that are asked for."""
+def asked_texts(call: Callable[[], None]) -> set[str]:
+    """The steps that a call asks for."""
     asked = set()
     get = _cache.get_module
 
@@ -54,13 +54,22 @@ def texts() -> set[str]:
 
     _cache.get_module = recorded
     try:
+        call()
+    finally:
+        _cache.get_module = get
+    return asked
+
+
+def texts() -> set[str]:
+    """The steps that all cases ask for."""
+
+    def call() -> None:
         for make in CASES.values():
             for seed in SEEDS:
                 case = make(Draw(seed))
                 case.ours(SimpleNamespace(**case.arrays))
-    finally:
-        _cache.get_module = get
-    return asked
+
+    return asked_texts(call)
 
 
 def place(arrays: dict[str, Any], device: str) -> SimpleNamespace:

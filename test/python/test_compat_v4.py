@@ -95,7 +95,7 @@ def check_rows(place: Any, fetch: Any) -> None:
         np.testing.assert_array_equal(fetch(plan.plan_d), wanted)
 
     case = PlanCase(Case("extend", ragged=True), PlanOptions(request_ring=True))
-    batch = draw_batch(case, 4)
+    batch = draw_batch(case, 8)
     batch.rows = batch.num_tokens = int(batch.extends.sum())
     for ratio in (4, 128):
         plan = sglang.CompressorPrefillPlan.generate(

@@ -76,7 +76,7 @@ def check_decode(place: Any, fetch: Any) -> None:
 
 
 def check_extend(place: Any, fetch: Any) -> None:
-    batch = draw(Case("extend", ragged=True), 4)
+    batch = draw(Case("extend", ragged=True), 8)
     total = int(batch.extends.sum())
     batch = replace(batch, rows=total + 5, num_tokens=total)
     assert total > 0

@@ -64,6 +64,18 @@ def test_builder() -> None:
     assert graph.shared == {"sums": ["lens"]}
 
 
+def test_sums_are_told_apart() -> None:
+    s = nb.Builder("some")
+    n = s.size("n")
+    lens = s.input("lens", "int32", (n,))
+    for more in (1, 2):
+        sums = s.scan(s.map(n, lambda i, more=more: lens[i] + more))
+        s.output(f"dst_of_{more}", s.map(n, lambda i, sums=sums: sums[i]))
+    graph = parse(s.text)
+    assert graph.shared == {"sums for of_1": ["lens"], "sums for of_2": ["lens"]}
+    assert graph.fields == {"of_1": ["sums for of_1"], "of_2": ["sums for of_2"]}
+
+
 @pytest.mark.parametrize("text", ["", "module {}", "nsa.step @x", "func @x() {\n}\n"])
 def test_no_step(text: str) -> None:
     with pytest.raises(ValueError, match="^text: "):
@@ -82,8 +94,8 @@ def test_picture() -> None:
         ("reader", ["<indexer>"]),
     ]  # fmt: skip
     kinds = [path.get("class") for path in root.findall(f"{SVG}path")]
-    # a to x; x, x, c, z and z to fields; two readers.
-    assert sorted(kinds) == ["inner"] * 4 + ["read"] * 2 + ["write"] * 2
+    # a to x, x to z; x, x, c, z and z to fields; two readers.
+    assert sorted(kinds) == ["inner"] * 5 + ["read"] * 2 + ["write"] * 2
 
 
 def test_modes() -> None:
@@ -91,8 +103,8 @@ def test_modes() -> None:
     for mode in mode_pages.modes():
         for step in mode.steps:
             graph = parse(step.text)
-            outputs = step.text.count("\n    out %")
-            assert len(graph.fields) == outputs, step.title
+            outputs = set(re.findall(r"\n    out %(?:b\d+|dst)_(\w+)", step.text))
+            assert set(graph.fields) == outputs, step.title
             known = {*graph.inputs, *graph.shared}
             for name, sources in {**graph.shared, **graph.fields}.items():
                 assert known.issuperset(sources), name

@@ -36,7 +36,8 @@ class TestWidth(CustomTestCase):
         self.assertEqual(combined_topk_width(64, 128), expected(64, 128))
 """
 HELPER = """\
-from sglang.kernels.ops.attention.dsv4 import combined_topk_width
+from sglang.kernels.ops.attention.dsv4 import combined_topk_width, compress_forward
+from sglang.srt.utils import get_device
 
 
 def expected(topk, window):
@@ -46,6 +47,15 @@ OTHER = """\
 from sglang.kernels.ops.attention.dsa.metadata import fused_dsa_decode_metadata, some_kernel
 """
 UNRELATED = "from sglang.srt.utils import get_device\n"
+#: Of another release, whose function has another name; and one that calls what nsa has not.
+OLDER = """\
+from sglang.nsa.transform_index import transform_index_page_table_decode_fast as transform
+
+
+def test_name():
+    assert transform.__name__ == "transform_index_page_table_decode"
+"""
+CALLS = "from sglang.kernels import combined_topk_width, compress_forward\n"
 
 
 def checkout(tmp_path: Path, value: int = 256) -> tuple[Path, Path]:
@@ -56,6 +66,8 @@ def checkout(tmp_path: Path, value: int = 256) -> tuple[Path, Path]:
     (tests / "test_width.py").write_text(TEST)
     (tests / "test_other.py").write_text(OTHER)
     (tests / "test_unrelated.py").write_text(UNRELATED)
+    (tests / "test_older.py").write_text(OLDER)
+    (tests / "test_calls.py").write_text(CALLS)
     (helpers / "widths.py").write_text(HELPER.format(value=value))
     return tmp_path / "sglang", tmp_path / "wheel"
 
@@ -69,13 +81,16 @@ def test_checkout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, wheel = checkout(tmp_path)
     prepare_peer_tests.main(str(source), str(tmp_path / "to"), wheel)
     assert capsys.readouterr().out.splitlines() == [
+        "test_calls.py: needs sglang.kernels.compress_forward",
+        "test_older.py: transform_index_page_table_decode_fast",
         "test_other.py: needs sglang.kernels.ops.attention.dsa.metadata.some_kernel",
         "test_width.py: combined_topk_width",
     ]
     assert (tmp_path / "to/test_width.py").read_text() == TEST
-    assert sorted(path.name for path in (tmp_path / "to").glob("test_*")) == ["test_width.py"]
+    names = sorted(path.name for path in (tmp_path / "to").glob("test_*"))
+    assert names == ["test_older.py", "test_width.py"]
     found = run(tmp_path / "to")
-    assert found.returncode == 0 and "1 passed" in found.stdout, found.stdout
+    assert found.returncode == 0 and "2 passed" in found.stdout, found.stdout
 
 
 def test_failures(tmp_path: Path) -> None:

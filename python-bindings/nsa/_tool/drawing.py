@@ -36,6 +36,15 @@ def edge(x0: int, y0: float, x1: int, y1: float, kind: str) -> str:
     )
 
 
+def arc(x: int, y0: float, y1: float, kind: str) -> str:
+    """A line of class `kind` from the left of one box to the left of another below or above."""
+    out = x - min(12 + abs(y1 - y0) / 8, 45)
+    return (
+        f'<path class="{kind}" d="M{x} {y0:.1f}C{out:.1f} {y0:.1f} {out:.1f} {y1:.1f}'
+        f' {x} {y1:.1f}"/>'
+    )
+
+
 def spread(count: int, height: float) -> list[float]:
     """Middles of rows that share a height."""
     return [height * (i + 0.5) / count for i in range(count)]

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 
-from .drawing import box, edge, spread
+from .drawing import arc, box, edge, spread
 
 _PORT = re.compile(r"\b(in|out|inout)(?: optional)? %([\w.]+)(?:\[[^\]]*\])? : (!?\w+)")
 _VALUE = re.compile(r"^  ((?:%[\w.]+(?::\d+)?(?:, )?)+) = ([\w.]+)")
 _NAME = re.compile(r"%([\w.]+)")
 _OUTPUTS = re.compile(r"\bto (%[^:]*)")
+_SUMS = ("nsa.scan", "nsa.cu_seqlens")
 #: What a port's name begins with and a field's does not.
 _PREFIX = re.compile(r"^(b\d+|dst)_")
 
@@ -106,8 +107,9 @@ def _fill(graph: Graph, values: dict[str, _Value], copies: dict[str, list[str]])
         if not is_shared[name]:
             continue
         behind = sources(value.uses)
-        is_sum = value.op in ("nsa.scan", "nsa.cu_seqlens")
-        text = f"{'sums' if is_sum else value.op.removeprefix('nsa.')} of {', '.join(behind)}"
+        text = "sums" if value.op in _SUMS else value.op.removeprefix("nsa.")
+        arrays = [each for each in behind if each in graph.inputs]
+        text += f" of {' and '.join(arrays or behind)}" if behind else ""
         number = sum(each.partition(" (")[0] == text for each in label.values())
         # Backends may each have a value of their own for a field.
         label[name] = named.get(name) or (f"{text} ({number + 1})" if number else text)
@@ -115,7 +117,25 @@ def _fill(graph: Graph, values: dict[str, _Value], copies: dict[str, list[str]])
     for port, names in copies.items():
         name = _PREFIX.sub("", port)
         graph.fields[name] = list(dict.fromkeys([*graph.fields.get(name, []), *sources(names)]))
-    return graph
+    return _tell_apart(graph)
+
+
+def _tell_apart(graph: Graph) -> Graph:
+    """Sums of the same arrays are called after the first field that needs them."""
+    texts = [name.partition(" (")[0] for name in graph.shared]
+    new = {}
+    for name, text in zip(graph.shared, texts):
+        users = [field for field, sources in graph.fields.items() if name in sources]
+        if texts.count(text) > 1 and text.startswith("sums of") and users:
+            new[name] = f"sums for {users[0]}"
+    if len(set(new.values())) != len(new):
+        return graph
+
+    def renamed(found: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {name: [new.get(each, each) for each in of] for name, of in found.items()}
+
+    shared = {new.get(name, name): of for name, of in renamed(graph.shared).items()}
+    return Graph(graph.inputs, shared, renamed(graph.fields))
 
 
 # ----------------------------------------------------------------------------
@@ -176,6 +196,12 @@ def draw_step(text: str, readers: Mapping[str, str] | None = None) -> str:
         for name, sources in graph.shared.items()
         for source in sources
         if where[source][0] == 0
+    ]
+    edges += [
+        arc(_COLUMNS[1][0], where[source][1], where[name][1], "inner")
+        for name, sources in graph.shared.items()
+        for source in sources
+        if where[source][0] == 1
     ]
     top = 0.0
     places: dict[str, list[float]] = {}

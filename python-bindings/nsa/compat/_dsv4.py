@@ -151,6 +151,13 @@ class CompressorDecodePlan(NamedTuple):
         return True
 
 
+def _beside(other: Any, array: Any) -> Any:
+    """A tensor on the device of another one."""
+    if hasattr(array, "to") and array.device != getattr(other, "device", array.device):
+        return array.to(other.device, non_blocking=True)
+    return array
+
+
 class CompressorPrefillPlan(NamedTuple):
     """SGLang's plan of an extend or a verification: `plan_c`, [tokens, 16] bytes, and
     `plan_w`, [tokens, 8] bytes."""
@@ -174,11 +181,12 @@ class CompressorPrefillPlan(NamedTuple):
         use_cuda_graph: bool = False,
         use_req_ring: bool = False,
     ) -> CompressorPrefillPlan:
-        """All `num_q_tokens` rows, in the order of tokens, and then unused ones; lengths are
-        on the device, and nothing waits for it, with `use_cuda_graph` or without. See
-        ``nsa.ops.replay_v4``. Raises ``ValueError`` or ``TypeError`` with the argument's
+        """All `num_q_tokens` rows, in the order of tokens, and then unused ones; nothing waits for
+        the device, with `use_cuda_graph` or without. Tensors of lengths on the host are copied
+        to it. See ``nsa.ops.replay_v4``. Raises ``ValueError`` or ``TypeError`` with the argument's
         name."""
         rings = _rings(compress_ratio, ring_size)
+        seq_lens, extend_lens = (_beside(req_pool_indices, x) for x in (seq_lens, extend_lens))
         plan_c, plan_w = (empty((num_q_tokens, words), seq_lens) for words in (4, 2))
         ops.replay_v4(
             [{f"c{compress_ratio}_plan_c": plan_c, f"c{compress_ratio}_plan_w": plan_w}],
