@@ -55,6 +55,7 @@ TWINS = {
     "engine": DRIVER,
     "formulas": "test_formulas.py::test_simulator",
     "graph_nodes": DRIVER,
+    "graph_replays": DRIVER,
     "guards::test_right_accesses": "test_guards.py::test_right_accesses",
     "guards::test_wrong_accesses": "test_guards.py::test_wrong_accesses",
     "guards::test_more_than_there_are_records": "test_guards.py::test_more_than_there_are_records",
@@ -77,6 +78,7 @@ TWINS = {
     "incremental::test_graph_replayed": DRIVER,
     "inout": "test_inout.py::test_updates",
     "kpool": "test_kpool.py::test_simulator",
+    "kpool_peer": PEER,
     "line_info": TOOL,
     "pdl::test_replays_with_changing_lengths": "test_pdl.py::test_simulated",
     "pdl": DRIVER,
@@ -120,6 +122,7 @@ TWINS = {
     "vllm::test_one_launch": "test_vllm.py::test_simulator_chain",
     "vllm::test_in_place": "test_vllm_in_place.py::test_simulator",
     "vllm_peer": PEER,
+    "vllm_public": PEER,
 }
 
 
