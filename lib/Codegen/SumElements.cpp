@@ -285,8 +285,11 @@ private:
         memref::StoreOp::create(b, loc, builder.add(ofOthers, before[i]), sums,
                                 builder.add(first, i));
     });
+    // Which a vector that is not full has stored already.
     Value isLast = builder.equal(thread, builder.index(threads.getSize() - 1));
-    builder.emitIf(isLast, [&] {
+    Value rest = builder.both(size, builder.index(width - 1));
+    Value isFull = builder.equal(rest, builder.index(0));
+    builder.emitIf(builder.both(isLast, isFull), [&] {
       memref::StoreOp::create(b, loc, builder.add(ofOthers, before.back()),
                               sums, size);
     });

@@ -48,6 +48,9 @@ SHOWN = {
     "vllm_input_ids": 15, "vllm_pos_seq_lens": 12, "vllm_prefill_inputs": 34,
     "vllm_sampled_and_draft_inputs": 6, "vllm_slot_mappings": 30,
     "vllm_token_to_req_indices": 4, "vllm_uniform_decode": 12, "vllm_windows": 24,
+    "vllm_combine_topk_swa_indices": 45, "vllm_dequantize_and_gather": 65,
+    "vllm_draft_decode_inputs": 9, "vllm_global_topk_indices": 29, "vllm_prefill_chunk": 13,
+    "vllm_prefill_gather_lens": 5, "vllm_req_to_global": 120,
 }  # fmt: skip
 
 
