@@ -11,7 +11,6 @@ NSA_BUNDLE_PATH. See benchmarks/README.md.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import warnings
@@ -213,11 +212,7 @@ def report(result: dict[str, Any], title: str, bars: str, notes: str) -> str:
 
 
 def main() -> int:
-    parser = reporting.argument_parser(__doc__)
-    parser.set_defaults(sglang=ROOT / ".peers/sglang")
-    parser.add_argument("--check", action="store_true", help="compare, and time nothing")
-    parser.add_argument("--quick", action="store_true", help="8 requests, one context")
-    parser.add_argument("--json", type=Path, help="where results go, besides --out")
+    parser = reporting.peer_parser(__doc__, "8 requests, one context")
     options = parser.parse_args()
     if not reporting.has_device("dsa_prefill"):
         return 1
@@ -243,9 +238,7 @@ def main() -> int:
     result = {"benchmark": "dsa_prefill", "machine": reporting.machine(peer), "rows": rows}
     bars = "\n".join(verdicts(rows))
     text = report(result, "Metadata of an eager DSA extend", bars, NOTES)
-    reporting.save(result, text, options.out)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    reporting.save(result, text, options.out, options.json)
     return 0
 
 

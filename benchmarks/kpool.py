@@ -11,7 +11,6 @@ NSA_BUNDLE_PATH. See benchmarks/README.md.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,8 @@ def ways(
 
 
 def main() -> int:
-    parser = reporting.argument_parser(__doc__)
-    parser.set_defaults(rounds=20, sglang=ROOT / ".peers/sglang")
-    parser.add_argument("--check", action="store_true", help="compare, and time nothing")
-    parser.add_argument("--quick", action="store_true", help="two batches, two contexts")
-    parser.add_argument("--json", type=Path, help="where results go, besides --out")
+    parser = reporting.peer_parser(__doc__, "two batches, two contexts")
+    parser.set_defaults(rounds=20)
     options = parser.parse_args()
     if not reporting.has_device("kpool"):
         return 1
@@ -101,9 +97,7 @@ def main() -> int:
         print(f"{case.name}: equal to {peer.name}", file=sys.stderr, flush=True)
     result = {"benchmark": "kpool", "machine": reporting.machine(peer), "rows": rows}
     text = v4.report(result, "Metadata of DSA steps with pooled index keys", NOTES)
-    reporting.save(result, text, options.out)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    reporting.save(result, text, options.out, options.json)
     return 0
 
 

@@ -39,6 +39,16 @@ def argument_parser(
     return parser
 
 
+def peer_parser(description: str | None, quick: str) -> argparse.ArgumentParser:
+    """For what is compared with the peer, field by field, before it is timed."""
+    parser = argument_parser(description)
+    parser.set_defaults(sglang=ROOT / ".peers/sglang")
+    parser.add_argument("--check", action="store_true", help="compare, and time nothing")
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", type=Path, help="where results go, besides --out")
+    return parser
+
+
 def has_device(benchmark: str) -> bool:
     """Says so if there is no GPU; else gives the benchmark a stream of its own.
 
@@ -102,10 +112,15 @@ def verdict(what: str, value: float, bar: float, least: bool = True) -> str:
     return f"- {what}: {value:.2f}, {sense} {bar:g}: {'met' if met else 'MISSED'}"
 
 
-def save(result: dict[str, Any], text: str, directory: Path) -> None:
-    """NAME.json and NAME.md, by the result's name; the text is printed, too."""
+def save(
+    result: dict[str, Any], text: str, directory: Path, also: Path | None = None
+) -> None:
+    """NAME.json and NAME.md, by the result's name, and the results in `also`, if it is given; the
+    text is printed, too."""
     directory.mkdir(parents=True, exist_ok=True)
     name = result["benchmark"]
-    (directory / f"{name}.json").write_text(json.dumps(result, indent=1))
+    written = json.dumps(result, indent=1)
+    for path in filter(None, (directory / f"{name}.json", also)):
+        path.write_text(written)
     (directory / f"{name}.md").write_text(text.rstrip("\n") + "\n")
     print(text)

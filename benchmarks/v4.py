@@ -11,7 +11,6 @@ NSA_BUNDLE_PATH. See benchmarks/README.md.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -195,11 +194,8 @@ def report(result: dict[str, Any], title: str, notes: str) -> str:
 
 
 def main() -> int:
-    parser = reporting.argument_parser(__doc__)
-    parser.set_defaults(rounds=20, sglang=ROOT / ".peers/sglang")
-    parser.add_argument("--check", action="store_true", help="compare, and time nothing")
-    parser.add_argument("--quick", action="store_true", help="two batches, two contexts")
-    parser.add_argument("--json", type=Path, help="where results go, besides --out")
+    parser = reporting.peer_parser(__doc__, "two batches, two contexts")
+    parser.set_defaults(rounds=20)
     options = parser.parse_args()
     if not reporting.has_device("v4"):
         return 1
@@ -230,9 +226,7 @@ def main() -> int:
         )
     result = {"benchmark": "v4", "machine": reporting.machine(peer), "rows": rows}
     text = report(result, "Metadata of V4 and V4.1 steps", NOTES)
-    reporting.save(result, text, options.out)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    reporting.save(result, text, options.out, options.json)
     return 0
 
 

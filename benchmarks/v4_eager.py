@@ -12,7 +12,6 @@ benchmarks/README.md.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -160,9 +159,7 @@ def main() -> int:
         least = min(ratio(row) for row in rows if row["case"] == name)
         lines.append(reporting.verdict(f"{name}, until the GPU is done, least", least, BAR))
     text = report(result, "An eager extend of V4 and V4.1", "\n".join(lines), NOTES)
-    reporting.save(result, text, options.out)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    reporting.save(result, text, options.out, options.json)
     return 0
 
 

@@ -126,7 +126,7 @@ static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
                                   int64_t threads,
                                   std::optional<int64_t> columns,
                                   TargetAttr target) {
-  int64_t lanes = columns ? target.getWarp() : 16;
+  int64_t lanes = std::min<int64_t>(columns ? target.getWarp() : 16, threads);
   bool isShared = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
     return hasSharedReads(copy.getValue().getDefiningOp<MapOp>());
   });

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import nsa
+from nsa import prebuild
 from nsa.fuzz.check import BUILDS, Task, run_all
 from nsa.fuzz.generate import draw_task
 from nsa.fuzz.programs import Program
@@ -93,3 +94,12 @@ def test_kernels_follow():
 def test_another_warp_is_refused_by_ptx():
     with pytest.raises(nsa.CompileError, match="warps of 32 threads, as 'sm_80' has, but got 64"):
         compile_copy(warp=64, threads=256)
+
+
+def test_rows_of_packed_tables_in_small_blocks() -> None:
+    """A block has fewer threads than take a row elsewhere: a tile has a row all the same."""
+    (text, *_) = [text for text in prebuild.texts() if "@vllm_gather_block_tables" in text]
+    for threads in (1, 8, 1024):
+        target = spell(warp=min(threads, 32), threads=threads)
+        module = f"module attributes {{nsa.target = {target}}} {{{text}}}"
+        assert nsa.compile(module, target="cpu")
