@@ -100,3 +100,32 @@ nsa.step @packed(in %n : index, in %m : index, out %a : memref<?x?xi32, strided<
   %sums = nsa.reduce add %t : tensor<?x?xi32> -> tensor<?xi32>
   nsa.copy %sums to %c : tensor<?xi32> to memref<?xi32>
 }
+
+// -----
+
+// A longer row of known length has a warp, which takes up to eight vectors of
+// it one after the other.
+// CHECK-LABEL: nsa.launch @long_packed
+// CHECK: nsa.segment tile(%n, {{.*}}) tiling <tile, rows = 4, columns = 1024, width = 4, vectors = 1, packed = true> {
+nsa.step @long_packed(in %n : index, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %t = nsa.map(%r, %c0) in (%n, 2048) : tensor<?x2048xi32> attributes {packed} {
+    %x = arith.index_cast %c0 : index to i32
+    nsa.yield %x : i32
+  }
+  nsa.copy %t to %a : tensor<?x2048xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+
+// -----
+
+// Sums along rows: four times as many threads.
+// CHECK-LABEL: nsa.launch @row_sums threads(512)
+// CHECK: nsa.segment tile(%n, {{.*}}) tiling <block, rows = 1, columns = 0, width = 4, vectors = 1> {
+nsa.step @row_sums(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>,
+                   out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %flags = nsa.map(%r, %c) in (%n, %m) : tensor<?x?xi32> {
+    %x = nsa.read %t[%r, %c] : tensor<?x?xi32>
+    nsa.yield %x : i32
+  }
+  %sums = nsa.scan %flags : tensor<?x?xi32> -> tensor<?x?xi32>
+  nsa.copy %sums to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
