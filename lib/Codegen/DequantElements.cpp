@@ -24,6 +24,8 @@
 #include "E4M3.h"
 #include "Elements.h"
 
+#include "nsa/Codegen/GuardedOps.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -61,8 +63,8 @@ public:
   Emitter(DequantPagedOp op, MutableArrayRef<ElementBuilder> builders,
           int64_t width)
       : op(op), layout(op.getLayout()), builders(builders),
-        b(op.getLoc(), builders.front().b), math(b, op.getLoc()), width(width),
-        cache(builders.front().lookup(op.getCache())) {
+        b(getNamedLoc(op), builders.front().b), math(b, b.getLoc()),
+        width(width), cache(builders.front().lookup(op.getCache())) {
     int64_t column = 0, scale = 0;
     for (const KVRun &run : layout.getFields()) {
       fields.push_back({run, column, scale});

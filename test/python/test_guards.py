@@ -170,6 +170,33 @@ def test_reads_of_formulas(tmp_path, target):
     assert file.endswith("test_guards.py") and int(line) == number
 
 
+CACHED = """
+nsa.step @cached(in %n : index, in %ids[%n] : tensor<?xi32>, in %cache : tensor<?x?xi8>,
+                 out %rows : memref<?x128xbf16>) {
+  %row = nsa.dequant_paged %cache[%ids] layout #nsa.kv_layout<indexer> page_size 4
+       : tensor<?x?xi8>, tensor<?xi32> -> tensor<?x128xbf16>
+  nsa.copy %row to %rows : tensor<?x128xbf16> to memref<?x128xbf16>
+}
+"""
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_loads_of_a_cache(tmp_path, target):
+    """Of pages that are too short, the operation that reads them."""
+    step = make(target, tmp_path, CACHED)
+    ids, rows = np.array([5], np.int32), np.zeros((1, 128), np.uint16)
+    cache = np.full((2, 4 * (128 + 4)), 0x38, np.uint8)
+    step(n=1, ids=ids, cache=cache, rows=rows)
+    step.check()
+    # The first half of the row, and no scale.
+    step(n=1, ids=ids, cache=np.ascontiguousarray(cache[:, : 128 + 64]), rows=rows)
+    with pytest.raises(nsa.AccessError) as caught:
+        step.check()
+    places = {access[:4] for access in caught.value.accesses}
+    assert places == {("load", "nsa.dequant_paged", "<string>:4:10", "cache")}
+    assert min(access.index for access in caught.value.accesses) >= 128 + 64
+
+
 def test_steps_apart(tmp_path):
     """Steps of one text record apart."""
     other = TEXT.replace("@lengths", "@others")
