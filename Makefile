@@ -13,7 +13,7 @@ BUILD := build$(if $(filter-out release,$(PRESET)),-$(PRESET))
 all: build
 
 setup:
-	@scripts/setup.sh
+	@scripts/setup.sh $(PRESET)
 
 build: setup
 	@scripts/build.sh $(PRESET)

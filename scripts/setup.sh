@@ -5,7 +5,7 @@
 #
 # Makes a Debian 12 machine ready to build and test: installs the packages that
 # are missing, and makes the Python environment build/venv. Does nothing, in a
-# moment, when nothing is missing.
+# moment, when nothing is missing. Some presets (setup.sh [PRESET]) need clang.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,6 +18,9 @@ packages=(
   libgtest-dev nlohmann-json3-dev
   python3 python3-dev python3-venv
 )
+case ${1:-} in
+asan | coverage | fuzz) packages+=(clang-22 libclang-rt-22-dev) ;;
+esac
 
 missing_packages() {
   local package status

@@ -33,6 +33,23 @@ has() {
   grep -q "^$1:[A-Z]*=ON$" "$build/CMakeCache.txt"
 }
 
+# What the interpreter, which is not instrumented, needs where extensions are: the
+# library of the sanitizers before everything, and no report of what it keeps to its
+# end. MLIR's pools poison memory of their own.
+instrumented=()
+sanitizers=$(sed -n 's/^NSA_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
+if [[ $sanitizers == *address* ]] && has NSA_BUILD_PYTHON; then
+  compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
+  instrumented=(LD_PRELOAD="$("$compiler" -print-file-name=libclang_rt.asan-x86_64.so)"
+    ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0 UBSAN_OPTIONS=print_stacktrace=1)
+  # The shipped steps take minutes to make, and are the same.
+  if [[ ! -e build/python/nsa/bundles ]]; then
+    echo "test: the steps of build/ are used: make build first" >&2
+    exit 1
+  fi
+  ln -sfn "$PWD/build/python/nsa/bundles" "$build/python/nsa/bundles"
+fi
+
 reports=()
 if has NSA_BUILD_COMPILER; then
   run lit "$lit" -sv --xunit-xml-output "$results/lit.xml" "$build/test"
@@ -44,9 +61,9 @@ reports+=("ctest=$results/ctest.xml:${status[ctest]}")
 if has NSA_BUILD_PYTHON; then
   # The tests of a file stay together: they share what its fixtures make.
   workers=$(nproc)
-  run pytest env PYTHONPATH="$build/python" "$python" -m pytest test/python -q \
-    -p no:cacheprovider --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile \
-    --junitxml="$results/pytest.xml"
+  run pytest env PYTHONPATH="$build/python" "${instrumented[@]}" \
+    "$python" -m pytest test/python -q -p no:cacheprovider \
+    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile --junitxml="$results/pytest.xml"
   reports+=("pytest=$results/pytest.xml:${status[pytest]}")
 fi
 

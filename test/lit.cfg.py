@@ -24,12 +24,19 @@ lit.llvm.llvm_config.with_environment(
 config.substitutions.append(("%examples", os.path.join(config.nsa_source_dir, "examples")))
 config.substitutions.append(("%source", config.nsa_source_dir))
 config.substitutions.append(("%build", config.nsa_binary_dir))
-config.substitutions.append(("%python", config.python))
+python = config.python
+if config.sanitizer_library:
+    # The package's extensions are instrumented, the interpreter is not.
+    python = (
+        f"env LD_PRELOAD={config.sanitizer_library}"
+        f" ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0 {python}"
+    )
+config.substitutions.append(("%python", python))
 # Generated headers are C99 and C++17, without a warning.
 warnings = "-Wall -Wextra -Werror"
 if config.sanitizers:
     # As the runtime is, which they are linked with.
-    warnings += f" -fsanitize={config.sanitizers} -fno-sanitize-recover=undefined"
+    warnings += f" {config.sanitizers}"
 config.substitutions.append(("%c99", f"{config.c_compiler} -std=c99 {warnings}"))
 config.substitutions.append(("%cxx17", f"{config.cxx_compiler} -std=c++17 {warnings}"))
 
@@ -51,8 +58,17 @@ if os.path.exists(os.path.join(config.nsa_binary_dir, "python/nsa/bundles/compil
 # A read-only folder does not stop root.
 if os.geteuid() != 0:
     config.available_features.add("not-root")
-# Findings of a build with sanitizers say where they come from.
 if config.sanitizers:
+    config.available_features.add("sanitizers")
+    # Programs that are linked with the runtime are what it is.
+    for variable, value in (
+        ("CC", config.c_compiler),
+        ("CXX", config.cxx_compiler),
+        ("CFLAGS", config.sanitizers),
+        ("CXXFLAGS", config.sanitizers),
+    ):
+        lit.llvm.llvm_config.with_environment(variable, value)
+    # Findings say where they come from.
     lit.llvm.llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1")
     # MLIR's pools hand out memory that our code has poisoned to the packages' MLIR,
     # which does not know.

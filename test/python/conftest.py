@@ -16,6 +16,24 @@ import nsa
 # Tests leave the user's cache alone; those of the cache have one of their own.
 os.environ["NSA_CACHE_DIR"] = ""
 
+#: What tests do that are skipped where the extensions have sanitizers.
+SIMULATOR = "executes PTX in Python for minutes; how the compiler gets there, other files do"
+PROVER = "gives formulas to z3 for minutes; how the compiler gets there, other files do"
+NOT_SANITIZED = {
+    "test_mutants.py": SIMULATOR,
+    "test_prove.py": PROVER,
+    "test_simt_mutants.py": SIMULATOR,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "asan" not in os.environ.get("LD_PRELOAD", ""):
+        return
+    for item in items:
+        if why := NOT_SANITIZED.get(item.path.name):
+            item.add_marker(pytest.mark.skip(reason=f"with sanitizers: {why}"))
+
+
 MANIFEST = {
     "schema": 1,
     "step": "prefix",

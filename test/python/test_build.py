@@ -23,7 +23,8 @@ import nsa.build._builder
 from nsa.fuzz.operations import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
-OPT = ROOT / "build/bin/nsa-opt"
+#: Of the build tree that the package is from.
+OPT = Path(nsa.__file__).parents[2] / "bin/nsa-opt"
 
 needs_compiler = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
 
@@ -66,7 +67,7 @@ def test_text_is_the_truth(name):
 def test_round_trip(name):
     """What nsa-opt prints of a text is the same step."""
     if not OPT.exists():
-        pytest.skip("build/bin/nsa-opt is not there")
+        pytest.skip("nsa-opt is not beside the package")
     step = STEPS[name][0]
     run = subprocess.run(
         [OPT], input=step.print(locations=True), capture_output=True, text=True, check=True

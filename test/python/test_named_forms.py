@@ -13,10 +13,11 @@ import pytest
 import nsa
 import nsa.build as nb
 
-OPT = Path(__file__).resolve().parents[2] / "build/bin/nsa-opt"
+#: Of the build tree that the package is from.
+OPT = Path(nsa.__file__).parents[2] / "bin/nsa-opt"
 pytestmark = [
     pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler"),
-    pytest.mark.skipif(not OPT.exists(), reason="no nsa-opt in build/bin"),
+    pytest.mark.skipif(not OPT.exists(), reason="nsa-opt is not beside the package"),
 ]
 
 
