@@ -35,19 +35,28 @@ has() {
 
 # What the interpreter, which is not instrumented, needs where extensions are: the
 # library of the sanitizers before everything, and no report of what it keeps to its
-# end. MLIR's pools poison memory of their own.
+# end. MLIR's pools poison memory of their own, and a test has NumPy ask for terabytes.
 instrumented=()
 sanitizers=$(sed -n 's/^NSA_SANITIZE:[A-Z]*=//p' "$build/CMakeCache.txt")
 if [[ $sanitizers == *address* ]] && has NSA_BUILD_PYTHON; then
   compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$build/CMakeCache.txt")
   instrumented=(LD_PRELOAD="$("$compiler" -print-file-name=libclang_rt.asan-x86_64.so)"
-    ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0 UBSAN_OPTIONS=print_stacktrace=1)
+    ASAN_OPTIONS=detect_leaks=0:allow_user_poisoning=0:allocator_may_return_null=1
+    UBSAN_OPTIONS=print_stacktrace=1)
   # The shipped steps take minutes to make, and are the same.
   if [[ ! -e build/python/nsa/bundles ]]; then
     echo "test: the steps of build/ are used: make build first" >&2
     exit 1
   fi
-  ln -sfn "$PWD/build/python/nsa/bundles" "$build/python/nsa/bundles"
+  rm -rf "$build/python/nsa/bundles"
+  cp -r build/python/nsa/bundles "$build/python/nsa/bundles"
+  # Made by this compiler, as far as anybody asks.
+  env PYTHONPATH="$build/python" "${instrumented[@]}" "$python" - <<'END'
+import json
+from nsa import _cache
+with open(f"{_cache.SHIPPED}/{_cache.STAMP}", "w") as stream:
+    json.dump(_cache.compiler_fingerprint(), stream)
+END
 fi
 
 reports=()
@@ -59,11 +68,13 @@ run ctest ctest --test-dir "$build" --output-on-failure --parallel "$(nproc)" \
   --no-tests=error --output-junit "$results/ctest.xml"
 reports+=("ctest=$results/ctest.xml:${status[ctest]}")
 if has NSA_BUILD_PYTHON; then
-  # The tests of a file stay together: they share what its fixtures make.
+  # The tests of a file stay together: they share what its fixtures make. Long ones go
+  # first (test/python/conftest.py).
   workers=$(nproc)
   run pytest env PYTHONPATH="$build/python" "${instrumented[@]}" \
     "$python" -m pytest test/python -q -p no:cacheprovider \
-    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile --junitxml="$results/pytest.xml"
+    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile --no-loadscope-reorder \
+    --junitxml="$results/pytest.xml"
   reports+=("pytest=$results/pytest.xml:${status[pytest]}")
 fi
 

@@ -7,6 +7,7 @@ tested without the compiler."""
 import ctypes
 import json
 import os
+from collections import Counter
 
 import pytest
 from gpu_libraries import LIBRARIES
@@ -26,7 +27,22 @@ NOT_SANITIZED = {
 }
 
 
+#: Of few tests that take long: last, they would leave one worker at work alone.
+LONG = (
+    "test_prove.py", "test_mutants.py", "test_simt_mutants.py", "test_simt_cases.py", "test_pairs.py",
+    "test_formulas.py", "test_fuzz.py", "test_safety.py", "test_prebuild.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    counts = Counter(item.path.name for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int, str]:
+        name = item.path.name
+        return LONG.index(name) if name in LONG else len(LONG), -counts[name], name
+
+    # With --no-loadscope-reorder workers take files in this order.
+    items.sort(key=place)
     if "asan" not in os.environ.get("LD_PRELOAD", ""):
         return
     for item in items:
