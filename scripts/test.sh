@@ -33,7 +33,20 @@ has() {
   grep -q "^$1:[A-Z]*=ON$" "$build/CMakeCache.txt"
 }
 
+# pytest_of NAME ARGUMENT...: its arguments, with the built package and a JUnit file.
+pytest_of() {
+  local name=$1
+  shift
+  env PYTHONPATH="$build/python" "$python" -m pytest -q -p no:cacheprovider \
+    --junitxml="$results/$name.xml" "$@"
+}
+
 reports=()
+# Wheels wait for the network, and one compiler for the next: beside all others.
+if has NSA_BUILD_PYTHON; then
+  pytest_of wheels test/python/test_wheels.py >"$results/wheels.log" 2>&1 &
+  wheels=$!
+fi
 if has NSA_BUILD_COMPILER; then
   run lit "$lit" -sv --xunit-xml-output "$results/lit.xml" "$build/test"
   reports+=("lit=$results/lit.xml:${status[lit]}")
@@ -44,10 +57,15 @@ reports+=("ctest=$results/ctest.xml:${status[ctest]}")
 if has NSA_BUILD_PYTHON; then
   # The tests of a file stay together: they share what its fixtures make.
   workers=$(nproc)
-  run pytest env PYTHONPATH="$build/python" "$python" -m pytest test/python -q \
-    -p no:cacheprovider --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile \
-    --junitxml="$results/pytest.xml"
+  run pytest pytest_of pytest test/python --ignore=test/python/test_wheels.py \
+    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile
   reports+=("pytest=$results/pytest.xml:${status[pytest]}")
+
+  echo "== wheels"
+  wait "$wheels"
+  status[wheels]=$?
+  cat "$results/wheels.log"
+  reports+=("wheels=$results/wheels.xml:${status[wheels]}")
 fi
 
 exec "$python" scripts/summarize_tests.py "${reports[@]}"
