@@ -17,6 +17,8 @@ packages=(
   g++ cmake ninja-build
   libgtest-dev nlohmann-json3-dev
   python3 python3-dev python3-venv
+  # Wheels are tried on a bare Debian.
+  mmdebstrap
 )
 case ${1:-} in
 asan | coverage | fuzz) packages+=(clang-22 libclang-rt-22-dev) ;;

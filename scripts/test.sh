@@ -59,7 +59,22 @@ with open(f"{_cache.SHIPPED}/{_cache.STAMP}", "w") as stream:
 END
 fi
 
+# pytest_of NAME ARGUMENT...: its arguments, with the built package and a JUnit file.
+pytest_of() {
+  local name=$1
+  shift
+  env PYTHONPATH="$build/python" "${instrumented[@]}" "$python" -m pytest -q \
+    -p no:cacheprovider --junitxml="$results/$name.xml" "$@"
+}
+
 reports=()
+# Wheels wait for the network, and one compiler for the next: beside all others. They
+# are of no preset.
+wheels=
+if has NSA_BUILD_PYTHON && ((${#instrumented[@]} == 0)); then
+  pytest_of wheels test/python/test_wheels.py >"$results/wheels.log" 2>&1 &
+  wheels=$!
+fi
 if has NSA_BUILD_COMPILER; then
   run lit "$lit" -sv --xunit-xml-output "$results/lit.xml" "$build/test"
   reports+=("lit=$results/lit.xml:${status[lit]}")
@@ -71,11 +86,16 @@ if has NSA_BUILD_PYTHON; then
   # The tests of a file stay together: they share what its fixtures make. Long ones go
   # first (test/python/conftest.py).
   workers=$(nproc)
-  run pytest env PYTHONPATH="$build/python" "${instrumented[@]}" \
-    "$python" -m pytest test/python -q -p no:cacheprovider \
-    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile --no-loadscope-reorder \
-    --junitxml="$results/pytest.xml"
+  run pytest pytest_of pytest test/python --ignore=test/python/test_wheels.py \
+    --numprocesses $((workers < 8 ? workers : 8)) --dist loadfile --no-loadscope-reorder
   reports+=("pytest=$results/pytest.xml:${status[pytest]}")
+fi
+if [[ -n $wheels ]]; then
+  echo "== wheels"
+  wait "$wheels"
+  status[wheels]=$?
+  cat "$results/wheels.log"
+  reports+=("wheels=$results/wheels.xml:${status[wheels]}")
 fi
 
 exec "$python" scripts/summarize_tests.py "${reports[@]}"

@@ -63,6 +63,11 @@ is_ours() {
   [[ $("$1" -c 'import sys; print(sys.version_info[:2])') == "$("$venv" -c 'import sys; print(sys.version_info[:2])')" ]]
 }
 
+# In one build tree by one compiler, else each Python names its own: the runtime's
+# objects are the same for all wheels.
+export CC=${CC:-cc} CXX=${CXX:-c++}
+tree=$work/build
+[[ -z ${NSA_WHEEL_COMPILER:-} ]] || tree=$work/build-{wheel_tag}
 has_stable_abi=
 for python in "${pythons[@]}"; do
   # From 3.12 on one wheel serves all.
@@ -79,7 +84,7 @@ for python in "${pythons[@]}"; do
   fi
   if ! "${pip[@]}" --disable-pip-version-check wheel . --no-deps --wheel-dir "$work/raw" \
     "${isolation[@]}" \
-    --config-settings=build-dir="$work/build-{wheel_tag}" \
+    --config-settings=build-dir="$tree" \
     --config-settings=cmake.define.NSA_PREBUILT_BUNDLES="$build/python/nsa/bundles" \
     >"$work/log" 2>&1; then
     cat "$work/log" >&2
@@ -100,9 +105,10 @@ done
 
 for python in "${pythons[@]}"; do
   bare="$work/a path with spaces/$("$python" -c 'import sys; print(*sys.version_info[:2], sep=".")')"
-  "$python" -m venv "$bare"
-  "$bare/bin/python" -m pip --disable-pip-version-check install --quiet --no-index \
-    --find-links "$out" nsa
+  # Not even pip, which takes seconds to get there.
+  "$python" -m venv --without-pip "$bare"
+  "$python" -m pip --python "$bare/bin/python" --disable-pip-version-check install --quiet \
+    --no-index --find-links "$out" nsa
   # Neither the tree nor the caller's packages.
   (cd "$bare" && env -u PYTHONPATH bin/python -I "$OLDPWD/scripts/try_wheel.py")
 done

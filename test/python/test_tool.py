@@ -20,7 +20,7 @@ import pytest
 import nsa
 from nsa import __main__ as tool
 from nsa import _cache
-from nsa._tool import facts, finding, info, page, running
+from nsa._tool import facts, finding, info, inspecting, page, running
 
 needs_compiler = pytest.mark.skipif(
     not nsa.has_compiler(), reason="built without the compiler"
@@ -196,7 +196,7 @@ def test_inspect(text: str, bundle: str, capsys: pytest.CaptureFixture[str]) -> 
 class Check(HTMLParser):
     """Every element is closed, and nothing is fetched."""
 
-    VOID = frozenset({"meta", "rect", "path"})
+    VOID = frozenset({"meta", "rect", "wbr", "path"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,6 +234,18 @@ def test_page(
     assert counts == [[3, 3], [1, 3]]
     # Without the text there is no before.
     assert "after" not in page.as_page(finding.find_one(bundle, None), {}).split("<h2>")[1]
+
+
+@needs_compiler
+def test_a_launch_reads_at_most_what_its_parts_read() -> None:
+    """Not of every array as much as all of its segments have elements."""
+    found = finding.find_one(str(EXAMPLES / "prefill_chunk.mlir"), None)
+    before = inspecting.unfused(found)
+    assert before is not None and len(before["kernels"]) > 1
+    sizes = facts.complete_sizes(found.manifest, {})
+    apart = inspecting.total(before, sizes, None, False)
+    assert inspecting.total(found.manifest, sizes, before, False) <= apart
+    assert inspecting.total(found.manifest, sizes, None, False) > apart
 
 
 @needs_compiler

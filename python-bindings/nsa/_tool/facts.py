@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -118,8 +119,15 @@ def used_arrays(kernel: dict[str, Any]) -> list[str]:
     return [p["argument"] for p in kernel["parameters"] if p["field"] == "pointer"]
 
 
-def traffic(manifest: Manifest, sizes: dict[str, int]) -> list[list[Traffic]]:
-    """What each kernel moves, had it every element that it names to read or write once."""
+def traffic(
+    manifest: Manifest, sizes: dict[str, int], unfused: Manifest | None = None
+) -> list[list[Traffic]]:
+    """What each kernel moves, had it every element that it names to read or write once; of what
+    it looks up no more than the launches of the `unfused` step together."""
+    most: dict[str, int] = {}
+    if unfused is not None:
+        for each in itertools.chain(*traffic(unfused, sizes)):
+            most[each.argument] = most.get(each.argument, 0) + each.bytes
     shapes = smallest_shapes(manifest, sizes, {})
     ports = {argument["name"]: argument for argument in array_ports(manifest)}
     moved = []
@@ -136,7 +144,11 @@ def traffic(manifest: Manifest, sizes: dict[str, int]) -> list[list[Traffic]]:
             # Nothing but the kernel's lookups says how much of it is read.
             is_bound = not is_written and None in least(manifest, port)
             count = elements if is_bound else math.prod(shapes[name])
-            arrays.append(Traffic(name, is_written, count * item_bytes(port["dtype"]), is_bound))
+            moves = count * item_bytes(port["dtype"])
+            if is_bound:
+                # A segment is not said to read what only another one does.
+                moves = min(moves, most.get(name, moves))
+            arrays.append(Traffic(name, is_written, moves, is_bound))
         moved.append(arrays)
     return moved
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from .. import _compile
 from . import facts
 from .finding import Found, targets_of
 
@@ -42,7 +43,18 @@ def segment_rows(manifest: facts.Manifest) -> list[list[str]]:
     ]
 
 
-def traffic_rows(manifest: facts.Manifest, sizes: dict[str, int]) -> list[list[str]]:
+def unfused(found: Found) -> facts.Manifest | None:
+    """The manifest of the same text with a launch for every destination; None without the text
+    or the compiler."""
+    if found.text is None or not _compile.has_compiler():
+        return None
+    module = _compile.compile(found.text, "cuda", found.step.chip or None, fuse=False)
+    return Found(module[found.step.name], "").manifest
+
+
+def traffic_rows(
+    manifest: facts.Manifest, sizes: dict[str, int], before: facts.Manifest | None
+) -> list[list[str]]:
     return [
         [
             kernel["name"],
@@ -50,22 +62,27 @@ def traffic_rows(manifest: facts.Manifest, sizes: dict[str, int]) -> list[list[s
             each.argument,
             ("at most " if each.is_bound else "") + facts.human(each.bytes),
         ]
-        for kernel, arrays in zip(manifest["kernels"], facts.traffic(manifest, sizes))
+        for kernel, arrays in zip(manifest["kernels"], facts.traffic(manifest, sizes, before))
         for each in arrays
     ]
 
 
-def total(manifest: facts.Manifest, sizes: dict[str, int], is_written: bool) -> int:
+def total(
+    manifest: facts.Manifest,
+    sizes: dict[str, int],
+    before: facts.Manifest | None,
+    is_written: bool,
+) -> int:
     return sum(
         each.bytes
-        for arrays in facts.traffic(manifest, sizes)
+        for arrays in facts.traffic(manifest, sizes, before)
         for each in arrays
         if each.is_written == is_written
     )
 
 
 def as_text(found: Found, given: dict[str, int]) -> str:
-    manifest = found.manifest
+    manifest, before = found.manifest, unfused(found)
     sizes = facts.complete_sizes(manifest, given)
     shapes = facts.smallest_shapes(manifest, sizes, {})
     at = ", ".join(f"{name} {value}" for name, value in sizes.items()) or "no sizes"
@@ -77,10 +94,10 @@ def as_text(found: Found, given: dict[str, int]) -> str:
     parts += ["", facts.as_table(rows)]
     grids = [facts.blocks(kernel, sizes, shapes) for kernel in manifest["kernels"]]
     parts += ["", f"with {at}: {' + '.join(map(str, grids))} block{'s' * (grids != [1])}"]
-    parts.append(facts.as_table(traffic_rows(manifest, sizes)))
+    parts.append(facts.as_table(traffic_rows(manifest, sizes, before)))
     parts.append(
-        f"reads {facts.human(total(manifest, sizes, False))} at most,"
-        f" writes {facts.human(total(manifest, sizes, True))}"
+        f"reads {facts.human(total(manifest, sizes, before, False))} at most,"
+        f" writes {facts.human(total(manifest, sizes, before, True))}"
     )
     if found.remarks:
         parts += ["", *found.remarks]

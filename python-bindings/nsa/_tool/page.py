@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from html import escape
 
-from .. import _compile
 from . import facts
 from .drawing import box, edge, spread
 from .finding import Found
-from .inspecting import head, port_rows, segment_rows, total, traffic_rows
+from .inspecting import head, port_rows, segment_rows, total, traffic_rows, unfused
 
 # ----------------------------------------------------------------------------
 # The picture: what is read, the launches, what is written
@@ -101,31 +100,30 @@ th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px so
 .facts b { display: block; font-size: 1.15rem }
 pre { overflow-x: auto; background: var(--box); padding: .6rem; max-height: 70vh }
 @media (max-width: 600px) { th, td { padding-right: .4rem }
-  td:first-child, td:last-child { overflow-wrap: anywhere } td { font-size: 11px } th { font-size: 12px } ul { padding-left: 1.2rem } }
+  td { overflow-wrap: break-word; font-size: 11px } th { font-size: 12px } ul { padding-left: 1.2rem } }
 summary { cursor: pointer; margin: .5rem 0 }
 """.strip()
+
+
+def _breakable(name: str) -> str:
+    """With places where a narrow page may break it."""
+    return escape(name).replace("_", "_<wbr>")
 
 
 def _table(titles: list[str], rows: list[list[str]]) -> str:
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{_breakable(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
     )
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _unfused(found: Found) -> facts.Manifest | None:
-    """The manifest of the same text with a launch for every destination; None without the text
-    or the compiler."""
-    if found.text is None or not _compile.has_compiler():
-        return None
-    module = _compile.compile(found.text, "cuda", found.step.chip or None, fuse=False)
-    return Found(module[found.step.name], "").manifest
-
-
-def _picture(title: str, manifest: facts.Manifest, sizes: dict[str, int]) -> str:
+def _picture(
+    title: str, manifest: facts.Manifest, sizes: dict[str, int], before: facts.Manifest | None
+) -> str:
     launches = len(manifest["kernels"])
-    moved = facts.human(total(manifest, sizes, False) + total(manifest, sizes, True))
+    moved = facts.human(sum(total(manifest, sizes, before, each) for each in (False, True)))
     return (
         f"<div><h3>{title}: {launches} launch{'es' * (launches != 1)}, at most {moved}</h3>"
         f'<div class="wide">{draw(manifest)}</div></div>'
@@ -134,7 +132,7 @@ def _picture(title: str, manifest: facts.Manifest, sizes: dict[str, int]) -> str
 
 def as_page(found: Found, given: dict[str, int]) -> str:
     manifest = found.manifest
-    before = _unfused(found)
+    before = unfused(found)
     sizes = facts.complete_sizes(manifest, given)
     at = ", ".join(f"{name} = {value}" for name, value in sizes.items()) or "no sizes"
     image = found.step.ptx
@@ -142,15 +140,15 @@ def as_page(found: Found, given: dict[str, int]) -> str:
     cards = [
         ("launches", f"{len(before['kernels'])} → {len(manifest['kernels'])}" if before
          else str(len(manifest["kernels"]))),
-        ("reads, at most", facts.human(total(manifest, sizes, False))),
-        ("writes", facts.human(total(manifest, sizes, True))),
+        ("reads, at most", facts.human(total(manifest, sizes, before, False))),
+        ("writes", facts.human(total(manifest, sizes, before, True))),
         ("PTX or cubin", facts.human(len(image)) if image else "none"),
         ("chip", manifest.get("chip", "none")),
     ]
     shown = "".join(f"<div>{escape(k)}<b>{escape(v)}</b></div>" for k, v in cards)
-    pictures = [_picture("after fusion" if before else "launches", manifest, sizes)]
+    pictures = [_picture("after fusion" if before else "launches", manifest, sizes, before)]
     if before:
-        pictures.insert(0, _picture("before fusion", before, sizes))
+        pictures.insert(0, _picture("before fusion", before, sizes, None))
     parts = [
         f"<h1>{escape(found.step.name)}</h1><p>{escape(head(found))}</p>",
         f'<div class="facts">{shown}</div><p>Bytes are for {escape(at)}.</p>',
@@ -160,7 +158,7 @@ def as_page(found: Found, given: dict[str, int]) -> str:
         "<h2>Segments</h2>",
         _table(["launch", "rows", "columns", "tile", "threads"], segment_rows(manifest)),
         "<h2>Bytes</h2>",
-        _table(["launch", "", "array", "bytes"], traffic_rows(manifest, sizes)),
+        _table(["launch", "", "array", "bytes"], traffic_rows(manifest, sizes, before)),
     ]
     if found.remarks:
         items = "".join(f"<li><code>{escape(each)}</code></li>" for each in found.remarks)
