@@ -19,7 +19,7 @@ from ._incremental import Changes, check_room, grid
 from ._kpool import Pooled, clip
 
 MODES = ("decode", "target_verify", "draft_extend")
-SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns", "topk")
+SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns", "topk", "all_columns")
 FIELDS = (
     "cache_seqlens", "cu_seqlens_k", "paged_mqa_ctx_lens", "seqlens_expanded",
     "nsa_cache_seqlens", "nsa_cu_seqlens_k", "page_table_1", "real_page_table",
@@ -51,6 +51,9 @@ class Options:
     pool_size: int
     #: Of incremental tables, see ``_incremental.grid``.
     grid: int | None = None
+    #: Columns of tables past a request's length may keep what they hold; None: those from
+    #: the size all_columns on.
+    live_only: bool | None = False
 
     @property
     def tables(self) -> dict[str, int]:
@@ -74,7 +77,7 @@ def fields_of(options: Options) -> tuple[str, ...]:
 
 def write_shared(options: Options, dtypes: Mapping[str, str]) -> PooledReplay:
     """The step of any fields of one destination, with any top-k, padded or not."""
-    shared = replace(options, topk=None, padded=True)
+    shared = replace(options, topk=None, padded=True, live_only=None)
     return write((fields_of(shared),), shared, dtypes, optional=True)
 
 
@@ -200,20 +203,45 @@ class PooledReplay(Pooled):
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
         return self.s.scan(self.field("nsa_cache_seqlens"))
 
-    def make_page_table_1(self) -> nb.Array:
-        def token(b: nb.Element, c: nb.Element) -> nb.Element:
-            return self.tokens[self.pool[b].otherwise(-1), c].otherwise(0)
+    # Page tables. Named operations, since those load a request's tokens once for all of its
+    # rows, and know what need not be written.
 
-        return self.rows(token, self.size("max_len"))
+    def live(self) -> nb.Array | None:
+        """The columns of each request that have to be written, if not all have."""
+        if self.options.live_only is False:
+            return None
+        lens = self.field("cache_seqlens")
+        if self.options.live_only:
+            return lens
+        least = self.size("all_columns").astype("int32")
+        return self.value("live", lambda: self.requests(lambda b: nb.maximum(lens[b], least)))
+
+    def make_page_table_1(self) -> nb.Array:
+        table = self.s.page_table(self.tokens, self.pool, self.size("max_len"), self.live())
+        if self.options.mode == "decode" and not self.has_bound:
+            return table
+        each = self.options.per_request
+        by = self.vector("extend_seq_lens", "bs") if self.options.ragged else each
+        bound = self.size("rows") if self.has_bound else None
+        rows = self.s.expansion(by, bound, padded=self.has_bound)
+        return self.s.expand_rows(table, rows)
+
+    def pages(self, tokens: int) -> nb.Array:
+        """The first token of each page, of `tokens` tokens, by that number."""
+        if self.options.live_only is not None:
+            return self.s.real_page_table(self.field("page_table_1"), tokens)
+
+        # The other table may be missing, of which a named operation would load every token.
+        def page(b: nb.Element, c: nb.Element) -> nb.Element:
+            return self.page(b, c * (tokens // self.page_size)) // (tokens // self.page_size)
+
+        return self.rows(page, nb.ceildiv(self.size("max_len"), tokens))
 
     def make_real_page_table(self) -> nb.Array:
-        return self.rows(self.page, nb.ceildiv(self.size("max_len"), self.page_size))
+        return self.pages(self.page_size)
 
     def make_pooled_real_page_table(self) -> nb.Array:
-        def page(b: nb.Element, c: nb.Element) -> nb.Element:
-            return self.page(b, c * self.pool_size) // self.pool_size
-
-        return self.rows(page, nb.ceildiv(self.size("max_len"), self.page_size * self.pool_size))
+        return self.pages(self.page_size * self.pool_size)
 
     # The plan of what is written.
 
@@ -347,6 +375,7 @@ def replay_pooled(
     topk: Any,
     page_size: Any,
     next_n: Any,
+    live_only: bool,
     index_kpool: Any,
     schedules: Any,
     new_columns: Any,
@@ -382,6 +411,7 @@ def replay_pooled(
         constant("page_size", 1 if page_size is None else page_size, 1),
         constant("index_kpool", index_kpool, 1),
         columns,
+        live_only and columns is None,
     )
 
     def rows() -> int:
@@ -398,7 +428,8 @@ def replay_pooled(
     if run.tables and max_len is not None:
         names = run.arrays[len(run.inputs) :]
         check_room(names, arrays, run.tables, rows(), max_len)
-    # That of all rows is for a shared step.
+    # Some are for a shared step alone.
     bound = rows() if row_bound is None else row_bound
-    sizes = (bs, max_len, bound, bound, new_columns, options.topk)
+    least = 0 if live_only else max_len
+    sizes = (bs, max_len, bound, bound, new_columns, options.topk, least)
     run(given, [*arrays, *written], sizes, stream)
