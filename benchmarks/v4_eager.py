@@ -25,10 +25,10 @@ import reporting  # noqa: E402
 import v4_extend  # noqa: E402
 import v4_peer  # noqa: E402
 from dsa_prefill import ratio, report, time_calls  # noqa: E402
-from v4_steps import PAGE, WINDOW  # noqa: E402
+from v4_steps import PAGE, WINDOW, chunk_fields  # noqa: E402
 
 from nsa import ops  # noqa: E402
-from nsa._prefill_v4 import MODELS, all_fields  # noqa: E402
+from nsa._prefill_v4 import MODELS  # noqa: E402
 from nsa.compat.sglang import combined_topk_width  # noqa: E402
 
 BATCHES, CONTEXTS, CHUNK = (1, 8, 32), (4096, 32768), 512
@@ -75,8 +75,7 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
         "c128_indices": (rows, combined_topk_width(most, WINDOW)),
         **{f"c{q}_ids": (sum(s // q for s in lens),) for q in (1, 2, 4)},
     }  # fmt: skip
-    # How many tokens each request has, of which SGLang keeps no array.
-    fields = [n for n in all_fields(of, False) if n not in ("c1_lens", "c2_lens", "c4_lens")]
+    fields = chunk_fields(model)
 
     def make(fill: int | None = None) -> dict[str, Any]:
         made = {}
