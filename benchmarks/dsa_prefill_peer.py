@@ -82,6 +82,7 @@ def _given(name: str) -> dict[str, Any]:
         "sglang.srt.utils.common": utils,
         "sglang.srt.runtime_context": {
             "get_parallel": lambda: PARALLEL,
+            "get_platform": lambda: SimpleNamespace(is_sm100=False),
             "process_model_config": lambda: SimpleNamespace(hf_config=None),
         },
         "sglang.srt.configs.model_config": {"is_deepseek_dsa": lambda config: True},

@@ -68,6 +68,8 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
             -1, 500, (rows, columns), dtype=torch.int32, device=device
         ),
     }  # fmt: skip
+    # Of this type its kernels take them.
+    pool = a["req_pool_indices"].int()
     gathered = sum(min(s, e + WINDOW - 1) for s, e in zip(lens, extends))
     shapes: dict[str, tuple[int, ...]] = {
         "swa_ids": (gathered,), "swa_offsets": (bs + 1,), "c0_indices": (rows, WINDOW),
@@ -96,7 +98,7 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
         chunk = peer.prefill.SparsePrefillChunkCache.build(
             seq_lens=given["seq_lens"], extend_seq_lens=given["extend_seq_lens"],
             query_lens=given["extend_seq_lens"], query_pos=given["query_pos"],
-            req_pool_indices=given["req_pool_indices"], req_to_token=a["req_to_token"],
+            req_pool_indices=pool, req_to_token=a["req_to_token"],
             full_to_swa=a["full_to_swa"], swa_window_size=WINDOW, swa_page_size=PAGE,
             num_qo_tokens=rows, max_seq_len=max(lens), total_swa=gathered, seq_lens_cpu=lens,
             request_window_layout=None,

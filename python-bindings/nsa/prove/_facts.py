@@ -242,6 +242,9 @@ class Facts:
             z3.Implies(z3.And(grows, x < v), p + shared <= q),
             z3.Implies(z3.And(grows, v < x), q + shared <= p),
             z3.Implies(x == v, p == q),
+            # A cast may have given a sum a name of its own.
+            z3.Implies(x == v + 1, p == q + shared),
+            z3.Implies(v == x + 1, q == p + shared),
             # A product may be known of a multiple that has a name of its own.
             *(z3.Implies(x == scale * v, p == scale * q) for scale in sorted(self._scales)),
             *(z3.Implies(v == scale * x, q == scale * p) for scale in sorted(self._scales)),
