@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any
 
 from . import _schedules
@@ -32,6 +33,8 @@ PLAN = (
 #: What depends on the page size, and the one of a shared step where nothing does.
 PAGED = {"real_page_table", "pooled_real_page_table", "kpool_write_loc"}
 USUAL_PAGE_SIZE = 64
+#: Rows of a request that a formula adds up one by one.
+MOST_ADDED = 16
 #: What the names of schedules of pools begin with.
 PREFIXES = ("", "pooled_")
 
@@ -196,12 +199,37 @@ class PooledReplay(Pooled):
     def make_seqlens_expanded(self) -> nb.Array:
         return self.rows(self.expanded)
 
-    def make_nsa_cache_seqlens(self) -> nb.Array:
+    def attended(self, b: nb.Element, i: nb.Element) -> nb.Element:
+        """What a row attends to."""
         topk = self.number(self.options.topk, "topk")
-        return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
+        return clip(self.expanded(b, i), topk, self.pool_size)
+
+    def make_nsa_cache_seqlens(self) -> nb.Array:
+        return self.rows(self.attended)
 
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
-        return self.s.scan(self.field("nsa_cache_seqlens"))
+        each = self.options.per_request
+        if self.options.ragged or not 1 < each <= MOST_ADDED:
+            return self.s.scan(self.field("nsa_cache_seqlens"))
+
+        # Sums over requests, since one block walks those over rows, and what rows of a request
+        # add to them is a few operations.
+        bs = self.size("bs")
+
+        def all_rows(b: nb.Element) -> nb.Element:
+            return reduce(add, [self.attended(b, i) for i in range(each)])
+
+        sums = self.s.scan(self.requests(all_rows))
+
+        def before(r: nb.Element) -> nb.Element:
+            b, i = self.request(r)
+            is_row = b < bs
+            total = sums[nb.minimum(b, bs)].otherwise(0)
+            for other in range(each - 1):
+                total += nb.where(is_row & (i > other), self.attended(b, other), 0)
+            return total
+
+        return self.s.map(self.num_rows + 1, before, dtype="int32")
 
     # Page tables. Named operations, since those load a request's tokens once for all of its
     # rows, and know what need not be written.
