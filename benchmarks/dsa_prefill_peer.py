@@ -32,10 +32,16 @@ REAL = frozenset(
             f"{_DSA}.{name}"
             for name in (
                 "dsa_backend_kpool", "dsa_backend_mtp_precompute", "dsa_topk_backend",
-                "kpool_fp8_index", "kpool_plan", "utils",
+                "dsa_metadata_manager", "kpool_fp8_index", "kpool_plan", "utils",
             )
         ),
-        "sglang.kernels.ops.attention.dsa.cp_split",
+        *(
+            f"sglang.kernels.ops.attention.dsa.{name}"
+            for name in (
+                "cp_split", "metadata", "kpool_metadata", "kpool_metadata.decode",
+                "kpool_metadata.draft_extend", "kpool_metadata.scan", "kpool_metadata.verify",
+            )
+        ),
         "sglang.kernels.ops.attention.pad",
         "sglang.srt.environ",
         "sglang.srt.layers.cp.base",
@@ -76,6 +82,7 @@ def _given(name: str) -> dict[str, Any]:
         "sglang.srt.utils.common": utils,
         "sglang.srt.runtime_context": {
             "get_parallel": lambda: PARALLEL,
+            "get_platform": lambda: SimpleNamespace(is_sm100=False),
             "process_model_config": lambda: SimpleNamespace(hf_config=None),
         },
         "sglang.srt.configs.model_config": {"is_deepseek_dsa": lambda config: True},

@@ -4,8 +4,11 @@
 """SGLang's own sequence for the metadata of a forward step whose index keys are pooled: its DSA
 backend, unmodified, as it fills the arrays that a captured graph reads.
 
-Left out are schedules of indexers and attention, which nsa's step beside it does not have
-either.
+SGLang has two ways. Since kernels that it calls experimental are on by default
+(``SGLANG_EXPERIMENTAL_DSA_KPOOL_METADATA_FUSION``), one of them fills the lengths and both tables,
+of these the blocks of 128 columns that a request has tokens in. Without them torch does, every
+column. Left out are schedules of indexers and attention, which nsa's step beside it does not
+have either.
 """
 
 from __future__ import annotations
@@ -36,7 +39,6 @@ def sequence(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Callable[[
     )
     vars(backend).update(
         dsa_decode_impl="fa3",
-        experimental_kpool_metadata_fusion=False,
         speculative_num_draft_tokens=case.next_n,
         dsa_drop_wide_page_table=False,
         decode_cuda_graph_metadata={
@@ -52,6 +54,11 @@ def sequence(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Callable[[
             nothing,
         ),
     )  # fmt: skip
+    # As the engine does; on by default.
+    backend._init_kpool_metadata_fusion()
+    if not backend.experimental_kpool_metadata_fusion:
+        raise RuntimeError("SGLang does not use its fused kernels here")
+    backend.experimental_kpool_metadata_fusion = case.live_only
     # No schedules of DeepGEMM, no plans of top-k.
     vars(peer.backend)["resolve_paged_mqa_logits_metadata_fn"] = lambda: nothing
     vars(peer.backend)["resolve_num_sms"] = nothing

@@ -29,10 +29,12 @@ class Case:
 
     mode: str
     next_n: int = 1
+    #: Columns of the page tables past a request's length may keep what they hold.
+    live_only: bool = False
 
     @property
     def name(self) -> str:
-        return f"pooled keys, {self.mode}"
+        return f"pooled keys, {self.mode}{', live columns' * self.live_only}"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -61,18 +63,23 @@ class Case:
             for name in self.fields
         }
 
+    def tables(self) -> dict[str, int]:
+        """Page tables -> tokens in a page."""
+        tokens = {"page_table_1": 1, "real_page_table": PAGE, "pooled_real_page_table": PAGE * POOL}
+        return {name: tokens[name] for name in self.fields if name in tokens}
+
     def arguments(self, context: int) -> dict[str, Any]:
         """What `nsa.ops.replay_metadata` takes besides arrays."""
         given: dict[str, Any] = {
             "mode": self.mode, "max_len": context, "topk": TOPK, "page_size": PAGE,
-            "index_kpool": POOL,
+            "index_kpool": POOL, "live_only": self.live_only,
         }  # fmt: skip
         name = "extend_seq_lens" if self.mode == "draft_extend" else "next_n"
         return {**given, name: self.next_n}
 
     def text(self) -> str:
         options = _kpool_replay.Options(
-            self.mode, self.next_n, False, False, TOPK, PAGE, POOL
+            self.mode, self.next_n, False, False, TOPK, PAGE, POOL, live_only=self.live_only
         )
         dtypes = INPUT_DTYPES | {
             f"b0_{name}": dtype for name, (_, dtype) in self.outputs(1, PAGE).items()
@@ -81,9 +88,10 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    yield Case("decode")
-    yield Case("target_verify", NEXT_N)
-    yield Case("draft_extend", NEXT_N)
+    for live_only in (False, True):
+        yield Case("decode", 1, live_only)
+        yield Case("target_verify", NEXT_N, live_only)
+        yield Case("draft_extend", NEXT_N, live_only)
 
 
 def texts() -> set[str]:

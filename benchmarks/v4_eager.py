@@ -25,10 +25,10 @@ import reporting  # noqa: E402
 import v4_extend  # noqa: E402
 import v4_peer  # noqa: E402
 from dsa_prefill import ratio, report, time_calls  # noqa: E402
-from v4_steps import PAGE, WINDOW  # noqa: E402
+from v4_steps import PAGE, WINDOW, chunk_fields  # noqa: E402
 
 from nsa import ops  # noqa: E402
-from nsa._prefill_v4 import MODELS, all_fields  # noqa: E402
+from nsa._prefill_v4 import MODELS  # noqa: E402
 from nsa.compat.sglang import combined_topk_width  # noqa: E402
 
 BATCHES, CONTEXTS, CHUNK = (1, 8, 32), (4096, 32768), 512
@@ -68,6 +68,8 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
             -1, 500, (rows, columns), dtype=torch.int32, device=device
         ),
     }  # fmt: skip
+    # Of this type its kernels take them.
+    pool = a["req_pool_indices"].int()
     gathered = sum(min(s, e + WINDOW - 1) for s, e in zip(lens, extends))
     shapes: dict[str, tuple[int, ...]] = {
         "swa_ids": (gathered,), "swa_offsets": (bs + 1,), "c0_indices": (rows, WINDOW),
@@ -75,8 +77,7 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
         "c128_indices": (rows, combined_topk_width(most, WINDOW)),
         **{f"c{q}_ids": (sum(s // q for s in lens),) for q in (1, 2, 4)},
     }  # fmt: skip
-    # How many tokens each request has, of which SGLang keeps no array.
-    fields = [n for n in all_fields(of, False) if n not in ("c1_lens", "c2_lens", "c4_lens")]
+    fields = chunk_fields(model)
 
     def make(fill: int | None = None) -> dict[str, Any]:
         made = {}
@@ -97,7 +98,7 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
         chunk = peer.prefill.SparsePrefillChunkCache.build(
             seq_lens=given["seq_lens"], extend_seq_lens=given["extend_seq_lens"],
             query_lens=given["extend_seq_lens"], query_pos=given["query_pos"],
-            req_pool_indices=given["req_pool_indices"], req_to_token=a["req_to_token"],
+            req_pool_indices=pool, req_to_token=a["req_to_token"],
             full_to_swa=a["full_to_swa"], swa_window_size=WINDOW, swa_page_size=PAGE,
             num_qo_tokens=rows, max_seq_len=max(lens), total_swa=gathered, seq_lens_cpu=lens,
             request_window_layout=None,

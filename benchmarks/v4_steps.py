@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-from nsa import _v4
+from nsa import _prefill_v4, _v4
 from nsa._v4_rows import round_up
 
 FIELDS = (
@@ -182,6 +182,22 @@ def extend_text(fields: tuple[str, ...]) -> str:
     return _v4.write(options, (fields,), {**INPUT_DTYPES, "extend_seq_lens": "int64"})[0]
 
 
+def chunk_fields(model: str) -> tuple[str, ...]:
+    """What the layers of a chunk have in common; not how many tokens each request has, of which
+    SGLang keeps no array."""
+    ratios = dict(v4=_prefill_v4.MODELS[0], v41=_prefill_v4.MODELS[1])[model]
+    skipped = ("c1_lens", "c2_lens", "c4_lens")
+    return tuple(n for n in _prefill_v4.all_fields(ratios, False) if n not in skipped)
+
+
+def chunk_text(fields: tuple[str, ...]) -> str:
+    """Of a chunk of an eager extend."""
+    options = _prefill_v4.Options(PAGE, WINDOW, True, False)
+    lengths = dict.fromkeys(("seq_lens", "extend_seq_lens"), "int32")
+    return _prefill_v4.Chunk(options, INPUT_DTYPES | lengths).write(fields).s.text
+
+
 def texts() -> set[str]:
     extends = (extend_text(extend_fields(model)) for model in ("v4", "v41"))
-    return {text(), optional_text(), *(case.text() for case in cases()), *extends}
+    chunks = (chunk_text(chunk_fields(model)) for model in ("v4", "v41"))
+    return {text(), optional_text(), *(case.text() for case in cases()), *extends, *chunks}

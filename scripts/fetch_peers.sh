@@ -63,6 +63,7 @@ fetch sglang .peers/sglang 0.5.23 "${about[@]}" "${sparse_prefill[@]}" \
   'sglang/kernels/jit/csrc/elementwise/fused_metadata_copy.cuh' \
   'sglang/kernels/ops/attention/dsa/metadata.py' \
   'sglang/kernels/ops/attention/dsa/fused_metadata_copy.py' \
+  'sglang/kernels/ops/attention/dsa/kpool_metadata/*.py' \
   'sglang/kernels/ops/attention/dsa/dequant_k_cache.py' \
   'sglang/kernels/jit/csrc/occupancy/cluster_probe.cuh' \
   'sglang/kernels/jit/csrc/deepseek_v4/paged_mqa_metadata.cuh' \

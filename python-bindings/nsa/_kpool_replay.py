@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
+from operator import add
 from typing import Any
 
 from . import _schedules
@@ -19,7 +20,7 @@ from ._incremental import Changes, check_room, grid
 from ._kpool import Pooled, clip
 
 MODES = ("decode", "target_verify", "draft_extend")
-SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns", "topk")
+SIZES = ("bs", "max_len", "rows", "num_tokens", "new_columns", "topk", "all_columns")
 FIELDS = (
     "cache_seqlens", "cu_seqlens_k", "paged_mqa_ctx_lens", "seqlens_expanded",
     "nsa_cache_seqlens", "nsa_cu_seqlens_k", "page_table_1", "real_page_table",
@@ -32,6 +33,8 @@ PLAN = (
 #: What depends on the page size, and the one of a shared step where nothing does.
 PAGED = {"real_page_table", "pooled_real_page_table", "kpool_write_loc"}
 USUAL_PAGE_SIZE = 64
+#: Rows of a request that a formula adds up one by one.
+MOST_ADDED = 16
 #: What the names of schedules of pools begin with.
 PREFIXES = ("", "pooled_")
 
@@ -51,6 +54,9 @@ class Options:
     pool_size: int
     #: Of incremental tables, see ``_incremental.grid``.
     grid: int | None = None
+    #: Columns of tables past a request's length may keep what they hold; None: those from
+    #: the size all_columns on.
+    live_only: bool | None = False
 
     @property
     def tables(self) -> dict[str, int]:
@@ -74,7 +80,7 @@ def fields_of(options: Options) -> tuple[str, ...]:
 
 def write_shared(options: Options, dtypes: Mapping[str, str]) -> PooledReplay:
     """The step of any fields of one destination, with any top-k, padded or not."""
-    shared = replace(options, topk=None, padded=True)
+    shared = replace(options, topk=None, padded=True, live_only=None)
     return write((fields_of(shared),), shared, dtypes, optional=True)
 
 
@@ -193,27 +199,77 @@ class PooledReplay(Pooled):
     def make_seqlens_expanded(self) -> nb.Array:
         return self.rows(self.expanded)
 
-    def make_nsa_cache_seqlens(self) -> nb.Array:
+    def attended(self, b: nb.Element, i: nb.Element) -> nb.Element:
+        """What a row attends to."""
         topk = self.number(self.options.topk, "topk")
-        return self.rows(lambda b, i: clip(self.expanded(b, i), topk, self.pool_size))
+        return clip(self.expanded(b, i), topk, self.pool_size)
+
+    def make_nsa_cache_seqlens(self) -> nb.Array:
+        return self.rows(self.attended)
 
     def make_nsa_cu_seqlens_k(self) -> nb.Array:
-        return self.s.scan(self.field("nsa_cache_seqlens"))
+        each = self.options.per_request
+        if self.options.ragged or not 1 < each <= MOST_ADDED:
+            return self.s.scan(self.field("nsa_cache_seqlens"))
+
+        # Sums over requests, since one block walks those over rows, and what rows of a request
+        # add to them is a few operations.
+        bs = self.size("bs")
+
+        def all_rows(b: nb.Element) -> nb.Element:
+            return reduce(add, [self.attended(b, i) for i in range(each)])
+
+        sums = self.s.scan(self.requests(all_rows))
+
+        def before(r: nb.Element) -> nb.Element:
+            b, i = self.request(r)
+            is_row = b < bs
+            total = sums[nb.minimum(b, bs)].otherwise(0)
+            for other in range(each - 1):
+                total += nb.where(is_row & (i > other), self.attended(b, other), 0)
+            return total
+
+        return self.s.map(self.num_rows + 1, before, dtype="int32")
+
+    # Page tables. Named operations, since those load a request's tokens once for all of its
+    # rows, and know what need not be written.
+
+    def live(self) -> nb.Array | None:
+        """The columns of each request that have to be written, if not all have."""
+        if self.options.live_only is False:
+            return None
+        lens = self.field("cache_seqlens")
+        if self.options.live_only:
+            return lens
+        least = self.size("all_columns").astype("int32")
+        return self.value("live", lambda: self.requests(lambda b: nb.maximum(lens[b], least)))
 
     def make_page_table_1(self) -> nb.Array:
-        def token(b: nb.Element, c: nb.Element) -> nb.Element:
-            return self.tokens[self.pool[b].otherwise(-1), c].otherwise(0)
+        table = self.s.page_table(self.tokens, self.pool, self.size("max_len"), self.live())
+        if self.options.mode == "decode" and not self.has_bound:
+            return table
+        each = self.options.per_request
+        by = self.vector("extend_seq_lens", "bs") if self.options.ragged else each
+        bound = self.size("rows") if self.has_bound else None
+        rows = self.s.expansion(by, bound, padded=self.has_bound)
+        return self.s.expand_rows(table, rows)
 
-        return self.rows(token, self.size("max_len"))
+    def pages(self, tokens: int) -> nb.Array:
+        """The first token of each page, of `tokens` tokens, by that number."""
+        if self.options.live_only is not None:
+            return self.s.real_page_table(self.field("page_table_1"), tokens)
+
+        # The other table may be missing, of which a named operation would load every token.
+        def page(b: nb.Element, c: nb.Element) -> nb.Element:
+            return self.page(b, c * (tokens // self.page_size)) // (tokens // self.page_size)
+
+        return self.rows(page, nb.ceildiv(self.size("max_len"), tokens))
 
     def make_real_page_table(self) -> nb.Array:
-        return self.rows(self.page, nb.ceildiv(self.size("max_len"), self.page_size))
+        return self.pages(self.page_size)
 
     def make_pooled_real_page_table(self) -> nb.Array:
-        def page(b: nb.Element, c: nb.Element) -> nb.Element:
-            return self.page(b, c * self.pool_size) // self.pool_size
-
-        return self.rows(page, nb.ceildiv(self.size("max_len"), self.page_size * self.pool_size))
+        return self.pages(self.page_size * self.pool_size)
 
     # The plan of what is written.
 
@@ -347,6 +403,7 @@ def replay_pooled(
     topk: Any,
     page_size: Any,
     next_n: Any,
+    live_only: bool,
     index_kpool: Any,
     schedules: Any,
     new_columns: Any,
@@ -382,6 +439,7 @@ def replay_pooled(
         constant("page_size", 1 if page_size is None else page_size, 1),
         constant("index_kpool", index_kpool, 1),
         columns,
+        live_only and columns is None,
     )
 
     def rows() -> int:
@@ -398,7 +456,8 @@ def replay_pooled(
     if run.tables and max_len is not None:
         names = run.arrays[len(run.inputs) :]
         check_room(names, arrays, run.tables, rows(), max_len)
-    # That of all rows is for a shared step.
+    # Some are for a shared step alone.
     bound = rows() if row_bound is None else row_bound
-    sizes = (bs, max_len, bound, bound, new_columns, options.topk)
+    least = 0 if live_only else max_len
+    sizes = (bs, max_len, bound, bound, new_columns, options.topk, least)
     run(given, [*arrays, *written], sizes, stream)

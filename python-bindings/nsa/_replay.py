@@ -351,8 +351,8 @@ def replay_metadata(
     Of `schedules`, ``pooled_paged_mqa`` and ``pooled_topk_plan`` are those of rows' pools, that
     is seqlens_expanded // p, which ``pooled_paged_mqa`` counts as 1 or more, as DeepGEMM's
     caller does; the others are as without pools. With `since`, pooled_real_page_table is a
-    table like the others, of pages of ps * p tokens. Ragged rows with pools need `row_bound`,
-    and `live_only` changes nothing.
+    table like the others, of pages of ps * p tokens, and so it is with `live_only`. Ragged
+    rows with pools need `row_bound`.
 
     The same array may serve one field of several destinations; no other overlap is
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
@@ -377,7 +377,7 @@ def replay_metadata(
     def pooled():
         replay_pooled(
             dsts, mode, dict(zip(_INPUTS, inputs)), ragged, bs, max_len, row_bound, topk,
-            page_size, next_n, index_kpool, schedules, new_columns, stream,
+            page_size, next_n, bool(live_only), index_kpool, schedules, new_columns, stream,
         )  # fmt: skip
 
     def key():

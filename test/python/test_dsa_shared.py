@@ -36,6 +36,8 @@ CALLS: list[Call] = [
         "kpool_write_loc": (BS, 2), "nsa_cache_seqlens": (15,), "pooled_real_page_table": (15, 2)}),
     ("replay", dict(mode="draft_extend", page_size=64, extend_seq_lens=8, index_kpool=4), {
         "kpool_req": (BS,), "cache_seqlens": (BS,)}),
+    ("replay", dict(mode="target_verify", page_size=64, next_n=2, index_kpool=4, live_only=True), {
+        "kpool_req": (BS,), "page_table_1": (6, MAX_LEN)}),
     ("prefill", dict(topk=512), {
         "nsa_cache_seqlens": (16,), "page_table_1_flattened": (436,), "ks": (16,)}),
     ("prefill", dict(topk=1024, index_kpool=4), {

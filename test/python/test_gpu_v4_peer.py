@@ -4,30 +4,14 @@
 """nsa.ops.replay_v4 beside the sequences of SGLang's own backend, field for field, on a GPU:
 rows, windows, page tables, compressed lengths and locations, indexers' tables, plans.
 
-In a process of its own, whose `sglang` is files of the wheel among hollow modules. Skipped,
-with the reason, where there is no CUDA device, no torch, or no files in .peers/sglang
-(scripts/fetch_peers.sh).
+See ``peer_benchmark.compare``, which says when it is skipped.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-from conftest import device_or_skip
-
-ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / ".peers/sglang"
+from peer_benchmark import compare
 
 
 def test_sequences() -> None:
-    device_or_skip()
-    pytest.importorskip("torch")
-    if not (PEERS / "sglang/srt/layers/attention/deepseek_v4_backend.py").exists():
-        pytest.skip("no V4 backend of sglang in .peers; see scripts/fetch_peers.sh")
-    command = [sys.executable, ROOT / "benchmarks/v4.py", "--check", "--sglang", PEERS]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.count("equal to SGLang") == 8
+    found = compare("v4.py", "srt/layers/attention/deepseek_v4_backend.py")
+    assert found.count("equal to SGLang") == 8

@@ -26,6 +26,39 @@ def test_simulator(case, monkeypatch):
     run(case, 3, small=True)
 
 
+@pytest.mark.parametrize("mode", [
+    dict(), dict(row_bound=5), dict(mode="target_verify", next_n=2),
+    dict(mode="draft_extend", extend_seq_lens=2),
+    dict(mode="draft_extend", extend_seq_lens=np.array([1, 2, 0]), row_bound=5),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+def test_live_only(mode, target, monkeypatch):
+    """Nothing is stored past the vectors that have live columns, and all without it."""
+    monkeypatch.setenv("NSA_TARGET", target)
+    lens, pages = np.array([7, 300, 64]), {1: 1000, 64: 16, 256: 4}
+    table = np.arange(5000, dtype=np.int32).reshape(5, 1000)
+    requests = np.repeat([0, 1, 2], mode.get("next_n", 1))
+    if "extend_seq_lens" in mode:
+        requests = np.repeat([0, 1, 2], mode["extend_seq_lens"])
+    live = (lens + (mode.get("mode") == "target_verify") * 2)[requests]
+    for live_only in (True, False):
+        rows = mode.get("row_bound", len(requests))
+        made = [np.full((rows, columns), -77, np.int32) for columns in pages.values()]
+        nsa.ops.replay_metadata(
+            [dict(zip(("page_table_1", "real_page_table", "pooled_real_page_table"), made))],
+            seq_lens=lens, req_pool_indices=np.array([3, 1, 4]), req_to_token=table,
+            max_len=1000, page_size=64, index_kpool=4, live_only=live_only, **mode,
+        )  # fmt: skip
+        for tokens, found in zip(pages, made):
+            right = table[np.array([3, 1, 4])[requests]][:, ::tokens] // tokens
+            is_live = np.arange(found.shape[1]) * tokens < live[:, None]
+            found = found[: len(requests)]
+            np.testing.assert_array_equal(found[is_live], right[is_live])
+            is_kept = np.arange(found.shape[1]) * tokens >= live[:, None] + 8
+            expected = -77 if live_only else right[is_kept]
+            np.testing.assert_array_equal(found[is_kept], expected)
+
+
 def test_one_launch():
     for case in CASES:
         (step,) = nsa.compile(case.text(), "cuda").values()

@@ -196,6 +196,7 @@ def test_laws_of_products_and_quotients_hold(seed: int) -> None:
     rng = random.Random(seed)
     facts = Facts()
     numbers = [facts.number("n") for _ in range(3)]
+    facts.casts[numbers[1].get_id()] = numbers[1]
     terms = [*numbers, numbers[0] + 1, numbers[1] * 4 - numbers[2]]
     pairs = list(itertools.combinations_with_replacement(terms, 2))
     products = [(a, b, facts.product(a, b)) for a, b in pairs]
@@ -258,3 +259,9 @@ def test_what_facts_show_and_do_not() -> None:
     with facts.where(rows == 0):
         assert not facts.is_reachable()
     assert facts.is_reachable()
+    more = facts.number("more")
+    facts.casts[more.get_id()] = more
+    with facts.where(more == rows + 1):
+        assert facts.proves(facts.product(more, tiles) == facts.product(rows, tiles) + tiles)
+    with facts.where(more == rows + 2):
+        assert not facts.proves(facts.product(more, tiles) == facts.product(rows, tiles) + tiles)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import nsa
-from nsa import _v4
+from nsa import _fields, _prefill_v4, _v4
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from v4_steps import (  # noqa: E402
-    RINGS, SWA_PAGE, Case, cases, extend_fields, extend_text,
+    RINGS, SWA_PAGE, Case, cases, chunk_fields, chunk_text, extend_fields, extend_text,
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
@@ -35,8 +35,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return get(name, text, target)
 
     get = _v4.get_step
-    monkeypatch.setattr(_v4, "get_step", get_step)
+    for module in (_v4, _fields):
+        monkeypatch.setattr(module, "get_step", get_step)
     _v4._replay.cache_clear()  # calls ask again
+    _prefill_v4._runner.cache_clear()
     return asked
 
 
@@ -91,5 +93,38 @@ def test_extend(model: str, asked: list[str]) -> None:
         index_page_size=64, swa_page_size=SWA_PAGE, rings=RINGS[False],
     )  # fmt: skip
     assert asked == [extend_text(fields)]
+    for name, array in made.items():
+        assert (array != -77).all(), name
+
+
+@pytest.mark.parametrize("model", ["v4", "v41"])
+def test_chunk(model: str, asked: list[str]) -> None:
+    """What the layers of that extend have in common."""
+    fields, bs, queries = chunk_fields(model), 3, 9
+    lens = [7, 256, 900]
+    # Each request's last tokens, with 127 before them.
+    gathered = 7 + 131 + 130
+    shapes = {
+        "swa_ids": (gathered,), "swa_offsets": (bs + 1,), "c0_indices": (queries, 128),
+        "c0_lens": (queries,), "c128_ids": (bs, 7), "c128_lens": (queries,),
+        "c128_indices": (queries, 256),
+        **{f"c{q}_ids": (sum(n // q for n in lens),) for q in (1, 2, 4)},
+    }  # fmt: skip
+    made = {name: np.full(shapes.get(name, (bs,)), -77, np.int32) for name in fields}
+    random = np.random.default_rng(0)
+    nsa.ops.prefill_v4(
+        made,
+        seq_lens=np.array(lens, np.int32),
+        extend_seq_lens=np.array([2, 4, 3], np.int32),
+        req_pool_indices=np.array([3, 1, 5]),
+        req_to_token=random.integers(0, 4096, (7, CONTEXT), dtype=np.int32),
+        full_to_swa=random.integers(0, 4096, 4096),
+        query_start_loc=np.array([0, 2, 6, 9], np.int32),
+        query_pos=np.array([5, 6, 252, 253, 254, 255, 897, 898, 899], np.int32),
+        page_table=random.integers(0, 16, (queries, 4), dtype=np.int32),
+        c128_page_indices=random.integers(-1, 500, (queries, 64), dtype=np.int32),
+        page_size=256, window=128, max_len=900,
+    )  # fmt: skip
+    assert asked == [chunk_text(fields)]
     for name, array in made.items():
         assert (array != -77).all(), name

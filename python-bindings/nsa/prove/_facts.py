@@ -58,6 +58,8 @@ class Facts:
         self._powers: dict[str, Any] = {}
         #: Constants that a factor was a multiple by, such as rows of a request.
         self._scales: set[int] = set()
+        #: Numbers that may be another one, cut to fewer bits, by their ids.
+        self.casts: dict[int, Any] = {}
 
     # -- Asking
 
@@ -246,6 +248,10 @@ class Facts:
             *(z3.Implies(x == scale * v, p == scale * q) for scale in sorted(self._scales)),
             *(z3.Implies(v == scale * x, q == scale * p) for scale in sorted(self._scales)),
         )
+        if not {x.get_id(), v.get_id()}.isdisjoint(self.casts.keys()):
+            self.solver.add(
+                z3.Implies(x == v + 1, p == q + shared), z3.Implies(v == x + 1, q == p + shared)
+            )
 
     def multiples(self, factor: Any) -> list[tuple[Any, Any]]:
         """(other factor, product) of each product that there is with a factor."""

@@ -235,6 +235,7 @@ class Kernel:
         result = self.unknown(type)
         if operation.name in ("arith.index_cast", "arith.trunci"):
             self.facts.assume(number == result + 2**bits * self.facts.number("cut"))
+            self.facts.casts[result.get_id()] = result
         else:
             fits = z3.And(number >= low, number <= high)
             self.facts.assume(z3.Implies(fits, result == number))
