@@ -8,6 +8,7 @@
 
 #include "nsa/Codegen/Arith.h"
 
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -126,13 +127,25 @@ Value Arith::extract(Value vector, int64_t lane) {
   return vector::ExtractOp::create(b, loc, vector, lane);
 }
 
-void Arith::emitIf(Value condition, function_ref<void()> body) {
+Value Arith::load(Value memref, ValueRange indices) {
+  return memref::LoadOp::create(b, loc, memref, indices);
+}
+void Arith::store(Value value, Value memref, ValueRange indices) {
+  memref::StoreOp::create(b, loc, value, memref, indices);
+}
+
+void Arith::emitIf(Value condition, function_ref<void()> then,
+                   function_ref<void()> otherwise) {
   if (!condition)
-    return body();
-  auto ifOp = scf::IfOp::create(b, loc, condition, /*withElseRegion=*/false);
+    return then();
+  auto ifOp = scf::IfOp::create(b, loc, condition, bool(otherwise));
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPoint(ifOp.thenYield());
-  body();
+  then();
+  if (!otherwise)
+    return;
+  b.setInsertionPoint(ifOp.elseYield());
+  otherwise();
 }
 
 Value Arith::emitIf(Type type, Value condition, function_ref<Value()> then,

@@ -9,6 +9,7 @@
 #ifndef NSA_LIB_CONVERSION_CLAIMS_H
 #define NSA_LIB_CONVERSION_CLAIMS_H
 
+#include "nsa/Codegen/Arith.h"
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -16,12 +17,34 @@
 
 namespace nsa {
 
-/// The global `name` of i64 words, all 0, in `module`, which has the kernels of
-/// `step`: made unless it is there. On the host, "STEP." stands before the
-/// name. Null if something else has that name.
-mlir::LLVM::GlobalOp getGuardGlobal(mlir::Operation *module, StepOp step,
-                                    llvm::StringRef name, int64_t words,
-                                    bool isGPU);
+/// A global of i64 words, all 0 at first, that kernels with guards write to.
+class GuardWords {
+public:
+  GuardWords() = default;
+  /// That beside `kernel`, which is `launch`: made unless it is there. On the
+  /// host, "STEP." stands before the name. Fails, with a diagnostic, if
+  /// something else has that name; `use` says what guards do there.
+  static mlir::FailureOr<GuardWords> create(mlir::FunctionOpInterface kernel,
+                                            LaunchOp launch,
+                                            llvm::StringRef name, int64_t words,
+                                            llvm::StringRef use);
+
+  /// The address of word `number`, a constant or an i64.
+  mlir::Value emitAddress(Arith &math, mlir::LLVM::GEPArg number) const;
+  mlir::Value emitLoad(Arith &math, mlir::Value address) const;
+  /// Adds `value`, or 1, to word `number`; returns what was there.
+  mlir::Value emitAdd(Arith &math, int32_t number,
+                      mlir::Value value = {}) const;
+  /// Puts `value` at `address`, if `found` is still there; returns what was.
+  mlir::Value emitSwap(Arith &math, mlir::Value address, mlir::Value found,
+                       mlir::Value value) const;
+
+private:
+  llvm::StringRef getScope() const { return isGPU ? "device" : ""; }
+
+  llvm::StringRef symbol;
+  bool isGPU = false;
+};
 
 /// Claims of places in the arrays that a kernel stores to at computed places:
 /// who stores there first in a launch has the place. They stand in a global
@@ -40,35 +63,23 @@ public:
 
   enum State : int32_t {
     /// The table has no room near the place, the address is too large, or
-    /// another
-    /// launch of these kernels runs.
+    /// another launch of these kernels runs.
     Unknown = 0,
     First = 1,
     Taken = 2
   };
   /// Claims the element at address `element` (i64), in elements, of the array
   /// behind `port`. Returns a state (i32).
-  mlir::Value emitClaim(mlir::OpBuilder &b, mlir::Location loc,
-                        mlir::BlockArgument port, mlir::Value element) const;
+  mlir::Value emitClaim(Arith &math, mlir::BlockArgument port,
+                        mlir::Value element) const;
 
 private:
-  Claims(StepOp step, bool isGPU);
   void emitBegin(mlir::FunctionOpInterface kernel) const;
   void emitEnd(mlir::FunctionOpInterface kernel) const;
-  /// The address of the global's word `number` (i64).
-  mlir::Value emitAddress(mlir::OpBuilder &b, mlir::Location loc,
-                          mlir::Value number) const;
-  mlir::Value emitLoad(mlir::OpBuilder &b, mlir::Location loc,
-                       mlir::Value address) const;
-  /// Adds `value` to word `number`; returns what was there.
-  mlir::Value emitAdd(mlir::OpBuilder &b, mlir::Location loc, int64_t number,
-                      mlir::Value value) const;
   int64_t getNumWords() const;
-  llvm::StringRef getScope() const { return isGPU ? "device" : ""; }
 
   llvm::SmallVector<mlir::BlockArgument> ports;
-  mlir::LLVM::GlobalOp global;
-  bool isGPU;
+  GuardWords words;
 };
 
 } // namespace nsa

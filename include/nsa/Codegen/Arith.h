@@ -39,8 +39,9 @@ public:
   /// An index as an integer, or the other way round.
   mlir::Value castIndex(mlir::Type type, mlir::Value value);
 
-  template <typename Op> mlir::Value apply(mlir::Value lhs, mlir::Value rhs) {
-    return Op::create(b, loc, lhs, rhs);
+  /// The result of any operation.
+  template <typename Op, typename... Args> mlir::Value apply(Args &&...args) {
+    return Op::create(b, loc, std::forward<Args>(args)...);
   }
   mlir::Value add(mlir::Value lhs, mlir::Value rhs);
   /// Nothing where `rhs` is 0.
@@ -75,8 +76,14 @@ public:
   mlir::Value splat(mlir::Value value, int64_t width);
   mlir::Value extract(mlir::Value vector, int64_t lane);
 
-  /// Emits `body` under `condition`, or as it is where that is null.
-  void emitIf(mlir::Value condition, llvm::function_ref<void()> body);
+  /// An element of a memref.
+  mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
+  void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
+
+  /// Emits `then` under `condition`, or as it is where that is null, and
+  /// `otherwise`, if there is one, under its opposite.
+  void emitIf(mlir::Value condition, llvm::function_ref<void()> then,
+              llvm::function_ref<void()> otherwise = {});
   /// The value of one of `then` and `otherwise`, of type `type`.
   mlir::Value emitIf(mlir::Type type, mlir::Value condition,
                      llvm::function_ref<mlir::Value()> then,
