@@ -278,7 +278,7 @@ private:
       before.push_back(
           builder.add(before.back(), builder.select(isThere, element, zero)));
     }
-    Value ofOthers = threads.emitSumBefore(builder, before.back());
+    Value ofOthers = threads.emitSums(builder, before.back()).before;
     // Past the last element there is nothing but the sum of all.
     builder.emitIf(builder.less(first, size), [&] {
       for (int64_t i = 0; i != width; ++i)
@@ -298,8 +298,7 @@ private:
 
   /// The same for any number of elements, by tiles.
   void emitTileSums(ElementBuilder &builder, ValueRange row, Value sums,
-                    Value size, Value shift, Value numTiles,
-                    Threads &threads) {
+                    Value size, Value shift, Value numTiles, Threads &threads) {
     OpBuilder &b = builder.b;
     Location loc = getLoc();
     Type type = getElementType();
@@ -335,8 +334,8 @@ private:
             return builder.add(before, sum);
           });
     };
-    Value before = threads.emitSumBefore(
-        builder, addUp(builder.zero(type), /*replace=*/false));
+    Value own = addUp(builder.zero(type), /*replace=*/false);
+    Value before = threads.emitSums(builder, own).before;
     Value after = addUp(before, /*replace=*/true);
     Value isLast =
         builder.equal(thread, builder.add(numThreads, builder.index(-1)));

@@ -59,12 +59,13 @@ static int64_t getMostWidth(CopyOp copy, TargetAttr target) {
 
 /// The same of all copies.
 static int64_t getMostWidth(SegmentOp segment, TargetAttr target) {
-  if (segment.getCopies().empty())
-    return target.getVectorWidth(segment.getElementBits());
-  auto widths = llvm::map_range(segment.getCopies(), [&](CopyOp copy) {
-    return getMostWidth(copy, target);
-  });
-  return *llvm::min_element(widths);
+  std::optional<int64_t> least;
+  for (CopyOp copy : segment.getCopies()) {
+    int64_t width = getMostWidth(copy, target);
+    if (!segment.isOfRow(copy))
+      least = std::min(width, least.value_or(width));
+  }
+  return least.value_or(target.getVectorWidth(segment.getElementBits()));
 }
 
 /// The elements of a vector.
@@ -118,6 +119,28 @@ static bool hasSharedReads(MapOp map) {
          });
 }
 
+/// Whether each element of `segment`, a table of rows that are cut, is found
+/// by what another read says: then a block's threads have one each. What a
+/// multiprocessor can gather at once is less than what vectors ask for, and
+/// there are more of them than a few rows have blocks of vectors.
+static bool isGathered(SegmentOp segment) {
+  if (segment.getKind() != SegmentKind::Tile ||
+      segment.getSizes().size() != 2 || segment.isWalked() ||
+      segment.hasSharedRows() || segment.getCopies().empty() ||
+      getConstantIntValue(segment.getSizes().back()))
+    return false;
+  bool isPlain = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
+    auto map = copy.getValue().getDefiningOp<MapOp>();
+    return map && !map.getPacked() && copy.isPlain();
+  });
+  return isPlain && segment
+                        .walk([](ReadOp read) {
+                          return isIndirect(read) ? WalkResult::interrupt()
+                                                  : WalkResult::advance();
+                        })
+                        .wasInterrupted();
+}
+
 /// Half a warp has a row of a packed tile, so that rows of some tens of
 /// elements leave few threads idle; a warp, if `columns` are known, and more
 /// than a block takes at once. Each thread takes several vectors of it, one
@@ -150,8 +173,10 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   auto get = [&](TilingUnit unit, int64_t rows, int64_t columns, int64_t width,
                  int64_t vectors, bool isPaired = false,
                  bool isPacked = false) {
+    // Blocks that find their elements anywhere do so in different rows.
     bool isAcross = unit == TilingUnit::Tile && rows == 1 &&
-                    segment.getSizes().size() == 2 && hasDeadElements(segment);
+                    segment.getSizes().size() == 2 &&
+                    (hasDeadElements(segment) || isGathered(segment));
     return TilingAttr::get(context, unit, rows, columns, width, vectors,
                            isPaired, isAcross, isPacked);
   };
@@ -161,7 +186,7 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
                isTable ? target.getVectors() : 1);
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return get(TilingUnit::Tile, threads, 1, 1, 1);
-  int64_t width = getWidth(segment, target);
+  int64_t width = isGathered(segment) ? 1 : getWidth(segment, target);
   if (segment.isWalked())
     return get(TilingUnit::Warp, threads / target.getWarp(), 0, width,
                target.getVectorsInFlight(getLoadBytes(segment, width)));
@@ -300,7 +325,8 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
   }
 
   /// Where each block first makes a recurrence, a formula that threads share,
-  /// twice as many of them make more of its steps at once, in half the blocks.
+  /// twice as many of them make more of its steps at once, in half the blocks;
+  /// so do those that gather an element each, of which there are many blocks.
   /// Where blocks make sums along rows of a table, four times as many have no
   /// more than a vector of each row, mostly.
   static int64_t getBestThreads(LaunchOp launch, TargetAttr target) {
@@ -314,7 +340,8 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
                                     op.getOperation());
                               });
         });
-    if (isRecurrence && threads <= 512)
+    bool areGathered = !segments.empty() && llvm::all_of(segments, isGathered);
+    if ((isRecurrence && threads <= 512) || (areGathered && threads <= 128))
       return 2 * threads;
     bool areRows =
         !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {
@@ -329,7 +356,11 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
             return segment.isSharedByRow(op) && type.getRank() == 2;
           });
     });
-    return areRows && isScanned && threads <= 256 ? 4 * threads : threads;
+    bool hasElements = llvm::any_of(segments, [](SegmentOp segment) {
+      return segment.hasElementsOfRows();
+    });
+    return areRows && (isScanned || hasElements) && threads <= 256 ? 4 * threads
+                                                                   : threads;
   }
 
   /// Blocks are started in the order of segments. Scans go first, as theirs is

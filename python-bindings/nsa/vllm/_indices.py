@@ -90,11 +90,9 @@ def write_req_to_global(
         sums = f.s.scan(good, inclusive=True)
 
         def behind(t: nb.Element, j: nb.Element) -> nb.Element:
-            """The column of an element: those that are good in their order, behind them the
-            others in the other one."""
+            """The column of an element: those that are good first, behind them the others."""
             number = index(sums[t, j])
-            bad = columns - 1 - (j - number)
-            return nb.where(slots[t, j] >= 0, number - 1, bad)
+            return nb.where(slots[t, j] >= 0, number - 1, count(t) + j - number)
 
         def searched(t: nb.Element, m: nb.Element) -> nb.Element:
             # Past the last one it is past the columns, where no index is.
@@ -102,7 +100,7 @@ def write_req_to_global(
 
         f.output(
             "out", (rows, columns),
-            lambda t, j: safe(t, behind(t, j), slots[t, j], sums[t, j] == 0),
+            lambda t, j: safe(t, behind(t, j), slots[t, j], count(t) == 0),
             at=[lambda t, j: t, behind], reads=searched, packed=False,
         )  # fmt: skip
     else:
@@ -221,8 +219,13 @@ def write_global_topk_indices(f: Formulas, block_size: int) -> None:
         b = index(requests[t].otherwise(-1))
         return nb.where(x >= 0, slot(table, b, x, block_size), -1)
 
-    f.output("out_indices", (rows, columns), place, packed=False)
-    count_slots(f, (rows, columns), place, lambda t: is_valid_token(f, t), "out_lens")
+    slots = f.s.map((rows, columns), place, dtype="int64")
+
+    def known(t: nb.Element, j: nb.Element) -> nb.Element:
+        return slots[t, j]
+
+    f.output("out_indices", (rows, columns), known, packed=False)
+    count_slots(f, (rows, columns), known, lambda t: is_valid_token(f, t), "out_lens")
 
 
 def count_slots(f: Formulas, sizes: Any, place: Any, valid: Any, name: str) -> None:
