@@ -119,15 +119,17 @@ static bool hasSharedReads(MapOp map) {
          });
 }
 
-/// Whether each element of `segment`, a table of rows that are cut, is found
-/// by what another read says: then a block's threads have one each. What a
-/// multiprocessor can gather at once is less than what vectors ask for, and
-/// there are more of them than a few rows have blocks of vectors.
-static bool isGathered(SegmentOp segment) {
+/// Whether elements of `segment`, a table whose rows are cut, are found by what
+/// another read says. A block has twice the threads for as many of them then,
+/// with half a vector each: they wait for each other less.
+static bool isGathered(SegmentOp segment, TargetAttr target) {
   if (segment.getKind() != SegmentKind::Tile ||
       segment.getSizes().size() != 2 || segment.isWalked() ||
-      segment.hasSharedRows() || segment.getCopies().empty() ||
-      getConstantIntValue(segment.getSizes().back()))
+      segment.hasSharedRows() || segment.getCopies().empty())
+    return false;
+  std::optional<int64_t> columns =
+      getConstantIntValue(segment.getSizes().back());
+  if (columns && *columns < 4 * target.getThreads())
     return false;
   bool isPlain = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
     auto map = copy.getValue().getDefiningOp<MapOp>();
@@ -173,10 +175,8 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   auto get = [&](TilingUnit unit, int64_t rows, int64_t columns, int64_t width,
                  int64_t vectors, bool isPaired = false,
                  bool isPacked = false) {
-    // Blocks that find their elements anywhere do so in different rows.
     bool isAcross = unit == TilingUnit::Tile && rows == 1 &&
-                    segment.getSizes().size() == 2 &&
-                    (hasDeadElements(segment) || isGathered(segment));
+                    segment.getSizes().size() == 2 && hasDeadElements(segment);
     return TilingAttr::get(context, unit, rows, columns, width, vectors,
                            isPaired, isAcross, isPacked);
   };
@@ -186,7 +186,9 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
                isTable ? target.getVectors() : 1);
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return get(TilingUnit::Tile, threads, 1, 1, 1);
-  int64_t width = isGathered(segment) ? 1 : getWidth(segment, target);
+  int64_t width = getWidth(segment, target);
+  if (isGathered(segment, target))
+    width = std::max<int64_t>(width / 2, 1);
   if (segment.isWalked())
     return get(TilingUnit::Warp, threads / target.getWarp(), 0, width,
                target.getVectorsInFlight(getLoadBytes(segment, width)));
@@ -340,7 +342,10 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
                                     op.getOperation());
                               });
         });
-    bool areGathered = !segments.empty() && llvm::all_of(segments, isGathered);
+    bool areGathered =
+        !segments.empty() && llvm::all_of(segments, [&](SegmentOp segment) {
+          return isGathered(segment, target);
+        });
     if ((isRecurrence && threads <= 512) || (areGathered && threads <= 128))
       return 2 * threads;
     bool areRows =
@@ -356,11 +361,19 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
             return segment.isSharedByRow(op) && type.getRank() == 2;
           });
     });
-    bool hasElements = llvm::any_of(segments, [](SegmentOp segment) {
-      return segment.hasElementsOfRows();
-    });
-    return areRows && (isScanned || hasElements) && threads <= 256 ? 4 * threads
-                                                                   : threads;
+    if (areRows && threads <= 256 && isScanned)
+      return 4 * threads;
+    // Elements of rows are made from what a table's are: a row of known length
+    // is a vector of each thread, too.
+    int64_t most = threads;
+    for (SegmentOp segment : segments)
+      if (areRows && segment.hasElementsOfRows()) {
+        int64_t columns =
+            getConstantIntValue(segment.getSizes().back()).value_or(INT64_MAX);
+        while (most < 4 * threads && most * getWidth(segment, target) < columns)
+          most *= 2;
+      }
+    return threads <= 256 ? most : threads;
   }
 
   /// Blocks are started in the order of segments. Scans go first, as theirs is

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import vllm
-from ._allocate import empty, flat, rows
+from ._allocate import columns_of, empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
 #: By the bytes of a token: V4's layout, V4.1's with its scales beside the numbers, and its nvfp4.
@@ -120,6 +120,7 @@ def _convert(
         compact=compact,
         out_counts=counts if count else None,
         context_parallel=context_parallel,
+        columns=columns_of(token_indices, out, req_id, *([counts] if count else [])),
         **more,
     )
     return (out, counts) if count else out
@@ -136,14 +137,16 @@ def compute_global_topk_indices_and_lens(
     ``nsa.vllm.global_topk_indices``."""
     indices = empty(topk_indices.shape, topk_indices)
     lens = empty(topk_indices.shape[:1], topk_indices)
+    chosen, slots = rows(topk_indices), rows(indices)
     vllm.global_topk_indices(
-        rows(topk_indices),
+        chosen,
         token_to_req_indices,
         block_table,
-        rows(indices),
+        slots,
         lens,
         block_size=block_size,
         is_valid=is_valid_token,
+        columns=columns_of(chosen, slots, token_to_req_indices, is_valid_token, lens),
     )
     return indices, lens
 
