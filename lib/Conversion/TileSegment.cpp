@@ -13,6 +13,7 @@
 #include "nsa/Codegen/RowVectors.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -144,10 +145,15 @@ static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
   std::function<void(ArrayRef<int64_t>)> emit = [&](ArrayRef<int64_t> widths) {
     if (widths.empty())
       return emitRowOfTiles(block, segment, row, together, shared);
+    int64_t most = block.threads.size * widths.front();
+    if (std::optional<int64_t> constant =
+            getConstantIntValue(segment.getSizes().back()))
+      return *constant <= most
+                 ? emitRowOfVectors(block, segment, row, widths.front(), shared)
+                 : emit(widths.drop_front());
     Value columns = block.lookup(segment.getSizes().back());
-    Value most = block.index(block.threads.size * widths.front());
     block.emitIf(
-        TypeRange(), block.isAtMost(columns, most),
+        TypeRange(), block.isAtMost(columns, block.index(most)),
         [&] {
           emitRowOfVectors(block, segment, row, widths.front(), shared);
           return Arith::Values();
