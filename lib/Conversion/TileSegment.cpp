@@ -80,12 +80,12 @@ static void forEachMap(CopyOp copy, function_ref<void(MapOp)> body) {
       body(map);
 }
 
-/// What the elements of rows rest on beside what threads compute together is
-/// loaded before that, not after it.
+/// What the elements that a table's rows have rest on beside what threads
+/// compute together is loaded before that, not after it.
 static void emitRowAhead(ElementBuilder &builder, SegmentOp segment,
                          Value row) {
   for (CopyOp copy : segment.getCopies())
-    if (segment.getSizes().size() == 1 || segment.isOfRow(copy))
+    if (segment.isOfRow(copy))
       forEachMap(copy, [&](MapOp map) { emitAhead(builder, map, row); });
 }
 

@@ -119,30 +119,6 @@ static bool hasSharedReads(MapOp map) {
          });
 }
 
-/// Whether elements of `segment`, a table whose rows are cut, are found by what
-/// another read says. A block has twice the threads for as many of them then,
-/// with half a vector each: they wait for each other less.
-static bool isGathered(SegmentOp segment, TargetAttr target) {
-  if (segment.getKind() != SegmentKind::Tile ||
-      segment.getSizes().size() != 2 || segment.isWalked() ||
-      segment.hasSharedRows() || segment.getCopies().empty())
-    return false;
-  std::optional<int64_t> columns =
-      getConstantIntValue(segment.getSizes().back());
-  if (columns && *columns < 4 * target.getThreads())
-    return false;
-  bool isPlain = llvm::all_of(segment.getCopies(), [](CopyOp copy) {
-    auto map = copy.getValue().getDefiningOp<MapOp>();
-    return map && !map.getPacked() && copy.isPlain();
-  });
-  return isPlain && segment
-                        .walk([](ReadOp read) {
-                          return isIndirect(read) ? WalkResult::interrupt()
-                                                  : WalkResult::advance();
-                        })
-                        .wasInterrupted();
-}
-
 /// Half a warp has a row of a packed tile, so that rows of some tens of
 /// elements leave few threads idle; a warp, if `columns` are known, and more
 /// than a block takes at once. Each thread takes several vectors of it, one
@@ -187,8 +163,6 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return get(TilingUnit::Tile, threads, 1, 1, 1);
   int64_t width = getWidth(segment, target);
-  if (isGathered(segment, target))
-    width = std::max<int64_t>(width / 2, 1);
   if (segment.isWalked())
     return get(TilingUnit::Warp, threads / target.getWarp(), 0, width,
                target.getVectorsInFlight(getLoadBytes(segment, width)));
@@ -327,8 +301,7 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
   }
 
   /// Where each block first makes a recurrence, a formula that threads share,
-  /// twice as many of them make more of its steps at once, in half the blocks;
-  /// so do those that gather an element each, of which there are many blocks.
+  /// twice as many of them make more of its steps at once, in half the blocks.
   /// Where blocks make sums along rows of a table, four times as many have no
   /// more than a vector of each row, mostly.
   static int64_t getBestThreads(LaunchOp launch, TargetAttr target) {
@@ -342,11 +315,7 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
                                     op.getOperation());
                               });
         });
-    bool areGathered =
-        !segments.empty() && llvm::all_of(segments, [&](SegmentOp segment) {
-          return isGathered(segment, target);
-        });
-    if ((isRecurrence && threads <= 512) || (areGathered && threads <= 128))
+    if (isRecurrence && threads <= 512)
       return 2 * threads;
     bool areRows =
         !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {

@@ -167,21 +167,3 @@ nsa.step @at_hand(in %n : index, in %x[%n, ?] : tensor<?x512xi32>,
   nsa.copy %values to %out : tensor<?x512xi32> to memref<?x512xi32>
   nsa.copy %number to %counts : tensor<?xi32> to memref<?xi32>
 }
-
-// -----
-
-// Elements that another read says where to find: half a vector for each of twice
-// the threads.
-// CHECK-LABEL: nsa.launch @found threads(256)
-// CHECK:       tiling <tile, rows = 1, columns = 512, width = 2, vectors = 1> {
-nsa.step @found(in %n : index, in %m : index, in %x[%n, %m] : tensor<?x?xi32>,
-                in %table : tensor<?xi32>, out %out : memref<?x?xi32>) {
-  %slots = nsa.map(%r, %c) in (%n, %m) : tensor<?x?xi32> {
-    %none = arith.constant -1 : i32
-    %value = nsa.read %x[%r, %c] : tensor<?x?xi32>
-    %at = arith.index_cast %value : i32 to index
-    %slot = nsa.read %table[%at] else %none : tensor<?xi32>
-    nsa.yield %slot : i32
-  }
-  nsa.copy %slots to %out : tensor<?x?xi32> to memref<?x?xi32>
-}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import vllm
+from ..vllm._indices import COLUMNS
 from ._allocate import columns_of, empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
@@ -92,6 +93,12 @@ def triton_filter_and_convert_dcp_index(
     )
 
 
+def _columns(*arrays: Any) -> int | None:
+    """Their columns, where there is a kernel for them that is not compiled first."""
+    columns = columns_of(*arrays)
+    return columns if columns in COLUMNS else None
+
+
 def _convert(
     req_id: Any,
     block_table: Any,
@@ -120,7 +127,7 @@ def _convert(
         compact=compact,
         out_counts=counts if count else None,
         context_parallel=context_parallel,
-        columns=columns_of(token_indices, out, req_id, *([counts] if count else [])),
+        columns=_columns(token_indices, out, req_id, *([counts] if count else [])),
         **more,
     )
     return (out, counts) if count else out
@@ -146,7 +153,7 @@ def compute_global_topk_indices_and_lens(
         lens,
         block_size=block_size,
         is_valid=is_valid_token,
-        columns=columns_of(chosen, slots, token_to_req_indices, is_valid_token, lens),
+        columns=_columns(chosen, slots, token_to_req_indices, is_valid_token, lens),
     )
     return indices, lens
 

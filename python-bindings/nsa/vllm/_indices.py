@@ -33,6 +33,8 @@ __all__ = [
 #: Combined lists are padded to a multiple of it.
 COMBINED_MULTIPLE = 128
 RATIO = 128
+#: Of lists with kernels of their own among those that are shipped: the top-k of V4 and V3.2.
+COLUMNS = (512, 1024, 2048)
 
 
 def write_req_to_global(
