@@ -143,6 +143,12 @@ void ElementBuilder::bind(Value value, Value scalar) {
   setKnown(value, ValueRange(point).take_front(rank), 0, scalar);
 }
 
+void ElementBuilder::bindElements(Value value, ValueRange indices,
+                                  Value vector) {
+  setKnown(value, indices, cast<VectorType>(vector.getType()).getNumElements(),
+           vector);
+}
+
 EmittedFor::EmittedFor(Arith &math, Operation *op)
     : math(math), before(math.loc) {
   math.loc = getNamedLoc(op);

@@ -146,17 +146,49 @@ StringRef nsa::getScalarReason(ReadOp read) {
   return {};
 }
 
+bool nsa::isIndirect(ReadOp read) {
+  Value inner = read.getFormula().getArguments().back();
+  if (!isa<BlockArgument>(read.getSource()))
+    return false;
+  SmallVector<Value> worklist(read.getIndices());
+  llvm::SmallDenseSet<Operation *> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (!op || op->getBlock() != inner.getParentBlock() ||
+        !seen.insert(op).second)
+      continue;
+    if (isa<ReadOp>(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
+          return dependsOn(operand, inner);
+        }))
+      return true;
+    llvm::append_range(worklist, op->getOperands());
+  }
+  return false;
+}
+
+bool nsa::isAtPoint(ReadOp read) {
+  for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
+    if (!read.isKnownInside(dim))
+      return false;
+  return llvm::equal(read.getIndices(), read.getFormula().getArguments());
+}
+
 std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
                                                        size_t point) {
   Value last = read.getIndices().back();
   auto outer = read.getIndices().drop_back();
-  if (!isVector || last != op.getArguments().back() ||
-      !getScalarReason(read).empty())
+  if (!isVector || last != op.getArguments().back())
     return std::nullopt;
   ElementBuilder &builder = builders[point];
   EmittedFor scope(builder, read);
   Value source = read.getSource();
   SmallVector<Value> indices = get(read.getIndices(), point, 0);
+  // Sums that the threads of a block have in vectors.
+  if (isAtPoint(read))
+    if (Value known = builder.findElements(source, indices, numLanes))
+      return getLanes(known, read.getType());
+  if (!getScalarReason(read).empty())
+    return std::nullopt;
   Value isOuterInside;
   for (unsigned dim = 0; dim < outer.size(); ++dim)
     if (!read.isKnownInside(dim))
@@ -185,6 +217,10 @@ std::optional<BodyEmitter::Lanes> BodyEmitter::emitRun(ReadOp read,
 BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
   if (Value element = bound.lookup(read))
     return {element};
+  if (numLanes == 1)
+    if (Value known = builders.front().findFormulaOp(
+            read, get(read->getOperands(), point, 0)))
+      return {known};
   if (std::optional<Lanes> run = emitRun(read, point))
     return *run;
   Lanes lanes;
@@ -256,6 +292,26 @@ void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer) {
   SmallVector<Value> point(outer);
   point.push_back(Value());
   BodyEmitter(op, builder, point, /*width=*/0).emitOuter();
+}
+
+void BodyEmitter::emitAhead() {
+  emitArguments();
+  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    auto read = dyn_cast<ReadOp>(inner);
+    bool isOther =
+        isa<SearchOp>(inner) || (read && !isa<BlockArgument>(read.getSource()));
+    if (isOther || isVarying(&inner)) {
+      varying.insert(inner.getResult(0));
+      continue;
+    }
+    for (size_t point = 0; point < points.size(); ++point)
+      values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
+  }
+}
+
+void nsa::emitAhead(ElementBuilder &builder, MapOp op, ValueRange indices) {
+  SmallVector<Value> point(indices);
+  BodyEmitter(op, builder, point, /*width=*/0).emitAhead();
 }
 
 /// The operations of the body of `value` that it rests on.

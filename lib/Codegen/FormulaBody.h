@@ -32,6 +32,8 @@ public:
   /// Emits what does not depend on the innermost index, which points may lack,
   /// so that builders know it.
   void emitOuter();
+  /// Emits what rests on arrays alone, so that builders know it.
+  void emitAhead();
   /// Says what `read` reads.
   void bind(ReadOp read, mlir::Value element) {
     bound[read] = as(read.getType(), element);

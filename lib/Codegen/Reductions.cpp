@@ -64,6 +64,23 @@ static int64_t getWidth(ArrayRef<ReduceOp> ops) {
   return width;
 }
 
+/// Emits what `value` and the `width` elements from `indices` on become, of
+/// which those are none that `size` or more stand before.
+static Value emitCombineVector(ElementBuilder &builder, ReduceOp op,
+                               ValueRange indices, int64_t width, Value size,
+                               Value value, Value neutral,
+                               bool isFirstThere = true) {
+  Value vector = builder.elements(op.getSource(), indices, width);
+  for (int64_t i = 0; i != width; ++i) {
+    Value element = builder.extract(vector, i);
+    if (i != 0 || !isFirstThere)
+      element = builder.select(
+          builder.less(builder.add(indices.back(), i), size), element, neutral);
+    value = emitCombine(builder, op.getKind(), value, element);
+  }
+  return value;
+}
+
 /// Emits what the elements of a row become that a thread takes of `numThreads`
 /// with numbers from 0 on, for each of `ops`, which are of as many elements.
 static SmallVector<Value> emitStrided(ElementBuilder &builder,
@@ -87,24 +104,12 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
         for (auto [op, value, neutral] :
              llvm::zip_equal(ops, carried, initial)) {
           ReduceOp reduce = op;
-          auto combine = [&](Value lhs, Value rhs) {
-            return emitCombine(builder, reduce.getKind(), lhs, rhs);
-          };
-          if (width == 1) {
-            next.push_back(
-                combine(value, inner.element(reduce.getSource(), indices)));
-            continue;
-          }
-          Value vector = inner.elements(reduce.getSource(), indices, width);
-          Value result = value;
-          for (int64_t i = 0; i != width; ++i) {
-            Value element = inner.extract(vector, i);
-            if (i != 0)
-              element = inner.select(inner.less(inner.add(index, i), size),
-                                     element, neutral);
-            result = combine(result, element);
-          }
-          next.push_back(result);
+          next.push_back(
+              width == 1
+                  ? emitCombine(inner, reduce.getKind(), value,
+                                inner.element(reduce.getSource(), indices))
+                  : emitCombineVector(inner, reduce, indices, width, size,
+                                      value, neutral));
         }
         return next;
       });
@@ -157,6 +162,21 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
       [&](size_t number, Value lhs, Value rhs) {
         return emitCombine(builder, ReduceOp(ops[number]).getKind(), lhs, rhs);
       });
+}
+
+Value nsa::emitReductionOfVectors(ElementBuilder &builder, ReduceOp op,
+                                  ValueRange indices, int64_t width,
+                                  Threads &threads) {
+  Value size = builder.size(getNumElements(op));
+  Value neutral = emitNeutral(builder, op).front();
+  Value own = emitCombineVector(builder, op, indices, width, size, neutral,
+                                neutral, /*isFirstThere=*/false);
+  return threads
+      .emitReduce(builder, own,
+                  [&](size_t, Value lhs, Value rhs) {
+                    return emitCombine(builder, op.getKind(), lhs, rhs);
+                  })
+      .front();
 }
 
 Value nsa::emitReduction(ElementBuilder &builder, ReduceOp op, ValueRange row) {

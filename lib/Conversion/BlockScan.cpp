@@ -90,10 +90,10 @@ static void emitShare(Arith &math, Value isOne, ValueRange values, Value buffer,
   gpu::BarrierOp::create(math.b, math.loc);
 }
 
-SmallVector<BlockSum> nsa::emitBlockScan(Arith &math, ValueRange values,
-                                         Threads::Combine combine,
-                                         const ThreadBlock &block, Value buffer,
-                                         Value half) {
+SmallVector<Threads::Sums> nsa::emitBlockScan(Arith &math, ValueRange values,
+                                              Threads::Combine combine,
+                                              const ThreadBlock &block,
+                                              Value buffer, Value half) {
   auto [warp, lane] = emitWarpAndLane(math, block);
   SmallVector<Value> inclusive;
   for (auto [number, value] : llvm::enumerate(values))
@@ -104,7 +104,7 @@ SmallVector<BlockSum> nsa::emitBlockScan(Arith &math, ValueRange values,
   emitShare(math, math.equal(lane, math.index(block.warp - 1)), inclusive,
             buffer, half, warp);
 
-  SmallVector<BlockSum> sums;
+  SmallVector<Threads::Sums> sums;
   for (auto [number, value] : llvm::enumerate(inclusive)) {
     Value zero = math.zero(value.getType());
     // Sums that saturate cannot be had by taking the thread's own value away.

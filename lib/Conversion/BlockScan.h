@@ -28,14 +28,6 @@ struct ThreadBlock {
   int64_t getNumWarps() const { return size / warp; }
 };
 
-/// The sums of one value over the threads of a block.
-struct BlockSum {
-  /// Over the threads before this one.
-  mlir::Value before;
-  /// Over all threads.
-  mlir::Value total;
-};
-
 /// The type of memory that the threads of a block share.
 mlir::MemRefType getSharedType(llvm::ArrayRef<int64_t> shape, mlir::Type type);
 
@@ -53,10 +45,9 @@ mlir::Value addSharedMemory(mlir::gpu::GPUFuncOp kernel, mlir::MemRefType type);
 /// is an index that is 0 and 1 in turn from call to call: it picks a half of
 /// `buffer`, so that a thread that is ahead by one call does not overwrite what
 /// a slower one still reads, and no second barrier is needed.
-llvm::SmallVector<BlockSum> emitBlockScan(Arith &math, mlir::ValueRange values,
-                                          Threads::Combine combine,
-                                          const ThreadBlock &block,
-                                          mlir::Value buffer, mlir::Value half);
+llvm::SmallVector<Threads::Sums>
+emitBlockScan(Arith &math, mlir::ValueRange values, Threads::Combine combine,
+              const ThreadBlock &block, mlir::Value buffer, mlir::Value half);
 
 /// Emits the combination of `value` (i32) over a warp of `warp` threads, which
 /// every lane gets.

@@ -130,7 +130,7 @@ Value RowSearch::emitBisection(Value half, Value rest) {
 
 RowSearch::State RowSearch::emitRound(const State &state) {
   Value request = add(state.first, block.thread);
-  SmallVector<BlockSum> sums = emitBlockScan(
+  SmallVector<Threads::Sums> sums = emitBlockScan(
       *this, emitTerms(request),
       [&](size_t number, Value lhs, Value rhs) {
         return combine(number, lhs, rhs);

@@ -207,7 +207,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         loads.cut(nextSources, nextRow);
         SmallVector<Value> sources =
             loads.emit(block, loaded, block.less(row, rows));
-        SmallVector<BlockSum> sums =
+        SmallVector<Threads::Sums> sums =
             emitBlockScan(block, sources, emitSum, block.threads, buffer, half);
         SmallVector<Value> before, next;
         for (auto [carry, sum] :
@@ -251,16 +251,15 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   SmallVector<Value> zeros(scan.getNumScans(), math.i32(0));
   Value one = math.index(1), zero = math.index(0);
   SmallVector<Value> sums =
-      math.emitFor(zero, rows, one, zeros,
-                   [&](Value row, ValueRange sums) {
-                     ElementBuilder builder(b, math.loc, function.ports, row);
-                     builder.setRow(&shared);
-                     SmallVector<Value> next = scan.emitSources(builder, row);
-                     scan.emitStores(builder, row, next, sums);
-                     for (auto [sum, source] : llvm::zip_equal(sums, next))
-                       source = math.add(sum, source);
-                     return next;
-                   });
+      math.emitFor(zero, rows, one, zeros, [&](Value row, ValueRange sums) {
+        ElementBuilder builder(b, math.loc, function.ports, row);
+        builder.setRow(&shared);
+        SmallVector<Value> next = scan.emitSources(builder, row);
+        scan.emitStores(builder, row, next, sums);
+        for (auto [sum, source] : llvm::zip_equal(sums, next))
+          source = math.add(sum, source);
+        return next;
+      });
   ElementBuilder builder(b, math.loc, function.ports, rows);
   builder.setRow(&shared);
   scan.emitLastStores(builder, rows, sums);

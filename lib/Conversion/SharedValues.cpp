@@ -33,13 +33,11 @@ Value BlockThreads::emitMemory(Arith &, int64_t count, Type type) {
   return take(getSharedType(count, type));
 }
 
-Value BlockThreads::emitSumBefore(Arith &math, Value value) {
+Threads::Sums BlockThreads::emitSums(Arith &math, Value value) {
   auto add = [&](size_t, Value lhs, Value rhs) { return math.add(lhs, rhs); };
   Value buffer =
       take(getBlockScanBufferType(block, /*count=*/1, value.getType()));
-  return emitBlockScan(math, value, add, block, buffer, math.index(0))
-      .front()
-      .before;
+  return emitBlockScan(math, value, add, block, buffer, math.index(0)).front();
 }
 
 SmallVector<Value> BlockThreads::emitReduce(Arith &math, ValueRange values,

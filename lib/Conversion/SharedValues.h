@@ -31,7 +31,7 @@ public:
   int64_t getMostTiles() const override { return mostTiles; }
   mlir::Value emitThread(Arith &) override { return block.thread; }
   mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
-  mlir::Value emitSumBefore(Arith &math, mlir::Value value) override;
+  Sums emitSums(Arith &math, mlir::Value value) override;
   llvm::SmallVector<mlir::Value>
   emitReduce(Arith &math, mlir::ValueRange values, Combine combine) override;
   void emitBarrier(Arith &math) override;
@@ -61,8 +61,8 @@ public:
   int64_t getMostTiles() const override { return mostTiles; }
   mlir::Value emitThread(Arith &math) override { return math.index(0); }
   mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
-  mlir::Value emitSumBefore(Arith &math, mlir::Value value) override {
-    return math.zero(value.getType());
+  Sums emitSums(Arith &math, mlir::Value value) override {
+    return {math.zero(value.getType()), value};
   }
   llvm::SmallVector<mlir::Value> emitReduce(Arith &, mlir::ValueRange values,
                                             Combine) override {

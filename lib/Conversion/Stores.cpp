@@ -241,27 +241,82 @@ void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
   storeLanes(builder, parts, destination, indices, written);
 }
 
+/// Emits whether all lanes are stored, to `places` (of each lane) that follow
+/// one another along an aligned row, or returns null where that cannot be.
+static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
+                       ArrayRef<SmallVector<Value>> places, Value column,
+                       const Written &written) {
+  int64_t width = places.size();
+  // A guard says of each element where it goes.
+  if (width == 1 ||
+      cast<StepOp>(port.getParentBlock()->getParentOp()).getGuards())
+    return {};
+  ArrayRef<Value> first = places.front();
+  Value isRun = builder.isRowAligned(
+      port, first.size() > 1 ? first.front() : Value(), width);
+  if (!isRun)
+    return {};
+  Value rest = builder.both(first.back(), builder.index(width - 1));
+  isRun = builder.both(isRun, builder.equal(rest, builder.index(0)));
+  Value last = builder.add(column, width - 1);
+  isRun = builder.both(isRun, written.contain(builder, column, last));
+  if (written.mask)
+    isRun = builder.both(isRun, written.isWhole(builder, width));
+  for (int64_t i = 1; i < width; ++i)
+    for (auto [dim, place] : llvm::enumerate(places[i])) {
+      Value follows = first[dim];
+      if (dim + 1 == first.size())
+        follows = builder.add(follows, i);
+      isRun = builder.both(isRun, builder.equal(place, follows));
+    }
+  for (auto [dim, place] : llvm::enumerate(first))
+    isRun =
+        builder.both(isRun, builder.isInside(place, builder.dim(port, dim)));
+  // Aligned ones that begin inside wrap nowhere.
+  Value end = builder.add(first.back(), width - 1);
+  return builder.both(isRun,
+                      builder.less(end, builder.dim(port, first.size() - 1)));
+}
+
 void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
                          ValueRange places, Value column,
                          const Written &written) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
-  for (int64_t i = 0; i < width; ++i) {
+  SmallVector<SmallVector<Value>> lanes(width);
+  for (auto [i, indices] : llvm::enumerate(lanes))
+    for (Value place : places)
+      indices.push_back(
+          builder.toIndex(vector::ExtractOp::create(b, loc, place, i)));
+  auto storeLane = [&](int64_t i) {
     Value isStored = written.containLane(builder, builder.add(column, i), i);
-    SmallVector<Value> indices;
-    for (auto [dim, place] : llvm::enumerate(places)) {
-      // A negative one is too large as well.
-      Value index =
-          builder.toIndex(vector::ExtractOp::create(b, loc, place, i));
+    // A negative one is too large as well.
+    for (auto [dim, index] : llvm::enumerate(lanes[i]))
       isStored = builder.both(isStored,
                               builder.isInside(index, builder.dim(port, dim)));
-      indices.push_back(index);
-    }
     builder.emitIf(isStored, [&] {
       memref::StoreOp::create(b, loc,
                               vector::ExtractOp::create(b, loc, vector, i),
-                              builder.lookup(port), indices);
+                              builder.lookup(port), lanes[i]);
     });
+  };
+  auto storeLanes = [&] {
+    for (int64_t i = 0; i < width; ++i)
+      storeLane(i);
+    return Arith::Values();
+  };
+  Value isRun = emitIsRun(builder, vector, port, lanes, column, written);
+  if (!isRun) {
+    storeLanes();
+    return;
   }
+  builder.emitIf(
+      TypeRange(), isRun,
+      [&] {
+        storeWide(builder, {{vector}, width}, builder.lookup(port),
+                  lanes.front());
+        return Arith::Values();
+      },
+      storeLanes);
 }

@@ -10,8 +10,10 @@
 #include "Tiles.h"
 
 #include "nsa/Codegen/Reductions.h"
+#include "nsa/Codegen/RowVectors.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -67,21 +69,101 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
   });
 }
 
-/// A row that the block shares: its tiles, or its only element.
-static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
-                            BlockThreads &together, RowValues shared) {
-  Value row = block.toIndex(number);
-  ElementBuilder builder = block.at(row);
-  builder.setRow(&shared);
-  emitSharedRow(builder, segment, together, row, shared);
-  if (segment.getSizes().size() == 2)
-    return emitColumns(block, segment, row, block.thread, block.threads.size,
-                       shared);
+/// Calls `body` with the formulas that `copy` stores, or stores by.
+static void forEachMap(CopyOp copy, function_ref<void(MapOp)> body) {
+  SmallVector<Value> values(copy.getPlaces());
+  values.push_back(copy.getValue());
+  if (copy.getMask())
+    values.push_back(copy.getMask());
+  for (Value value : values)
+    if (auto map = value.getDefiningOp<MapOp>())
+      body(map);
+}
+
+/// What the elements that a table's rows have rest on beside what threads
+/// compute together is loaded before that, not after it.
+static void emitRowAhead(ElementBuilder &builder, SegmentOp segment,
+                         Value row) {
+  for (CopyOp copy : segment.getCopies())
+    if (segment.isOfRow(copy))
+      forEachMap(copy, [&](MapOp map) { emitAhead(builder, map, row); });
+}
+
+/// What segment `segment` has of its row `row` itself, by one thread.
+static void emitElementOfRow(KernelBlock &block, SegmentOp segment, Value row,
+                             const RowValues &shared,
+                             const ElementBuilder &known) {
   block.emitIf(block.equal(block.thread, block.index(0)), [&] {
     emitTile(block.b, segment, block.ports, SmallVector<Value>{row},
-             segment.getTiling()->getWidth(), /*rows=*/{}, &shared,
-             /*pair=*/nullptr, &builder);
+             /*width=*/1, /*rows=*/{}, &shared, /*pair=*/nullptr, &known);
   });
+}
+
+/// A row of a table of which each thread has one vector.
+static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
+                             int64_t width, RowValues shared) {
+  SmallVector<Value> point = {row, block.mul(block.thread, block.index(width))};
+  ElementBuilder builder(block.b, block.loc, block.ports, point);
+  builder.setRow(&shared);
+  emitRowAhead(builder, segment, row);
+  BlockThreads together = block.getThreads();
+  emitRowVectors(builder, segment, point, width, together, shared);
+  emitTile(block.b, segment, block.ports, point, width, /*rows=*/{}, &shared,
+           /*pair=*/nullptr, &builder);
+  if (segment.hasElementsOfRows())
+    emitElementOfRow(block, segment, row, shared, builder);
+}
+
+/// The same of any number of elements, or a row's only element.
+static void emitRowOfTiles(KernelBlock &block, SegmentOp segment, Value row,
+                           BlockThreads &together, RowValues shared) {
+  ElementBuilder builder = block.at(row);
+  builder.setRow(&shared);
+  emitRowAhead(builder, segment, row);
+  emitSharedRow(builder, segment, together, row, shared);
+  bool isTable = segment.getSizes().size() == 2;
+  if (isTable)
+    emitColumns(block, segment, row, block.thread, block.threads.size, shared);
+  if (!isTable || segment.hasElementsOfRows())
+    emitElementOfRow(block, segment, row, shared, builder);
+}
+
+/// A row that the block shares.
+static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
+                            BlockThreads &together, const RowValues &shared) {
+  Value row = block.toIndex(number);
+  TilingAttr tiling = *segment.getTiling();
+  SmallVector<int64_t> widths;
+  if (segment.getSizes().size() == 2 && tiling.getVectors() == 1 &&
+      tiling.getWidth() > 1 && takesRowVectors(segment)) {
+    // A block's reductions wait for the last of its elements: those of a row
+    // that has no more than threads are on their way at once.
+    if (!hasRowSums(segment))
+      widths.push_back(1);
+    widths.push_back(tiling.getWidth());
+  }
+  std::function<void(ArrayRef<int64_t>)> emit = [&](ArrayRef<int64_t> widths) {
+    if (widths.empty())
+      return emitRowOfTiles(block, segment, row, together, shared);
+    int64_t most = block.threads.size * widths.front();
+    if (std::optional<int64_t> constant =
+            getConstantIntValue(segment.getSizes().back()))
+      return *constant <= most
+                 ? emitRowOfVectors(block, segment, row, widths.front(), shared)
+                 : emit(widths.drop_front());
+    Value columns = block.lookup(segment.getSizes().back());
+    block.emitIf(
+        TypeRange(), block.isAtMost(columns, block.index(most)),
+        [&] {
+          emitRowOfVectors(block, segment, row, widths.front(), shared);
+          return Arith::Values();
+        },
+        [&] {
+          emit(widths.drop_front());
+          return Arith::Values();
+        });
+  };
+  emit(widths);
 }
 
 //===----------------------------------------------------------------------===//
@@ -142,15 +224,8 @@ static void emitPackedTile(KernelBlock &block, SegmentOp segment, Value number,
   block.emitIf(block.isInside(row, rows), [&, row = row, first = first] {
     ElementBuilder outer = block.at(row);
     outer.setRow(&shared);
-    for (CopyOp copy : segment.getCopies()) {
-      SmallVector<Value> values(copy.getPlaces());
-      values.push_back(copy.getValue());
-      if (copy.getMask())
-        values.push_back(copy.getMask());
-      for (Value value : values)
-        if (auto map = value.getDefiningOp<MapOp>())
-          emitOuter(outer, map, row);
-    }
+    for (CopyOp copy : segment.getCopies())
+      forEachMap(copy, [&](MapOp map) { emitOuter(outer, map, row); });
     int64_t step = block.threads.size / tiling.getRows() * tiling.getWidth();
     Value end =
         block.min(block.add(first, block.index(tiling.getColumns())), columns);
@@ -172,7 +247,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
   BlockThreads together = block.getThreads();
   RowValues shared = emitSharedValues(block.b, segment, block.ports, together);
   if (segment.hasSharedRows())
-    return emitSharedTiles(block, segment, number, together, std::move(shared));
+    return emitSharedTiles(block, segment, number, together, shared);
   if (tiling.isWalked())
     return emitWalkedRows(block, segment, number, shared);
   if (tiling.getPacked())
@@ -217,9 +292,12 @@ static void emitRows(HostFunction &function, SegmentOp segment,
       b, math.loc, zero, sizes.front(), math.index(1),
       [&](OpBuilder &b, Location loc, ValueRange row) {
         RowValues values = emitShared(row.front());
-        if (sizes.size() == 1)
-          return emitTile(b, segment, function.ports, SmallVector<Value>(row),
-                          width, /*rows=*/{}, &values);
+        bool isTable = sizes.size() == 2;
+        if (!isTable || segment.hasElementsOfRows())
+          emitTile(b, segment, function.ports, SmallVector<Value>(row),
+                   isTable ? 1 : width, /*rows=*/{}, &values);
+        if (!isTable)
+          return;
         scf::buildLoopNest(
             b, loc, zero, sizes.back(), math.index(width),
             [&](OpBuilder &b, Location, ValueRange column) {

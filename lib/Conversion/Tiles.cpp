@@ -60,7 +60,7 @@ struct TileValue {
 class TileEmitter {
 public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
-              int64_t width, std::optional<RowRange> rows,
+              size_t rank, int64_t width, std::optional<RowRange> rows,
               const RowValues *rowValues, const ThreadPair *pair,
               const ElementBuilder *known);
 
@@ -104,16 +104,18 @@ private:
 } // namespace
 
 TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
-                         const IRMapping &ports, int64_t width,
+                         const IRMapping &ports, size_t rank, int64_t width,
                          std::optional<RowRange> rows,
                          const RowValues *rowValues, const ThreadPair *pair,
                          const ElementBuilder *known)
     : b(b), loc(segment.getLoc()), ports(ports), width(width),
       accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
       rowValues(rowValues), pair(pair), known(known),
-      columns(ports.lookupOrDefault(segment.getSizes().back())) {
+      columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
+  // Elements of rows and of columns are stored one after the other.
   for (CopyOp copy : segment.getCopies())
-    (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
+    if ((rank < segment.getSizes().size()) == segment.isOfRow(copy))
+      (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
 }
 
 /// Emits whether anybody reads the elements of `value` at `point`, or returns
@@ -352,7 +354,8 @@ void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
                    std::optional<RowRange> rows, const RowValues *rowValues,
                    const ThreadPair *pair, const ElementBuilder *known) {
-  TileEmitter emitter(b, segment, ports, width, rows, rowValues, pair, known);
+  TileEmitter emitter(b, segment, ports, points.front().size(), width, rows,
+                      rowValues, pair, known);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);

@@ -34,7 +34,8 @@ struct ThreadPair {
 };
 
 /// Emits the `width` columns at each of `points` (row, column; or only the
-/// column of a one-dimensional segment): loads for all points first, then the
+/// column of a one-dimensional segment; or only the row, for the elements that
+/// a table's rows have): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
 /// are multiples of `width`. In an `expand` segment the row of a point is a
 /// request, and `rows` are those it is stored to. `values` is what the row of

@@ -86,10 +86,11 @@ bool SegmentOp::isCut() { return getFacts(getKind()).isCut; }
 bool SegmentOp::takesVectors() { return getFacts(getKind()).takesVectors; }
 
 int64_t SegmentOp::getElementBits() {
-  if (getCopies().empty())
-    return 32;
-  return cast<ShapedType>((*getCopies().begin()).getValue().getType())
-      .getElementTypeBitWidth();
+  for (CopyOp copy : getCopies())
+    if (!isOfRow(copy))
+      return cast<ShapedType>(copy.getValue().getType())
+          .getElementTypeBitWidth();
+  return 32;
 }
 
 SmallVector<BlockArgument> SegmentOp::getOptionalPorts() {
@@ -210,7 +211,8 @@ static LogicalResult verifySpace(SegmentOp segment, CopyOp copy) {
            << stringifySegmentKind(segment.getKind())
            << "' segment, but got one for a '"
            << stringifySegmentKind(space.kind) << "' segment";
-  if (segment.isPicked(copy))
+  if (segment.isPicked(copy) ||
+      (segment.isOfRow(copy) && segment.hasSharedRows()))
     return success();
   auto isSame = [](Value size, const Size &wanted) {
     return Size::of(size).isSameAs(wanted);
@@ -279,6 +281,16 @@ bool SegmentOp::hasSharedRows() {
   return getKind() == SegmentKind::Tile &&
          llvm::any_of(getBody().getOps<SharedOpInterface>(),
                       [&](SharedOpInterface op) { return isSharedByRow(op); });
+}
+
+bool SegmentOp::isOfRow(CopyOp copy) {
+  return getKind() == SegmentKind::Tile && getSizes().size() == 2 &&
+         cast<ShapedType>(copy.getValue().getType()).getRank() == 1 &&
+         Size::of(copy.getValue(), 0).isSameAs(Size::of(getSizes().front()));
+}
+
+bool SegmentOp::hasElementsOfRows() {
+  return llvm::any_of(getCopies(), [&](CopyOp copy) { return isOfRow(copy); });
 }
 
 void nsa::cutColumns(SegmentOp segment, Grid &grid) {

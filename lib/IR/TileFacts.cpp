@@ -29,7 +29,8 @@ static Grid getGrid(SegmentOp segment) {
 static LogicalResult verifyCopies(SegmentOp segment) {
   for (CopyOp copy : segment.getCopies()) {
     auto type = cast<ShapedType>(copy.getValue().getType());
-    if (type.getElementTypeBitWidth() != segment.getElementBits())
+    if (!segment.isOfRow(copy) &&
+        type.getElementTypeBitWidth() != segment.getElementBits())
       return copy.emitOpError() // (C3)
              << "expected elements of " << segment.getElementBits()
              << " bits like those of the segment's first copy, but got "

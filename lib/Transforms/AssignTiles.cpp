@@ -59,12 +59,13 @@ static int64_t getMostWidth(CopyOp copy, TargetAttr target) {
 
 /// The same of all copies.
 static int64_t getMostWidth(SegmentOp segment, TargetAttr target) {
-  if (segment.getCopies().empty())
-    return target.getVectorWidth(segment.getElementBits());
-  auto widths = llvm::map_range(segment.getCopies(), [&](CopyOp copy) {
-    return getMostWidth(copy, target);
-  });
-  return *llvm::min_element(widths);
+  std::optional<int64_t> least;
+  for (CopyOp copy : segment.getCopies()) {
+    int64_t width = getMostWidth(copy, target);
+    if (!segment.isOfRow(copy))
+      least = std::min(width, least.value_or(width));
+  }
+  return least.value_or(target.getVectorWidth(segment.getElementBits()));
 }
 
 /// The elements of a vector.
@@ -329,7 +330,19 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
             return segment.isSharedByRow(op) && type.getRank() == 2;
           });
     });
-    return areRows && isScanned && threads <= 256 ? 4 * threads : threads;
+    if (areRows && threads <= 256 && isScanned)
+      return 4 * threads;
+    // Elements of rows are made from what a table's are: a row of known length
+    // is a vector of each thread, too.
+    int64_t most = threads;
+    for (SegmentOp segment : segments)
+      if (areRows && segment.hasElementsOfRows()) {
+        int64_t columns =
+            getConstantIntValue(segment.getSizes().back()).value_or(INT64_MAX);
+        while (most < 4 * threads && most * getWidth(segment, target) < columns)
+          most *= 2;
+      }
+    return threads <= 256 ? most : threads;
   }
 
   /// Blocks are started in the order of segments. Scans go first, as theirs is

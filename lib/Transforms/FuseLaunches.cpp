@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Transforms/Passes.h"
 
@@ -96,6 +97,71 @@ static void fuseEqualSpaces(LaunchOp launch) {
     if (it == kept.end())
       kept.push_back(segment);
     else
+      append(*it, segment);
+  }
+}
+
+/// The arrays that formulas of `segment` read where another read says.
+static llvm::SmallDenseSet<Value> getIndirectlyRead(SegmentOp segment) {
+  llvm::SmallDenseSet<Value> arrays;
+  segment.walk([&](ReadOp read) {
+    if (isIndirect(read))
+      arrays.insert(read.getSource());
+  });
+  return arrays;
+}
+
+/// Whether each element of `vector` is made from a row that is as long as the
+/// table's, and read as indirectly: its blocks would take as long by themselves
+/// as they do with the table.
+static bool haveRowsInCommon(SegmentOp vector, SegmentOp table) {
+  if (table.getKind() != SegmentKind::Tile || table.isWalked() ||
+      table.getBody().getOps<MapOp>().empty())
+    return false;
+  for (Operation &op : table.getBody().front()) {
+    auto map = dyn_cast<MapOp>(op);
+    if (!isa<CopyOp>(op) && (!map || map.getPacked()))
+      return false;
+  }
+  llvm::SmallDenseSet<Value> arrays = getIndirectlyRead(table);
+  return !arrays.empty() && arrays == getIndirectlyRead(vector) &&
+         llvm::all_of(vector.getBody().getOps<SharedOpInterface>(),
+                      [&](SharedOpInterface op) {
+                        Value source = op->getOperand(0);
+                        auto type = cast<ShapedType>(source.getType());
+                        return type.getRank() == 2 &&
+                               Size::of(source, 1).isSameAs(
+                                   Size::of(table.getSizes().back()));
+                      });
+}
+
+/// Whether `vector` stores elements that the blocks of `table` can: they have
+/// its rows, and what they are made from is made for the table anyhow, or each
+/// is made from a row whose elements wait for what the table's elements wait
+/// for.
+static bool isOfRows(SegmentOp vector, SegmentOp table) {
+  if (vector.getSizes().size() != 1 || table.getSizes().size() != 2 ||
+      !vector.hasSharedRows() ||
+      vector.getSizes().front() != table.getSizes().front())
+    return false;
+  if (!table.hasSharedRows())
+    return haveRowsInCommon(vector, table);
+  return llvm::all_of(
+      vector.getBody().getOps<SharedOpInterface>(), [&](SharedOpInterface op) {
+        return llvm::any_of(
+            table.getBody().getOps<SharedOpInterface>(),
+            [&](SharedOpInterface other) { return areEquivalent(op, other); });
+      });
+}
+
+/// Elements of rows, as counts are, are stored by the blocks that make the sums
+/// of these rows for a table.
+static void fuseRows(LaunchOp launch) {
+  for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
+    auto segments = launch.getSegments();
+    auto it = llvm::find_if(
+        segments, [&](SegmentOp table) { return isOfRows(segment, table); });
+    if (it != segments.end())
       append(*it, segment);
   }
 }
@@ -225,6 +291,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
         name += "_" + std::to_string(number);
       launch.setSymName(name);
       fuseEqualSpaces(launch);
+      fuseRows(launch);
       fusePicked(launch);
     }
 

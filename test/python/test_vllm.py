@@ -280,3 +280,62 @@ def test_nvfp4_without_a_number():
     is_nan = (out[0] & 0x7FFF) > 0x7F80
     assert is_nan.nonzero()[0].tolist() == list(range(16, 32))
     assert np.unique(out[0, ~is_nan]).tolist() == [0, 0x3D00]
+
+
+def lists(tokens: int, columns: int) -> dict[str, np.ndarray]:
+    """Chosen positions, some of which have no slot, mostly in runs; the last row has none."""
+    rng = np.random.default_rng(columns)
+    chosen = rng.integers(0, 40 * 64, (tokens, columns)).astype(np.int32)
+    chosen[0, rng.integers(0, columns, 9)] = -1
+    chosen[1, columns - columns // 3 :] = -1
+    chosen[-1] = -1
+    table = rng.integers(0, 99, (tokens, 39)).astype(np.int32)
+    table[0, ::7] = -1
+    return {"chosen": chosen, "table": table, "owners": np.arange(tokens, dtype=np.int32)}
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+@pytest.mark.parametrize("columns", [512, 516, 2048, 2052])
+def test_columns(columns, target, monkeypatch):
+    """A row is a vector of each thread, or more; places follow one another, or do not."""
+    monkeypatch.setenv("NSA_TARGET", target)
+    tokens = 4
+    a = lists(tokens, columns)
+    blocks = np.where(a["chosen"] >= 0, a["chosen"] // 64, 39)
+    table = np.concatenate([a["table"], np.full((tokens, 1), -1, np.int32)], 1)
+    pages = np.take_along_axis(table, np.minimum(blocks, 39), 1)
+    slots = np.where(pages >= 0, pages * 64 + a["chosen"] % 64, -1).astype(np.int32)
+    counts = (slots >= 0).sum(1, dtype=np.int32)
+    order = np.argsort(slots < 0, 1, kind="stable")
+    compacted = np.take_along_axis(slots, order, 1)
+    valid = np.array([1, 1, 0, 1], np.int8)
+    for given in (None, columns):
+        out, count = np.full_like(slots, -7), np.full(tokens, -7, np.int32)
+        convert = partial(
+            vllm.req_to_global, a["owners"], a["table"], a["chosen"], out, columns=given
+        )
+        convert()
+        np.testing.assert_array_equal(out, slots)
+        convert(compact=True, out_counts=count)
+        np.testing.assert_array_equal(out, compacted)
+        np.testing.assert_array_equal(count, counts)
+        convert(compact=True, safe_lengths=count)
+        np.testing.assert_array_equal(count, np.maximum(counts, 1))
+        assert out[-1, 0] == 0
+        np.testing.assert_array_equal(out[:-1], compacted[:-1])
+        vllm.global_topk_indices(
+            a["chosen"], a["owners"], a["table"], out, count, block_size=64, is_valid=valid,
+            columns=given,
+        )  # fmt: skip
+        np.testing.assert_array_equal(out, slots)
+        np.testing.assert_array_equal(count, np.where(valid, counts, 0))
+
+
+def test_columns_of_other_arrays():
+    a = lists(4, 512)
+    out = np.zeros((4, 520), np.int32)
+    convert = partial(vllm.req_to_global, a["owners"], a["table"], a["chosen"], columns=512)
+    with pytest.raises(ValueError, match="argument 'out'"):
+        convert(out[:, :512])
+    with pytest.raises(ValueError, match="argument 'token_indices'"):
+        vllm.req_to_global(a["owners"], a["table"], out, out, columns=512)

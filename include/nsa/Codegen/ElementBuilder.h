@@ -146,6 +146,16 @@ public:
   /// Says that the element of `value` at the point is `scalar`.
   void bind(mlir::Value value, mlir::Value scalar);
 
+  /// Says that the elements of `value` from `indices` on are `vector`.
+  void bindElements(mlir::Value value, mlir::ValueRange indices,
+                    mlir::Value vector);
+  /// The `width` elements of `value` from `indices` on, where they were emitted
+  /// and can be used here, or null.
+  mlir::Value findElements(mlir::Value value, mlir::ValueRange indices,
+                           int64_t width) const {
+    return findKnown(value, indices, width);
+  }
+
   /// What `op` of a formula's body yielded from `operands`, where that was
   /// emitted and can be used here, or null. Equal operations of all formulas
   /// are one.

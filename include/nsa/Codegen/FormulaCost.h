@@ -17,6 +17,13 @@ namespace nsa {
 /// of them; empty if it is one access wherever memory allows.
 llvm::StringRef getScalarReason(ReadOp read);
 
+/// Whether a read has the formula's own indices, all of them inside.
+bool isAtPoint(ReadOp read);
+
+/// Whether a read of an array has an index that follows from another read of an
+/// element of the row: it waits for that, and finds its elements anywhere.
+bool isIndirect(ReadOp read);
+
 /// Whether `op`, of the body of `formula`, is the same for all elements of a
 /// row: it does not depend on the innermost index.
 bool isOfRow(FormulaOpInterface formula, mlir::Operation *op);

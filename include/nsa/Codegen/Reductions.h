@@ -17,6 +17,10 @@ namespace nsa {
 /// have in common, so that `builder` knows it. All of `outer` must be inside.
 void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer);
 
+/// Emits what of the element of `op` at `point` rests on arrays alone, so that
+/// `builder` knows it.
+void emitAhead(ElementBuilder &builder, MapOp op, mlir::ValueRange point);
+
 /// Whether `op`, which shares something by no row, can be made with the
 /// reductions `others`: it is of as many elements of the same type, and rests
 /// on none of them.
@@ -28,6 +32,12 @@ llvm::SmallVector<mlir::Value> emitReductions(ElementBuilder &builder,
                                               llvm::ArrayRef<ReduceOp> ops,
                                               mlir::ValueRange row,
                                               Threads &threads);
+
+/// Emits what the elements of a row become, of which each of `threads` has the
+/// vector of `width` from `indices` on.
+mlir::Value emitReductionOfVectors(ElementBuilder &builder, ReduceOp op,
+                                   mlir::ValueRange indices, int64_t width,
+                                   Threads &threads);
 
 /// Emits what the elements of `row` become, all by this thread.
 mlir::Value emitReduction(ElementBuilder &builder, ReduceOp op,

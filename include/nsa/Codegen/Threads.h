@@ -33,8 +33,12 @@ public:
   /// Emits memory that all of them see: a memref of `count` elements.
   virtual mlir::Value emitMemory(Arith &math, int64_t count,
                                  mlir::Type type) = 0;
-  /// Emits the sum of `value` over the threads before this one.
-  virtual mlir::Value emitSumBefore(Arith &math, mlir::Value value) = 0;
+  /// A sum over the threads before this one, and over all of them.
+  struct Sums {
+    mlir::Value before, total;
+  };
+  /// Emits the sums of `value`.
+  virtual Sums emitSums(Arith &math, mlir::Value value) = 0;
   /// Emits the combination of each of `values`, of one type, over all threads.
   virtual llvm::SmallVector<mlir::Value>
   emitReduce(Arith &math, mlir::ValueRange values, Combine combine) = 0;

@@ -781,7 +781,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
       `scan` segment also takes vectors without sums, stored without `when` and
       `at`) and has the segment's
       sizes. The pages that are picked from a table that is copied, too, have
-      that table's.
+      that table's. A vector of an element for each row belongs to a table whose
+      rows share what it is made from.
     - (C5) All values of an `expand` segment are made from one expansion.
   }];
   let arguments = (ins NSA_SegmentKind:$kind, Variadic<Index>:$sizes,
@@ -811,6 +812,10 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     /// Whether the elements of a row share what the threads of a block compute
     /// together: a block then takes one row.
     bool hasSharedRows();
+    /// Whether `copy` stores an element for each row of a table, from what the
+    /// table's elements share.
+    bool isOfRow(CopyOp copy);
+    bool hasElementsOfRows();
     /// What is cut into blocks. Kernels, manifests and headers count from it.
     ::nsa::Grid getGrid();
     /// The bits of an element that is copied.

@@ -24,6 +24,24 @@ def rows(array: Any) -> Any:
     return array if array.ndim == 2 else array.reshape(array.shape[0], array.shape[-1])
 
 
+def columns_of(*arrays: Any) -> int | None:
+    """How many columns tables have, if these and vectors beside them are contiguous, and
+    tables begin at multiples of 16 bytes, so that a kernel can be made for that."""
+    columns = int(arrays[0].shape[-1])
+    if columns == 0 or columns % 4:
+        return None
+    for array in arrays:
+        is_torch = hasattr(array, "data_ptr")
+        strides = array.stride() if is_torch else array.strides
+        unit = 1 if is_torch else array.itemsize
+        is_table = array.ndim == 2
+        if tuple(strides) != ((columns * unit, unit) if is_table else (unit,)):
+            return None
+        if is_table and _address(array) % 16:
+            return None
+    return columns
+
+
 def copy(array: Any) -> Any:
     """For what is updated in place: what it was, to be read while it is written."""
     return array.clone() if hasattr(array, "clone") else array.copy()

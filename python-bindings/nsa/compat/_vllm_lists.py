@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import vllm
-from ._allocate import empty, flat, rows
+from ..vllm._indices import COLUMNS
+from ._allocate import columns_of, empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
 #: By the bytes of a token: V4's layout, V4.1's with its scales beside the numbers, and its nvfp4.
@@ -92,6 +93,12 @@ def triton_filter_and_convert_dcp_index(
     )
 
 
+def _columns(*arrays: Any) -> int | None:
+    """Their columns, where there is a kernel for them that is not compiled first."""
+    columns = columns_of(*arrays)
+    return columns if columns in COLUMNS else None
+
+
 def _convert(
     req_id: Any,
     block_table: Any,
@@ -120,6 +127,7 @@ def _convert(
         compact=compact,
         out_counts=counts if count else None,
         context_parallel=context_parallel,
+        columns=_columns(token_indices, out, req_id, *([counts] if count else [])),
         **more,
     )
     return (out, counts) if count else out
@@ -136,14 +144,16 @@ def compute_global_topk_indices_and_lens(
     ``nsa.vllm.global_topk_indices``."""
     indices = empty(topk_indices.shape, topk_indices)
     lens = empty(topk_indices.shape[:1], topk_indices)
+    chosen, slots = rows(topk_indices), rows(indices)
     vllm.global_topk_indices(
-        rows(topk_indices),
+        chosen,
         token_to_req_indices,
         block_table,
-        rows(indices),
+        slots,
         lens,
         block_size=block_size,
         is_valid=is_valid_token,
+        columns=_columns(chosen, slots, token_to_req_indices, is_valid_token, lens),
     )
     return indices, lens
 

@@ -79,12 +79,14 @@ def slot(
     return nb.where(block >= 0, inside, -1)
 
 
-def is_valid_token(f: Formulas, t: Any) -> nb.Element | None:
-    """Whether a token is one, by its flag or by its slot; None where there is neither."""
+def is_valid_token(f: Formulas, t: Any, columns: int | None = None) -> nb.Element | None:
+    """Whether a token is one, by its flag or by its slot; None where there is neither.
+    `columns`: see ``Formulas.input``."""
     if f.has("is_valid"):
-        return f.input("is_valid", (None,), (*FLAGS, *INTEGERS))[t].otherwise(0) != 0
+        flags = f.input("is_valid", (None,), (*FLAGS, *INTEGERS), columns)
+        return flags[t].otherwise(0) != 0
     if f.has("slot_mapping"):
-        return f.input("slot_mapping", (None,))[t].otherwise(-1) >= 0
+        return f.input("slot_mapping", (None,), columns=columns)[t].otherwise(-1) >= 0
     return None
 
 

@@ -33,16 +33,23 @@ __all__ = [
 #: Combined lists are padded to a multiple of it.
 COMBINED_MULTIPLE = 128
 RATIO = 128
+#: Of lists with kernels of their own among those that are shipped: the top-k of V4 and V3.2.
+COLUMNS = (512, 1024, 2048)
 
 
 def write_req_to_global(
-    f: Formulas, block_size: int, stride: int, cp: ContextParallel | None, compact: bool
+    f: Formulas,
+    block_size: int,
+    stride: int,
+    cp: ContextParallel | None,
+    compact: bool,
+    width: int | None,
 ) -> None:
     rows = f.size("num_tokens")
-    tokens = f.input("token_indices", (rows, None))
-    columns = tokens.shape[1]
+    tokens = f.input("token_indices", (rows, width), columns=width)
+    columns = width or tokens.shape[1]
     table = f.input("block_table", (None, None))
-    requests = f.input("req_id", (None,))
+    requests = f.input("req_id", (None,), columns=width)
     table_columns = table.shape[1]
 
     def row(t: Any) -> nb.Element:
@@ -71,7 +78,7 @@ def write_req_to_global(
         return nb.where(x >= 0, paged, -1)
 
     if not (compact or f.has("out_counts") or f.has("safe_lengths")):
-        f.output("out", (rows, columns), place, packed=False)
+        f.output("out", (rows, columns), place, packed=False, columns=width)
         return
     slots = f.s.map((rows, columns), place, dtype="int64")
     good = f.s.map((rows, columns), lambda t, j: nb.where(slots[t, j] >= 0, 1, 0))
@@ -85,16 +92,14 @@ def write_req_to_global(
         return nb.where((m == 0) & is_empty, 0, element) if f.has("safe_lengths") else element
 
     if f.has("safe_lengths"):
-        f.output("safe_lengths", rows, lambda t: nb.maximum(count(t), 1))
+        f.output("safe_lengths", rows, lambda t: nb.maximum(count(t), 1), columns=width)
     if compact:
         sums = f.s.scan(good, inclusive=True)
 
         def behind(t: nb.Element, j: nb.Element) -> nb.Element:
-            """The column of an element: those that are good in their order, behind them the
-            others in the other one."""
+            """The column of an element: those that are good first, behind them the others."""
             number = index(sums[t, j])
-            bad = columns - 1 - (j - number)
-            return nb.where(slots[t, j] >= 0, number - 1, bad)
+            return nb.where(slots[t, j] >= 0, number - 1, count(t) + j - number)
 
         def searched(t: nb.Element, m: nb.Element) -> nb.Element:
             # Past the last one it is past the columns, where no index is.
@@ -102,16 +107,16 @@ def write_req_to_global(
 
         f.output(
             "out", (rows, columns),
-            lambda t, j: safe(t, behind(t, j), slots[t, j], sums[t, j] == 0),
-            at=[lambda t, j: t, behind], reads=searched, packed=False,
+            lambda t, j: safe(t, behind(t, j), slots[t, j], count(t) == 0),
+            at=[lambda t, j: t, behind], reads=searched, packed=False, columns=width,
         )  # fmt: skip
     else:
         f.output(
             "out", (rows, columns), lambda t, m: safe(t, m, slots[t, m], count(t) == 0),
-            packed=False,
+            packed=False, columns=width,
         )  # fmt: skip
     if f.has("out_counts"):
-        f.output("out_counts", rows, count)
+        f.output("out_counts", rows, count, columns=width)
 
 
 def req_to_global(
@@ -131,6 +136,7 @@ def req_to_global(
     workspace_rank_stride: int = 0,
     context_parallel: Any = None,
     num_tokens: int | None = None,
+    columns: int | None = None,
     stream: Any = None,
 ) -> None:
     """Positions in a request, as an indexer chose them, as slots of the cache.
@@ -149,6 +155,9 @@ def req_to_global(
     `out_counts`: [num_tokens], how many slots there are. `safe_lengths`: [num_tokens], the
     same or 1 for none, and then `out` begins with 0 there: for kernels that need one.
     `token_indices`, `out`: [num_tokens, columns]. `num_tokens`: left out, all rows.
+    `columns`: left out, any number. Where it is given, as an index's top-k, the kernel is made
+    for it: both have to be contiguous, from multiples of 16 bytes on, and what has an element
+    for each token contiguous.
     """
     block_size = constant("block_size", block_size, 1)
     stride = optional_constant("block_stride", block_stride, block_size)
@@ -159,6 +168,7 @@ def req_to_global(
             block_size if stride is None else stride,
             check_context_parallel(context_parallel),
             bool(compact),
+            optional_constant("columns", columns, 1),
         ),
         {
             "req_id": req_id,
@@ -209,33 +219,32 @@ def safe_lengths(
     )
 
 
-def write_global_topk_indices(f: Formulas, block_size: int) -> None:
+def write_global_topk_indices(f: Formulas, block_size: int, width: int | None) -> None:
     rows = f.size("num_tokens")
-    chosen = f.input("topk_indices", (rows, None))
-    columns = chosen.shape[1]
+    chosen = f.input("topk_indices", (rows, width), columns=width)
+    columns = width or chosen.shape[1]
     table = f.input("block_table", (None, None))
-    requests = f.input("token_to_req", (None,))
+    requests = f.input("token_to_req", (None,), columns=width)
 
     def place(t: nb.Element, j: nb.Element) -> nb.Element:
         x = index(chosen[t, j].otherwise(-1))
         b = index(requests[t].otherwise(-1))
         return nb.where(x >= 0, slot(table, b, x, block_size), -1)
 
-    f.output("out_indices", (rows, columns), place, packed=False)
-    count_slots(f, (rows, columns), place, lambda t: is_valid_token(f, t), "out_lens")
+    slots = f.s.map((rows, columns), place, dtype="int64")
 
-
-def count_slots(f: Formulas, sizes: Any, place: Any, valid: Any, name: str) -> None:
-    """The elements of each row that are slots, 0 in a row that is not valid."""
-    if not f.has(name):
+    f.output(
+        "out_indices", (rows, columns), lambda t, j: slots[t, j], packed=False, columns=width
+    )
+    if not f.has("out_lens"):
         return
-    counts = f.s.count(sizes, lambda t, j: place(t, j) >= 0)
+    counts = f.s.count((rows, columns), lambda t, j: slots[t, j] >= 0)
 
     def length(t: nb.Element) -> nb.Element:
-        is_one = valid(t)
+        is_one = is_valid_token(f, t, columns=width)
         return counts[t] if is_one is None else nb.where(is_one, counts[t], 0)
 
-    f.output(name, sizes[0], length)
+    f.output("out_lens", rows, length, columns=width)
 
 
 def global_topk_indices(
@@ -249,6 +258,7 @@ def global_topk_indices(
     is_valid: Any = None,
     slot_mapping: Any = None,
     num_tokens: int | None = None,
+    columns: int | None = None,
     stream: Any = None,
 ) -> None:
     """Places among a request's compressed tokens, as slots.
@@ -257,10 +267,11 @@ def global_topk_indices(
     ``token_to_req[t]``, in pages of `block_size`, and -1 for no x or no slot; ``out_lens[t]``
     is how many slots there are, 0 where ``is_valid[t]`` (bool or a byte) is false, or
     ``slot_mapping[t]`` negative. `num_tokens`: left out, the rows of `topk_indices`.
+    `columns`: of `topk_indices` and `out_indices`, as ``req_to_global`` takes it.
     """
     run(
         write_global_topk_indices,
-        (constant("block_size", block_size, 1),),
+        (constant("block_size", block_size, 1), optional_constant("columns", columns, 1)),
         {
             "topk_indices": topk_indices,
             "token_to_req": token_to_req,

@@ -166,27 +166,38 @@ class Formulas:
         check_dtype(self._prefix + name, dtype, kinds)
         return "int8" if dtype == "uint8" else dtype
 
-    def _declare(self, name: str, dtype: str, shape: tuple[Any, ...]) -> nb.Array:
+    def _declare(
+        self, name: str, dtype: str, shape: tuple[Any, ...], columns: int | None = None
+    ) -> nb.Array:
         ports = self._ports
         extents = tuple(e.tree if isinstance(e, nb.Size) else e for e in shape)
-        key = (self._first(name), dtype, extents)
+        key = (self._first(name), dtype, (*extents, columns))
         if key not in ports.arrays:
             ports.declared.append((self._number, name))
-            ports.arrays[key] = self.s.input(self._prefix + name, dtype, shape)
+            ports.arrays[key] = self.s.input(
+                self._prefix + name, dtype, shape, **layout_of(columns, len(shape))
+            )
         return ports.arrays[key]
 
     def wire(self, name: str, value: nb.Array | Written) -> None:
         self._inputs[name] = value
 
-    def input(self, name: str, shape: Sequence[Any], kinds: Sequence[str] = INTEGERS) -> Any:
+    def input(
+        self,
+        name: str,
+        shape: Sequence[Any],
+        kinds: Sequence[str] = INTEGERS,
+        columns: int | None = None,
+    ) -> Any:
         """An array that is read, of these dtypes. As it may be an earlier call's value, which
         ends where that ends, reads say ``.otherwise``. Only what is written whole can be
-        searched."""
+        searched. `columns`: of a table whose rows are contiguous and aligned; a vector is
+        contiguous beside it."""
         if name not in self._inputs:
             if name not in self._shape.inputs:
                 raise wrong(TypeError, self._prefix + name, "missing, an output needs it")
             dtype = self._dtype(name, kinds)
-            self._inputs[name] = self._declare(name, dtype, tuple(shape))
+            self._inputs[name] = self._declare(name, dtype, tuple(shape), columns)
         array = self._inputs[name]
         if len(array.extents) != len(shape):
             raise wrong(
@@ -230,6 +241,7 @@ class Formulas:
         updates: str | None = None,
         packed: bool = True,
         reads: Callable[..., Any] | None = None,
+        columns: int | None = None,
     ) -> None:
         """Writes an array, if the caller gave it: those elements for which `when` holds, each
         at its own place or at the indices that `at` gives. `sizes` may be names of sizes.
@@ -237,7 +249,7 @@ class Formulas:
         `updates`: an input that may be the same array, as nothing else is computed from it,
         and `element` reads it at its own place only. `packed`: rows may be of tens of elements,
         as those of tables of few requests or short contexts. `reads`: of what `at` puts at all
-        places, the elements as later calls read them."""
+        places, the elements as later calls read them. `columns`: as an input's."""
         if name not in self._shape.outputs:
             return
         sizes = tuple(
@@ -254,7 +266,10 @@ class Formulas:
         places = [self.s.map(sizes, place, dtype="int64") for place in at] or None
         self._ports.declared.append((self._number, name))
         to = self._prefix + name if port is None else port
-        self.s.output(to, value, when=mask, at=places)
+        layout = layout_of(columns, len(sizes))
+        if len(sizes) == 2 and layout:
+            layout["shape"] = (None, columns)
+        self.s.output(to, value, when=mask, at=places, **layout)
         if reads is not None:
             self.values[name] = lambda: Written(
                 self.s.map(sizes, reads, dtype=dtype), reads, None
@@ -276,6 +291,14 @@ class Formulas:
                         self._prefix + name,
                         "expected None, as nothing of what is written here needs it",
                     )
+
+
+def layout_of(columns: int | None, rank: int) -> dict[str, Any]:
+    """What a port says of a table with so many columns, whose rows are contiguous and begin
+    where the widest accesses can, or of a contiguous vector."""
+    if columns is None:
+        return {}
+    return {"strides": (columns, 1), "alignment": 16} if rank == 2 else {"strides": (1,)}
 
 
 def as_bytes(array: Any) -> Any:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from . import _decode, _drafts, _gather, _indices, _inputs, _prefill, _slots, _windows
+from ._indices import COLUMNS
 from ._launch import collect, describe, launcher_of
 
 #: DeepSeek V4: tokens in a window, how many share a compressed state, and tokens in a page of
@@ -217,11 +218,17 @@ def chunk_and_layers(
             _windows.prefill_gather_lens, starts, lens, a["out_gather_lens"], window=window,
             replay_start=a["replay_start"],
         ),
-        convert,
-        partial(convert, compact=True, out_counts=a["out_counts"]),
-        partial(
-            _indices.global_topk_indices, chosen, owners, table, indices, a["out_lens"],
-            block_size=block_sizes[1] // ratio, is_valid=a["out_valid"],
+        *(partial(convert, columns=columns) for columns in (None, *COLUMNS)),
+        *(
+            partial(convert, compact=True, out_counts=a["out_counts"], columns=columns)
+            for columns in (None, *COLUMNS)
+        ),
+        *(
+            partial(
+                _indices.global_topk_indices, chosen, owners, table, indices, a["out_lens"],
+                block_size=block_sizes[1] // ratio, is_valid=a["out_valid"], columns=columns,
+            )
+            for columns in (None, *COLUMNS)
         ),
         *(partial(combine, topk=topk) for topk in TOPKS),
         partial(gather, block_size=block_sizes[0], gather_lens=gathers),
