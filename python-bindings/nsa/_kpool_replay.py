@@ -184,7 +184,7 @@ class PooledReplay(Pooled):
             return self.s.map(self.num_rows, lambda r: row(r), dtype="int32")
         return self.s.map((self.num_rows, columns), lambda r, c: row(r, c), dtype="int32")
 
-    def expanded(self, b: nb.Element, i: nb.Element) -> nb.Element:
+    def expanded(self, b: nb.Element, i: nb.Element | int) -> nb.Element:
         """The length of a row."""
         given = self.lens[b].otherwise(0).astype("int32")
         if self.options.mode == "decode":
@@ -199,7 +199,7 @@ class PooledReplay(Pooled):
     def make_seqlens_expanded(self) -> nb.Array:
         return self.rows(self.expanded)
 
-    def attended(self, b: nb.Element, i: nb.Element) -> nb.Element:
+    def attended(self, b: nb.Element, i: nb.Element | int) -> nb.Element:
         """What a row attends to."""
         topk = self.number(self.options.topk, "topk")
         return clip(self.expanded(b, i), topk, self.pool_size)

@@ -173,6 +173,38 @@ def test_rows_past_the_total() -> None:
     call.run()
 
 
+@pytest.mark.parametrize("mode", PARAMETERS)
+@pytest.mark.parametrize("pool", [1, 2, 4])
+@pytest.mark.parametrize("static", [False, True])
+def test_pools(mode: str, pool: int, static: bool) -> None:
+    """SGLang's twins, where some tokens have one index key."""
+    twin = getattr(sglang, f"fused_dsa_{mode}_metadata_kpool")
+    parameters = inspect.signature(twin).parameters
+    assert list(parameters) == [*PARAMETERS[mode].split(), "index_kpool"]
+    assert parameters["index_kpool"].default == 1
+    for seed, bs in enumerate((0, 1, 7)):
+        call = Call(mode, bs, 64, seed, **({"static": True} if static else {}))
+        call.function, call.arguments["index_kpool"] = twin, pool
+        lens = call.values["seqlens_expanded"]
+        clipped = np.minimum(lens // pool * pool, TOPK) + (lens % pool if pool > 1 else 0)
+        call.values["nsa_cache_seqlens"] = clipped
+        call.values["nsa_cu_seqlens_k"] = np.concatenate(([0], np.cumsum(clipped)))
+        call.run()
+
+
+def test_errors_of_pools() -> None:
+    call = Call("decode", 3, 64, seed=0)
+    call.function = sglang.fused_dsa_decode_metadata_kpool
+    for changes, error, message in (
+        ({"dsa_cu_seqlens_k": np.zeros(9, np.int64)}, RuntimeError, "dsa_cu_seqlens_k must have"),
+        ({"real_page_table": np.zeros((2, 9), np.int32)}, ValueError, "'real_page_table': expected"),
+        ({"index_kpool": 0}, ValueError, "'index_kpool': expected an integer from 1"),
+    ):
+        with pytest.raises(error, match=message):
+            call.function(**{"index_kpool": 4, **call.arguments, **changes})
+    assert (call.arguments["cache_seqlens"] == POISON).all()
+
+
 def test_older_names() -> None:
     call = Call("target_verify", 4, 64, seed=1)
     renamed = {"physical_page_size": "real_page_size"}

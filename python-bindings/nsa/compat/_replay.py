@@ -21,8 +21,11 @@ from ._names import accepts_older_names, their_name, translate
 __all__ = [
     "fill_draft_extend_metadata_cuda",
     "fused_dsa_decode_metadata",
+    "fused_dsa_decode_metadata_kpool",
     "fused_dsa_draft_extend_metadata",
+    "fused_dsa_draft_extend_metadata_kpool",
     "fused_dsa_target_verify_metadata",
+    "fused_dsa_target_verify_metadata_kpool",
 ]
 
 
@@ -58,11 +61,22 @@ _CONSTANTS = {
 }
 
 
-def _fill(mode, fields, inputs, bs, columns, topk, page_size, next_n=1, rows=None):
+def _fill(mode, fields, inputs, bs, columns, topk, page_size, next_n=1, rows=None, pool=1):
     try:
-        replay(
-            [fields], mode, inputs, bs, columns, rows, topk, page_size, next_n, True, False, None
-        )
+        if pool == 1:
+            replay(
+                [fields], mode, inputs, bs, columns, rows, topk, page_size, next_n, True, False,
+                None,
+            )  # fmt: skip
+        else:
+            lens, extend, indices, tokens = inputs
+            ops.replay_metadata(
+                [fields], mode, seq_lens=lens, req_pool_indices=indices, req_to_token=tokens,
+                extend_seq_lens=extend, max_len=columns, topk=topk, page_size=page_size,
+                next_n=next_n, live_only=True, index_kpool=pool, bs=bs,
+                # Only of ragged rows, which are padded up to it.
+                row_bound=None if isinstance(extend, int) else rows,
+            )  # fmt: skip
     except (TypeError, ValueError) as error:
         names = dict(_CONSTANTS)
         if mode != "decode":
@@ -72,6 +86,17 @@ def _fill(mode, fields, inputs, bs, columns, topk, page_size, next_n=1, rows=Non
             names[steps.port(0, field)] = their_name(field)
             arrays[steps.port(0, field)] = array
         raise translate(error, names, arrays) from None
+
+
+def _extend(extend_seq_lens, bs, total_len, max_extend_len, max_total_len, static_extend_len):
+    """The rows of each request, a number if the host knows that all have as many, which makes
+    rows like those of target-verify."""
+    max_extend_len = constant("max_extend_len", max_extend_len, 0)
+    most = min(max_total_len, bs * max_extend_len)
+    if not 0 <= total_len <= most:
+        raise wrong(ValueError, "total_len", f"expected 0 to {most} but got {total_len}")
+    is_uniform = static_extend_len and total_len == bs * max_extend_len
+    return max_extend_len if is_uniform and max_extend_len > 0 else extend_seq_lens
 
 
 @accepts_older_names
@@ -193,12 +218,9 @@ def fused_dsa_draft_extend_metadata(
     `max_extend_len` rows; their values are not read then, if `total_len` says the same.
     `total_len` is at most `max_total_len` and at most ``bs * max_extend_len``.
     """
-    max_extend_len = constant("max_extend_len", max_extend_len, 0)
-    most = min(max_total_len, bs * max_extend_len)
-    if not 0 <= total_len <= most:
-        raise wrong(ValueError, "total_len", f"expected 0 to {most} but got {total_len}")
-    # A length that the host knows makes rows like those of target-verify.
-    is_uniform = static_extend_len and total_len == bs * max_extend_len
+    extend = _extend(
+        extend_seq_lens, bs, total_len, max_extend_len, max_total_len, static_extend_len
+    )
     fields = _fields(
         cache_seqlens,
         cu_seqlens_k,
@@ -209,7 +231,6 @@ def fused_dsa_draft_extend_metadata(
         physical_page_size,
     )
     fields["seqlens_expanded"] = seqlens_expanded
-    extend = max_extend_len if is_uniform else extend_seq_lens
     _fill(
         "draft_extend",
         fields,
@@ -220,6 +241,110 @@ def fused_dsa_draft_extend_metadata(
         physical_page_size,
         rows=total_len,
     )
+
+
+def fused_dsa_decode_metadata_kpool(
+    seq_lens: Any,
+    req_pool_indices: Any,
+    req_to_token: Any,
+    cache_seqlens: Any,
+    cu_seqlens_k: Any,
+    page_table_1: Any,
+    dsa_cache_seqlens: Any,
+    dsa_cu_seqlens_k: Any,
+    real_page_table: Any,
+    bs: int,
+    max_len: int,
+    dsa_index_topk: int,
+    physical_page_size: int,
+    index_kpool: int = 1,
+) -> None:
+    """``fused_dsa_decode_metadata`` where `index_kpool` tokens have one index key: whole pools up
+    to `dsa_index_topk` tokens are attended to, and the tokens that are in none yet. With the
+    plan of what is written and pooled tables, in the same launch:
+    ``nsa.ops.replay_metadata(index_kpool=)``."""
+    fields = _fields(
+        cache_seqlens, cu_seqlens_k, dsa_cache_seqlens, dsa_cu_seqlens_k, page_table_1,
+        real_page_table, physical_page_size,
+    )  # fmt: skip
+    inputs = (seq_lens, None, req_pool_indices, req_to_token)
+    _fill(
+        "decode", fields, inputs, bs, max_len, dsa_index_topk, physical_page_size,
+        pool=index_kpool,
+    )  # fmt: skip
+
+
+def fused_dsa_target_verify_metadata_kpool(
+    seq_lens: Any,
+    req_pool_indices: Any,
+    req_to_token: Any,
+    cache_seqlens: Any,
+    cu_seqlens_k: Any,
+    page_table_1: Any,
+    seqlens_expanded: Any,
+    dsa_cache_seqlens: Any,
+    dsa_cu_seqlens_k: Any,
+    real_page_table: Any,
+    bs: int,
+    max_seqlen_k: int,
+    dsa_index_topk: int,
+    physical_page_size: int,
+    next_n: int,
+    paged_mqa_ctx_lens_2d: Any = None,
+    index_kpool: int = 1,
+) -> None:
+    """``fused_dsa_target_verify_metadata`` with pooled keys, as
+    ``fused_dsa_decode_metadata_kpool``."""
+    fields = _fields(
+        cache_seqlens, cu_seqlens_k, dsa_cache_seqlens, dsa_cu_seqlens_k, page_table_1,
+        real_page_table, physical_page_size,
+    )  # fmt: skip
+    fields["seqlens_expanded"] = seqlens_expanded
+    if paged_mqa_ctx_lens_2d is not None:
+        fields["paged_mqa_ctx_lens"] = paged_mqa_ctx_lens_2d
+    inputs = (seq_lens, None, req_pool_indices, req_to_token)
+    _fill(
+        "target_verify", fields, inputs, bs, max_seqlen_k, dsa_index_topk, physical_page_size,
+        next_n, pool=index_kpool,
+    )  # fmt: skip
+
+
+def fused_dsa_draft_extend_metadata_kpool(
+    seq_lens: Any,
+    extend_seq_lens: Any,
+    req_pool_indices: Any,
+    req_to_token: Any,
+    cache_seqlens: Any,
+    cu_seqlens_k: Any,
+    page_table_1: Any,
+    seqlens_expanded: Any,
+    dsa_cache_seqlens: Any,
+    dsa_cu_seqlens_k: Any,
+    real_page_table: Any,
+    bs: int,
+    total_len: int,
+    max_seqlen_k: int,
+    dsa_index_topk: int,
+    physical_page_size: int,
+    max_extend_len: int,
+    max_total_len: int,
+    static_extend_len: bool = False,
+    index_kpool: int = 1,
+) -> None:
+    """``fused_dsa_draft_extend_metadata`` with pooled keys, as
+    ``fused_dsa_decode_metadata_kpool``. Rows that no request has are 0 up to `total_len`."""
+    extend = _extend(
+        extend_seq_lens, bs, total_len, max_extend_len, max_total_len, static_extend_len
+    )
+    fields = _fields(
+        cache_seqlens, cu_seqlens_k, dsa_cache_seqlens, dsa_cu_seqlens_k, page_table_1,
+        real_page_table, physical_page_size,
+    )  # fmt: skip
+    fields["seqlens_expanded"] = seqlens_expanded
+    _fill(
+        "draft_extend", fields, (seq_lens, extend, req_pool_indices, req_to_token), bs,
+        max_seqlen_k, dsa_index_topk, physical_page_size, rows=total_len, pool=index_kpool,
+    )  # fmt: skip
 
 
 def fill_draft_extend_metadata_cuda(

@@ -40,8 +40,11 @@ from ._prefill import build_swa_token_ids, combine_topk_swa_indices, combined_to
 from ._replay import (
     fill_draft_extend_metadata_cuda,
     fused_dsa_decode_metadata,
+    fused_dsa_decode_metadata_kpool,
     fused_dsa_draft_extend_metadata,
+    fused_dsa_draft_extend_metadata_kpool,
     fused_dsa_target_verify_metadata,
+    fused_dsa_target_verify_metadata_kpool,
 )
 from ._schedules import get_mla_metadata, get_paged_mqa_logits_metadata, plan_topk_v2
 from ._transform import (
@@ -77,8 +80,11 @@ __all__ = [
     "fill_draft_extend_metadata_cuda",
     "fill_draft_extend_metadata_cuda_adaptive",
     "fused_dsa_decode_metadata",
+    "fused_dsa_decode_metadata_kpool",
     "fused_dsa_draft_extend_metadata",
+    "fused_dsa_draft_extend_metadata_kpool",
     "fused_dsa_target_verify_metadata",
+    "fused_dsa_target_verify_metadata_kpool",
     "fused_metadata_copy_cuda",
     "fused_metadata_copy_multi_cuda",
     "fused_nsa_decode_metadata",

@@ -45,6 +45,12 @@ _FUNCTIONS = {
         "fused_dsa_target_verify_metadata",
         "fused_dsa_draft_extend_metadata",
     ),
+    **{
+        f"{_KERNELS}.dsa.kpool_metadata.{file}": (f"fused_dsa_{mode}_metadata_kpool",)
+        for file, mode in (
+            ("decode", "decode"), ("verify", "target_verify"), ("draft_extend", "draft_extend"),
+        )
+    },
     f"{_KERNELS}.dsa.fused_metadata_copy": (
         "fused_metadata_copy_cuda",
         "fused_metadata_copy_multi_cuda",
