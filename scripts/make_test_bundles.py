@@ -2,7 +2,7 @@
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Saves the steps that the GPU tests and the benchmarks ask nsa.ops for, and those that
-SGLang's and vLLM's own tests ask nsa.compat for; of vLLM's, host kernels, too.
+SGLang's and vLLM's own tests ask nsa.compat for; of vLLM's and torch's, host kernels, too.
 
     make_test_bundles.py DIR
 
@@ -60,6 +60,7 @@ from stores_cases import build as build_stores  # noqa: E402
 from test_gpu_pdl import LENGTHS  # noqa: E402
 from test_gpu_pdl import TEXT as PDL_TEXT  # noqa: E402
 from topk_plan_cases import texts as topk_plan_texts  # noqa: E402
+from torch_cases import texts as torch_texts  # noqa: E402
 from transform_cases import texts as transform_texts  # noqa: E402
 from v4_cases import texts as v4_texts  # noqa: E402
 from v4_graph_cases import texts as v4_graph_texts  # noqa: E402
@@ -138,7 +139,7 @@ def main(directory: str) -> None:
     texts |= benchmark_texts() | prefill_benchmark_texts() | peer_texts()
     for text in sorted(texts):
         _cache.save_bundle(text, directory, host=False)
-    for text in sorted(vllm_public_texts()):
+    for text in sorted(vllm_public_texts() | torch_texts()):
         _cache.save_bundle(text, directory)
     for text in sorted(guarded_texts()):
         _cache.save_bundle(text, directory, guards=True, host=False)

@@ -5,55 +5,48 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nsa
+import torch_cases
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 import nsa.torch as ours  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+needs_compiler = pytest.mark.skipif(not nsa.has_compiler(), reason="built without the compiler")
+# Those that scripts/make_test_bundles.py has the steps of.
+needs_steps = pytest.mark.skipif(
+    not nsa.has_compiler() and not os.environ.get("NSA_BUNDLE_PATH"),
+    reason="no compiler, and no bundles: NSA_BUNDLE_PATH is not set",
+)
 
 DEVICES = ["cpu"]
 if torch.cuda.is_available():
     DEVICES.append("cuda")
 
 
-def replay_arguments(device: str, bs: int = 5, max_len: int = 100) -> dict[str, Any]:
-    generator = torch.Generator().manual_seed(7)
-
-    def draw(high: int, shape: tuple[int, ...], dtype: Any) -> Any:
-        return torch.randint(1, high, shape, generator=generator, dtype=dtype).to(device)
-
-    return {
-        "seq_lens": draw(max_len, (bs,), torch.int64),
-        "req_pool_indices": draw(8, (bs,), torch.int64),
-        "req_to_token": draw(1 << 20, (9, max_len), torch.int32),
-        "max_len": max_len,
-        "topk": 64,
-        "page_size": 16,
-    }
+def placed(value: Any, device: str) -> Any:
+    """With its arrays as torch's, on a device."""
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value).to(device)
+    if isinstance(value, dict):
+        return {key: placed(each, device) for key, each in value.items()}
+    return [placed(each, device) for each in value] if isinstance(value, list) else value
 
 
-def destinations(device: str, bs: int = 5, max_len: int = 100) -> list[dict[str, Any]]:
-    def empty(*shape: int) -> Any:
-        return torch.full(shape, -1, dtype=torch.int32, device=device)
+def replay_arguments(device: str, *sizes: int) -> dict[str, Any]:
+    return placed(torch_cases.replay_arguments(*sizes), device)
 
-    return [
-        {
-            "cache_seqlens": empty(bs),
-            "cu_seqlens_k": empty(bs + 1),
-            "nsa_cache_seqlens": empty(bs),
-            "page_table_1": empty(bs, max_len),
-            "real_page_table": empty(bs, -(-max_len // 16)),
-        },
-        {"cu_seqlens_k": empty(bs + 1)},
-    ]
+
+def destinations(device: str, *sizes: int) -> list[dict[str, Any]]:
+    return placed(torch_cases.destinations(*sizes), device)
 
 
 def assert_equal(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> None:
@@ -62,6 +55,7 @@ def assert_equal(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> Non
             assert torch.equal(array, theirs[field]), field
 
 
+@needs_steps
 @pytest.mark.parametrize("device", DEVICES)
 def test_replay(device: str) -> None:
     arguments = replay_arguments(device)
@@ -72,6 +66,7 @@ def test_replay(device: str) -> None:
     assert (out[0]["cache_seqlens"] == arguments["seq_lens"]).all()
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_incremental_replay(device: str) -> None:
     arguments = replay_arguments(device)
@@ -83,14 +78,13 @@ def test_incremental_replay(device: str) -> None:
     assert 0 < (out[0]["page_table_1"] != -1).sum() <= 3 * 5
 
 
+@needs_steps
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("as_array", [False, True])
 def test_draft_extend(device: str, as_array: bool) -> None:
     """Extends of all, and of each."""
     arguments = replay_arguments(device)
-    arguments["extend_seq_lens"] = (
-        torch.full((5,), 2, dtype=torch.int32, device=device) if as_array else 2
-    )
+    arguments["extend_seq_lens"] = placed(torch_cases.extends(as_array), device)
     out, expected = destinations(device, 10), destinations(device, 10)
     nsa.ops.replay_metadata(expected, "draft_extend", **arguments)
     ours.replay_metadata(out, "draft_extend", **arguments)
@@ -156,6 +150,7 @@ def cases(device: str) -> dict[str, tuple[Callable[..., None], Callable[..., Non
     }
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", list(cases("cpu")))
 def test_each(name: str, device: str) -> None:
@@ -178,6 +173,7 @@ def test_each(name: str, device: str) -> None:
     torch.library.opcheck(operator, tuple(flat), test_utils=("test_schema", "test_faketensor"))
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mode", ["decode", "extend"])
 def test_replay_v4(device: str, mode: str) -> None:
@@ -211,6 +207,7 @@ def test_replay_v4(device: str, mode: str) -> None:
     assert all((array != -7).any() for fields in out for array in fields.values())
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_windows_and_ranks(device: str) -> None:
     """Arguments that are not among those of each step."""
@@ -272,6 +269,7 @@ def test_windows_and_ranks(device: str) -> None:
     check(out, expected)
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_schedule_workspace(device: str) -> None:
     """The operator says that it writes the workspace."""
@@ -289,6 +287,7 @@ def test_schedule_workspace(device: str) -> None:
     torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_copy(device: str) -> None:
     source = destinations(device)[0]
@@ -301,6 +300,7 @@ def test_copy(device: str) -> None:
     assert_equal([fields[0]], [fields[1]])
 
 
+@needs_compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_prefill_v4(device: str) -> None:
     lens = torch.tensor([3, 0, 700], device=device)
@@ -314,6 +314,7 @@ def test_prefill_v4(device: str) -> None:
     assert fields[1]["c128_base"].tolist() == [0, 5, 10]
 
 
+@needs_steps
 def test_errors() -> None:
     """Those of nsa.ops, with the name of the argument."""
     arguments = replay_arguments("cpu")
@@ -325,8 +326,10 @@ def test_errors() -> None:
         ours.replay_metadata(destinations("cpu"), "nonsense", **arguments)
 
 
+@needs_steps
 @pytest.mark.parametrize("device", DEVICES)
-def test_compiled(device: str) -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled(backend: str, device: str) -> None:
     """One graph; writes are seen by what comes after, and sizes may change."""
 
     def step(out: list[dict[str, Any]], arguments: dict[str, Any]) -> Any:
@@ -336,7 +339,7 @@ def test_compiled(device: str) -> None:
         out[0]["cu_seqlens_k"].zero_()
         return total
 
-    compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
+    compiled = torch.compile(step, fullgraph=True, backend=backend, dynamic=True)
     for bs in (5, 3, 7):
         arguments = replay_arguments(device, bs)
         expected, out = destinations(device, bs), destinations(device, bs)
@@ -345,6 +348,7 @@ def test_compiled(device: str) -> None:
         assert not out[0]["cu_seqlens_k"].any() and out[1]["cu_seqlens_k"].any()
 
 
+@needs_steps
 @pytest.mark.skipif("cuda" not in DEVICES, reason="no CUDA device")
 def test_captured() -> None:
     """A graph replays it on other lengths; a side stream is followed."""
