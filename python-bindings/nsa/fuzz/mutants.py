@@ -443,7 +443,8 @@ def simulated(task: Task, manifest: str, ptx: str) -> str:
 
 def judge(name: str, mutant: Mutant | None) -> str:
     """What kills a mutant of a step: "refused" by the passes, "values" or a kind of report in
-    the simulator, "not shown" by the prover, which reads no parameters; empty if nothing does."""
+    the simulator, "not shown" by the prover, which reads no parameters; empty if nothing does.
+    Of None, what is wrong with the step itself."""
     manifest, ir = original(name)
     changed = mutant.apply(source(name, mutant)) if mutant else ir
     flat = mutant is not None and mutant.kind == "stride swapped"
@@ -452,7 +453,7 @@ def judge(name: str, mutant: Mutant | None) -> str:
         return "refused"
     if noticed := simulated(subjects()[name], manifest, ptx):
         return noticed
-    if flat:
+    if flat or not mutant:
         return ""
     return "not shown" if count_missing(changed, manifest) > missing_before(name) else ""
 
