@@ -92,8 +92,8 @@ Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
 // Places in a tile
 //===----------------------------------------------------------------------===//
 
-std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
-                                                      Value block) {
+std::pair<Value, Value> KernelBlock::emitCorner(SegmentOp segment,
+                                                Value block) {
   TilingAttr tiling = *segment.getTiling();
   Value row, tile = block;
   if (segment.getSizes().size() == 2) {
@@ -106,15 +106,22 @@ std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
     row = toIndex(isAcross ? inLine : line);
     tile = isAcross ? line : inLine;
   }
+  if (tiling.getPacked())
+    row = mul(row, index(tiling.getRows()));
+  return {row, mul(toIndex(tile), index(tiling.getColumns()))};
+}
+
+std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
+                                                      Value block) {
+  TilingAttr tiling = *segment.getTiling();
+  auto [row, first] = emitCorner(segment, block);
   Value inRow = thread;
   if (tiling.getPacked()) {
     Value lanes = index(threads.size / tiling.getRows());
-    row = add(mul(row, index(tiling.getRows())), divUnsigned(thread, lanes));
+    row = add(row, divUnsigned(thread, lanes));
     inRow = remUnsigned(thread, lanes);
   }
-  Value inTile = mul(inRow, index(tiling.getWidth()));
-  Value first = mul(toIndex(tile), index(tiling.getColumns()));
-  return {row, add(first, inTile)};
+  return {row, add(first, mul(inRow, index(tiling.getWidth())))};
 }
 
 SmallVector<SmallVector<Value>>

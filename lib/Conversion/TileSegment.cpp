@@ -256,17 +256,23 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
   if (tiling.getPaired())
     pair = emitPair(block);
   SmallVector<SmallVector<Value>> points;
+  std::optional<RowTile> tile;
   if (tiling.hasRows()) {
     points = emitPointsOfRows(block, segment, number);
   } else {
-    auto [row, column] = block.emitRowAndColumn(segment, number);
+    auto [row, first] = block.emitCorner(segment, number);
     SmallVector<Value> outer;
-    if (row)
+    if (row) {
       outer.push_back(row);
-    points = block.emitPoints(segment, outer, column);
+      tile = RowTile{row, first, tiling.getColumns(), block.thread,
+                     block.threads.warp};
+    }
+    Value inTile = block.mul(block.thread, block.index(tiling.getWidth()));
+    points = block.emitPoints(segment, outer, block.add(first, inTile));
   }
   emitTile(block.b, segment, block.ports, points, tiling.getWidth(),
-           /*rows=*/{}, &shared, pair ? &*pair : nullptr);
+           /*rows=*/{}, &shared, pair ? &*pair : nullptr, /*known=*/nullptr,
+           tile ? &*tile : nullptr);
 }
 
 //===----------------------------------------------------------------------===//

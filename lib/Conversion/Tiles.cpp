@@ -62,15 +62,22 @@ public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
               size_t rank, int64_t width, std::optional<RowRange> rows,
               const RowValues *rowValues, const ThreadPair *pair,
-              const ElementBuilder *known);
+              const ElementBuilder *known, const RowTile *tile);
 
   /// Emits the values to store for each point.
   SmallVector<DenseMap<Value, TileValue>>
   emitValues(ArrayRef<SmallVector<Value>> points);
   void emitStores(ArrayRef<Value> point,
                   const DenseMap<Value, TileValue> &values);
+  /// Emits what a warp takes of the tile for all threads.
+  void emitTogether();
 
 private:
+  /// Whether a warp has the elements that are picked from the tile, no more
+  /// than one for each of its threads. It loads again what they are picked
+  /// from, and stores neighbours; else each warp stores a few, and memory is
+  /// asked as often as there are warps.
+  bool canTakeTogether(CopyOp copy) const;
   TileValue emitValue(Value value, ArrayRef<Value> point);
   /// The value for a point of an expansion, where it may be padding.
   TileValue emitRequestValue(Value value, ArrayRef<Value> point);
@@ -96,10 +103,13 @@ private:
   const RowValues *rowValues;
   const ThreadPair *pair;
   const ElementBuilder *known;
+  const RowTile *tile;
   Value columns;
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
   SmallVector<CopyOp> copies, pickedCopies;
+  /// Of those, what a warp takes for the tile.
+  SmallVector<CopyOp> togetherCopies;
 };
 } // namespace
 
@@ -107,15 +117,34 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, size_t rank, int64_t width,
                          std::optional<RowRange> rows,
                          const RowValues *rowValues, const ThreadPair *pair,
-                         const ElementBuilder *known)
+                         const ElementBuilder *known, const RowTile *tile)
     : b(b), loc(segment.getLoc()), ports(ports), width(width),
       accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
-      rowValues(rowValues), pair(pair), known(known),
+      rowValues(rowValues), pair(pair), known(known), tile(tile),
       columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
   // Elements of rows and of columns are stored one after the other.
   for (CopyOp copy : segment.getCopies())
-    if ((rank < segment.getSizes().size()) == segment.isOfRow(copy))
-      (segment.isPicked(copy) ? pickedCopies : copies).push_back(copy);
+    if ((rank < segment.getSizes().size()) != segment.isOfRow(copy))
+      continue;
+    else if (!segment.isPicked(copy))
+      copies.push_back(copy);
+    else if (canTakeTogether(copy))
+      togetherCopies.push_back(copy);
+    else
+      pickedCopies.push_back(copy);
+}
+
+static PickOpInterface getPick(CopyOp copy) {
+  return getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+}
+
+bool TileEmitter::canTakeTogether(CopyOp copy) const {
+  if (!tile)
+    return false;
+  auto liveness = copy.getValue().getDefiningOp<LivenessOpInterface>();
+  int64_t stride = getPick(copy).getPickStride();
+  return !(liveness && liveness.hasDeadElements()) &&
+         tile->columns % stride == 0 && tile->columns / stride <= tile->warp;
 }
 
 /// Emits whether anybody reads the elements of `value` at `point`, or returns
@@ -330,12 +359,30 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
     body(point.front());
   };
   for (CopyOp copy : pickedCopies) {
-    auto pick =
-        getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+    PickOpInterface pick = getPick(copy);
     TileValue value = values.lookup(pick.getPickedFrom());
     builder.emitIf(value.isLive, [&] {
       storePicked(builder, pick, value.vector, copy, point, forEachRow, columns,
                   width);
+    });
+  }
+}
+
+void TileEmitter::emitTogether() {
+  for (CopyOp copy : togetherCopies) {
+    int64_t stride = getPick(copy).getPickStride();
+    ElementBuilder builder(b, loc, ports, tile->row);
+    builder.setRow(rowValues);
+    Value column = builder.add(
+        tile->first, builder.mul(tile->thread, builder.index(stride)));
+    Value isPicked = builder.both(
+        builder.less(tile->thread, builder.index(tile->columns / stride)),
+        builder.less(column, columns));
+    builder.emitIf(isPicked, [&] {
+      Value number = builder.divUnsigned(column, builder.index(stride));
+      storeElement(builder, copy,
+                   builder.element(copy.getValue(), {tile->row, number}),
+                   {tile->row, number});
     });
   }
 }
@@ -353,10 +400,12 @@ void RowRange::emitLoop(ElementBuilder &builder,
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
                    std::optional<RowRange> rows, const RowValues *rowValues,
-                   const ThreadPair *pair, const ElementBuilder *known) {
+                   const ThreadPair *pair, const ElementBuilder *known,
+                   const RowTile *tile) {
   TileEmitter emitter(b, segment, ports, points.front().size(), width, rows,
-                      rowValues, pair, known);
+                      rowValues, pair, known, tile);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
+  emitter.emitTogether();
   for (auto [point, pointValues] : llvm::zip_equal(points, values))
     emitter.emitStores(point, pointValues);
 }

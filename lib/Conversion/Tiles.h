@@ -33,6 +33,16 @@ struct ThreadPair {
   std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitOther;
 };
 
+/// A tile of one row, all of which a block takes.
+struct RowTile {
+  /// The row, its first column, and how many there are room for.
+  mlir::Value row, first;
+  int64_t columns;
+  /// The number of this thread of the block (index), and how many a warp has.
+  mlir::Value thread;
+  int64_t warp;
+};
+
 /// Emits the `width` columns at each of `points` (row, column; or only the
 /// column of a one-dimensional segment; or only the row, for the elements that
 /// a table's rows have): loads for all points first, then the
@@ -41,14 +51,16 @@ struct ThreadPair {
 /// request, and `rows` are those it is stored to. `values` is what the row of
 /// the points shares, if it is walked. If there is a `pair`, both threads take
 /// turns: each stores the first or the second halves of the two vectors.
-/// `known` has emitted before what some of the elements may rest on.
+/// `known` has emitted before what some of the elements may rest on. `tile` is
+/// what the points of all threads are, if that is known.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
               int64_t width, std::optional<RowRange> rows = {},
               const RowValues *values = nullptr,
               const ThreadPair *pair = nullptr,
-              const ElementBuilder *known = nullptr);
+              const ElementBuilder *known = nullptr,
+              const RowTile *tile = nullptr);
 
 /// Emits what row `row` of a segment that is walked shares, beside what all its
 /// rows do.
