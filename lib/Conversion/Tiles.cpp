@@ -73,10 +73,10 @@ public:
   void emitTogether();
 
 private:
-  /// Whether a warp has the elements that are picked from the tile, no more
-  /// than one for each of its threads. It loads again what they are picked
-  /// from, and stores neighbours; else each warp stores a few, and memory is
-  /// asked as often as there are warps.
+  /// Whether a warp takes what `copy` picks from the tile: at most an element
+  /// for each of its threads. It loads again what they are picked from, which
+  /// is on its way, and stores neighbours. Each warp would store a few else,
+  /// and memory is asked as often as there are warps.
   bool canTakeTogether(CopyOp copy) const;
   TileValue emitValue(Value value, ArrayRef<Value> point);
   /// The value for a point of an expansion, where it may be padding.
@@ -108,7 +108,7 @@ private:
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
   SmallVector<CopyOp> copies, pickedCopies;
-  /// Of those, what a warp takes for the tile.
+  /// Of what is picked: what a warp takes for the tile.
   SmallVector<CopyOp> togetherCopies;
 };
 } // namespace
@@ -373,16 +373,15 @@ void TileEmitter::emitTogether() {
     int64_t stride = getPick(copy).getPickStride();
     ElementBuilder builder(b, loc, ports, tile->row);
     builder.setRow(rowValues);
-    Value column = builder.add(
-        tile->first, builder.mul(tile->thread, builder.index(stride)));
+    Value number = builder.add(
+        builder.divUnsigned(tile->first, builder.index(stride)), tile->thread);
+    Value column = builder.mul(number, builder.index(stride));
     Value isPicked = builder.both(
         builder.less(tile->thread, builder.index(tile->columns / stride)),
         builder.less(column, columns));
     builder.emitIf(isPicked, [&] {
-      Value number = builder.divUnsigned(column, builder.index(stride));
-      storeElement(builder, copy,
-                   builder.element(copy.getValue(), {tile->row, number}),
-                   {tile->row, number});
+      Value picked = builder.element(copy.getValue(), {tile->row, number});
+      storeElement(builder, copy, picked, {tile->row, number});
     });
   }
 }

@@ -60,7 +60,8 @@ nsa.step @strided(in %n : index, in %a[%n] : tensor<?xi32>,
 }
 
 // A table's row number comes from device memory: an element is loaded only from
-// a row and a column that exist. Pages are picked from the tokens that pass.
+// a row and a column that exist. The pages of a tile are few: its first threads
+// take one each, whose token they load again, and store neighbours.
 // CHECK-LABEL: gpu.module @gather {
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[POOL:[a-z0-9]+]]: memref<?xi64, strided<[?]>> {nsa.readonly},
@@ -76,14 +77,18 @@ nsa.step @strided(in %n : index, in %a[%n] : tensor<?xi32>,
 // CHECK:       %[[CAN_LOAD:.*]] = arith.andi %[[BOTH]],
 // CHECK:       %[[VALUE:.*]] = scf.if %[[CAN_LOAD]] -> (vector<4xi32>) {
 // CHECK-NEXT:    vector.load %[[TOKENS]][%[[ROW]],
-// CHECK:       vector.store %[[VALUE]], %[[X]]
-// CHECK:       %[[REST:.*]] = arith.remui %{{.*}}, %c64
-// CHECK:       arith.cmpi eq, %[[REST]], %c0
+// CHECK-COUNT-4: memref.load %[[TOKENS]]
+// CHECK:       %[[NUMBER:.*]] = arith.addi %{{.*}}, %thread_id_x
+// CHECK:       %[[COLUMN:.*]] = arith.muli %[[NUMBER]], %c64
+// CHECK:       arith.cmpi slt, %thread_id_x, %c8
 // CHECK:       scf.if
-// CHECK-NEXT:  %[[TOKEN:.*]] = vector.extract %[[VALUE]][0]
-// CHECK:       %[[PAGE:.*]] = arith.shrsi %[[TOKEN]], %c6_i32
-// CHECK:       memref.store %[[PAGE]], %[[Y]]
-// CHECK-NOT:   store
+// CHECK:         %[[TOKEN:.*]] = scf.if
+// CHECK-NEXT:      memref.load %[[TOKENS]][%{{.*}}, %[[COLUMN]]]
+// CHECK:         %[[PAGE:.*]] = arith.shrsi %[[TOKEN]], %c6_i32
+// CHECK-NEXT:    memref.store %[[PAGE]], %[[Y]][%{{.*}}, %[[NUMBER]]]
+// CHECK-NEXT:  }
+// CHECK:       vector.store %[[VALUE]], %[[X]]
+// CHECK-NOT:   store {{.*}}, %[[Y]]
 // CHECK:       gpu.return
 nsa.step @gather(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
                  in %tokens : tensor<?x?xi32>, out %x : memref<?x?xi32>,
@@ -94,6 +99,34 @@ nsa.step @gather(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
           : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
       nsa.copy %tab to %x : tensor<?x?xi32> to memref<?x?xi32>
       %real = nsa.real_page_table %tab page_size 64
+          : tensor<?x?xi32> -> tensor<?x?xi32>
+      nsa.copy %real to %y : tensor<?x?xi32> to memref<?x?xi32>
+    }
+  }
+}
+
+// Of smaller pages a tile has more than a warp has threads: they are picked from
+// the tokens that pass.
+// CHECK-LABEL: gpu.module @many_pages {
+// CHECK:         %[[VALUE:.*]] = scf.if %{{.*}} -> (vector<4xi32>) {
+// CHECK:       vector.store %[[VALUE]], %[[X:.*]][
+// CHECK:       %[[REST:.*]] = arith.remui %{{.*}}, %c8
+// CHECK:       arith.cmpi eq, %[[REST]], %c0
+// CHECK:       scf.if
+// CHECK-NEXT:  %[[TOKEN:.*]] = vector.extract %[[VALUE]][0]
+// CHECK:       %[[PAGE:.*]] = arith.shrsi %[[TOKEN]], %c3_i32
+// CHECK:       memref.store %[[PAGE]]
+// CHECK-NOT:   store
+// CHECK:       gpu.return
+nsa.step @many_pages(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
+                     in %tokens : tensor<?x?xi32>, out %x : memref<?x?xi32>,
+                     out %y : memref<?x?xi32>) {
+  nsa.launch @kernel {
+    nsa.segment tile(%n, %m) {
+      %tab = nsa.page_table %tokens[%pool] columns %m
+          : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
+      nsa.copy %tab to %x : tensor<?x?xi32> to memref<?x?xi32>
+      %real = nsa.real_page_table %tab page_size 8
           : tensor<?x?xi32> -> tensor<?x?xi32>
       nsa.copy %real to %y : tensor<?x?xi32> to memref<?x?xi32>
     }
