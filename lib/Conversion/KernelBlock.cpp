@@ -92,36 +92,32 @@ Value KernelBlock::emitNumBlocksIfWanted(SegmentOp segment) {
 // Places in a tile
 //===----------------------------------------------------------------------===//
 
-std::pair<Value, Value> KernelBlock::emitCorner(SegmentOp segment,
-                                                Value block) {
-  TilingAttr tiling = *segment.getTiling();
-  Value row, tile = block;
-  if (segment.getSizes().size() == 2) {
-    // One after the other along a row, as memory has them; but where rows end
-    // early, across them, so that blocks without work come last.
-    bool isAcross = tiling.getAcross();
-    Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
-    Value line = divUnsigned(block, perLine);
-    Value inLine = sub(block, mul(line, perLine));
-    row = toIndex(isAcross ? inLine : line);
-    tile = isAcross ? line : inLine;
-  }
-  if (tiling.getPacked())
-    row = mul(row, index(tiling.getRows()));
-  return {row, mul(toIndex(tile), index(tiling.getColumns()))};
+std::pair<Value, Value> KernelBlock::emitRowAndTile(SegmentOp segment,
+                                                    Value block) {
+  if (segment.getSizes().size() != 2)
+    return {Value(), block};
+  // One after the other along a row, as memory has them; but where rows end
+  // early, across them, so that blocks without work come last.
+  bool isAcross = segment.getTiling()->getAcross();
+  Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
+  Value line = divUnsigned(block, perLine);
+  Value inLine = sub(block, mul(line, perLine));
+  return {toIndex(isAcross ? inLine : line), isAcross ? line : inLine};
 }
 
 std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
                                                       Value block) {
   TilingAttr tiling = *segment.getTiling();
-  auto [row, first] = emitCorner(segment, block);
+  auto [row, tile] = emitRowAndTile(segment, block);
   Value inRow = thread;
   if (tiling.getPacked()) {
     Value lanes = index(threads.size / tiling.getRows());
-    row = add(row, divUnsigned(thread, lanes));
+    row = add(mul(row, index(tiling.getRows())), divUnsigned(thread, lanes));
     inRow = remUnsigned(thread, lanes);
   }
-  return {row, add(first, mul(inRow, index(tiling.getWidth())))};
+  Value inTile = mul(inRow, index(tiling.getWidth()));
+  Value first = mul(toIndex(tile), index(tiling.getColumns()));
+  return {row, add(first, inTile)};
 }
 
 SmallVector<SmallVector<Value>>

@@ -40,10 +40,11 @@ public:
   /// The number of blocks of a segment, as i32, which is 0 where nothing is
   /// there that it writes. (The launcher sees to it that it fits.)
   mlir::Value emitNumBlocks(SegmentOp segment);
-  /// The row, or the first row, and the first column of block `block` (i32), for
-  /// tiles of one row, or packed ones. An array has no row.
-  std::pair<mlir::Value, mlir::Value> emitCorner(SegmentOp segment,
-                                                 mlir::Value block);
+  /// The row (of packed ones: the number of the rows that share a tile) and the
+  /// number of the tile (i32) in it of block `block` (i32), for tiles of one row,
+  /// or packed ones. An array has no row.
+  std::pair<mlir::Value, mlir::Value> emitRowAndTile(SegmentOp segment,
+                                                     mlir::Value block);
   /// The row and the first column of this thread in it.
   std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
                                                        mlir::Value block);

@@ -260,14 +260,16 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
   if (tiling.hasRows()) {
     points = emitPointsOfRows(block, segment, number);
   } else {
-    auto [row, first] = block.emitCorner(segment, number);
+    auto [row, inRow] = block.emitRowAndTile(segment, number);
+    Value inTile = block.mul(block.thread, block.index(tiling.getWidth()));
+    Value first =
+        block.mul(block.toIndex(inRow), block.index(tiling.getColumns()));
     SmallVector<Value> outer;
     if (row) {
       outer.push_back(row);
       tile = RowTile{row, first, tiling.getColumns(), block.thread,
                      block.threads.warp};
     }
-    Value inTile = block.mul(block.thread, block.index(tiling.getWidth()));
     points = block.emitPoints(segment, outer, block.add(first, inTile));
   }
   emitTile(block.b, segment, block.ports, points, tiling.getWidth(),
