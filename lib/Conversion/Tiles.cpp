@@ -123,15 +123,16 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
       rowValues(rowValues), pair(pair), known(known), tile(tile),
       columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
   // Elements of rows and of columns are stored one after the other.
-  for (CopyOp copy : segment.getCopies())
+  for (CopyOp copy : segment.getCopies()) {
     if ((rank < segment.getSizes().size()) != segment.isOfRow(copy))
       continue;
-    else if (!segment.isPicked(copy))
+    if (!segment.isPicked(copy))
       copies.push_back(copy);
     else if (canTakeTogether(copy))
       togetherCopies.push_back(copy);
     else
       pickedCopies.push_back(copy);
+  }
 }
 
 static PickOpInterface getPick(CopyOp copy) {
