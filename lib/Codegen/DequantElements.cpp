@@ -369,8 +369,6 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
 
 namespace {
 struct DequantPagedElements : VectorElementsOf<DequantPagedOp> {
-  using VectorElementsOf::VectorElementsOf;
-
   /// The id, and where it is one of an expansion, whether that has the row.
   SmallVector<Value> emitRow(ElementBuilder &builder, Value row) {
     SmallVector<Value> values = {builder.element(getIds(), row)};

@@ -196,8 +196,7 @@ Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
       (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
   if (isBaseAligned && areRowsAligned)
     return i1(1);
-  Value address =
-      memref::ExtractAlignedPointerAsIndexOp::create(b, loc, memref);
+  Value address = apply<memref::ExtractAlignedPointerAsIndexOp>(memref);
   if (!areRowsAligned) {
     auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, memref);
     Value offset = metadata.getStrides().front();
@@ -209,7 +208,7 @@ Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
     else if (row)
       address = add(address, offset);
     else // Aligned rows at an aligned distance: none of either's low bits.
-      address = arith::OrIOp::create(b, loc, address, offset);
+      address = either(address, offset);
   }
   Value low = both(address, index(bytes * width - 1));
   return equal(low, index(0));
@@ -222,12 +221,9 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
   Value columns = dim(port, indices.size() - 1);
   Type elementType = cast<MemRefType>(memref.getType()).getElementType();
 
-  auto isInside = [&](Value column) -> Value {
+  auto isInside = [&](Value column) {
     Value inside = less(column, columns);
-    for (Value other : {isValid, condition})
-      if (other)
-        inside = both(other, inside);
-    return inside;
+    return both(condition, both(isValid, inside));
   };
   auto loadLane = [&](ValueRange lane) -> Value {
     return emitIf(
@@ -235,30 +231,24 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
         [&] { return emitLoad(b, loc, memref, lane); },
         [&] { return zero(elementType); });
   };
-  if (width == 1) {
-    return vector::FromElementsOp::create(
-        b, loc, VectorType::get(1, elementType), loadLane(indices));
-  }
-
+  if (width == 1)
+    return emitLanes(indices, width, loadLane);
   Value isAligned =
       isRowAligned(port, indices.size() > 1 ? indices.front() : Value(), width);
   if (!isAligned)
     return emitLanes(indices, width, loadLane);
   Value last = add(column, index(width - 1));
   Value canLoadVector = both(isInside(last), isAligned);
-  auto ifOp = scf::IfOp::create(
-      b, loc, canLoadVector,
-      [&](OpBuilder &b, Location loc) {
+  auto vectorType = VectorType::get(width, elementType);
+  return emitIf(
+      vectorType, canLoadVector,
+      [&] {
         int64_t bytes = width * elementType.getIntOrFloatBitWidth() / 8;
-        Value vector = vector::LoadOp::create(
-            b, loc, VectorType::get(width, elementType), memref, indices,
-            /*nontemporal=*/false, llvm::MaybeAlign(bytes));
-        scf::YieldOp::create(b, loc, vector);
+        return apply<vector::LoadOp>(vectorType, memref, indices,
+                                     /*nontemporal=*/false,
+                                     llvm::MaybeAlign(bytes));
       },
-      [&](OpBuilder &b, Location loc) {
-        scf::YieldOp::create(b, loc, emitLanes(indices, width, loadLane));
-      });
-  return ifOp.getResult(0);
+      [&] { return emitLanes(indices, width, loadLane); });
 }
 
 Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
@@ -314,15 +304,13 @@ ElementBuilder::elementsAt(MutableArrayRef<ElementBuilder> builders,
 
 Value ElementBuilder::sum(Value value, Value count) {
   Value zero = i32(0);
-  auto loop = scf::ForOp::create(
-      b, loc, team ? team->thread : index(0), count,
-      index(team ? team->size : 1), zero,
-      [&](OpBuilder &b, Location loc, Value index, ValueRange sums) {
-        ElementBuilder inner(b, loc, ports, index);
-        Value sum = add(sums.front(), inner.element(value, index));
-        scf::YieldOp::create(b, loc, sum);
-      });
-  return team ? team->emitSum(b, loop.getResult(0)) : loop.getResult(0);
+  Value step = index(team ? team->size : 1);
+  Value sum = emitFor(team ? team->thread : index(0), count, step, zero,
+                      [&](Value index, Value sum) {
+                        ElementBuilder inner(b, loc, ports, index);
+                        return add(sum, inner.element(value, index));
+                      });
+  return team ? team->emitSum(b, sum) : sum;
 }
 
 Value ElementBuilder::search(Value value, ValueRange row, Value position) {

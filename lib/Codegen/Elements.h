@@ -25,8 +25,9 @@
 namespace nsa {
 
 template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
-  using ConcreteOp::ConcreteOp;
   using OpType = ConcreteOp;
+  /// Not explicit: what comes of this needs no constructor.
+  ElementsOf(mlir::Operation *op) : ConcreteOp(op) {}
 
   ConcreteOp getOp() { return *this; }
   ElementOpInterface getInterface() {
@@ -101,8 +102,6 @@ template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
 /// Elements that are made like vectors, as vectors of one.
 template <typename ConcreteOp>
 struct VectorElementsOf : ElementsOf<ConcreteOp> {
-  using ElementsOf<ConcreteOp>::ElementsOf;
-
   mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
     return builder.extract(
         this->getInterface().emitElements(builder, indices, 1), 0);
@@ -113,8 +112,6 @@ struct VectorElementsOf : ElementsOf<ConcreteOp> {
 /// from vectors: `emitFrom` asks its second argument for them.
 template <typename Elements, typename ConcreteOp>
 struct ElementwiseOf : ElementsOf<ConcreteOp> {
-  using ElementsOf<ConcreteOp>::ElementsOf;
-
   mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
     return static_cast<Elements *>(this)->emitFrom(
         builder,
@@ -137,7 +134,7 @@ struct ElementModel
 #define NSA_FORWARD(method)                                                    \
   template <typename... Args>                                                  \
   auto method(mlir::Operation *op, Args &&...args) const {                     \
-    return Elements(op).method(args...);                                       \
+    return Elements{{op}}.method(args...);                                     \
   }
   NSA_FORWARD(emitElement)
   NSA_FORWARD(emitElements)

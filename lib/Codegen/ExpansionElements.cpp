@@ -99,15 +99,12 @@ namespace {
 
 /// The segment of an expansion knows the number of rows.
 struct TotalRowsElements : ElementsOf<TotalRowsOp> {
-  using ElementsOf::ElementsOf;
   Value emitElement(ElementBuilder &, ValueRange) {
     llvm_unreachable("a number that its segment stores");
   }
 };
 
 struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
-  using ElementsOf::ElementsOf;
-
   /// The value that the lengths of a request's rows start from (i32).
   Value emitBase(ElementBuilder &builder, Value request) {
     Value length = builder.element(getSource(), request);
@@ -121,8 +118,8 @@ struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
       } else {
         extend = builder.element(expansion.getExtend(), request);
         if (extend.getType().isInteger(64))
-          extend = arith::TruncIOp::create(builder.b, builder.loc,
-                                           builder.b.getI32Type(), extend);
+          extend =
+              builder.apply<arith::TruncIOp>(builder.b.getI32Type(), extend);
       }
       length = builder.sub(length, extend);
     }
@@ -161,8 +158,6 @@ struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
 };
 
 struct ExpandRowsElements : ElementsOf<ExpandRowsOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     auto emit = [&](const ExpandedRow &place) {
       return builder.element(getSource(), {place.request, indices.back()});

@@ -27,15 +27,14 @@ public:
 
 private:
   Value constant(Type type, APInt value) {
-    return arith::ConstantOp::create(b, loc, type,
-                                     b.getIntegerAttr(type, value));
+    return apply<arith::ConstantOp>(type, b.getIntegerAttr(type, value));
   }
   Value constant(FloatType type, const APFloat &value) {
-    return arith::ConstantOp::create(b, loc, b.getFloatAttr(type, value));
+    return apply<arith::ConstantOp>(b.getFloatAttr(type, value));
   }
   using Arith::compare;
   Value compare(arith::CmpFPredicate predicate, Value lhs, Value rhs) {
-    return arith::CmpFOp::create(b, loc, predicate, lhs, rhs);
+    return apply<arith::CmpFOp>(predicate, lhs, rhs);
   }
   /// The same operation on other operands.
   Value clone(ValueRange operands) {
@@ -71,8 +70,8 @@ Value FormulaEmitter::emitDivision(bool isSigned) {
     // Metadata are divided by page sizes.
     if (isa<arith::FloorDivSIOp>(op) && divisor.isPowerOf2() &&
         !divisor.isNegative())
-      return arith::ShRSIOp::create(
-          b, loc, lhs, constant(type, APInt(width, divisor.logBase2())));
+      return apply<arith::ShRSIOp>(
+          lhs, constant(type, APInt(width, divisor.logBase2())));
     return clone(operands);
   }
   Value zero = constant(type, APInt::getZero(width));
@@ -85,7 +84,7 @@ Value FormulaEmitter::emitDivision(bool isSigned) {
     Value minusOne = constant(type, APInt::getAllOnes(width));
     Value overflows = both(compare(arith::CmpIPredicate::eq, lhs, smallest),
                            compare(arith::CmpIPredicate::eq, rhs, minusOne));
-    replaced = arith::OrIOp::create(b, loc, isZero, overflows);
+    replaced = either(isZero, overflows);
   }
   Value quotient = clone({lhs, select(replaced, one, rhs)});
   return select(isZero, zero, quotient);
@@ -100,13 +99,13 @@ Value FormulaEmitter::emitShift(bool isArithmetic) {
     return clone(operands);
   Value last = constant(type, APInt(width, width - 1));
   if (isArithmetic)
-    return clone({lhs, arith::MinUIOp::create(b, loc, rhs, last)});
+    return clone({lhs, apply<arith::MinUIOp>(rhs, last)});
   Value isInside = compare(arith::CmpIPredicate::ule, rhs, last);
   Value zero = constant(type, APInt::getZero(width));
   // LLVM 22 takes a guarded shift for what PTX does, which is right for 32
   // bits; of an amount of 64 bits it drops the high half before. Not of a
   // minimum.
-  Value clamped = width > 32 ? Value(arith::MinUIOp::create(b, loc, rhs, last))
+  Value clamped = width > 32 ? apply<arith::MinUIOp>(rhs, last)
                              : select(isInside, rhs, zero);
   return select(isInside, clone({lhs, clamped}), zero);
 }
@@ -133,7 +132,7 @@ Value FormulaEmitter::emitFloatToInt(bool isSigned) {
   Value isNumber = compare(arith::CmpFPredicate::ORD, number, number);
   Value zero =
       constant(floatType, APFloat::getZero(floatType.getFloatSemantics()));
-  Value isOut = arith::OrIOp::create(b, loc, isTooLarge, isTooSmall);
+  Value isOut = either(isTooLarge, isTooSmall);
   Value inside = select(isOut, zero, select(isNumber, number, zero));
   Value result = select(isTooLarge, constant(type, high), clone(inside));
   return select(isTooSmall, constant(type, low), result);
@@ -144,10 +143,9 @@ Value FormulaEmitter::emitIntToFloat() {
   Type type = op->getResult(0).getType();
   if (!type.isBF16())
     return clone(operands);
-  Value number =
-      isa<arith::SIToFPOp>(op)
-          ? Value(arith::SIToFPOp::create(b, loc, b.getF32Type(), operands[0]))
-          : Value(arith::UIToFPOp::create(b, loc, b.getF32Type(), operands[0]));
+  Value number = isa<arith::SIToFPOp>(op)
+                     ? apply<arith::SIToFPOp>(b.getF32Type(), operands[0])
+                     : apply<arith::UIToFPOp>(b.getF32Type(), operands[0]);
   return emitRoundToBF16(number);
 }
 
@@ -157,11 +155,11 @@ Value FormulaEmitter::emitSelect() {
   Type type = op->getResult(0).getType();
   if (!type.isBF16())
     return clone(operands);
-  auto getBits = [&](Value number) -> Value {
-    return arith::BitcastOp::create(b, loc, b.getI16Type(), number);
+  auto getBits = [&](Value number) {
+    return apply<arith::BitcastOp>(b.getI16Type(), number);
   };
   Value bits = select(operands[0], getBits(operands[1]), getBits(operands[2]));
-  return arith::BitcastOp::create(b, loc, type, bits);
+  return apply<arith::BitcastOp>(type, bits);
 }
 
 Value FormulaEmitter::emitTruncF() {
@@ -178,13 +176,13 @@ Value FormulaEmitter::emitRoundToBF16(Value number) {
   auto number32 = [&](int64_t value) {
     return constant(i32, APInt(32, value));
   };
-  Value bits = arith::BitcastOp::create(b, loc, i32, number);
+  Value bits = apply<arith::BitcastOp>(i32, number);
   Value shifted = shiftRight(bits, number32(16));
   Value odd = both(shifted, number32(1));
   Value half = add(odd, number32(0x7fff));
   Value rounded = shiftRight(add(bits, half), number32(16));
-  Value low = arith::TruncIOp::create(b, loc, b.getI16Type(), rounded);
-  return arith::BitcastOp::create(b, loc, b.getBF16Type(), low);
+  Value low = apply<arith::TruncIOp>(b.getI16Type(), rounded);
+  return apply<arith::BitcastOp>(b.getBF16Type(), low);
 }
 
 Value FormulaEmitter::emit() {

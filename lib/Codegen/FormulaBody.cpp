@@ -412,8 +412,7 @@ SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
     Value isWanted;
     for (Value condition : bypass.conditions)
       isWanted = both(isWanted, get(condition, point, 0));
-    isAny =
-        isAny ? Value(arith::OrIOp::create(b, loc, isAny, isWanted)) : isWanted;
+    isAny = isAny ? either(isAny, isWanted) : isWanted;
   }
   Type stored = getStorageType(op.getYielded().getType());
   SmallVector<Type> types(points.size(), stored);

@@ -17,8 +17,6 @@ using namespace nsa;
 
 namespace {
 struct MapElements : ElementsOf<MapOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     SmallVector<Value> point(indices);
     return BodyEmitter(getOp(), builder, point, /*width=*/0)

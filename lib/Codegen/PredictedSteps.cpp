@@ -48,25 +48,22 @@ struct Made {
 /// and another one at most.
 static Made emitFollowed(ElementBuilder &builder, Threads &threads,
                          Value element, Value next, Value left, Value half) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Type type = next.getType();
   int64_t size = threads.getSize();
   Value thread = threads.emitThread(builder);
   Value memory = threads.emitMemory(builder, 2 * size, type);
   Value begin = builder.mul(half, builder.index(size));
-  memref::StoreOp::create(b, loc, next, memory, builder.add(begin, thread));
+  builder.store(next, memory, builder.add(begin, thread));
   threads.emitBarrier(builder);
   Value most = builder.min(left, builder.index(size - 1));
   // The number of the step, the value that it begins with (from the first one
   // on), what it gets to, and what this thread has got.
   SmallVector<Value> initial = {builder.index(0), builder.index(0), next, next};
   auto loop = scf::WhileOp::create(
-      b, loc, TypeRange(ValueRange(initial)), initial,
+      builder.b, builder.loc, TypeRange(ValueRange(initial)), initial,
       [&](OpBuilder &b, Location loc, ValueRange state) {
         Value number = state[0], value = state[1];
-        Value reached =
-            memref::LoadOp::create(b, loc, memory, builder.add(begin, value));
+        Value reached = builder.load(memory, builder.add(begin, value));
         Value mine =
             builder.select(builder.equal(number, thread), reached, state[3]);
         Value next = builder.toIndex(builder.sub(reached, element));

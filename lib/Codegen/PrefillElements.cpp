@@ -26,8 +26,7 @@ namespace {
 Value emitLaneNumbers(ElementBuilder &builder, int64_t width) {
   auto type = VectorType::get(width, builder.b.getI32Type());
   auto numbers = llvm::to_vector(llvm::seq<int32_t>(0, width));
-  return arith::ConstantOp::create(
-      builder.b, builder.loc,
+  return builder.apply<arith::ConstantOp>(
       DenseElementsAttr::get(type, ArrayRef<int32_t>(numbers)));
 }
 
@@ -51,8 +50,6 @@ Value emitWindowLens(ElementBuilder &builder, Value lengths, Value extends,
 }
 
 struct WindowLensElements : ElementwiseOf<WindowLensElements, WindowLensOp> {
-  using ElementwiseOf::ElementwiseOf;
-
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     return emitWindowLens(builder, get(getLengths()), get(getExtends()),
                           getWindow());
@@ -61,8 +58,6 @@ struct WindowLensElements : ElementwiseOf<WindowLensElements, WindowLensOp> {
 
 struct WindowStartsElements
     : ElementwiseOf<WindowStartsElements, WindowStartsOp> {
-  using ElementwiseOf::ElementwiseOf;
-
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     Value extends = get(getExtends());
     Value lengths = get(getLengths());
@@ -72,8 +67,6 @@ struct WindowStartsElements
 };
 
 struct TokenRangesElements : ElementsOf<TokenRangesOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitBase(ElementBuilder &, Value) { return {}; }
 
   Value emitOfRequest(ElementBuilder &builder, Value request, Value,
@@ -96,8 +89,6 @@ struct TokenRangesElements : ElementsOf<TokenRangesOp> {
 };
 
 struct LookupElements : ElementsOf<LookupOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return emitLookup(builder, builder.element(getIndices(), indices));
   }
@@ -109,7 +100,7 @@ struct LookupElements : ElementsOf<LookupOp> {
     for (int64_t i = 0; i < width; ++i)
       lanes.push_back(emitLookup(builder, builder.extract(numbers, i)));
     auto type = VectorType::get(width, builder.b.getI32Type());
-    return vector::FromElementsOp::create(builder.b, getLoc(), type, lanes);
+    return builder.apply<vector::FromElementsOp>(type, lanes);
   }
 
 private:
@@ -119,8 +110,7 @@ private:
     Value element = emitLoad(builder, getTable(), index, isInside);
     if (element.getType().isInteger(32))
       return element;
-    return arith::TruncIOp::create(builder.b, getLoc(), builder.b.getI32Type(),
-                                   element);
+    return builder.apply<arith::TruncIOp>(builder.b.getI32Type(), element);
   }
 };
 
@@ -129,8 +119,6 @@ private:
 //===----------------------------------------------------------------------===//
 
 struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return builder.toI32(
         builder.mul(indices.front(), builder.lookup(getStride())));
@@ -138,8 +126,6 @@ struct CompressedBasesElements : ElementsOf<CompressedBasesOp> {
 };
 
 struct WindowBasesElements : ElementsOf<WindowBasesOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return builder.add(builder.element(getOffsets(), indices),
                        builder.toI32(builder.lookup(getFirst())));
@@ -147,8 +133,6 @@ struct WindowBasesElements : ElementsOf<WindowBasesOp> {
 };
 
 struct QueryRowsElements : ElementsOf<QueryRowsOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     // Lanes past the last request have no offset to load.
     Value offset = builder.element(getQueryStartLoc(), builder.index(0));
@@ -165,8 +149,6 @@ struct QueryRowsElements : ElementsOf<QueryRowsOp> {
 };
 
 struct CompressedIdsElements : VectorElementsOf<CompressedIdsOp> {
-  using VectorElementsOf::VectorElementsOf;
-
   Value emitElements(ElementBuilder &builder, ValueRange indices,
                      int64_t width) {
     // Columns of vectors are multiples of their width.
@@ -237,10 +219,7 @@ Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc, Value offset,
     Value first = builder.add(begin, builder.mul(team.thread, part));
     Value count = builder.emitIf(
         i32, builder.less(first, end),
-        [&]() -> Value {
-          return arith::ExtUIOp::create(builder.b, builder.loc, i32,
-                                        isBefore(first));
-        },
+        [&] { return builder.apply<arith::ExtUIOp>(i32, isBefore(first)); },
         [&] { return builder.i32(0); });
     // Firsts do not decrease, so the parts that begin before the row come
     // first. Parts before the end are counted, so the last one of them is
@@ -318,8 +297,6 @@ emitQuery(CombineOp op, ElementBuilder &builder, Value row, size_t numResults,
 }
 
 struct CombineLensElements : ElementsOf<CombineLensOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     auto sum = [&](const Query &query) -> SmallVector<Value> {
       return {builder.add(query.numCompressed, query.numWindow)};
@@ -329,8 +306,6 @@ struct CombineLensElements : ElementsOf<CombineLensOp> {
 };
 
 struct CombineIndicesElements : VectorElementsOf<CombineIndicesOp> {
-  using VectorElementsOf::VectorElementsOf;
-
   /// Where compressed rows end, where window rows end, and what is to be added
   /// to a compressed row and to the column of a window row.
   SmallVector<Value> emitRow(ElementBuilder &builder, Value row) {

@@ -45,8 +45,8 @@ static SmallVector<Value> emitNeutral(ElementBuilder &builder,
       neutral = APInt::getSignedMinValue(bits);
     if (op.getKind() == ReduceKind::Min)
       neutral = APInt::getSignedMaxValue(bits);
-    return arith::ConstantOp::create(builder.b, builder.loc, type,
-                                     builder.b.getIntegerAttr(type, neutral));
+    return builder.apply<arith::ConstantOp>(
+        type, builder.b.getIntegerAttr(type, neutral));
   });
 }
 

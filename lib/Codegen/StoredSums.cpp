@@ -66,8 +66,6 @@ static Value emitSumOfGroups(ElementBuilder &builder, Value source, Value begin,
 
 namespace {
 struct TileSumsElements : ElementsOf<TileSumsOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     Value tile = indices.front();
     Value shift = getLogTile(builder);

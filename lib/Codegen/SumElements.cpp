@@ -128,7 +128,7 @@ struct SharedTiles {
 
   /// Emits what there is before tile `tile`.
   Value emitBefore(ElementBuilder &builder, Value tile) const {
-    return memref::LoadOp::create(builder.b, builder.loc, before, tile);
+    return builder.load(before, tile);
   }
   /// Emits the value of `ofElement` where a tile is one element, so that
   /// nothing is left to add up or to look through, else that of `ofTile`.
@@ -144,8 +144,6 @@ struct SharedTiles {
 /// element have the last one.
 template <typename ConcreteOp>
 struct ScalarElementsOf : ElementsOf<ConcreteOp> {
-  using ElementsOf<ConcreteOp>::ElementsOf;
-
   Value emitElements(ElementBuilder &builder, ValueRange indices,
                      int64_t width) {
     Value value = this->getResult();
@@ -161,8 +159,6 @@ struct ScalarElementsOf : ElementsOf<ConcreteOp> {
 };
 
 struct ScanElements : ScalarElementsOf<ScanOp> {
-  using ScalarElementsOf::ScalarElementsOf;
-
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
                                 Threads &threads) {
     Type type = getElementType();
@@ -180,16 +176,14 @@ struct ScanElements : ScalarElementsOf<ScanOp> {
       Value isShort = builder.compare(Arith::Predicate::ule, size,
                                       builder.index(threads.getSize() * width));
       builder.emitIf(
-          TypeRange(), isShort,
+          isShort,
           [&] {
             ElementBuilder inner(builder.b, builder);
             emitVectorSums(inner, row, sums, size, width, threads);
-            return Values();
           },
           [&] {
             ElementBuilder inner(builder.b, builder);
             emitTileSums(inner, row, sums, size, shift, numTiles, threads);
-            return Values();
           });
     }
     return {sums, shift, numTiles, emitSearchStride(builder, numTiles)};
@@ -258,16 +252,12 @@ struct ScanElements : ScalarElementsOf<ScanOp> {
   }
 
 private:
-  using Values = Arith::Values;
-
   Type getElementType() { return getElementTypeOrSelf(getType()); }
 
   /// Fills `sums`, where each thread has one vector of `width` elements at
   /// most: what they read is on its way together.
   void emitVectorSums(ElementBuilder &builder, ValueRange row, Value sums,
                       Value size, int64_t width, Threads &threads) {
-    OpBuilder &b = builder.b;
-    Location loc = getLoc();
     Value thread = threads.emitThread(builder);
     SmallVector<Value> indices(row);
     indices.push_back(builder.mul(thread, builder.index(width)));
@@ -284,17 +274,17 @@ private:
     Value ofOthers = threads.emitSums(builder, before.back()).before;
     // Past the last element there is nothing but the sum of all.
     builder.emitIf(builder.less(first, size), [&] {
-      for (int64_t i = 0; i != width; ++i)
-        memref::StoreOp::create(b, loc, builder.add(ofOthers, before[i]), sums,
-                                builder.add(first, i));
+      for (int64_t i = 0; i != width; ++i) {
+        Value place = builder.add(first, i);
+        builder.store(builder.add(ofOthers, before[i]), sums, place);
+      }
     });
     // Which a vector that is not full has stored already.
     Value isLast = builder.equal(thread, builder.index(threads.getSize() - 1));
     Value rest = builder.both(size, builder.index(width - 1));
     Value isFull = builder.equal(rest, builder.index(0));
     builder.emitIf(builder.both(isLast, isFull), [&] {
-      memref::StoreOp::create(b, loc, builder.add(ofOthers, before.back()),
-                              sums, size);
+      builder.store(builder.add(ofOthers, before.back()), sums, size);
     });
     threads.emitBarrier(builder);
   }
@@ -302,8 +292,6 @@ private:
   /// The same for any number of elements, by tiles.
   void emitTileSums(ElementBuilder &builder, ValueRange row, Value sums,
                     Value size, Value shift, Value numTiles, Threads &threads) {
-    OpBuilder &b = builder.b;
-    Location loc = getLoc();
     Type type = getElementType();
     Value logStored = builder.index(TileSumsOp::logTile);
     Value thread = threads.emitThread(builder);
@@ -320,7 +308,7 @@ private:
                               emitTiles(builder, last, logStored), sum);
       else
         sum = emitSumFrom(builder, getSource(), row, first, last, sum);
-      memref::StoreOp::create(b, loc, sum, sums, tile);
+      builder.store(sum, sums, tile);
     });
     threads.emitBarrier(builder);
     // Each thread adds up tiles that stand together, and puts sums in their
@@ -331,9 +319,9 @@ private:
     auto addUp = [&](Value initial, bool replace) {
       return builder.emitFor(
           begin, end, builder.index(1), initial, [&](Value tile, Value before) {
-            Value sum = memref::LoadOp::create(b, loc, sums, tile);
+            Value sum = builder.load(sums, tile);
             if (replace)
-              memref::StoreOp::create(b, loc, before, sums, tile);
+              builder.store(before, sums, tile);
             return builder.add(before, sum);
           });
     };
@@ -342,9 +330,7 @@ private:
     Value after = addUp(before, /*replace=*/true);
     Value isLast =
         builder.equal(thread, builder.add(numThreads, builder.index(-1)));
-    builder.emitIf(isLast, [&] {
-      memref::StoreOp::create(b, loc, after, sums, numTiles);
-    });
+    builder.emitIf(isLast, [&] { builder.store(after, sums, numTiles); });
     threads.emitBarrier(builder);
   }
 };
@@ -379,11 +365,8 @@ Value emitFirst(ElementBuilder &builder, IterateOp op) {
 }
 
 struct IterateElements : ScalarElementsOf<IterateOp> {
-  using ScalarElementsOf::ScalarElementsOf;
-
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange,
                                 Threads &threads) {
-    Location loc = getLoc();
     Value size =
         builder.max(builder.size(getIndexBounds().front()), builder.index(0));
     Value shift = emitShift(builder, size, threads.getMostTiles());
@@ -392,9 +375,8 @@ struct IterateElements : ScalarElementsOf<IterateOp> {
     Value thread = threads.emitThread(builder);
     Value first = emitFirst(builder, *this);
     Value isFirst = builder.equal(thread, builder.index(0));
-    builder.emitIf(isFirst, [&] {
-      memref::StoreOp::create(builder.b, loc, first, before, builder.index(0));
-    });
+    builder.emitIf(isFirst,
+                   [&] { builder.store(first, before, builder.index(0)); });
     emitPredictedSteps(
         builder, threads, size, first,
         /*isNumbered=*/!getBody().front().getArgument(0).use_empty(),
@@ -406,9 +388,8 @@ struct IterateElements : ScalarElementsOf<IterateOp> {
           Value isBegin = builder.equal(builder.shiftLeft(tile, shift), number);
           // Where the last element begins a tile, it is asked for there.
           Value isLast = builder.equal(number, size);
-          builder.emitIf(builder.either(isBegin, isLast), [&] {
-            memref::StoreOp::create(builder.b, loc, element, before, tile);
-          });
+          builder.emitIf(builder.either(isBegin, isLast),
+                         [&] { builder.store(element, before, tile); });
         });
     threads.emitBarrier(builder);
     Value numTiles = emitTiles(builder, size, shift);
@@ -466,8 +447,6 @@ struct IterateElements : ScalarElementsOf<IterateOp> {
 //===----------------------------------------------------------------------===//
 
 struct ReduceElements : ScalarElementsOf<ReduceOp> {
-  using ScalarElementsOf::ScalarElementsOf;
-
   SmallVector<Value> emitShared(ElementBuilder &builder, ValueRange row,
                                 Threads &threads) {
     return emitReductions(builder, getOp(), row, threads);

@@ -17,8 +17,6 @@ using namespace nsa;
 namespace {
 
 struct CuSeqlensElements : ElementsOf<CuSeqlensOp> {
-  using ElementsOf::ElementsOf;
-
   /// Cumulative sums are bound where a scan passes; elsewhere they are added
   /// up.
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
@@ -31,19 +29,17 @@ Value constantLike(ElementBuilder &builder, Type type, int32_t value) {
   TypedAttr attr = builder.b.getI32IntegerAttr(value);
   if (auto vector = dyn_cast<VectorType>(type))
     attr = DenseElementsAttr::get(vector, attr);
-  return arith::ConstantOp::create(builder.b, builder.loc, attr);
+  return builder.apply<arith::ConstantOp>(attr);
 }
 
 struct SeqlensElements : ElementwiseOf<SeqlensElements, SeqlensOp> {
-  using ElementwiseOf::ElementwiseOf;
-
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     Value length = get(getSource());
     if (getElementTypeOrSelf(length).isInteger(64)) {
       Type type = builder.b.getI32Type();
       if (auto vector = dyn_cast<VectorType>(length.getType()))
         type = vector.clone(type);
-      length = arith::TruncIOp::create(builder.b, getLoc(), type, length);
+      length = builder.apply<arith::TruncIOp>(type, length);
     }
     if (getPlus() == 0)
       return length;
@@ -53,8 +49,6 @@ struct SeqlensElements : ElementwiseOf<SeqlensElements, SeqlensOp> {
 };
 
 struct ClipSeqlensElements : ElementwiseOf<ClipSeqlensElements, ClipSeqlensOp> {
-  using ElementwiseOf::ElementwiseOf;
-
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     Value length = get(getSource());
     return builder.min(length,
@@ -69,8 +63,6 @@ struct ClipSeqlensElements : ElementwiseOf<ClipSeqlensElements, ClipSeqlensOp> {
 };
 
 struct PageTableElements : VectorElementsOf<PageTableOp> {
-  using VectorElementsOf::VectorElementsOf;
-
   Value emitElements(ElementBuilder &builder, ValueRange indices,
                      int64_t width) {
     Value row = builder.toIndex(builder.element(getRows(), indices.front()));
@@ -87,8 +79,6 @@ struct PageTableElements : VectorElementsOf<PageTableOp> {
 };
 
 struct ContextLensElements : ElementsOf<ContextLensOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return builder.element(getSource(), indices.front());
   }
@@ -100,8 +90,6 @@ struct ContextLensElements : ElementsOf<ContextLensOp> {
 };
 
 struct RealPageTableElements : ElementsOf<RealPageTableOp> {
-  using ElementsOf::ElementsOf;
-
   Value emitElement(ElementBuilder &builder, ValueRange indices) {
     // A lane past the last page has no token to load.
     Value tokens = builder.elements(

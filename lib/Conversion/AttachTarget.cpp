@@ -6,8 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DependentLaunch.h"
-
 #include "nsa/Conversion/Passes.h"
 #include "nsa/IR/NSADialect.h"
 
@@ -40,6 +38,13 @@ void nsa::initializeBackends() {
   });
 }
 
+unsigned nsa::getChipVersion(StringRef chip) {
+  unsigned version = 0;
+  if (!chip.consume_front("sm_") || chip.consumeInteger(10, version))
+    return 0;
+  return version;
+}
+
 /// The chips from sm_80 on that LLVM can write PTX for, oldest first.
 static SmallVector<StringRef> getChips() {
   initializeBackends();
@@ -53,10 +58,7 @@ static SmallVector<StringRef> getChips() {
   SmallVector<std::pair<unsigned, StringRef>> chips;
   for (const auto &description : info->getAllProcessorDescriptions()) {
     StringRef chip = description.Key;
-    unsigned version;
-    StringRef digits = chip;
-    if (digits.consume_front("sm_") && !digits.consumeInteger(10, version) &&
-        version >= 80)
+    if (unsigned version = getChipVersion(chip); version >= 80)
       chips.emplace_back(version, chip);
   }
   llvm::sort(chips);
@@ -95,22 +97,17 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
 
   /// That the chip has what the kernels ask for.
   LogicalResult verifyDependentLaunches() {
-    unsigned version = 0;
-    StringRef digits = chip;
-    digits.consume_front("sm_");
-    digits.consumeInteger(10, version);
-    if (version >= firstDependentChip)
+    if (getChipVersion(chip) >= firstDependentChip)
       return success();
-    WalkResult result = getOperation().walk([&](gpu::GPUFuncOp kernel) {
-      if (!kernel->hasAttr(dependentLaunchAttrName))
-        return WalkResult::advance();
-      emitError(kernel.getLoc())
-          << "programmatic dependent launch ('pdl') needs sm_"
-          << firstDependentChip << " or later, but the chip is '" << chip
-          << "'";
-      return WalkResult::interrupt();
-    });
-    return failure(result.wasInterrupted());
+    return verifyEach<gpu::GPUFuncOp>(
+        getOperation(), [&](gpu::GPUFuncOp kernel) -> LogicalResult {
+          if (!kernel->hasAttr(dependentLaunchAttrName))
+            return success();
+          return emitError(kernel.getLoc())
+                 << "programmatic dependent launch ('pdl') needs sm_"
+                 << firstDependentChip << " or later, but the chip is '" << chip
+                 << "'";
+        });
   }
 };
 } // namespace

@@ -53,16 +53,13 @@ static void convert(Value value) {
 namespace {
 struct BF16ToBits : public nsa::impl::BF16ToBitsBase<BF16ToBits> {
   void runOnOperation() override {
-    WalkResult result = getOperation()->walk([](Operation *op) {
-      if (!llvm::any_of(op->getOperandTypes(), isBF16) &&
-          !llvm::any_of(op->getResultTypes(), isBF16))
-        return WalkResult::advance();
-      if (isMove(op))
-        return WalkResult::advance();
-      op->emitOpError("expected no arithmetic on bf16");
-      return WalkResult::interrupt();
-    });
-    if (result.wasInterrupted())
+    auto verify = [](Operation *op) -> LogicalResult {
+      if (isMove(op) || (!llvm::any_of(op->getOperandTypes(), isBF16) &&
+                         !llvm::any_of(op->getResultTypes(), isBF16)))
+        return success();
+      return op->emitOpError("expected no arithmetic on bf16");
+    };
+    if (failed(verifyEach<Operation *>(getOperation(), verify)))
       return signalPassFailure();
 
     SmallVector<LLVM::BitcastOp> casts;

@@ -84,8 +84,7 @@ static void emitShare(Arith &math, Value isOne, ValueRange values, Value buffer,
                       Value half, Value warp) {
   math.emitIf(isOne, [&] {
     for (auto [number, value] : llvm::enumerate(values))
-      memref::StoreOp::create(math.b, math.loc, value, buffer,
-                              ValueRange{half, math.index(number), warp});
+      math.store(value, buffer, {half, math.index(number), warp});
   });
   gpu::BarrierOp::create(math.b, math.loc);
 }
@@ -112,9 +111,8 @@ SmallVector<Threads::Sums> nsa::emitBlockScan(Arith &math, ValueRange values,
     Value before = math.select(isThere, previous, zero);
     Value total = zero;
     for (int64_t other = 0; other < block.getNumWarps(); ++other) {
-      Value sum = memref::LoadOp::create(
-          math.b, math.loc, buffer,
-          ValueRange{half, math.index(number), math.index(other)});
+      Value sum =
+          math.load(buffer, {half, math.index(number), math.index(other)});
       total = combine(number, total, sum);
       Value isBefore =
           math.compare(Arith::Predicate::ult, math.index(other), warp);
@@ -153,9 +151,8 @@ SmallVector<Value> nsa::emitBlockReduce(Arith &math, ValueRange values,
   for (size_t number = 0; number < values.size(); ++number) {
     Value result;
     for (int64_t other = 0; other < block.getNumWarps(); ++other) {
-      Value part = memref::LoadOp::create(
-          math.b, math.loc, buffer,
-          ValueRange{zero, math.index(number), math.index(other)});
+      Value part =
+          math.load(buffer, {zero, math.index(number), math.index(other)});
       result = result ? combine(number, result, part) : part;
     }
     results.push_back(result);
@@ -168,8 +165,6 @@ Threads::NumberedValue nsa::emitBlockFirstWithout(Arith &math, Value condition,
                                                   const ThreadBlock &block,
                                                   Value counts, Value values,
                                                   Value half) {
-  OpBuilder &b = math.b;
-  Location loc = math.loc;
   // Threads are few, so 32 bits are enough for their numbers.
   Value thread = math.toI32(block.thread), warpSize = math.i32(block.warp);
   Value warp = math.divUnsigned(thread, warpSize);
@@ -178,33 +173,30 @@ Threads::NumberedValue nsa::emitBlockFirstWithout(Arith &math, Value condition,
   Value bound = math.toI32(math.min(most, math.index(block.size - 1)));
   // What of its lanes a warp would answer with, it leaves for all.
   Value all = math.i32(-1);
-  Value ballot = NVVM::VoteSyncOp::create(
-      b, loc, b.getI32Type(), all, condition, NVVM::VoteSyncKind::ballot);
+  Type i32 = math.b.getI32Type();
+  Value ballot = math.apply<NVVM::VoteSyncOp>(i32, all, condition,
+                                              NVVM::VoteSyncKind::ballot);
   Value others = math.apply<arith::XOrIOp>(ballot, all);
-  Value count =
-      LLVM::CountTrailingZerosOp::create(b, loc, b.getI32Type(), others,
-                                         /*is_zero_poison=*/false);
+  Value count = math.apply<LLVM::CountTrailingZerosOp>(
+      i32, others, /*is_zero_poison=*/false);
   Value left = math.max(math.sub(bound, firstOfWarp), math.i32(0));
   Value picked = math.min(math.min(count, math.i32(block.warp - 1)), left);
   Value zero = math.index(0), ofWarp = math.toIndex(warp);
   math.emitIf(math.equal(lane, picked), [&] {
-    SmallVector<Value> place = {half, zero, ofWarp};
-    memref::StoreOp::create(b, loc, count, counts, place);
-    memref::StoreOp::create(b, loc, value, values, place);
+    math.store(count, counts, {half, zero, ofWarp});
+    math.store(value, values, {half, zero, ofWarp});
   });
-  gpu::BarrierOp::create(b, loc);
+  gpu::BarrierOp::create(math.b, math.loc);
 
   Value first = math.i32(block.size - 1);
   for (int64_t other = block.getNumWarps() - 1; other >= 0; --other) {
-    Value count = memref::LoadOp::create(
-        b, loc, counts, ValueRange{half, zero, math.index(other)});
+    Value count = math.load(counts, {half, zero, math.index(other)});
     Value isThere = math.less(count, warpSize);
     first = math.select(isThere, math.add(count, math.i32(other * block.warp)),
                         first);
   }
   first = math.min(first, bound);
-  Value found = memref::LoadOp::create(
-      b, loc, values,
-      ValueRange{half, zero, math.toIndex(math.divUnsigned(first, warpSize))});
+  Value ofFirst = math.toIndex(math.divUnsigned(first, warpSize));
+  Value found = math.load(values, {half, zero, ofFirst});
   return {math.toIndex(first), found};
 }

@@ -7,7 +7,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "RequestRows.h"
-#include "RowSearch.h"
 #include "SegmentLowering.h"
 #include "Tiles.h"
 
@@ -33,8 +32,7 @@ static void emitRowsOfBlock(KernelBlock &block, SegmentOp segment,
   Value begin = block.mul(block.toIndex(number), rows);
   Value end = block.add(begin, rows);
   Value row = block.add(begin, block.thread);
-  RowPlace place = emitRowSearch(block.b, block.loc, expand, block.ports,
-                                 block.kernel, block.threads, row, end);
+  RowPlace place = emitRowSearch(block, expand, row, end);
 
   Value isRow = place.isRow;
   // The search is in 32 bits, which a bound that is a port fits.
@@ -103,8 +101,8 @@ static void emitTableOfBlock(KernelBlock &block, SegmentOp segment,
   auto [request, column] = block.emitRowAndColumn(segment, number);
   auto emitTileOf = [&, request = request, column = column](RowRange rows) {
     emitTile(block.b, segment, block.ports,
-             block.emitPoints(segment, request, column),
-             segment.getTiling()->getWidth(), rows);
+             block.emitPoints(segment, request, column, block.threads.size),
+             segment.getTiling()->getWidth(), {rows});
   };
   Value first = emitFirstRow(block, expand, request);
   // All of a request's rows, and no others: their number is a constant.
@@ -188,7 +186,7 @@ static void emitLoopsOfTable(HostFunction &function, SegmentOp segment) {
   auto emitColumns = [&](Value request, RowRange rows) {
     outer.emitFor(zero, columns, outer.index(width), [&](Value column) {
       emitTile(b, segment, function.ports, SmallVector<Value>{request, column},
-               width, rows);
+               width, {rows});
     });
   };
   Value requests = expand.emitNumRequests(outer);

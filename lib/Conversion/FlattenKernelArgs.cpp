@@ -21,64 +21,28 @@ namespace nsa {
 using namespace mlir;
 using namespace nsa;
 
+/// Adds an argument to `kernel`: a pointer or i64.
+static Value addArgument(FunctionOpInterface kernel, Type type,
+                         bool isReadOnly) {
+  unsigned number = kernel.getNumArguments();
+  MLIRContext *context = kernel.getContext();
+  SmallVector<NamedAttribute> attrs;
+  // An array that is only read overlaps no array that is written: the launcher
+  // checks. So its loads may go through the read-only path.
+  if (isReadOnly)
+    for (StringRef name : {LLVM::LLVMDialect::getNoAliasAttrName(),
+                           LLVM::LLVMDialect::getReadonlyAttrName()})
+      attrs.emplace_back(StringAttr::get(context, name),
+                         UnitAttr::get(context));
+  (void)kernel.insertArgument(number, type, DictionaryAttr::get(context, attrs),
+                              kernel.getLoc());
+  return kernel.getArgument(number);
+}
+
 namespace {
-/// Where a kernel's parameters come from, one after the other.
-class Parameters {
-public:
-  virtual ~Parameters() = default;
-  /// The next parameter, of type `type` (a pointer or i64).
-  virtual Value next(Type type, bool isReadOnly = false) = 0;
-};
-
-/// Parameters of a GPU kernel: its arguments.
-class ArgumentParameters : public Parameters {
-public:
-  ArgumentParameters(FunctionOpInterface kernel) : kernel(kernel) {}
-  Value next(Type type, bool isReadOnly) override {
-    unsigned number = kernel.getNumArguments();
-    MLIRContext *context = kernel.getContext();
-    SmallVector<NamedAttribute> attrs;
-    // An array that is only read overlaps no array that is written: the
-    // launcher checks. So its loads may go through the read-only path.
-    if (isReadOnly)
-      for (StringRef name : {LLVM::LLVMDialect::getNoAliasAttrName(),
-                             LLVM::LLVMDialect::getReadonlyAttrName()})
-        attrs.emplace_back(StringAttr::get(context, name),
-                           UnitAttr::get(context));
-    (void)kernel.insertArgument(
-        number, type, DictionaryAttr::get(context, attrs), kernel.getLoc());
-    return kernel.getArgument(number);
-  }
-
-private:
-  FunctionOpInterface kernel;
-};
-
-/// Parameters of a host kernel: what the entries of an array point at.
-class PackedParameters : public Parameters {
-public:
-  PackedParameters(OpBuilder &b, FunctionOpInterface kernel)
-      : b(b), loc(kernel.getLoc()),
-        pointer(LLVM::LLVMPointerType::get(kernel.getContext())) {
-    unsigned number = kernel.getNumArguments();
-    (void)kernel.insertArgument(number, pointer, {}, loc);
-    array = kernel.getArgument(number);
-  }
-  Value next(Type type, bool) override {
-    Value entry =
-        LLVM::GEPOp::create(b, loc, pointer, pointer, array,
-                            ArrayRef<LLVM::GEPArg>{LLVM::GEPArg(count++)});
-    Value address = LLVM::LoadOp::create(b, loc, pointer, entry);
-    return LLVM::LoadOp::create(b, loc, type, address);
-  }
-
-private:
-  OpBuilder &b;
-  Location loc;
-  Type pointer;
-  Value array;
-  int32_t count = 0;
-};
+/// Returns a kernel's next parameter, of that type, and whether it is the
+/// address of an array that is only read.
+using NextParameter = function_ref<Value(Type, bool)>;
 
 struct FlattenKernelArgs
     : public nsa::impl::FlattenKernelArgsBase<FlattenKernelArgs> {
@@ -91,13 +55,23 @@ struct FlattenKernelArgs
         return WalkResult::interrupt();
       OpBuilder b(op);
       b.setInsertionPointToStart(&kernel.getFunctionBody().front());
+      unsigned count = kernel.getNumArguments();
       if (isa<gpu::GPUFuncOp>(op)) {
-        ArgumentParameters parameters(kernel);
-        flatten(b, kernel, parameters);
+        flatten(b, kernel, count, [&](Type type, bool isReadOnly) {
+          return addArgument(kernel, type, isReadOnly);
+        });
       } else if (isa<func::FuncOp>(op)) {
-        unsigned numArguments = kernel.getNumArguments();
-        PackedParameters parameters(b, kernel);
-        flatten(b, kernel, parameters, numArguments);
+        // What the entries of an array point at.
+        Location loc = kernel.getLoc();
+        Type pointer = LLVM::LLVMPointerType::get(b.getContext());
+        Value array = addArgument(kernel, pointer, /*isReadOnly=*/false);
+        int32_t place = 0;
+        flatten(b, kernel, count, [&](Type type, bool) -> Value {
+          Value entry = LLVM::GEPOp::create(b, loc, pointer, pointer, array,
+                                            ArrayRef<LLVM::GEPArg>{place++});
+          Value address = LLVM::LoadOp::create(b, loc, pointer, entry);
+          return LLVM::LoadOp::create(b, loc, type, address);
+        });
       }
       return WalkResult::advance();
     });
@@ -126,30 +100,29 @@ struct FlattenKernelArgs
              llvm::is_contained(getSizes(kernel, argument.getArgNumber()),
                                 *number);
     };
-    WalkResult result = kernel.walk([&](memref::DimOp dim) {
-      if (isKnown(dim))
-        return WalkResult::advance();
-      dim.emitOpError("reads a size that the kernel is not launched with");
-      return WalkResult::interrupt();
-    });
-    return failure(result.wasInterrupted());
+    return verifyEach<memref::DimOp>(
+        kernel, [&](memref::DimOp dim) -> LogicalResult {
+          if (isKnown(dim))
+            return success();
+          return dim.emitOpError(
+              "reads a size that the kernel is not launched with");
+        });
   }
 
-  static void flatten(OpBuilder &b, FunctionOpInterface kernel,
-                      Parameters &parameters,
-                      std::optional<unsigned> numArguments = {}) {
-    unsigned count = numArguments.value_or(kernel.getNumArguments());
+  /// Makes the first `count` arguments of parameters.
+  static void flatten(OpBuilder &b, FunctionOpInterface kernel, unsigned count,
+                      NextParameter next) {
     for (unsigned number = 0; number < count; ++number) {
       BlockArgument argument = kernel.getArgument(number);
       Value value;
       if (auto type = dyn_cast<MemRefType>(argument.getType()))
-        value = rebuild(b, kernel, number, type, parameters);
+        value = rebuild(b, kernel, number, type, next);
       else if (argument.getType().isInteger(64))
-        value = parameters.next(argument.getType());
+        value = next(argument.getType(), /*isReadOnly=*/false);
       else
-        value =
-            arith::IndexCastOp::create(b, kernel.getLoc(), argument.getType(),
-                                       parameters.next(b.getI64Type()));
+        value = arith::IndexCastOp::create(
+            b, kernel.getLoc(), argument.getType(),
+            next(b.getI64Type(), /*isReadOnly=*/false));
       argument.replaceAllUsesWith(value);
     }
     eraseFirstArguments(kernel, count);
@@ -174,8 +147,7 @@ struct FlattenKernelArgs
   /// A memref of `type` from the next parameters. Sizes that the kernel does
   /// not get are never read.
   static Value rebuild(OpBuilder &b, FunctionOpInterface kernel,
-                       unsigned number, MemRefType type,
-                       Parameters &parameters) {
+                       unsigned number, MemRefType type, NextParameter next) {
     Location loc = kernel.getLoc();
     LLVMTypeConverter converter(b.getContext());
     auto descriptor =
@@ -184,16 +156,15 @@ struct FlattenKernelArgs
     // What a kernel before this one writes changes while this one is there.
     bool isReadOnly = kernel.getArgAttr(number, readOnlyAttrName) != nullptr &&
                       !kernel->hasAttr(dependentLaunchAttrName);
-    Value pointer = parameters.next(pointerType, isReadOnly);
+    Value pointer = next(pointerType, isReadOnly);
+    auto nextNumber = [&] { return next(b.getI64Type(), false); };
     descriptor.setAllocatedPtr(b, loc, pointer);
     descriptor.setAlignedPtr(b, loc, pointer);
     descriptor.setConstantOffset(b, loc, 0);
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    (void)type.getStridesAndOffset(strides, offset);
+    SmallVector<int64_t> strides = type.getStridesAndOffset().first;
     for (auto [dim, stride] : llvm::enumerate(strides)) {
       if (ShapedType::isDynamic(stride))
-        descriptor.setStride(b, loc, dim, parameters.next(b.getI64Type()));
+        descriptor.setStride(b, loc, dim, nextNumber());
       else
         descriptor.setConstantStride(b, loc, dim, stride);
     }
@@ -202,7 +173,7 @@ struct FlattenKernelArgs
       if (!type.isDynamicDim(dim))
         descriptor.setConstantSize(b, loc, dim, type.getDimSize(dim));
       else if (llvm::is_contained(sizes, dim))
-        descriptor.setSize(b, loc, dim, parameters.next(b.getI64Type()));
+        descriptor.setSize(b, loc, dim, nextNumber());
     }
     Value value = descriptor;
     return UnrealizedConversionCastOp::create(b, loc, type, value).getResult(0);

@@ -11,6 +11,7 @@
 #include "Stores.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -120,14 +121,25 @@ std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,
   return {row, add(first, inTile)};
 }
 
-SmallVector<SmallVector<Value>>
-KernelBlock::emitPoints(SegmentOp segment, ArrayRef<Value> row, Value column) {
+SmallVector<SmallVector<Value>> KernelBlock::emitPoints(SegmentOp segment,
+                                                        ArrayRef<Value> row,
+                                                        Value column,
+                                                        int64_t numThreads) {
   TilingAttr tiling = *segment.getTiling();
-  int64_t step = threads.size * tiling.getWidth();
+  int64_t step = numThreads * tiling.getWidth();
   SmallVector<SmallVector<Value>> points;
   for (int64_t i = 0; i < tiling.getVectors(); ++i) {
     SmallVector<Value> &point = points.emplace_back(row);
     point.push_back(add(column, index(i * step)));
   }
   return points;
+}
+
+void nsa::emitInstruction(Arith &math, StringRef instruction,
+                          ValueRange operands, StringRef constraints) {
+  LLVM::InlineAsmOp::create(
+      math.b, math.loc, /*resultTypes=*/TypeRange(), operands, instruction,
+      constraints, /*has_side_effects=*/true, /*is_align_stack=*/false,
+      LLVM::tailcallkind::TailCallKind::None,
+      /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
 }

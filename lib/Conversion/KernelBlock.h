@@ -48,10 +48,11 @@ public:
   /// The row and the first column of this thread in it.
   std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
                                                        mlir::Value block);
-  /// The thread's points in a tile of one row, from `column` on.
+  /// The points in a tile of one row, from `column` on, of a thread that shares
+  /// it with `numThreads`.
   llvm::SmallVector<llvm::SmallVector<mlir::Value>>
   emitPoints(SegmentOp segment, llvm::ArrayRef<mlir::Value> row,
-             mlir::Value column);
+             mlir::Value column, int64_t numThreads);
 
   const mlir::IRMapping &ports;
   mlir::gpu::GPUFuncOp kernel;
@@ -76,6 +77,10 @@ private:
   /// Workgroup memory of what elements of a segment share.
   llvm::SmallVector<mlir::Value> sharedMemory;
 };
+
+/// Emits an instruction that stays where it is.
+void emitInstruction(Arith &math, llvm::StringRef instruction,
+                     mlir::ValueRange operands, llvm::StringRef constraints);
 
 } // namespace nsa
 

@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DependentLaunch.h"
 #include "Guards.h"
 #include "Kernel.h"
 #include "SegmentLowering.h"
@@ -35,15 +34,10 @@ static void emitSegments(KernelBlock &block, ArrayRef<SegmentOp> segments,
   if (segments.size() == 1)
     return emitOne();
 
-  OpBuilder &b = block.b;
   Value numBlocks = block.emitNumBlocks(segment);
-  auto ifOp = scf::IfOp::create(b, block.loc, block.isInside(number, numBlocks),
-                                /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(ifOp.thenYield());
-  emitOne();
-  b.setInsertionPoint(ifOp.elseYield());
-  emitSegments(block, segments.drop_front(), block.sub(number, numBlocks));
+  block.emitIf(block.isInside(number, numBlocks), emitOne, [&] {
+    emitSegments(block, segments.drop_front(), block.sub(number, numBlocks));
+  });
 }
 
 static void emitKernel(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
@@ -55,6 +49,19 @@ static void emitKernel(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
   if (!segments.empty())
     emitSegments(block, segments, number);
   gpu::ReturnOp::create(b, block.loc);
+}
+
+/// Marks `kernel` as one that may begin early, and emits what every thread has
+/// to do first.
+static void emitDependentStart(OpBuilder &b, gpu::GPUFuncOp kernel) {
+  kernel->setAttr(dependentLaunchAttrName, b.getUnitAttr());
+  // Not `nvvm.griddepcontrol`: LLVM takes that for an instruction which touches
+  // no memory, and moves loads above it. The grid after this one may begin at
+  // once, as it waits for the end of this one, too.
+  Arith math(b, kernel.getLoc());
+  for (StringRef instruction :
+       {"griddepcontrol.wait;", "griddepcontrol.launch_dependents;"})
+    emitInstruction(math, instruction, /*operands=*/{}, "~{memory}");
 }
 
 namespace {

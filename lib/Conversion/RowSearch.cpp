@@ -6,9 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "RowSearch.h"
-
-#include "BlockScan.h"
+#include "RequestRows.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -21,9 +19,7 @@ namespace {
 /// The search; a method for each of its steps.
 class RowSearch : Arith {
 public:
-  RowSearch(OpBuilder &b, Location loc, RequestRows &expand,
-            const IRMapping &ports, gpu::GPUFuncOp kernel,
-            const ThreadBlock &block, Value row, Value end);
+  RowSearch(KernelBlock &block, RequestRows &expand, Value row, Value end);
 
   RowPlace emit();
 
@@ -51,9 +47,8 @@ private:
   Value emitBisection(Value half, Value rest);
   Value combine(size_t number, Value lhs, Value rhs);
 
+  KernelBlock &block;
   RequestRows &expand;
-  const IRMapping &ports;
-  ThreadBlock block;
   size_t numSums;
   Value numRequests, bound, row, end;
   /// Of the block's scan, and the sums before each thread's request.
@@ -78,20 +73,21 @@ RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
   return state;
 }
 
-RowSearch::RowSearch(OpBuilder &b, Location loc, RequestRows &expand,
-                     const IRMapping &ports, gpu::GPUFuncOp kernel,
-                     const ThreadBlock &block, Value row, Value end)
-    : Arith(b, loc), expand(expand), ports(ports), block(block),
+RowSearch::RowSearch(KernelBlock &block, RequestRows &expand, Value row,
+                     Value end)
+    : Arith(block), block(block), expand(expand),
       numSums(1 + expand.getNumScans()) {
-  ElementBuilder outer(b, loc, ports, {});
+  ElementBuilder outer = block.at({});
   numRequests = expand.emitNumRequests(outer);
   bound = toI32(expand.emitBound(outer));
   this->row = toI32(row);
   this->end = toI32(end);
+  Type i32 = b.getI32Type();
   scanBuffer = addSharedMemory(
-      kernel, getBlockScanBufferType(block, numSums, b.getI32Type()));
+      block.kernel, getBlockScanBufferType(block.threads, numSums, i32));
   before = addSharedMemory(
-      kernel, getSharedType({2, int64_t(numSums), block.size}, b.getI32Type()));
+      block.kernel,
+      getSharedType({2, int64_t(numSums), block.threads.size}, i32));
 }
 
 Value RowSearch::combine(size_t number, Value lhs, Value rhs) {
@@ -104,7 +100,7 @@ SmallVector<Value> RowSearch::emitTerms(Value request) {
   return emitIf(
       types, less(request, numRequests),
       [&] {
-        ElementBuilder builder(b, loc, ports, request);
+        ElementBuilder builder = block.at(request);
         Value count = expand.emitCount(builder, request);
         SmallVector<Value> terms = {toI32(count)};
         if (numSums > 1)
@@ -119,10 +115,9 @@ SmallVector<Value> RowSearch::emitTerms(Value request) {
 Value RowSearch::emitBisection(Value half, Value rest) {
   // Thread 0 begins at row 0, so there is one. Each step decides a bit.
   Value found = index(0);
-  for (int64_t step = block.size / 2; step > 0; step /= 2) {
+  for (int64_t step = block.threads.size / 2; step > 0; step /= 2) {
     Value next = add(found, index(step));
-    Value first = memref::LoadOp::create(b, loc, before,
-                                         ValueRange{half, index(0), next});
+    Value first = load(before, {half, index(0), next});
     found = select(compare(Predicate::ule, first, rest), next, found);
   }
   return found;
@@ -135,18 +130,16 @@ RowSearch::State RowSearch::emitRound(const State &state) {
       [&](size_t number, Value lhs, Value rhs) {
         return combine(number, lhs, rhs);
       },
-      block, scanBuffer, state.half);
+      block.threads, scanBuffer, state.half);
   State next;
   for (auto [number, sum] : llvm::enumerate(sums)) {
-    memref::StoreOp::create(
-        b, loc, sum.before, before,
-        ValueRange{state.half, index(number), block.thread});
+    store(sum.before, before, {state.half, index(number), block.thread});
     next.sums.push_back(combine(number, state.sums[number], sum.total));
   }
   gpu::BarrierOp::create(b, loc);
 
-  Value isHere = both(compare(Predicate::uge, row, state.sums[0]),
-                      compare(Predicate::ult, row, next.sums[0]));
+  Value isBelow = isInside(row, next.sums[0]);
+  Value isHere = both(compare(Predicate::uge, row, state.sums[0]), isBelow);
   SmallVector<Type> types = {b.getIndexType()};
   types.append(numSums, b.getI32Type());
   SmallVector<Value> found = emitIf(
@@ -159,8 +152,7 @@ RowSearch::State RowSearch::emitRound(const State &state) {
         Value last = sub(numRequests, index(1));
         SmallVector<Value> found = {min(add(state.first, place), last)};
         for (auto [number, sum] : llvm::enumerate(state.sums)) {
-          Value part = memref::LoadOp::create(
-              b, loc, before, ValueRange{state.half, index(number), place});
+          Value part = load(before, {state.half, index(number), place});
           found.push_back(combine(number, sum, part));
         }
         return found;
@@ -170,7 +162,7 @@ RowSearch::State RowSearch::emitRound(const State &state) {
         llvm::append_range(kept, state.found);
         return kept;
       });
-  next.first = add(state.first, index(block.size));
+  next.first = add(state.first, index(block.threads.size));
   next.half = sub(index(1), state.half);
   next.request = found.front();
   llvm::append_range(next.found, llvm::drop_begin(found));
@@ -186,8 +178,8 @@ RowPlace RowSearch::emit() {
       initial.pack(),
       [&](ValueRange values) {
         State state = State::unpack(values, numSums);
-        return both(less(state.first, numRequests),
-                    compare(Predicate::ult, state.sums[0], end));
+        Value isBefore = isInside(state.sums[0], end);
+        return both(less(state.first, numRequests), isBefore);
       },
       [&](ValueRange values) {
         return emitRound(State::unpack(values, numSums)).pack();
@@ -195,7 +187,7 @@ RowPlace RowSearch::emit() {
   State last = State::unpack(values, numSums);
   ArrayRef<Value> before = last.found, totals = last.sums;
   RowPlace place;
-  place.isRow = compare(Predicate::ult, row, totals.front());
+  place.isRow = isInside(row, totals.front());
   place.request = last.request;
   place.first = toIndex(before.front());
   place.before.assign(before.drop_front().begin(), before.end());
@@ -204,8 +196,7 @@ RowPlace RowSearch::emit() {
   return place;
 }
 
-RowPlace nsa::emitRowSearch(OpBuilder &b, Location loc, RequestRows &expand,
-                            const IRMapping &ports, gpu::GPUFuncOp kernel,
-                            const ThreadBlock &block, Value row, Value end) {
-  return RowSearch(b, loc, expand, ports, kernel, block, row, end).emit();
+RowPlace nsa::emitRowSearch(KernelBlock &block, RequestRows &expand, Value row,
+                            Value end) {
+  return RowSearch(block, expand, row, end).emit();
 }

@@ -10,7 +10,6 @@
 #include "SegmentLowering.h"
 #include "Stores.h"
 
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
@@ -67,13 +66,7 @@ ScanSegment::ScanSegment(SegmentOp segment)
 
 /// Has `value` computed here: no optimisation moves it to its uses.
 static void emitHere(Arith &math, Value value) {
-  Value bits =
-      arith::IndexCastOp::create(math.b, math.loc, math.b.getI64Type(), value);
-  LLVM::InlineAsmOp::create(
-      math.b, math.loc, TypeRange(), bits, /*asm_string=*/"",
-      /*constraints=*/"l", /*has_side_effects=*/true, /*is_align_stack=*/false,
-      LLVM::tailcallkind::TailCallKind::None,
-      /*asm_dialect=*/LLVM::AsmDialectAttr(), /*operand_attrs=*/ArrayAttr());
+  emitInstruction(math, "", math.toI64(value), /*constraints=*/"l");
 }
 
 void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {

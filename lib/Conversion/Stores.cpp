@@ -34,18 +34,16 @@ void nsa::emitIfNotNegative(ElementBuilder &builder, Value size,
                             function_ref<void()> body) {
   if (!mayBeNegative(size))
     return body();
-  builder.emitIf(builder.compare(Arith::Predicate::sge, builder.lookup(size),
-                                 builder.index(0)),
-                 body);
+  Value zero = builder.index(0);
+  builder.emitIf(builder.isAtLeast(builder.lookup(size), zero), body);
 }
 
 void nsa::emitIfCopied(ElementBuilder &builder, CopyOp copy, Value index,
                        function_ref<void()> body) {
   if (copy.getFrom() == 0)
     return body();
-  builder.emitIf(builder.compare(Arith::Predicate::sge, index,
-                                 builder.index(copy.getFrom())),
-                 body);
+  Value from = builder.index(copy.getFrom());
+  builder.emitIf(builder.isAtLeast(index, from), body);
 }
 
 /// Whether any of the arrays behind `ports`, which are optional, is there (i1):
@@ -69,12 +67,9 @@ static Value emitIsAnyThere(ElementBuilder &builder,
       continue;
     Value word =
         kernel.getArgument(kernel.getNumArguments() - numWords + number);
-    Value bits =
-        builder.both(word, arith::ConstantIntOp::create(builder.b, builder.loc,
-                                                        int64_t(mask), 64));
-    Value isThere = builder.compare(Arith::Predicate::ne, bits,
-                                    builder.zero(word.getType()));
-    any = any ? builder.apply<arith::OrIOp>(any, isThere) : isThere;
+    Value bits = builder.both(word, builder.i64(mask));
+    Value isThere = builder.notEqual(bits, builder.zero(word.getType()));
+    any = any ? builder.either(any, isThere) : isThere;
   }
   return any;
 }
@@ -123,8 +118,7 @@ Value nsa::emitIsWanted(ElementBuilder &builder, SegmentOp segment) {
 void nsa::storeElement(ElementBuilder &builder, CopyOp copy, Value element,
                        ValueRange indices) {
   emitForDestinations(builder, copy, [&](Value destination) {
-    memref::StoreOp::create(builder.b, builder.loc, element,
-                            builder.lookup(destination), indices);
+    builder.store(element, builder.lookup(destination), indices);
   });
 }
 
@@ -136,8 +130,7 @@ Value Written::contain(Arith &math, Value first, Value last) const {
   Value inside = math.less(last, end);
   if (from == 0)
     return inside;
-  Value after = math.compare(Arith::Predicate::sge, first, math.index(from));
-  return math.both(after, inside);
+  return math.both(math.isAtLeast(first, math.index(from)), inside);
 }
 
 Value Written::containLane(Arith &math, Value column, int64_t lane) const {
@@ -153,8 +146,8 @@ Value Written::isWhole(Arith &math, int64_t count) const {
 }
 
 Value Written::isSet(Arith &math, int64_t lane) const {
-  Value flag = vector::ExtractOp::create(math.b, math.loc, mask, lane);
-  return math.compare(Arith::Predicate::ne, flag, math.zero(flag.getType()));
+  Value flag = math.extract(mask, lane);
+  return math.notEqual(flag, math.zero(flag.getType()));
 }
 
 Parts Parts::of(Arith &math, Value vector, int64_t bytes) {
@@ -166,9 +159,9 @@ Parts Parts::of(Arith &math, Value vector, int64_t bytes) {
     return {{vector}, width};
   Parts parts = {{}, part};
   for (int64_t first = 0; first < width; first += part)
-    parts.vectors.push_back(vector::ExtractStridedSliceOp::create(
-        math.b, math.loc, vector, ArrayRef<int64_t>{first},
-        ArrayRef<int64_t>{part}, ArrayRef<int64_t>{1}));
+    parts.vectors.push_back(math.apply<vector::ExtractStridedSliceOp>(
+        vector, ArrayRef<int64_t>{first}, ArrayRef<int64_t>{part},
+        ArrayRef<int64_t>{1}));
   return parts;
 }
 
@@ -183,10 +176,7 @@ static void storeLanes(ElementBuilder &builder, const Parts &parts,
       int64_t offset = it.index() * parts.distance + i;
       lane.back() = builder.add(indices.back(), offset);
       builder.emitIf(written.containLane(builder, lane.back(), offset), [&] {
-        Value element =
-            vector::ExtractOp::create(builder.b, builder.loc, vector, i);
-        memref::StoreOp::create(builder.b, builder.loc, element, destination,
-                                lane);
+        builder.store(builder.extract(vector, i), destination, lane);
       });
     }
   }
@@ -213,8 +203,6 @@ Value nsa::emitCanStoreWide(ElementBuilder &builder, const Parts &parts,
 
 void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
                      ValueRange indices, const Written &written) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   Value destination = builder.lookup(port);
   Value isAligned = emitCanStoreWide(
       builder, parts, port, indices.size() > 1 ? indices.front() : Value());
@@ -230,15 +218,13 @@ void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
   bool isWhole = end && *end % multiple == 0 && written.from % multiple == 0 &&
                  !written.mask &&
                  getConstantIntValue(isAligned).value_or(0) != 0;
-  auto ifOp = scf::IfOp::create(b, loc, builder.both(isFull, isAligned),
-                                /*withElseRegion=*/!isWhole);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(ifOp.thenYield());
-  storeWide(builder, parts, destination, indices);
-  if (isWhole)
-    return;
-  b.setInsertionPoint(ifOp.elseYield());
-  storeLanes(builder, parts, destination, indices, written);
+  auto storeRest = [&] {
+    storeLanes(builder, parts, destination, indices, written);
+  };
+  builder.emitIf(
+      builder.both(isFull, isAligned),
+      [&] { storeWide(builder, parts, destination, indices); },
+      isWhole ? function_ref<void()>() : storeRest);
 }
 
 /// Emits whether all lanes are stored, to `places` (of each lane) that follow
@@ -281,14 +267,11 @@ static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
 void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
                          ValueRange places, Value column,
                          const Written &written) {
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
   SmallVector<SmallVector<Value>> lanes(width);
   for (auto [i, indices] : llvm::enumerate(lanes))
     for (Value place : places)
-      indices.push_back(
-          builder.toIndex(vector::ExtractOp::create(b, loc, place, i)));
+      indices.push_back(builder.toIndex(builder.extract(place, i)));
   auto storeLane = [&](int64_t i) {
     Value isStored = written.containLane(builder, builder.add(column, i), i);
     // A negative one is too large as well.
@@ -296,15 +279,12 @@ void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
       isStored = builder.both(isStored,
                               builder.isInside(index, builder.dim(port, dim)));
     builder.emitIf(isStored, [&] {
-      memref::StoreOp::create(b, loc,
-                              vector::ExtractOp::create(b, loc, vector, i),
-                              builder.lookup(port), lanes[i]);
+      builder.store(builder.extract(vector, i), builder.lookup(port), lanes[i]);
     });
   };
   auto storeLanes = [&] {
     for (int64_t i = 0; i < width; ++i)
       storeLane(i);
-    return Arith::Values();
   };
   Value isRun = emitIsRun(builder, vector, port, lanes, column, written);
   if (!isRun) {
@@ -312,11 +292,10 @@ void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
     return;
   }
   builder.emitIf(
-      TypeRange(), isRun,
+      isRun,
       [&] {
         storeWide(builder, {{vector}, width}, builder.lookup(port),
                   lanes.front());
-        return Arith::Values();
       },
       storeLanes);
 }

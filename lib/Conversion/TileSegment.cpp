@@ -22,26 +22,29 @@ using namespace nsa;
 // A block that walks rows
 //===----------------------------------------------------------------------===//
 
-/// The columns of `row` that this thread takes, of `numThreads` with numbers
-/// from 0 on.
+/// The columns of `row` from `first` to `end` that a thread takes who shares
+/// them with `numThreads`.
 static void emitColumns(KernelBlock &block, SegmentOp segment, Value row,
-                        Value number, int64_t numThreads,
-                        const RowValues &values) {
+                        Value first, Value end, int64_t numThreads,
+                        const RowValues &values,
+                        const ElementBuilder *known = nullptr) {
   TilingAttr tiling = *segment.getTiling();
-  Value columns = block.lookup(segment.getSizes().back());
-  int64_t step = numThreads * tiling.getWidth();
-  Value first = block.mul(number, block.index(tiling.getWidth()));
-  scf::ForOp::create(
-      block.b, block.loc, first, columns,
-      block.index(step * tiling.getVectors()), {},
-      [&](OpBuilder &b, Location loc, Value column, ValueRange) {
-        SmallVector<SmallVector<Value>> points;
-        for (int64_t i = 0; i < tiling.getVectors(); ++i)
-          points.push_back({row, block.add(column, block.index(i * step))});
-        emitTile(b, segment, block.ports, points, tiling.getWidth(),
-                 /*rows=*/{}, &values);
-        scf::YieldOp::create(b, loc);
-      });
+  int64_t width = tiling.getWidth();
+  Value step = block.index(numThreads * width * tiling.getVectors());
+  block.emitFor(first, end, step, [&](Value column) {
+    emitTile(block.b, segment, block.ports,
+             block.emitPoints(segment, row, column, numThreads), width,
+             {/*rows=*/{}, &values, /*pair=*/nullptr, known});
+  });
+}
+
+/// All columns of `row`, for `numThreads` with numbers from 0 on.
+static void emitAllColumns(KernelBlock &block, SegmentOp segment, Value row,
+                           Value number, int64_t numThreads,
+                           const RowValues &values) {
+  Value width = block.index(segment.getTiling()->getWidth());
+  emitColumns(block, segment, row, block.mul(number, width),
+              block.lookup(segment.getSizes().back()), numThreads, values);
 }
 
 /// A row for each warp.
@@ -65,7 +68,7 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
     // All lanes have the same row, so they are a team.
     RowValues values = emitRowValues(block.b, segment, block.ports, row,
                                      Team{lane, warpSize, emitWarpSum}, shared);
-    emitColumns(block, segment, row, lane, warpSize, values);
+    emitAllColumns(block, segment, row, lane, warpSize, values);
   });
 }
 
@@ -95,7 +98,8 @@ static void emitElementOfRow(KernelBlock &block, SegmentOp segment, Value row,
                              const ElementBuilder &known) {
   block.emitIf(block.equal(block.thread, block.index(0)), [&] {
     emitTile(block.b, segment, block.ports, SmallVector<Value>{row},
-             /*width=*/1, /*rows=*/{}, &shared, /*pair=*/nullptr, &known);
+             /*width=*/1,
+             {/*rows=*/{}, &shared, /*pair=*/nullptr, &known});
   });
 }
 
@@ -108,8 +112,8 @@ static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
   emitRowAhead(builder, segment, row);
   BlockThreads together = block.getThreads();
   emitRowVectors(builder, segment, point, width, together, shared);
-  emitTile(block.b, segment, block.ports, point, width, /*rows=*/{}, &shared,
-           /*pair=*/nullptr, &builder);
+  emitTile(block.b, segment, block.ports, point, width,
+           {/*rows=*/{}, &shared, /*pair=*/nullptr, &builder});
   if (segment.hasElementsOfRows())
     emitElementOfRow(block, segment, row, shared, builder);
 }
@@ -123,7 +127,8 @@ static void emitRowOfTiles(KernelBlock &block, SegmentOp segment, Value row,
   emitSharedRow(builder, segment, together, row, shared);
   bool isTable = segment.getSizes().size() == 2;
   if (isTable)
-    emitColumns(block, segment, row, block.thread, block.threads.size, shared);
+    emitAllColumns(block, segment, row, block.thread, block.threads.size,
+                   shared);
   if (!isTable || segment.hasElementsOfRows())
     emitElementOfRow(block, segment, row, shared, builder);
 }
@@ -153,15 +158,9 @@ static void emitSharedTiles(KernelBlock &block, SegmentOp segment, Value number,
                  : emit(widths.drop_front());
     Value columns = block.lookup(segment.getSizes().back());
     block.emitIf(
-        TypeRange(), block.isAtMost(columns, block.index(most)),
-        [&] {
-          emitRowOfVectors(block, segment, row, widths.front(), shared);
-          return Arith::Values();
-        },
-        [&] {
-          emit(widths.drop_front());
-          return Arith::Values();
-        });
+        block.isAtMost(columns, block.index(most)),
+        [&] { emitRowOfVectors(block, segment, row, widths.front(), shared); },
+        [&] { emit(widths.drop_front()); });
   };
   emit(widths);
 }
@@ -226,19 +225,10 @@ static void emitPackedTile(KernelBlock &block, SegmentOp segment, Value number,
     outer.setRow(&shared);
     for (CopyOp copy : segment.getCopies())
       forEachMap(copy, [&](MapOp map) { emitOuter(outer, map, row); });
-    int64_t step = block.threads.size / tiling.getRows() * tiling.getWidth();
     Value end =
         block.min(block.add(first, block.index(tiling.getColumns())), columns);
-    scf::ForOp::create(
-        block.b, block.loc, first, end, block.index(step * tiling.getVectors()),
-        {}, [&](OpBuilder &b, Location loc, Value column, ValueRange) {
-          SmallVector<SmallVector<Value>> points;
-          for (int64_t i = 0; i < tiling.getVectors(); ++i)
-            points.push_back({row, block.add(column, block.index(i * step))});
-          emitTile(b, segment, block.ports, points, tiling.getWidth(),
-                   /*rows=*/{}, &shared, /*pair=*/nullptr, &outer);
-          scf::YieldOp::create(b, loc);
-        });
+    emitColumns(block, segment, row, first, end,
+                block.threads.size / tiling.getRows(), shared, &outer);
   });
 }
 
@@ -270,11 +260,12 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value number) {
       tile = RowTile{row, first, tiling.getColumns(), block.thread,
                      block.threads.warp};
     }
-    points = block.emitPoints(segment, outer, block.add(first, inTile));
+    points = block.emitPoints(segment, outer, block.add(first, inTile),
+                              block.threads.size);
   }
   emitTile(block.b, segment, block.ports, points, tiling.getWidth(),
-           /*rows=*/{}, &shared, pair ? &*pair : nullptr, /*known=*/nullptr,
-           tile ? &*tile : nullptr);
+           {/*rows=*/{}, &shared, pair ? &*pair : nullptr, /*known=*/nullptr,
+            tile ? &*tile : nullptr});
 }
 
 //===----------------------------------------------------------------------===//
@@ -296,24 +287,19 @@ static void emitRows(HostFunction &function, SegmentOp segment,
   int64_t width = segment.getTiling()->getWidth();
   Value zero = math.index(0);
   SmallVector<Value> sizes = lookupSizes(function, segment);
-  scf::buildLoopNest(
-      b, math.loc, zero, sizes.front(), math.index(1),
-      [&](OpBuilder &b, Location loc, ValueRange row) {
-        RowValues values = emitShared(row.front());
-        bool isTable = sizes.size() == 2;
-        if (!isTable || segment.hasElementsOfRows())
-          emitTile(b, segment, function.ports, SmallVector<Value>(row),
-                   isTable ? 1 : width, /*rows=*/{}, &values);
-        if (!isTable)
-          return;
-        scf::buildLoopNest(
-            b, loc, zero, sizes.back(), math.index(width),
-            [&](OpBuilder &b, Location, ValueRange column) {
-              emitTile(b, segment, function.ports,
-                       SmallVector<Value>{row.front(), column.front()}, width,
-                       /*rows=*/{}, &values);
-            });
-      });
+  math.emitFor(zero, sizes.front(), math.index(1), [&](Value row) {
+    RowValues values = emitShared(row);
+    auto emit = [&](SmallVector<Value> point, int64_t width) {
+      emitTile(b, segment, function.ports, point, width,
+               {/*rows=*/{}, &values});
+    };
+    bool isTable = sizes.size() == 2;
+    if (!isTable || segment.hasElementsOfRows())
+      emit({row}, isTable ? 1 : width);
+    if (isTable)
+      math.emitFor(zero, sizes.back(), math.index(width),
+                   [&](Value column) { emit({row, column}, width); });
+  });
 }
 
 static void emitLoops(HostFunction &function, SegmentOp segment) {
@@ -341,7 +327,7 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   scf::buildLoopNest(b, math.loc, zeros, sizes, steps,
                      [&](OpBuilder &b, Location, ValueRange point) {
                        emitTile(b, segment, ports, SmallVector<Value>(point),
-                                width, /*rows=*/{}, &shared);
+                                width, {/*rows=*/{}, &shared});
                      });
 }
 

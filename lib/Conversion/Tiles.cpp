@@ -37,8 +37,7 @@ storePicked(ElementBuilder &builder, PickOpInterface op, Value vector,
     Value isPicked = builder.both(builder.equal(rest, builder.index(0)),
                                   builder.less(column, columns));
     builder.emitIf(isPicked, [&] {
-      Value element =
-          vector::ExtractOp::create(builder.b, builder.loc, vector, i);
+      Value element = builder.extract(vector, i);
       Value number = builder.divUnsigned(column, strideValue);
       Value picked = cast<ElementOpInterface>(op.getOperation())
                          .emitPicked(builder, {point.front(), number}, element);
@@ -57,12 +56,10 @@ struct TileValue {
 };
 
 /// The copies of a `tile` or two-dimensional `expand` segment.
-class TileEmitter {
+class TileEmitter : TileOptions {
 public:
   TileEmitter(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
-              size_t rank, int64_t width, std::optional<RowRange> rows,
-              const RowValues *rowValues, const ThreadPair *pair,
-              const ElementBuilder *known, const RowTile *tile);
+              size_t rank, int64_t width, const TileOptions &options);
 
   /// Emits the values to store for each point.
   SmallVector<DenseMap<Value, TileValue>>
@@ -99,11 +96,6 @@ private:
   int64_t width;
   /// Of the widest access.
   int64_t accessBytes;
-  std::optional<RowRange> rows;
-  const RowValues *rowValues;
-  const ThreadPair *pair;
-  const ElementBuilder *known;
-  const RowTile *tile;
   Value columns;
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
@@ -115,12 +107,9 @@ private:
 
 TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const IRMapping &ports, size_t rank, int64_t width,
-                         std::optional<RowRange> rows,
-                         const RowValues *rowValues, const ThreadPair *pair,
-                         const ElementBuilder *known, const RowTile *tile)
-    : b(b), loc(segment.getLoc()), ports(ports), width(width),
-      accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
-      rowValues(rowValues), pair(pair), known(known), tile(tile),
+                         const TileOptions &options)
+    : TileOptions(options), b(b), loc(segment.getLoc()), ports(ports),
+      width(width), accessBytes(TargetAttr::of(segment).getAccessBytes()),
       columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
   // Elements of rows and of columns are stored one after the other.
   for (CopyOp copy : segment.getCopies()) {
@@ -171,21 +160,19 @@ TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {
   // A request past the last one has no elements to load.
   Type elementType = cast<ShapedType>(value.getType()).getElementType();
   auto type = VectorType::get(width, elementType);
-  auto ifOp = scf::IfOp::create(b, loc, TypeRange{type, b.getI1Type()},
-                                rows->isPadding, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  auto yield = [&](Block *block, function_ref<TileValue()> emit) {
-    b.setInsertionPointToStart(block);
-    TileValue result = emit();
-    if (!result.isLive)
-      result.isLive = Arith(b, loc).i1(true);
-    scf::YieldOp::create(b, loc, ValueRange{result.vector, result.isLive});
-  };
-  yield(ifOp.thenBlock(), [&]() -> TileValue {
-    return {Arith(b, loc).zero(type), Value()};
-  });
-  yield(ifOp.elseBlock(), [&] { return emitValue(value, point); });
-  return {ifOp.getResult(0), ifOp.getResult(1)};
+  Arith math(b, loc);
+  SmallVector<Value> results = math.emitIf(
+      TypeRange{type, b.getI1Type()}, rows->isPadding,
+      [&]() -> SmallVector<Value> {
+        return {math.zero(type), math.i1(true)};
+      },
+      [&]() -> SmallVector<Value> {
+        TileValue result = emitValue(value, point);
+        if (!result.isLive)
+          result.isLive = math.i1(true);
+        return {result.vector, result.isLive};
+      });
+  return {results[0], results[1]};
 }
 
 SmallVector<DenseMap<Value, TileValue>>
@@ -245,21 +232,21 @@ Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
   auto select = [&](Value inSecond, Value inFirst) -> Value {
     return builder.select(pair->isSecond, inSecond, inFirst);
   };
-  Value words = vector::BitCastOp::create(
-      b, loc, VectorType::get(2 * numWords, b.getI32Type()), vector);
+  Value words = builder.apply<vector::BitCastOp>(
+      VectorType::get(2 * numWords, b.getI32Type()), vector);
   SmallVector<Value> ofFirst, ofSecond;
   for (int64_t i = 0; i < numWords; ++i) {
-    Value low = vector::ExtractOp::create(b, loc, words, i);
-    Value high = vector::ExtractOp::create(b, loc, words, numWords + i);
+    Value low = builder.extract(words, i);
+    Value high = builder.extract(words, numWords + i);
     Value other = pair->emitOther(b, select(low, high));
     ofFirst.push_back(select(other, low));
     ofSecond.push_back(select(high, other));
   }
-  auto toPart = [&](ArrayRef<Value> words) -> Value {
-    Value part = vector::FromElementsOp::create(
-        b, loc, VectorType::get(numWords, b.getI32Type()), words);
-    return vector::BitCastOp::create(
-        b, loc, VectorType::get(half, type.getElementType()), part);
+  auto toPart = [&](ArrayRef<Value> words) {
+    Value part = builder.apply<vector::FromElementsOp>(
+        VectorType::get(numWords, b.getI32Type()), words);
+    return builder.apply<vector::BitCastOp>(
+        VectorType::get(half, type.getElementType()), part);
   };
   column = builder.sub(column, select(builder.index(half), builder.index(0)));
   return {{toPart(ofFirst), toPart(ofSecond)}, 2 * half};
@@ -284,16 +271,14 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
       return rows->emitLoop(builder, storeGeneral);
     isWide = builder.both(isWide, isAligned);
   }
-  auto ifOp = scf::IfOp::create(b, loc, isWide, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(ifOp.thenYield());
-  rows->emitLoop(builder, [&](Value row) {
+  auto storeAligned = [&](Value row) {
     emitForDestinations(builder, copy, [&](Value destination) {
       storeWide(builder, parts, builder.lookup(destination), {row, column});
     });
-  });
-  b.setInsertionPoint(ifOp.elseYield());
-  rows->emitLoop(builder, storeGeneral);
+  };
+  builder.emitIf(
+      isWide, [&] { rows->emitLoop(builder, storeAligned); },
+      [&] { rows->emitLoop(builder, storeGeneral); });
 }
 
 bool TileEmitter::emitAlignedStores(ElementBuilder &builder, CopyOp copy,
@@ -313,16 +298,15 @@ bool TileEmitter::emitAlignedStores(ElementBuilder &builder, CopyOp copy,
       return false;
     isWide = builder.both(isWide, isAligned);
   }
-  auto ifOp = scf::IfOp::create(b, loc, isWide, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(ifOp.thenYield());
-  emitForDestinations(builder, copy, [&](Value destination) {
+  auto storeAligned = [&](Value destination) {
     storeWide(builder, parts, builder.lookup(destination), indices);
-  });
-  b.setInsertionPoint(ifOp.elseYield());
-  emitForDestinations(builder, copy, [&](Value destination) {
+  };
+  auto storeGeneral = [&](Value destination) {
     storeParts(builder, parts, destination, indices, written);
-  });
+  };
+  builder.emitIf(
+      isWide, [&] { emitForDestinations(builder, copy, storeAligned); },
+      [&] { emitForDestinations(builder, copy, storeGeneral); });
   return true;
 }
 
@@ -389,21 +373,15 @@ void TileEmitter::emitTogether() {
 
 void RowRange::emitLoop(ElementBuilder &builder,
                         function_ref<void(Value)> body) const {
-  OpBuilder &b = builder.b;
-  auto loop = scf::ForOp::create(b, builder.loc, builder.index(0), count,
-                                 builder.index(1));
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(loop.getBody()->getTerminator());
-  body(builder.add(first, loop.getInductionVar()));
+  Value one = builder.index(1);
+  builder.emitFor(builder.index(0), count, one,
+                  [&](Value number) { body(builder.add(first, number)); });
 }
 
 void nsa::emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
                    ArrayRef<SmallVector<Value>> points, int64_t width,
-                   std::optional<RowRange> rows, const RowValues *rowValues,
-                   const ThreadPair *pair, const ElementBuilder *known,
-                   const RowTile *tile) {
-  TileEmitter emitter(b, segment, ports, points.front().size(), width, rows,
-                      rowValues, pair, known, tile);
+                   const TileOptions &options) {
+  TileEmitter emitter(b, segment, ports, points.front().size(), width, options);
   SmallVector<DenseMap<Value, TileValue>> values = emitter.emitValues(points);
   emitter.emitTogether();
   for (auto [point, pointValues] : llvm::zip_equal(points, values))

@@ -43,24 +43,31 @@ struct RowTile {
   int64_t warp;
 };
 
+/// What some tiles are given.
+struct TileOptions {
+  /// In an `expand` segment, whose points have requests for rows: those that
+  /// each is stored to.
+  std::optional<RowRange> rows = {};
+  /// What the row of the points shares, if it is walked.
+  const RowValues *rowValues = nullptr;
+  /// If there is one, both threads take turns: each stores the first or the
+  /// second halves of the two vectors.
+  const ThreadPair *pair = nullptr;
+  /// What has emitted before what some of the elements may rest on.
+  const ElementBuilder *known = nullptr;
+  /// What the points of all threads are, if that is known.
+  const RowTile *tile = nullptr;
+};
+
 /// Emits the `width` columns at each of `points` (row, column; or only the
 /// column of a one-dimensional segment; or only the row, for the elements that
 /// a table's rows have): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
-/// are multiples of `width`. In an `expand` segment the row of a point is a
-/// request, and `rows` are those it is stored to. `values` is what the row of
-/// the points shares, if it is walked. If there is a `pair`, both threads take
-/// turns: each stores the first or the second halves of the two vectors.
-/// `known` has emitted before what some of the elements may rest on. `tile` is
-/// what the points of all threads are, if that is known.
+/// are multiples of `width`.
 void emitTile(mlir::OpBuilder &b, SegmentOp segment,
               const mlir::IRMapping &ports,
               llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-              int64_t width, std::optional<RowRange> rows = {},
-              const RowValues *values = nullptr,
-              const ThreadPair *pair = nullptr,
-              const ElementBuilder *known = nullptr,
-              const RowTile *tile = nullptr);
+              int64_t width, const TileOptions &options = {});
 
 /// Emits what row `row` of a segment that is walked shares, beside what all its
 /// rows do.

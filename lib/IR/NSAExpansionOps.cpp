@@ -143,20 +143,11 @@ SmallVector<Size> ContextLensOp::getResultSizes(Adaptor adaptor) {
           Size::constant(source.getContext(), adaptor.getColumns())};
 }
 
-Size ExpandSeqlensOp::getNumRequests() { return Size::of(getSource(), 0); }
-
-Size ExpandRowsOp::getNumRequests() { return Size::of(getSource(), 0); }
-
 Size TotalRowsOp::getNumRequests() {
   return Size::of(getExpansion().getDefiningOp<ExpansionOp>().getExtend(), 0);
 }
 
-bool ExpandSeqlensOp::isPerRow() { return true; }
-bool ExpandRowsOp::isPerRow() { return true; }
 bool TotalRowsOp::isPerRow() { return false; }
-
-Value ExpandSeqlensOp::getRepeated() { return {}; }
-Value ExpandRowsOp::getRepeated() { return getSource(); }
 Value TotalRowsOp::getRepeated() { return {}; }
 
 ExpandOpInterface ExpandSeqlensOp::getSummand() { return *this; }

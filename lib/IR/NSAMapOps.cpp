@@ -197,12 +197,6 @@ SmallVector<Size> MapOp::getSizes() {
 
 SmallVector<Size> MapOp::getIndexBounds() { return getSizes(); }
 
-LogicalResult MapOp::reifyResultShapes(OpBuilder &b,
-                                       ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
-  return success();
-}
-
 void MapOp::getAsmBlockArgumentNames(Region &region,
                                      OpAsmSetValueNameFn setName) {
   setArgumentNames(region, {"r", "c"}, setName);
@@ -263,12 +257,6 @@ SmallVector<Size> IterateOp::getSizes() {
   return {getIndexBounds().front() + 1};
 }
 
-LogicalResult IterateOp::reifyResultShapes(OpBuilder &b,
-                                           ReifiedRankedShapedTypeDims &dims) {
-  dims.push_back(nsa::getSizes(b, getLoc(), getResult()));
-  return success();
-}
-
 void IterateOp::getAsmBlockArgumentNames(Region &region,
                                          OpAsmSetValueNameFn setName) {
   setArgumentNames(region, {"i", "x"}, setName);
@@ -323,45 +311,6 @@ LogicalResult IterateOp::verifyInputs(const ValueFacts &) {
 //===----------------------------------------------------------------------===//
 // ReadOp and SearchOp
 //===----------------------------------------------------------------------===//
-
-ParseResult ReadOp::parse(OpAsmParser &parser, OperationState &result) {
-  OpAsmParser::UnresolvedOperand source;
-  SmallVector<OpAsmParser::UnresolvedOperand> indices, fill;
-  Type type;
-  if (parser.parseOperand(source) ||
-      parser.parseOperandList(indices, OpAsmParser::Delimiter::Square))
-    return failure();
-  if (succeeded(parser.parseOptionalKeyword("else")) &&
-      parser.parseOperand(fill.emplace_back()))
-    return failure();
-  SMLoc location;
-  if (parser.parseOptionalAttrDict(result.attributes) ||
-      parser.getCurrentLocation(&location) || parser.parseColonType(type))
-    return failure();
-  auto array = dyn_cast<ShapedType>(type);
-  if (!isa<RankedTensorType, MemRefType>(type))
-    return parser.emitError(location, "expected the type of an array, such as "
-                                      "tensor<?xi32>");
-  Type element = array.getElementType();
-  result.addTypes(element);
-  Type index = parser.getBuilder().getIndexType();
-  llvm::copy(
-      ArrayRef<int32_t>{1, int32_t(indices.size()), int32_t(fill.size())},
-      result.getOrAddProperties<ReadOp::Properties>()
-          .operandSegmentSizes.begin());
-  return failure(parser.resolveOperand(source, type, result.operands) ||
-                 parser.resolveOperands(indices, index, result.operands) ||
-                 parser.resolveOperands(fill, element, result.operands));
-}
-
-void ReadOp::print(OpAsmPrinter &p) {
-  p << ' ' << getSource() << '[' << getIndices() << ']';
-  if (getFill())
-    p << " else " << getFill();
-  p.printOptionalAttrDict((*this)->getAttrs(),
-                          {getOperandSegmentSizesAttrName()});
-  p << " : " << getSource().getType();
-}
 
 LogicalResult ReadOp::verify() {
   int64_t rank = getSourceType().getRank();

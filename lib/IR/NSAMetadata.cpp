@@ -180,10 +180,3 @@ LogicalResult CopyMetadataOp::verify() {
   }
   return success();
 }
-
-void CopyMetadataOp::getEffects(
-    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
-        &effects) {
-  for (OpOperand &destination : getDestinationsMutable())
-    effects.emplace_back(MemoryEffects::Write::get(), &destination);
-}

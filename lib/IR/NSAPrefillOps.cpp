@@ -26,24 +26,6 @@ SmallVector<Size> TokenRangesOp::getResultSizes(Adaptor adaptor) {
       getExpandedRows(adaptor.getExpansion(), Size::of(adaptor.getRows(), 0))};
 }
 
-bool TokenRangesOp::isPerRow() { return true; }
-
-Value TokenRangesOp::getRepeated() { return {}; }
-
-Size TokenRangesOp::getNumRequests() { return Size::of(getRows(), 0); }
-
-SmallVector<Size> CompressedBasesOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getRequests())};
-}
-
-SmallVector<Size> WindowBasesOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getOffsets(), 0) + -1};
-}
-
-SmallVector<Size> QueryRowsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getQueryStartLoc(), 0) + -1};
-}
-
 SmallVector<Size> CompressedIdsOp::getResultSizes(Adaptor adaptor) {
   return {Size::of(adaptor.getRows(), 0), Size::of(adaptor.getColumns())};
 }
@@ -58,10 +40,6 @@ SmallVector<Size> CombineIndicesOp::getResultSizes(Adaptor adaptor) {
   Size width =
       (topk + adaptor.getWindow()).ceilDiv(widthAlignment) * widthAlignment;
   return {Size::of(adaptor.getQueries()), width};
-}
-
-SmallVector<Size> CombineLensOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getQueries())};
 }
 
 /// A size that is given as a value or as a constant.

@@ -278,6 +278,15 @@ static bool isElement(Type type) {
          type.isSignlessInteger(64);
 }
 
+/// Whether arrays of rank 1 or 2 have such strides: rows are contiguous.
+static bool areStrides(ArrayRef<int64_t> strides) {
+  return llvm::all_of(strides,
+                      [](int64_t stride) {
+                        return ShapedType::isDynamic(stride) || stride > 0;
+                      }) &&
+         (strides.size() != 2 || strides.back() == 1);
+}
+
 static LogicalResult verifyIn(StepOp step, BlockArgument port) {
   Type type = port.getType();
   if (type.isIndex() || isa<MetadataType>(type))
@@ -297,15 +306,10 @@ static LogicalResult verifyOut(StepOp step, BlockArgument port) {
   auto type = cast<MemRefType>(port.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
-  bool isRight =
-      isElement(type.getElementType()) && type.getRank() >= 1 &&
-      type.getRank() <= 2 && !type.getMemorySpace() &&
-      succeeded(type.getStridesAndOffset(strides, offset)) && offset == 0 &&
-      llvm::all_of(strides,
-                   [](int64_t stride) {
-                     return ShapedType::isDynamic(stride) || stride > 0;
-                   }) &&
-      (type.getRank() == 1 || strides.back() == 1);
+  bool isRight = isElement(type.getElementType()) && type.getRank() >= 1 &&
+                 type.getRank() <= 2 && !type.getMemorySpace() &&
+                 succeeded(type.getStridesAndOffset(strides, offset)) &&
+                 offset == 0 && areStrides(strides);
   if (!isRight)
     return emitPortError(port) // (C3)
            << "expected 'out' port '" << step.getPortName(port)
@@ -408,11 +412,7 @@ static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
     if (!isa<RankedTensorType>(port.getType()) || !layout ||
         layout.getOffset() != 0 ||
         layout.getStrides().size() != static_cast<size_t>(type.getRank()) ||
-        !llvm::all_of(layout.getStrides(),
-                      [](int64_t stride) {
-                        return ShapedType::isDynamic(stride) || stride > 0;
-                      }) ||
-        (type.getRank() == 2 && layout.getStrides().back() != 1))
+        !areStrides(layout.getStrides()))
       return emitPortError(port) // (C7)
              << "expected the layout of port '" << name
              << "' to be strided, on a tensor, with a stride for each "
@@ -519,17 +519,15 @@ static std::string getReadProblem(StepOp step, ReadOp read) {
 
 LogicalResult StepOp::verifyRegions() {
   Block &body = getBody().front();
-  WalkResult reads = walk([&](ReadOp read) { // (C11)
+  auto verifyRead = [&](ReadOp read) -> LogicalResult { // (C11)
     auto port = dyn_cast<BlockArgument>(read.getSource());
     if (!port || !isOut(port.getType()))
-      return WalkResult::advance();
+      return success();
     std::string problem = getReadProblem(*this, read);
-    if (problem.empty())
-      return WalkResult::advance();
-    read.emitOpError() << problem;
-    return WalkResult::interrupt();
-  });
-  if (reads.wasInterrupted())
+    return problem.empty() ? success()
+                           : LogicalResult(read.emitOpError() << problem);
+  };
+  if (failed(verifyEach<ReadOp>(*this, verifyRead)))
     return failure();
   for (Operation &op : body)
     if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValue(&op) &&
@@ -542,7 +540,7 @@ LogicalResult StepOp::verifyRegions() {
       return failure();
 
   DenseMap<Value, Operation *> writers;
-  WalkResult result = walk([&](Operation *copy) {
+  auto verifyWriter = [&](Operation *copy) -> LogicalResult {
     OperandRange destinations(nullptr, 0);
     if (auto op = dyn_cast<CopyOp>(copy))
       destinations = op.getDestinations();
@@ -557,37 +555,32 @@ LogicalResult StepOp::verifyRegions() {
           << "writes to port '" << getPortName(cast<BlockArgument>(destination))
           << "', which another copy writes to";
       diag.attachNote(it->second->getLoc()) << "the other copy is here";
-      return WalkResult::interrupt();
+      return diag;
     }
-    return WalkResult::advance();
-  });
-  if (result.wasInterrupted())
-    return failure();
-  result = walk([&](ScanOp scan) { // (C12)
+    return success();
+  };
+  auto verifyStored = [&](ScanOp scan) -> LogicalResult { // (C12)
     Value sums = scan.getSums();
     if (!sums)
-      return WalkResult::advance();
+      return success();
     Operation *writer = writers.lookup(sums);
     auto copy = dyn_cast_or_null<CopyOp>(writer);
     if (!copy || !isInOut(cast<BlockArgument>(sums)) || !copy.isPlain() ||
-        copy.getFrom() != 0 || !copy.getValue().getDefiningOp<TileSumsOp>()) {
-      scan.emitOpError()
-          << "expected its stored sums to be an 'inout' port that "
-             "an 'nsa.tile_sums' is copied to";
-      return WalkResult::interrupt();
-    }
+        copy.getFrom() != 0 || !copy.getValue().getDefiningOp<TileSumsOp>())
+      return scan.emitOpError()
+             << "expected its stored sums to be an 'inout' port that "
+                "an 'nsa.tile_sums' is copied to";
     auto reader = scan->getParentOfType<LaunchOp>();
     auto before = copy->getParentOfType<LaunchOp>();
-    if (reader && before && before->isBeforeInBlock(reader))
-      return WalkResult::advance();
-    if (!reader && !before)
-      return WalkResult::advance();
-    scan.emitOpError() << "expected the launch that stores its sums to come "
-                          "before, because blocks of one launch do not wait "
-                          "for one another";
-    return WalkResult::interrupt();
-  });
-  if (result.wasInterrupted())
+    if ((reader && before && before->isBeforeInBlock(reader)) ||
+        (!reader && !before))
+      return success();
+    return scan.emitOpError() << "expected the launch that stores its sums to "
+                                 "come before, because blocks of one launch do "
+                                 "not wait for one another";
+  };
+  if (failed(verifyEach<Operation *>(*this, verifyWriter)) ||
+      failed(verifyEach<ScanOp>(*this, verifyStored)))
     return failure();
   for (BlockArgument port : body.getArguments())
     if (isOut(port.getType()) && !writers.contains(port))

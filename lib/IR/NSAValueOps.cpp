@@ -33,6 +33,27 @@ parseSizeOrConstant(OpAsmParser &parser,
                                parser.getBuilder().getIntegerType(64));
 }
 
+/// The type of an array that is read; the other types follow from it.
+static ParseResult
+parseReadTypes(OpAsmParser &parser, Type &source, Type &result, Type &fill,
+               std::optional<OpAsmParser::UnresolvedOperand> fillOperand) {
+  SMLoc location = parser.getCurrentLocation();
+  if (parser.parseType(source))
+    return failure();
+  if (!isa<RankedTensorType, MemRefType>(source))
+    return parser.emitError(location, "expected the type of an array, such as "
+                                      "tensor<?xi32>");
+  result = cast<ShapedType>(source).getElementType();
+  if (fillOperand)
+    fill = result;
+  return success();
+}
+
+static void printReadTypes(OpAsmPrinter &p, Operation *, Type source, Type,
+                           Type, Value) {
+  p << source;
+}
+
 static void printSizeOrConstant(OpAsmPrinter &p, Operation *, Value value,
                                 IntegerAttr constant) {
   if (value)
@@ -44,10 +65,6 @@ static void printSizeOrConstant(OpAsmPrinter &p, Operation *, Value value,
 //===----------------------------------------------------------------------===//
 // Sizes
 //===----------------------------------------------------------------------===//
-
-SmallVector<Size> CuSeqlensOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getSource(), 0) + 1};
-}
 
 SmallVector<Size> PageTableOp::getResultSizes(Adaptor adaptor) {
   Size columns = adaptor.getColumns()
@@ -284,13 +301,6 @@ LogicalResult CopyOp::verifyElements() {
       return failure();
   }
   return verifyTile(getValue());
-}
-
-void CopyOp::getEffects(
-    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
-        &effects) {
-  for (OpOperand &destination : getDestinationsMutable())
-    effects.emplace_back(MemoryEffects::Write::get(), &destination);
 }
 
 #define GET_OP_CLASSES

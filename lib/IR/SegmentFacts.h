@@ -14,7 +14,7 @@
 namespace nsa {
 
 /// What is known of a kind of segment without its code, which is in
-/// lib/Conversion/SegmentLowering.h. Each kind has a file.
+/// lib/Conversion/SegmentLowering.h.
 struct SegmentFacts {
   /// It has at most this many dimensions.
   size_t mostSizes;
@@ -32,19 +32,7 @@ struct SegmentFacts {
   llvm::LogicalResult (*verifyCopies)(SegmentOp segment);
 };
 
-extern const SegmentFacts scanFacts, expandFacts, tileFacts;
-
-inline const SegmentFacts &getFacts(SegmentKind kind) {
-  switch (kind) {
-  case SegmentKind::Scan:
-    return scanFacts;
-  case SegmentKind::Expand:
-    return expandFacts;
-  case SegmentKind::Tile:
-    return tileFacts;
-  }
-  llvm_unreachable("a SegmentKind");
-}
+const SegmentFacts &getFacts(SegmentKind kind);
 
 /// The kind of segment that holds copies of `value`.
 SegmentKind getKind(mlir::Value value);

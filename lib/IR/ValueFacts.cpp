@@ -210,13 +210,13 @@ LogicalResult nsa::verifyValues(Block &body) {
     // What a launch holds is checked with its segments.
     if (isa<LaunchOp>(op))
       continue;
-    WalkResult operands = op.walk([&](Operation *inner) {
-      for (OpOperand &operand : inner->getOpOperands())
-        if (failed(verifyOperand(operand, &op, facts)))
-          return WalkResult::interrupt();
-      return WalkResult::advance();
-    });
-    if (operands.wasInterrupted())
+    auto verifyOperands = [&](Operation *inner) {
+      return success(
+          llvm::all_of(inner->getOpOperands(), [&](OpOperand &operand) {
+            return succeeded(verifyOperand(operand, &op, facts));
+          }));
+    };
+    if (failed(verifyEach<Operation *>(&op, verifyOperands)))
       return failure();
     facts.add(&op);
     for (Value result : op.getResults())

@@ -10,13 +10,21 @@
 #define NSA_LIB_RUNTIME_BINDING_H
 
 #include "Arguments.h"
-#include "GraphNode.h"
 #include "Step.h"
 
 #include <memory>
 #include <vector>
 
 namespace nsa::runtime {
+
+/// The nodes of a step's kernels, in their order.
+struct GraphNode {
+  struct Kernel {
+    CUgraphNode node;
+    CUfunction function;
+  };
+  std::vector<Kernel> kernels;
+};
 
 /// Holds every kernel parameter ready; what depends on the sizes of a launch is
 /// recomputed there, in place, so that a launch allocates nothing.

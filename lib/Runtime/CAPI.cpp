@@ -48,6 +48,12 @@ LastError &lastError() {
   return error;
 }
 
+/// Says `value` to whoever wants to know it.
+template <typename T> void tell(T *place, T value) {
+  if (place)
+    *place = value;
+}
+
 Binding bind(const nsa_step *step, const nsa_argument *arguments,
              size_t numArguments, bool launches = true) {
   checkGiven(step, "step");
@@ -85,32 +91,23 @@ const char *nsa_status_name(nsa_status status) {
   static_assert(sizeof(code) == sizeof(status), "an enum of C is an int");
   std::memcpy(&code, &status, sizeof(code));
   switch (code) {
-  case NSA_WRONG_ACCESS:
-    return "NSA_WRONG_ACCESS";
-  case NSA_OK:
-    return "NSA_OK";
-  case NSA_INVALID_ARGUMENT:
-    return "NSA_INVALID_ARGUMENT";
-  case NSA_TYPE:
-    return "NSA_TYPE";
-  case NSA_MANIFEST:
-    return "NSA_MANIFEST";
-  case NSA_IO:
-    return "NSA_IO";
-  case NSA_NO_DRIVER:
-    return "NSA_NO_DRIVER";
-  case NSA_NO_DEVICE:
-    return "NSA_NO_DEVICE";
-  case NSA_UNSUPPORTED_PTX:
-    return "NSA_UNSUPPORTED_PTX";
-  case NSA_NO_KERNEL:
-    return "NSA_NO_KERNEL";
-  case NSA_DRIVER:
-    return "NSA_DRIVER";
-  case NSA_OUT_OF_MEMORY:
-    return "NSA_OUT_OF_MEMORY";
-  case NSA_INTERNAL:
-    return "NSA_INTERNAL";
+#define NSA_NAME(status)                                                       \
+  case status:                                                                 \
+    return #status;
+    NSA_NAME(NSA_WRONG_ACCESS)
+    NSA_NAME(NSA_OK)
+    NSA_NAME(NSA_INVALID_ARGUMENT)
+    NSA_NAME(NSA_TYPE)
+    NSA_NAME(NSA_MANIFEST)
+    NSA_NAME(NSA_IO)
+    NSA_NAME(NSA_NO_DRIVER)
+    NSA_NAME(NSA_NO_DEVICE)
+    NSA_NAME(NSA_UNSUPPORTED_PTX)
+    NSA_NAME(NSA_NO_KERNEL)
+    NSA_NAME(NSA_DRIVER)
+    NSA_NAME(NSA_OUT_OF_MEMORY)
+    NSA_NAME(NSA_INTERNAL)
+#undef NSA_NAME
   }
   return "unknown status";
 }
@@ -120,13 +117,8 @@ int32_t nsa_manifest_schema(void) {
 }
 
 nsa_status nsa_device_count(int32_t *count) {
-  if (count)
-    *count = 0;
-  return guarded([&] {
-    int devices = Driver::get().deviceCount();
-    if (count)
-      *count = devices;
-  });
+  tell(count, 0);
+  return guarded([&] { tell(count, Driver::get().deviceCount()); });
 }
 
 nsa_status nsa_check_target(const char *target) {
@@ -175,8 +167,7 @@ const char *nsa_step_chip(const nsa_step *step) {
 
 const void *nsa_step_image(const nsa_step *step, size_t *size) {
   const std::string &image = step->step->image;
-  if (size)
-    *size = image.size();
+  tell(size, image.size());
   return image.empty() ? nullptr : image.data();
 }
 
@@ -241,23 +232,17 @@ static nsa_status checkAccesses(const nsa_step *step, nsa_access *accesses,
                                 size_t capacity, size_t *numAccesses,
                                 uint64_t *count, uint64_t *unclaimed,
                                 Take &&take) {
-  if (numAccesses)
-    *numAccesses = 0;
-  if (count)
-    *count = 0;
-  if (unclaimed)
-    *unclaimed = 0;
+  tell<size_t>(numAccesses, 0);
+  tell<uint64_t>(count, 0);
+  tell<uint64_t>(unclaimed, 0);
   return guarded([&] {
     checkGiven(step, "step");
     Accesses taken = take(*step->step);
     size_t number = accesses ? std::min(capacity, taken.known.size()) : 0;
     std::copy_n(taken.known.begin(), number, accesses);
-    if (numAccesses)
-      *numAccesses = number;
-    if (count)
-      *count = taken.count;
-    if (unclaimed)
-      *unclaimed = taken.unclaimed;
+    tell(numAccesses, number);
+    tell(count, taken.count);
+    tell(unclaimed, taken.unclaimed);
     taken.raise(step->step->manifest);
   });
 }
@@ -393,10 +378,9 @@ void nsa_graph_node_destroy(nsa_graph_node *node) { delete node; }
 
 void nsa_binding_device(const nsa_binding *binding, int32_t *deviceType,
                         int32_t *deviceId) {
-  if (deviceType)
-    *deviceType = binding->binding.isCuda() ? NSA_DEVICE_CUDA : NSA_DEVICE_CPU;
-  if (deviceId)
-    *deviceId = binding->binding.device();
+  bool isCuda = binding->binding.isCuda();
+  tell<int32_t>(deviceType, isCuda ? NSA_DEVICE_CUDA : NSA_DEVICE_CPU);
+  tell<int32_t>(deviceId, binding->binding.device());
 }
 
 nsa_status nsa_step_launch(const nsa_step *step, const nsa_argument *arguments,

@@ -55,45 +55,17 @@ Driver::Driver() {
   if (!library)
     fail(NSA_NO_DRIVER, "no CUDA driver: ", dlerror());
 
-  auto optional = [&](auto &function, const char *symbol) {
+  auto find = [&](auto &function, const char *symbol, bool isRequired) {
     function = reinterpret_cast<std::decay_t<decltype(function)>>(
         dlsym(library, symbol));
-  };
-  auto required = [&](auto &function, const char *symbol) {
-    optional(function, symbol);
-    if (!function)
+    if (!function && isRequired)
       fail(NSA_NO_DRIVER, "the CUDA driver is too old: it has no ", symbol);
   };
-  required(cuInit, "cuInit");
-  required(cuDriverGetVersion, "cuDriverGetVersion");
-  required(cuGetErrorName, "cuGetErrorName");
-  required(cuDeviceGet, "cuDeviceGet");
-  required(cuDeviceGetCount, "cuDeviceGetCount");
-  required(cuDeviceGetAttribute, "cuDeviceGetAttribute");
-  required(cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain");
-  required(cuCtxGetCurrent, "cuCtxGetCurrent");
-  required(cuCtxGetDevice, "cuCtxGetDevice");
-  required(cuCtxPushCurrent, "cuCtxPushCurrent_v2");
-  required(cuCtxPopCurrent, "cuCtxPopCurrent_v2");
-  required(cuPointerGetAttribute, "cuPointerGetAttribute");
-  required(cuModuleLoadDataEx, "cuModuleLoadDataEx");
-  required(cuModuleUnload, "cuModuleUnload");
-  required(cuModuleGetFunction, "cuModuleGetFunction");
-  required(cuFuncGetAttribute, "cuFuncGetAttribute");
-  required(cuLaunchKernel, "cuLaunchKernel");
-  optional(cuModuleGetGlobal, "cuModuleGetGlobal_v2");
-  optional(cuCtxSynchronize, "cuCtxSynchronize");
-  optional(cuMemcpyDtoH, "cuMemcpyDtoH_v2");
-  optional(cuMemsetD8, "cuMemsetD8_v2");
-  optional(cuLaunchKernelEx, "cuLaunchKernelEx");
-  optional(cuFuncLoad, "cuFuncLoad");
-  // Of CUDA 12.3, when edges of graphs got data.
-  optional(cuStreamGetCaptureInfo, "cuStreamGetCaptureInfo_v3");
-  optional(cuGraphExecKernelNodeSetParams, "cuGraphExecKernelNodeSetParams");
-  optional(cuGraphNodeSetEnabled, "cuGraphNodeSetEnabled");
-  optional(cuCtxGetId, "cuCtxGetId");
-  optional(cuThreadExchangeStreamCaptureMode,
-           "cuThreadExchangeStreamCaptureMode");
+#define NSA_REQUIRED(function, symbol, parameters)                             \
+  find(function, symbol, /*isRequired=*/true);
+#define NSA_OPTIONAL(function, symbol, parameters)                             \
+  find(function, symbol, /*isRequired=*/false);
+#include "DriverFunctions.def"
 
   CUresult result = cuInit(0);
   if (result == errorStubLibrary)

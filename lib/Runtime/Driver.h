@@ -130,47 +130,10 @@ public:
   /// A number that no other context has or had, where the driver knows one.
   uint64_t contextId(CUcontext context) const;
 
-  // By the names that the driver exports; the suffixes are part of its ABI.
-  CUresult (*cuInit)(unsigned) = nullptr;
-  CUresult (*cuDriverGetVersion)(int *) = nullptr;
-  CUresult (*cuGetErrorName)(CUresult, const char **) = nullptr;
-  CUresult (*cuDeviceGet)(CUdevice *, int) = nullptr;
-  CUresult (*cuDeviceGetCount)(int *) = nullptr;
-  CUresult (*cuDeviceGetAttribute)(int *, int, CUdevice) = nullptr;
-  CUresult (*cuDevicePrimaryCtxRetain)(CUcontext *, CUdevice) = nullptr;
-  CUresult (*cuCtxGetCurrent)(CUcontext *) = nullptr;
-  CUresult (*cuCtxGetDevice)(CUdevice *) = nullptr;
-  CUresult (*cuCtxPushCurrent)(CUcontext) = nullptr;
-  CUresult (*cuCtxPopCurrent)(CUcontext *) = nullptr;
-  CUresult (*cuPointerGetAttribute)(void *, int, CUdeviceptr) = nullptr;
-  CUresult (*cuModuleLoadDataEx)(CUmodule *, const void *, unsigned, int *,
-                                 void **) = nullptr;
-  CUresult (*cuModuleUnload)(CUmodule) = nullptr;
-  CUresult (*cuModuleGetFunction)(CUfunction *, CUmodule,
-                                  const char *) = nullptr;
-  CUresult (*cuFuncGetAttribute)(int *, int, CUfunction) = nullptr;
-  CUresult (*cuLaunchKernel)(CUfunction, unsigned, unsigned, unsigned, unsigned,
-                             unsigned, unsigned, unsigned, CUstream, void **,
-                             void **) = nullptr;
-  // Null in drivers that are too old for them, or stand in for one. The first
-  // four are for steps with guards alone: see canReadRecords.
-  CUresult (*cuModuleGetGlobal)(CUdeviceptr *, size_t *, CUmodule,
-                                const char *) = nullptr;
-  CUresult (*cuCtxSynchronize)() = nullptr;
-  CUresult (*cuMemcpyDtoH)(void *, CUdeviceptr, size_t) = nullptr;
-  CUresult (*cuMemsetD8)(CUdeviceptr, unsigned char, size_t) = nullptr;
-  CUresult (*cuLaunchKernelEx)(const LaunchConfig *, CUfunction, void **,
-                               void **) = nullptr;
-  CUresult (*cuFuncLoad)(CUfunction) = nullptr;
-  CUresult (*cuStreamGetCaptureInfo)(CUstream, int *, unsigned long long *,
-                                     CUgraph *, const CUgraphNode **,
-                                     const void **, size_t *) = nullptr;
-  CUresult (*cuGraphExecKernelNodeSetParams)(
-      CUgraphExec, CUgraphNode, const KernelNodeParams *) = nullptr;
-  CUresult (*cuGraphNodeSetEnabled)(CUgraphExec, CUgraphNode,
-                                    unsigned) = nullptr;
-  CUresult (*cuCtxGetId)(CUcontext, unsigned long long *) = nullptr;
-  CUresult (*cuThreadExchangeStreamCaptureMode)(int *) = nullptr;
+#define NSA_REQUIRED(function, symbol, parameters)                             \
+  CUresult(*function) parameters = nullptr;
+#define NSA_OPTIONAL NSA_REQUIRED
+#include "DriverFunctions.def"
 
 private:
   Driver();

@@ -7,10 +7,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "HostLibrary.h"
+#include "Step.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstring>
 #include <dlfcn.h>
 #include <fstream>
@@ -18,8 +17,6 @@
 #include <map>
 #include <mutex>
 #include <sys/stat.h>
-#include <utility>
-#include <vector>
 
 using namespace nsa::runtime;
 

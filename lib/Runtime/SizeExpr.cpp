@@ -10,24 +10,6 @@
 
 using namespace nsa::runtime;
 
-SizeExpr SizeExpr::constant(int64_t value) {
-  SizeExpr expr;
-  expr.code.push_back({NSA_OP_CONST, 0, value});
-  return expr;
-}
-
-SizeExpr SizeExpr::size(int64_t index) {
-  SizeExpr expr;
-  expr.code.push_back({NSA_OP_SIZE, 0, index});
-  return expr;
-}
-
-SizeExpr SizeExpr::dim(int64_t argument, int64_t dim) {
-  SizeExpr expr;
-  expr.code.push_back({NSA_OP_DIM, static_cast<int32_t>(dim), argument});
-  return expr;
-}
-
 SizeExpr SizeExpr::binary(nsa_op op, const SizeExpr &lhs, const SizeExpr &rhs) {
   SizeExpr expr = lhs;
   expr.code.insert(expr.code.end(), rhs.code.begin(), rhs.code.end());

@@ -25,11 +25,17 @@ namespace nsa::runtime {
 
 class SizeExpr {
 public:
-  static SizeExpr constant(int64_t value);
+  static SizeExpr constant(int64_t value) {
+    return SizeExpr({NSA_OP_CONST, 0, value});
+  }
   /// The size argument number `index`, counted among size arguments.
-  static SizeExpr size(int64_t index);
+  static SizeExpr size(int64_t index) {
+    return SizeExpr({NSA_OP_SIZE, 0, index});
+  }
   /// Dimension `dim` of the argument number `argument`.
-  static SizeExpr dim(int64_t argument, int64_t dim);
+  static SizeExpr dim(int64_t argument, int64_t dim) {
+    return SizeExpr({NSA_OP_DIM, static_cast<int32_t>(dim), argument});
+  }
   /// NSA_OP_ADD or NSA_OP_MUL of two expressions.
   static SizeExpr binary(nsa_op op, const SizeExpr &lhs, const SizeExpr &rhs);
   /// NSA_OP_FLOORDIV, NSA_OP_CEILDIV or NSA_OP_MOD by a positive constant.
@@ -48,6 +54,9 @@ public:
   fold(const std::function<int64_t(int64_t argument, int64_t dim)> &dim) const;
 
 private:
+  SizeExpr() = default;
+  explicit SizeExpr(const nsa_instr &instr) : code{instr} {}
+
   std::vector<nsa_instr> code;
 };
 

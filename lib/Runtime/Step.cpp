@@ -9,7 +9,6 @@
 #include "Step.h"
 #include "Driver.h"
 #include "Error.h"
-#include "HostLibrary.h"
 
 #include <cstdlib>
 #include <dlfcn.h>

@@ -62,6 +62,11 @@ private:
 /// than `target`, which is "cuda", "cpu" or "simt".
 void requireTarget(std::string_view target);
 
+/// Loads the shared library at an absolute path for good. Null, with the reason
+/// in `error`, if that cannot be done: the loader maps what the headers say,
+/// and a file that is shorter would end the process where it is first touched.
+void *openHostLibrary(const std::string &path, std::string &error);
+
 /// The steps of a directory, by name.
 std::vector<std::shared_ptr<const Step>>
 loadBundle(const std::string &directory);

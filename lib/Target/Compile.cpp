@@ -8,8 +8,7 @@
 
 #include "nsa/Target/Compile.h"
 
-#include "HostJIT.h"
-#include "HostObject.h"
+#include "HostCode.h"
 #include "Manifest.h"
 
 #include "nsa/Codegen/GuardedOps.h"
@@ -33,34 +32,27 @@ struct CompiledModule::Jit {
 CompiledModule::CompiledModule() : jit(std::make_unique<Jit>()) {}
 CompiledModule::~CompiledModule() = default;
 
-namespace nsa {
-/// What builds a CompiledModule.
-struct CompileAccess {
-  static std::unique_ptr<CompiledModule> create() {
-    return std::unique_ptr<CompiledModule>(new CompiledModule());
-  }
-  static std::vector<CompiledStep> &steps(CompiledModule &module) {
-    return module.compiledSteps;
-  }
-  static LogicalResult addPTX(CompiledModule &result, ModuleOp launches,
-                              const CompileOptions &options);
-  static LogicalResult addHostKernels(CompiledModule &result, ModuleOp launches,
-                                      const CompileOptions &options);
-  static LogicalResult addHostObjects(CompiledModule &result,
-                                      ModuleOp launches);
-};
-} // namespace nsa
+/// A copy of `module` that a pipeline has lowered, or null.
+static OwningOpRef<ModuleOp> lower(OwningOpRef<ModuleOp> module, bool verify,
+                                   function_ref<void(PassManager &)> build) {
+  PassManager pm((*module)->getContext());
+  pm.enableVerifier(verify);
+  build(pm);
+  return succeeded(pm.run(*module)) ? std::move(module)
+                                    : OwningOpRef<ModuleOp>();
+}
 
-LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
-                                    const CompileOptions &options) {
-  OwningOpRef<ModuleOp> module = launches.clone();
-  PassManager pm(module->getContext());
-  pm.enableVerifier(options.verifyPasses);
-  buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters,
-                           options.lineInfo);
-  if (failed(pm.run(*module)))
+static LogicalResult addPTX(std::vector<CompiledStep> &steps, ModuleOp launches,
+                            const CompileOptions &options) {
+  auto build = [&](PassManager &pm) {
+    buildLaunchToPTXPipeline(pm, options.chip, options.largeParameters,
+                             options.lineInfo);
+  };
+  OwningOpRef<ModuleOp> module =
+      lower(launches.clone(), options.verifyPasses, build);
+  if (!module)
     return failure();
-  for (CompiledStep &step : result.compiledSteps) {
+  for (CompiledStep &step : steps) {
     auto binary = module->lookupSymbol<gpu::BinaryOp>(step.name);
     auto object = cast<gpu::ObjectAttr>(binary.getObjects()[0]);
     step.ptx = object.getObject().getValue().rtrim('\0').str();
@@ -68,51 +60,44 @@ LogicalResult CompileAccess::addPTX(CompiledModule &result, ModuleOp launches,
   return success();
 }
 
-LogicalResult CompileAccess::addHostKernels(CompiledModule &result,
-                                            ModuleOp launches,
-                                            const CompileOptions &options) {
-  OwningOpRef<ModuleOp> module = launches.clone();
-  PassManager pm(module->getContext());
-  pm.enableVerifier(options.verifyPasses);
-  buildLaunchToLLVMPipeline(pm);
-  if (failed(pm.run(*module)))
-    return failure();
-  result.jit->engine = createHostJIT(*module, options.optimizeHost);
-  if (!result.jit->engine)
+static LogicalResult addHostKernels(std::vector<CompiledStep> &steps,
+                                    std::unique_ptr<ExecutionEngine> &engine,
+                                    ModuleOp launches,
+                                    const CompileOptions &options) {
+  OwningOpRef<ModuleOp> module =
+      lower(launches.clone(), options.verifyPasses, buildLaunchToLLVMPipeline);
+  if (module)
+    engine = createHostJIT(*module, options.optimizeHost);
+  if (!engine)
     return failure();
   for (auto [compiled, step] :
-       llvm::zip_equal(result.compiledSteps, launches.getOps<StepOp>())) {
-    for (LaunchOp launch : step.getLaunches()) {
-      std::string symbol =
-          (step.getSymName() + "." + launch.getSymName()).str();
-      HostKernelFn kernel =
-          lookupHostKernel(*result.jit->engine, symbol, launch.getLoc());
-      if (!kernel)
+       llvm::zip_equal(steps, launches.getOps<StepOp>())) {
+    auto add = [&, &kernels = compiled.hostKernels,
+                step = step](StringRef name, Location loc) mutable {
+      std::string symbol = (step.getSymName() + "." + name).str();
+      HostKernelFn kernel = lookupHostKernel(*engine, symbol, loc);
+      kernels.emplace_back(name.str(), kernel);
+      return success(kernel != nullptr);
+    };
+    for (LaunchOp launch : step.getLaunches())
+      if (failed(add(launch.getSymName(), launch.getLoc())))
         return failure();
-      compiled.hostKernels.emplace_back(launch.getSymName().str(), kernel);
-    }
-    if (!step.getGuards())
-      continue;
-    HostKernelFn buffer = lookupHostKernel(
-        *result.jit->engine, (step.getSymName() + "." + guardBufferName).str(),
-        step.getLoc());
-    if (!buffer)
+    if (step.getGuards() && failed(add(guardBufferName, step.getLoc())))
       return failure();
-    compiled.hostKernels.emplace_back(guardBufferName.str(), buffer);
   }
   return success();
 }
 
 /// An object for each step, so that a bundle's files belong to one step.
-LogicalResult CompileAccess::addHostObjects(CompiledModule &result,
-                                            ModuleOp launches) {
+static LogicalResult addHostObjects(std::vector<CompiledStep> &steps,
+                                    ModuleOp launches) {
   for (auto [compiled, step] :
-       llvm::zip_equal(result.compiledSteps, launches.getOps<StepOp>())) {
+       llvm::zip_equal(steps, launches.getOps<StepOp>())) {
     OwningOpRef<ModuleOp> module = ModuleOp::create(step.getLoc());
     module->push_back(step->clone());
-    PassManager pm(module->getContext());
-    buildLaunchToLLVMPipeline(pm);
-    if (failed(pm.run(*module)))
+    module =
+        lower(std::move(module), /*verify=*/true, buildLaunchToLLVMPipeline);
+    if (!module)
       return failure();
     std::optional<std::string> object = emitHostObject(*module);
     if (!object)
@@ -222,7 +207,8 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   if (failed(pm.run(*module)))
     return nullptr;
 
-  std::unique_ptr<CompiledModule> result = CompileAccess::create();
+  std::unique_ptr<CompiledModule> result(new CompiledModule());
+  std::vector<CompiledStep> &steps = result->compiledSteps;
   for (StepOp step : module->getOps<StepOp>()) {
     if (step.getLaunches().empty()) {
       step.emitError("expected a step that copies something");
@@ -237,16 +223,15 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
     FailureOr<std::string> manifest = buildManifest(step, options.chip);
     if (failed(manifest))
       return nullptr;
-    CompileAccess::steps(*result).push_back(
+    steps.push_back(
         {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
   }
-  if (options.ptx && failed(CompileAccess::addPTX(*result, *module, options)))
+  if (options.ptx && failed(addPTX(steps, *module, options)))
     return nullptr;
   if (options.host &&
-      failed(CompileAccess::addHostKernels(*result, *module, options)))
+      failed(addHostKernels(steps, result->jit->engine, *module, options)))
     return nullptr;
-  if (options.hostObject &&
-      failed(CompileAccess::addHostObjects(*result, *module)))
+  if (options.hostObject && failed(addHostObjects(steps, *module)))
     return nullptr;
   return result;
 }

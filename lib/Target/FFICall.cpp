@@ -10,12 +10,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "FFICall.h"
-#include "StraightChecks.h"
+#include "StepSource.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
@@ -26,12 +23,11 @@ namespace {
 class CallWriter {
 public:
   explicit CallWriter(const json::Object &root)
-      : root(root), name(*root.getString("step")) {}
+      : root(root), name(getText(root, "step")) {}
 
   std::string write();
 
 private:
-  const json::Array &list(StringRef key) { return *root.getArray(key); }
   void writeGiven();
   void writeTake();
   void writeKernel(const json::Object &kernel, size_t number);
@@ -44,36 +40,17 @@ private:
 };
 } // namespace
 
-static bool isSize(const json::Object &argument) {
-  return *argument.getString("kind") == "size";
-}
-static bool isOptional(const json::Object &argument) {
-  return argument.getBoolean("optional").value_or(false);
-}
-
 /// Those of the struct that writeGiven writes.
-static CallNames getGivenNames() {
-  return {[](StringRef name) -> std::string {
-            return llvm::formatv("given->{0}", name);
-          },
-          [](StringRef name) -> std::string {
-            return llvm::formatv("given->{0}.base", name);
-          },
-          [](StringRef name, int64_t dim) -> std::string {
-            return llvm::formatv("given->{0}.tensor->shape[{1}]", name, dim);
-          },
-          [](StringRef name, int64_t dim) -> std::string {
-            return llvm::formatv("given->{0}.tensor->strides[{1}]", name, dim);
-          }};
-}
+static constexpr CallNames givenNames = {"given->{0}", "given->{0}.base",
+                                         "given->{0}.tensor->shape[{1}]",
+                                         "given->{0}.tensor->strides[{1}]"};
 
 void CallWriter::writeGiven() {
   os << "\n/* What a call is given. */\ntypedef struct " << name
      << "_given {\n";
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
+  for (const json::Object &argument : getObjects(root, "arguments")) {
     os << (isSize(argument) ? "  int64_t " : "  nsa_ffi_view ")
-       << *argument.getString("name") << ";\n";
+       << getText(argument, "name") << ";\n";
   }
   os << "} " << name << "_given;\n";
 }
@@ -87,9 +64,9 @@ static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
   uint64_t odd = 0;
 )c",
                       name);
-  for (auto [place, value] : llvm::enumerate(list("arguments"))) {
-    const json::Object &argument = *value.getAsObject();
-    StringRef port = *argument.getString("name");
+  for (auto [place, argument] :
+       llvm::enumerate(getObjects(root, "arguments"))) {
+    StringRef port = getText(argument, "name");
     if (isSize(argument)) {
       os << llvm::formatv("  given->{0} = args[{1}].value.v_int64;\n"
                           "  odd |= (uint32_t)(args[{1}].type_index ^ "
@@ -106,17 +83,17 @@ static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
   }
   os << "  if (odd" << are << ")\n    return 0;\n"
      << "  odd |= nsa_ffi_odd_device(" << first << ");\n";
-  for (auto [place, value] : llvm::enumerate(list("arguments"))) {
-    const json::Object &argument = *value.getAsObject();
+  for (auto [place, argument] :
+       llvm::enumerate(getObjects(root, "arguments"))) {
     if (isSize(argument))
       continue;
-    StringRef port = *argument.getString("name");
+    StringRef port = getText(argument, "name");
     os << llvm::formatv("  odd |= nsa_ffi_{0}odd(given->{1}.tensor, {2}, {3}, "
                         "&{4}_dtypes[{5}]);\n"
                         "  given->{1}.base = "
                         "nsa_ffi_base(given->{1}.tensor);\n",
                         isOptional(argument) ? "optional_" : "", port, first,
-                        argument.getArray("shape")->size(), name, place);
+                        getList(argument, "shape").size(), name, place);
   }
   os << "  return odd == 0;\n}\n";
 }
@@ -126,20 +103,18 @@ void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
                       number);
   std::string words;
   llvm::raw_string_ostream wordsOS(words);
-  const json::Array &parameters = *kernel.getArray("parameters");
-  for (const json::Value &value : parameters) {
-    const json::Object &parameter = *value.getAsObject();
-    StringRef field = *parameter.getString("field");
+  for (const json::Object &parameter : getObjects(kernel, "parameters")) {
+    StringRef field = getText(parameter, "field");
     wordsOS << "        ";
     if (field == "presence") {
       for (auto [bit, argument] :
-           llvm::enumerate(*parameter.getArray("arguments")))
+           llvm::enumerate(getList(parameter, "arguments")))
         wordsOS << (bit ? "\n            | " : "") << "(uint64_t)(given."
                 << *argument.getAsString() << ".base != 0) << " << bit;
       wordsOS << ",\n";
       continue;
     }
-    StringRef argument = *parameter.getString("argument");
+    StringRef argument = getText(parameter, "argument");
     if (field == "value")
       wordsOS << llvm::formatv("(uint64_t)sizes[{0}], /* {1} */\n",
                                sizePlaces.lookup(argument), argument);
@@ -155,16 +130,15 @@ void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
                       "    void *pointers[{2}];\n"
                       "    *status = nsa_ffi_launch_words(&at, {0}, "
                       "blocks[{0}], words, pointers, {2}, message);\n  }\n",
-                      number, words, parameters.size());
+                      number, words, getList(kernel, "parameters").size());
 }
 
 std::string CallWriter::write() {
-  auto checks = emitStraightChecks(root, getGivenNames());
+  auto checks = emitStraightChecks(root, givenNames);
   const json::Object *first = nullptr;
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
+  for (const json::Object &argument : getObjects(root, "arguments")) {
     if (isSize(argument))
-      sizePlaces.try_emplace(*argument.getString("name"), sizePlaces.size());
+      sizePlaces.try_emplace(getText(argument, "name"), sizePlaces.size());
     else if (!isOptional(argument) && !first)
       first = &argument;
   }
@@ -194,10 +168,11 @@ static inline int {0}_try(const nsa_ffi_any *args, int32_t num_args,
                           given.{5}.tensor->device_id, &at, message);
 )c",
                       name, *checks, std::max<size_t>(sizePlaces.size(), 1),
-                      list("kernels").size(), list("arguments").size(),
+                      getList(root, "kernels").size(),
+                      getList(root, "arguments").size(),
                       *first->getString("name"));
-  for (auto [number, kernel] : llvm::enumerate(list("kernels")))
-    writeKernel(*kernel.getAsObject(), number);
+  for (auto [number, kernel] : llvm::enumerate(getObjects(root, "kernels")))
+    writeKernel(kernel, number);
   os << "  nsa_ffi_end(&at);\n  return 1;\n}\n";
   return text;
 }

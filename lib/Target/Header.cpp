@@ -11,18 +11,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "FFICall.h"
-#include "StraightChecks.h"
+#include "StepSource.h"
 
 #include "nsa/Target/Compile.h"
 
 #include "nsa-c/checks.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
@@ -39,6 +35,11 @@ static constexpr char ffiPrelude[] =
 #include "FFIPrelude.inc"
     ;
 
+/// What the argument struct `args` of a generated header has.
+static constexpr CallNames memberNames = {
+    "args->{0}", "(uint64_t)(uintptr_t)args->{0}.data", "args->{0}.size[{1}]",
+    "args->{0}.stride[{1}]"};
+
 namespace {
 class HeaderWriter {
 public:
@@ -51,13 +52,14 @@ public:
   void writeModule();
 
 private:
-  const json::Array &list(StringRef key) { return *root.getArray(key); }
   /// Whether kernels may begin before those before them end.
   bool isDependent() const { return root.getBoolean("pdl").value_or(false); }
   /// Appends the code of a size expression, and returns its length.
   unsigned emitCode(const json::Value &value, llvm::raw_ostream &code);
   /// Appends it to the code of the step, and returns the nsa_size.
   std::string addSize(const json::Value &value);
+  /// Unless it has no entries: no array of C has none.
+  void writeTable(StringRef type, StringRef table, StringRef entries);
   void writePTX();
   void writeArguments();
   /// `withOffsets`: where each lies in the argument struct, too.
@@ -113,11 +115,6 @@ std::string HeaderWriter::addSize(const json::Value &value) {
 static std::string getDim(const json::Value &size, const json::Value &stride,
                           const json::Value *extent,
                           const llvm::StringMap<unsigned> &sizePlaces) {
-  auto get = [](const json::Value &value) -> std::string {
-    if (auto constant = value.getAsInteger())
-      return llvm::formatv("INT64_C({0})", *constant);
-    return value.getAsString() ? "NSA_CONTIGUOUS" : "NSA_ANY";
-  };
   int64_t place = -1, plus = 0;
   if (extent && !extent->getAsNull()) {
     const json::Array *sum = extent->getAsArray();
@@ -125,8 +122,15 @@ static std::string getDim(const json::Value &size, const json::Value &stride,
     if (sum)
       plus = *(*sum)[2].getAsInteger();
   }
-  return llvm::formatv("{{{0}, {1}, {2}, {3}}", get(size), get(stride), place,
-                       plus);
+  return llvm::formatv("{{{0}, {1}, {2}, {3}}", getWanted(size),
+                       getWanted(stride), place, plus);
+}
+
+void HeaderWriter::writeTable(StringRef type, StringRef table,
+                              StringRef entries) {
+  if (!entries.empty())
+    os << "static const " << type << ' ' << name << '_' << table << "[] = {\n"
+       << entries << "};\n";
 }
 
 /// As an array of numbers: no string literal may be as long as ISO C and C++
@@ -146,79 +150,69 @@ void HeaderWriter::writePTX() {
 void HeaderWriter::writeArguments() {
   os << "/* The arguments of a launch. Arrays are in device memory. */\n"
      << "typedef struct " << name << "_args {\n";
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
-    StringRef kind = *argument.getString("kind");
-    if (kind == "size") {
-      os << "  int64_t " << *argument.getString("name") << ";\n";
+  for (const json::Object &argument : getObjects(root, "arguments")) {
+    StringRef kind = getText(argument, "kind");
+    if (isSize(argument)) {
+      os << "  int64_t " << getText(argument, "name") << ";\n";
       continue;
     }
-    os << "  nsa_view " << *argument.getString("name") << "; /* "
+    os << "  nsa_view " << getText(argument, "name") << "; /* "
        << argument.getString("access").value_or(kind) << ", "
-       << *argument.getString("dtype") << ", rank "
-       << argument.getArray("shape")->size() << " */\n";
+       << getText(argument, "dtype") << ", rank "
+       << getList(argument, "shape").size() << " */\n";
   }
   os << "} " << name << "_args;\n\n";
 }
 
 void HeaderWriter::writePorts(bool withOffsets) {
-  const json::Array &arguments = list("arguments");
+  auto arguments = getObjects(root, "arguments");
   std::string dims, ports, offsets, sizes;
   llvm::raw_string_ostream dimsOS(dims), portsOS(ports), offsetsOS(offsets),
       sizesOS(sizes);
   // Extents may name a size that comes later.
-  for (auto [place, value] : llvm::enumerate(arguments)) {
-    const json::Object &argument = *value.getAsObject();
-    StringRef port = *argument.getString("name");
+  for (auto [place, argument] : llvm::enumerate(arguments)) {
+    StringRef port = getText(argument, "name");
     places[port] = place;
-    if (*argument.getString("kind") == "size") {
+    if (isSize(argument)) {
       sizesOS << "    " << place << ", /* " << port << " */\n";
       sizePlaces.try_emplace(port, sizePlaces.size());
     }
   }
   unsigned numDims = 0;
-  for (const json::Value &value : arguments) {
-    const json::Object &argument = *value.getAsObject();
-    StringRef port = *argument.getString("name");
-    StringRef kind = *argument.getString("kind");
+  for (const json::Object &argument : arguments) {
+    StringRef port = getText(argument, "name");
+    StringRef kind = getText(argument, "kind");
     offsetsOS << "    offsetof(" << name << "_args, " << port << "),\n";
-    if (kind == "size") {
+    if (isSize(argument)) {
       portsOS << llvm::formatv(
           "    {{\"{0}\", NSA_KIND_SIZE, {1}, 0, 0, 1, -1, "
           "NULL, 0},\n",
           port, sizePlaces.lookup(port));
       continue;
     }
-    StringRef dtype = *argument.getString("dtype");
-    unsigned bits = 0;
-    dtype.drop_while(llvm::isAlpha).getAsInteger(10, bits);
-    const json::Array &shape = *argument.getArray("shape");
+    const json::Array &shape = getList(argument, "shape");
     const json::Array *extents = argument.getArray("extents");
     portsOS << llvm::formatv(
         "    {{\"{0}\", NSA_KIND_{1}, -1, {2}, {3}, {4}, {5}, {6}_dims + "
         "{7}, {8}},\n",
-        port, kind.upper(), shape.size(), bits / 8,
+        port, kind.upper(), shape.size(),
+        getBits(getText(argument, "dtype")) / 8,
         *argument.getInteger("alignment"),
         argument.getInteger("value").value_or(-1), name, numDims,
-        int(argument.getBoolean("optional").value_or(false)));
+        int(isOptional(argument)));
     numDims += shape.size();
     for (size_t dim = 0, rank = shape.size(); dim < rank; ++dim)
       dimsOS << "    "
-             << getDim(shape[dim], (*argument.getArray("strides"))[dim],
+             << getDim(shape[dim], (getList(argument, "strides"))[dim],
                        extents ? &(*extents)[dim] : nullptr, sizePlaces)
              << ", /* " << port << " */\n";
   }
-  auto writeTable = [&](StringRef type, StringRef table, StringRef entries) {
-    os << "static const " << type << ' ' << name << '_' << table << "[] = {\n"
-       << entries << "};\n";
-  };
   os << "/* What the arguments have to be. */\n";
   writeTable("nsa_dim", "dims", dims);
   writeTable("nsa_port", "ports", ports);
   if (withOffsets)
     writeTable("size_t", "offsets", offsets);
-  if (!sizes.empty())
-    writeTable("int32_t", "sizes", sizes);
+  writeTable("int32_t", "sizes", sizes);
   os << '\n';
 }
 
@@ -226,23 +220,19 @@ void HeaderWriter::writeSignature() {
   std::string requirements, segments, kernels, anyOf;
   llvm::raw_string_ostream requirementsOS(requirements), segmentsOS(segments),
       kernelsOS(kernels), anyOfOS(anyOf);
-  for (const json::Value &value : list("requires")) {
-    const json::Object &check = *value.getAsObject();
+  for (const json::Object &check : getObjects(root, "requires"))
     requirementsOS << llvm::formatv(
-        "    {{{0}, {1}, {2}},\n", places.lookup(*check.getString("argument")),
+        "    {{{0}, {1}, {2}},\n", places.lookup(getText(check, "argument")),
         *check.getInteger("dim"), addSize(*check.get("at_least")));
-  }
   unsigned numSegments = 0, numAnyOf = 0;
-  for (const json::Value &value : list("kernels")) {
-    const json::Object &kernel = *value.getAsObject();
-    const json::Array &list = *kernel.getArray("segments");
+  for (const json::Object &kernel : getObjects(root, "kernels")) {
+    size_t count = getList(kernel, "segments").size();
     kernelsOS << llvm::formatv("    {{\"{0}\", {1}_segments + {2}, {3}},\n",
-                               *kernel.getString("name"), name, numSegments,
-                               list.size());
-    numSegments += list.size();
-    for (const json::Value &segment : list) {
-      const json::Object &object = *segment.getAsObject();
-      const json::Array &tile = *object.getArray("tile");
+                               getText(kernel, "name"), name, numSegments,
+                               count);
+    numSegments += count;
+    for (const json::Object &object : getObjects(kernel, "segments")) {
+      const json::Array &tile = getList(object, "tile");
       std::string rows = addSize(*object.get("rows"));
       std::string wanted = "NULL, 0";
       if (const json::Array *ports = object.getArray("any_of")) {
@@ -259,11 +249,6 @@ void HeaderWriter::writeSignature() {
                                   *tile[1].getAsInteger(), wanted);
     }
   }
-  auto writeTable = [&](StringRef type, StringRef table, StringRef entries) {
-    if (!entries.empty())
-      os << "static const " << type << ' ' << name << '_' << table << "[] = {\n"
-         << entries << "};\n";
-  };
   auto get = [&](StringRef table, size_t count) -> std::string {
     if (count == 0)
       return "NULL, 0";
@@ -278,12 +263,12 @@ void HeaderWriter::writeSignature() {
       "static const nsa_signature {0}_signature = {{\n"
       "    \"{0}\",\n    {1},\n    {2},\n    {3},\n    {4}};\n\n",
       name, get("ports", places.size()), get("sizes", sizePlaces.size()),
-      get("requirements", list("requires").size()),
-      get("kernels", list("kernels").size()));
+      get("requirements", getList(root, "requires").size()),
+      get("kernels", getList(root, "kernels").size()));
 }
 
 void HeaderWriter::writeLoad() {
-  size_t count = list("kernels").size();
+  size_t count = getList(root, "kernels").size();
   os << llvm::formatv(R"c(/* The loaded kernels of one CUDA context. */
 typedef struct {0}_module {{
   CUmodule module;
@@ -310,8 +295,8 @@ static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
 void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
   os << "  if (status == NSA_OK) {\n";
   unsigned words = 0;
-  for (const json::Value &value : *kernel.getArray("parameters")) {
-    const json::Array *arguments = value.getAsObject()->getArray("arguments");
+  for (const json::Object &parameter : getObjects(kernel, "parameters")) {
+    const json::Array *arguments = parameter.getArray("arguments");
     if (!arguments)
       continue;
     os << "    /* Which arrays are there. */\n    uint64_t presence_" << words++
@@ -323,14 +308,13 @@ void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
   }
   os << "    void *parameters[] = {\n";
   words = 0;
-  for (const json::Value &value : *kernel.getArray("parameters")) {
-    const json::Object &parameter = *value.getAsObject();
-    StringRef field = *parameter.getString("field");
+  for (const json::Object &parameter : getObjects(kernel, "parameters")) {
+    StringRef field = getText(parameter, "field");
     if (field == "presence") {
       os << "        &presence_" << words++ << ",\n";
       continue;
     }
-    StringRef argument = *parameter.getString("argument");
+    StringRef argument = getText(parameter, "argument");
     if (field == "value") {
       os << "        &sizes[" << sizePlaces.lookup(argument) << "], /* "
          << argument << " */\n";
@@ -353,9 +337,9 @@ void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
 
 void HeaderWriter::writeLaunch() {
   size_t sizes = std::max<size_t>(sizePlaces.size(), 1);
-  size_t kernels = list("kernels").size();
+  size_t kernels = getList(root, "kernels").size();
   std::string quickly;
-  if (auto straight = emitStraightChecks(root, getMemberNames())) {
+  if (auto straight = emitStraightChecks(root, memberNames)) {
     os << llvm::formatv(
         R"c(/* Whether a call passes all checks for sure, as nearly all do. Leaves `sizes`
    and `blocks` then. */
@@ -396,8 +380,8 @@ static inline nsa_status {0}_launch(const {0}_module *module,
   nsa_status status = {0}_resolve(args, sizes, blocks, message);
 )c",
       name, places.size(), sizes, kernels, quickly);
-  for (auto [number, kernel] : llvm::enumerate(list("kernels")))
-    writeKernel(*kernel.getAsObject(), number);
+  for (auto [number, kernel] : llvm::enumerate(getObjects(root, "kernels")))
+    writeKernel(kernel, number);
   os << "  return status;\n}\n\n";
 }
 
@@ -420,37 +404,32 @@ void HeaderWriter::write() {
 
 /// A type of DLPack, as an nsa_ffi_dtype.
 static std::string getDType(StringRef name) {
-  unsigned bits = 0;
-  name.drop_while(llvm::isAlpha).getAsInteger(10, bits);
   int code = llvm::StringSwitch<int>(name.take_while(llvm::isAlpha))
                  .Case("int", 0)
                  .Case("uint", 1)
                  .Case("float", 2)
                  .Case("bfloat", 4)
                  .Default(0);
-  return llvm::formatv("{{{0}, {1}, \"{2}\"}", code, bits, name);
+  return llvm::formatv("{{{0}, {1}, \"{2}\"}", code, getBits(name), name);
 }
 
 void HeaderWriter::writeFFITables() {
   os << "static const nsa_ffi_dtype " << name << "_dtypes[] = {\n";
-  for (const json::Value &value : list("arguments"))
-    os << "    "
-       << getDType(value.getAsObject()->getString("dtype").value_or("int64"))
+  for (const json::Object &argument : getObjects(root, "arguments"))
+    os << "    " << getDType(argument.getString("dtype").value_or("int64"))
        << ",\n";
   os << "};\n\n";
-  const json::Array &kernels = list("kernels");
+  auto kernels = getObjects(root, "kernels");
   std::string presence;
   llvm::raw_string_ostream presenceOS(presence);
   unsigned numPresence = 0;
-  for (auto [number, value] : llvm::enumerate(kernels)) {
-    const json::Object &kernel = *value.getAsObject();
+  for (auto [number, kernel] : llvm::enumerate(kernels)) {
     os << llvm::formatv("extern void {0}_host{1}(void **) __asm__(\"{0}.{2}\");"
                         "\nstatic const nsa_ffi_parameter {0}_parameters{1}[] "
                         "= {{\n",
-                        name, number, *kernel.getString("name"));
-    for (const json::Value &value : *kernel.getArray("parameters")) {
-      const json::Object &parameter = *value.getAsObject();
-      StringRef field = *parameter.getString("field");
+                        name, number, getText(kernel, "name"));
+    for (const json::Object &parameter : getObjects(kernel, "parameters")) {
+      StringRef field = getText(parameter, "field");
       if (const json::Array *arguments = parameter.getArray("arguments")) {
         os << llvm::formatv("    {{NSA_FFI_FIELD_PRESENCE, {0}, {1}},\n",
                             numPresence, arguments->size());
@@ -460,7 +439,7 @@ void HeaderWriter::writeFFITables() {
                      << *value.getAsString() << " */\n";
         continue;
       }
-      StringRef argument = *parameter.getString("argument");
+      StringRef argument = getText(parameter, "argument");
       os << llvm::formatv(
           "    {{NSA_FFI_FIELD_{0}, {1}, {2}}, /* {3} */\n", field.upper(),
           (field == "value" ? sizePlaces : places).lookup(argument),
@@ -471,11 +450,10 @@ void HeaderWriter::writeFFITables() {
   os << "static const int32_t " << name << "_presence[] = {\n"
      << presence << "    -1};\n"
      << "static const nsa_ffi_kernel " << name << "_ffi_kernels[] = {\n";
-  for (auto [number, value] : llvm::enumerate(kernels)) {
-    const json::Object &kernel = *value.getAsObject();
+  for (auto [number, kernel] : llvm::enumerate(kernels)) {
     os << llvm::formatv("    {{{0}, {1}_host{2}, {1}_parameters{2}, {3}},\n",
                         *kernel.getInteger("threads"), name, number,
-                        kernel.getArray("parameters")->size());
+                        getList(kernel, "parameters").size());
   }
   os << "};\n";
 }
@@ -486,12 +464,12 @@ static std::string describeCall(StringRef name, const json::Array &arguments) {
   llvm::raw_string_ostream stream(text);
   llvm::interleaveComma(arguments, stream, [&](const json::Value &value) {
     const json::Object &argument = *value.getAsObject();
-    StringRef kind = *argument.getString("kind");
-    stream << *argument.getString("name") << ": " << kind;
-    if (kind == "size")
+    StringRef kind = getText(argument, "kind");
+    stream << getText(argument, "name") << ": " << kind;
+    if (isSize(argument))
       return;
-    stream << ' ' << *argument.getString("dtype") << '[';
-    llvm::interleaveComma(*argument.getArray("shape"), stream,
+    stream << ' ' << getText(argument, "dtype") << '[';
+    llvm::interleaveComma(getList(argument, "shape"), stream,
                           [&](const json::Value &size) {
                             if (auto constant = size.getAsInteger())
                               stream << *constant;
@@ -505,10 +483,9 @@ static std::string describeCall(StringRef name, const json::Array &arguments) {
 }
 
 void HeaderWriter::writeModule() {
-  size_t numKernels = list("kernels").size(), parameters = 1;
-  for (const json::Value &kernel : list("kernels"))
-    parameters = std::max(parameters,
-                          kernel.getAsObject()->getArray("parameters")->size());
+  size_t numKernels = getList(root, "kernels").size(), parameters = 1;
+  for (const json::Object &kernel : getObjects(root, "kernels"))
+    parameters = std::max(parameters, getList(kernel, "parameters").size());
   os << "/* Generated by nsa-compile from the step '" << name
      << "': a module of tvm-ffi. */\n"
      << ffiPrelude << '\n';
@@ -576,7 +553,7 @@ NSA_FFI_EXPORT int __tvm_ffi__doc_{0}(void *self, const nsa_ffi_any *args,
 )c",
                       name, numKernels, places.size(),
                       std::max<size_t>(sizePlaces.size(), 1), parameters,
-                      describeCall(name, list("arguments")), quickly);
+                      describeCall(name, getList(root, "arguments")), quickly);
 }
 
 std::string nsa::emitFFISource(const CompiledStep &step) {

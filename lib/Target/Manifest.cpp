@@ -160,9 +160,7 @@ void ManifestBuilder::addArgument(BlockArgument port) {
   j.attribute("kind", isOut ? "out" : "in");
   j.attribute("dtype", getDType(cast<ShapedType>(port.getType())));
 
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  (void)type.getStridesAndOffset(strides, offset);
+  SmallVector<int64_t> strides = type.getStridesAndOffset().first;
   // With an identity layout, a stride is dynamic because sizes are, not because
   // it is free.
   bool isContiguous = type.getLayout().isIdentity();
@@ -218,38 +216,33 @@ LogicalResult ManifestBuilder::addRequirements() {
             return failure();
         }
 
-  WalkResult result = step.walk([&](DequantPagedOp op) {
+  auto ofCache = [&](DequantPagedOp op) {
     int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
-    OpFoldResult size =
-        IntegerAttr::get(IndexType::get(op.getContext()), bytes);
-    return WalkResult(addRequirement(op.getCache(), 1, size));
-  });
-  if (result.wasInterrupted())
-    return failure();
-
-  result = step.walk([&](CombineIndicesOp op) {
+    return addRequirement(op.getCache(), 1,
+                          Builder(op.getContext()).getIndexAttr(bytes));
+  };
+  auto ofTopk = [&](CombineIndicesOp op) {
     Value topk = op.getTopkIndices();
-    return WalkResult(success(
-        !topk || (succeeded(addRequirement(topk, 0, op.getQueries())) &&
-                  succeeded(addRequirement(topk, 1, op.getMixedTopk())))));
-  });
-  if (result.wasInterrupted())
-    return failure();
-
-  result = step.walk([&](CopyOp copy) {
+    return success(!topk ||
+                   (succeeded(addRequirement(topk, 0, op.getQueries())) &&
+                    succeeded(addRequirement(topk, 1, op.getMixedTopk()))));
+  };
+  auto ofCopy = [&](CopyOp copy) {
     // What is outside is dropped.
     if (!copy.getPlaces().empty())
-      return WalkResult::advance();
+      return success();
     OpBuilder b(copy);
     SmallVector<OpFoldResult> sizes =
         getSizes(b, copy.getLoc(), copy.getValue());
     for (Value destination : copy.getDestinations())
       for (auto [dim, size] : llvm::enumerate(sizes))
         if (failed(addRequirement(destination, dim, size)))
-          return WalkResult::interrupt();
-    return WalkResult::advance();
-  });
-  return failure(result.wasInterrupted());
+          return failure();
+    return success();
+  };
+  return success(succeeded(verifyEach<DequantPagedOp>(step, ofCache)) &&
+                 succeeded(verifyEach<CombineIndicesOp>(step, ofTopk)) &&
+                 succeeded(verifyEach<CopyOp>(step, ofCopy)));
 }
 
 LogicalResult ManifestBuilder::addSegment(SegmentOp segment) {

@@ -40,18 +40,17 @@ protected:
 private:
   /// That kernels which may begin early wait before they touch memory.
   LogicalResult verifyWaits(StringRef ptx) {
-    WalkResult result = getOperation().walk([&](LLVM::LLVMFuncOp kernel) {
-      if (!kernel->hasAttr(nsa::dependentLaunchAttrName))
-        return WalkResult::advance();
-      std::optional<std::string> error =
-          nsa::findAccessBeforeWait(ptx, kernel.getSymName());
-      if (!error)
-        return WalkResult::advance();
-      emitError(kernel.getLoc())
-          << "kernel '" << kernel.getSymName() << "': " << *error;
-      return WalkResult::interrupt();
-    });
-    return failure(result.wasInterrupted());
+    return nsa::verifyEach<LLVM::LLVMFuncOp>(
+        &getOperation(), [&](LLVM::LLVMFuncOp kernel) -> LogicalResult {
+          if (!kernel->hasAttr(nsa::dependentLaunchAttrName))
+            return success();
+          std::optional<std::string> error =
+              nsa::findAccessBeforeWait(ptx, kernel.getSymName());
+          if (!error)
+            return success();
+          return emitError(kernel.getLoc())
+                 << "kernel '" << kernel.getSymName() << "': " << *error;
+        });
   }
 };
 

@@ -33,9 +33,7 @@ using namespace nsa;
 
 bool nsa::hasLargeParameters(StringRef chip) {
   // sm_88 came with PTX 9.0, sm_100 with 8.6.
-  unsigned version = 0;
-  chip.consume_front("sm_");
-  chip.consumeInteger(10, version);
+  unsigned version = getChipVersion(chip);
   return version == 88 || version >= 100;
 }
 

@@ -10,11 +10,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "StraightChecks.h"
+#include "StepSource.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -37,19 +35,10 @@ private:
     uint64_t most;
   };
 
-  const json::Array &list(StringRef key) { return *root.getArray(key); }
-  bool isOptional(StringRef name) {
-    return arguments.lookup(name)->getBoolean("optional").value_or(false);
-  }
   /// A size expression; clears `isBounded` if it may leave 64 bits.
   Expression get(const json::Value &value);
   void writeArray(const json::Object &argument);
   void writeKernel(const json::Object &kernel, size_t number);
-
-  std::string getBase(StringRef name) { return names.base(name); }
-  std::string getShape(StringRef name, int64_t dim) {
-    return names.shape(name, dim);
-  }
 
   const json::Object &root;
   const CallNames &names;
@@ -71,11 +60,11 @@ Writer::Expression Writer::get(const json::Value &value) {
     return {llvm::formatv("INT64_C({0})", *constant), most};
   }
   if (auto size = value.getAsString())
-    return {names.size(*size), maxSize};
+    return {names.getSize(*size), maxSize};
   const json::Array &terms = *value.getAsArray();
   StringRef op = *terms[0].getAsString();
   if (op == "dim")
-    return {getShape(*terms[1].getAsString(), *terms[2].getAsInteger()),
+    return {names.getShape(*terms[1].getAsString(), *terms[2].getAsInteger()),
             maxSize};
   Expression lhs = get(terms[1]);
   if (op == "add" || op == "mul") {
@@ -93,48 +82,40 @@ Writer::Expression Writer::get(const json::Value &value) {
           op == "mod" ? uint64_t(divisor) : lhs.most + 1};
 }
 
-/// What the manifest says of a size or a stride.
-static std::string getWanted(const json::Value &value) {
-  if (auto constant = value.getAsInteger())
-    return llvm::formatv("INT64_C({0})", *constant);
-  return value.getAsString() ? "NSA_CONTIGUOUS" : "NSA_ANY";
-}
-
 void Writer::writeArray(const json::Object &argument) {
-  StringRef name = *argument.getString("name");
-  const json::Array &shape = *argument.getArray("shape");
-  const json::Array &strides = *argument.getArray("strides");
+  StringRef name = getText(argument, "name");
+  const json::Array &shape = getList(argument, "shape");
+  const json::Array &strides = getList(argument, "strides");
   int64_t alignment = *argument.getInteger("alignment");
   isBounded &= llvm::isPowerOf2_64(alignment);
-  unsigned bits = 0;
-  argument.getString("dtype")->drop_while(llvm::isAlpha).getAsInteger(10, bits);
   os << "  nsa_walk_begin(&walk);\n";
   for (size_t dim = shape.size(); dim-- > 0;)
     os << llvm::formatv("  nsa_walk_dim(&walk, {0}, {1}, {2}, {3}, {4});\n",
-                        getShape(name, dim), names.stride(name, dim),
+                        names.getShape(name, dim), names.getStride(name, dim),
                         getWanted(shape[dim]), getWanted(strides[dim]),
-                        int(*argument.getString("kind") == "out"));
+                        int(getText(argument, "kind") == "out"));
   os << llvm::formatv("  odd |= nsa_walk_end(&walk, {0}, {1}, {2}, {3}, "
                       "regions, &count);\n",
-                      getBase(name), bits / 8, alignment,
-                      int(isOptional(name)));
+                      names.getBase(name),
+                      getBits(getText(argument, "dtype")) / 8, alignment,
+                      int(isOptional(argument)));
   // Expressions may name the shape of an array that is not there.
-  if (isOptional(name))
+  if (isOptional(argument))
     for (size_t dim = 0; dim < shape.size(); ++dim)
       os << llvm::formatv("  odd |= (uint64_t){0} >> 32;\n",
-                          getShape(name, dim));
+                          names.getShape(name, dim));
 }
 
 void Writer::writeKernel(const json::Object &kernel, size_t number) {
   os << llvm::formatv("  blocks[{0}] = 0;\n", number);
-  for (const json::Value &value : *kernel.getArray("segments")) {
-    const json::Object &segment = *value.getAsObject();
-    const json::Array &tile = *segment.getArray("tile");
+  for (const json::Object &segment : getObjects(kernel, "segments")) {
+    const json::Array &tile = getList(segment, "tile");
     if (const json::Array *ports = segment.getArray("any_of"))
       os << "  if ("
          << llvm::join(llvm::map_range(*ports,
                                        [&](const json::Value &port) {
-                                         return getBase(*port.getAsString()) +
+                                         return names.getBase(
+                                                    *port.getAsString()) +
                                                 " != 0";
                                        }),
                        " || ")
@@ -149,63 +130,43 @@ void Writer::writeKernel(const json::Object &kernel, size_t number) {
 
 std::optional<std::string> Writer::write() {
   size_t numArrays = 0;
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
-    arguments[*argument.getString("name")] = &argument;
-    numArrays += *argument.getString("kind") != "size";
+  for (const json::Object &argument : getObjects(root, "arguments")) {
+    arguments[getText(argument, "name")] = &argument;
+    numArrays += !isSize(argument);
   }
   os << llvm::formatv("  nsa_region regions[{0}];\n"
                       "  size_t count = 0;\n"
                       "  uint64_t odd = 0;\n"
                       "  nsa_walk walk;\n",
                       std::max<size_t>(numArrays, 1));
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
-    if (*argument.getString("kind") == "size")
+  for (const json::Object &argument : getObjects(root, "arguments")) {
+    if (isSize(argument))
       os << llvm::formatv("  odd |= (uint64_t){0} >> 31;\n",
-                          names.size(*argument.getString("name")));
+                          names.getSize(getText(argument, "name")));
     else
       writeArray(argument);
   }
   os << "  if (odd)\n    return 0;\n";
-  for (const json::Value &value : list("requires")) {
-    const json::Object &check = *value.getAsObject();
-    StringRef name = *check.getString("argument");
+  for (const json::Object &check : getObjects(root, "requires")) {
+    StringRef name = getText(check, "argument");
     os << "  odd |= ";
-    if (isOptional(name))
-      os << getBase(name) << " != 0 && ";
+    if (isOptional(*arguments.lookup(name)))
+      os << names.getBase(name) << " != 0 && ";
     os << llvm::formatv("{0} < {1};\n",
-                        getShape(name, *check.getInteger("dim")),
+                        names.getShape(name, *check.getInteger("dim")),
                         get(*check.get("at_least")).text);
   }
-  for (auto [number, kernel] : llvm::enumerate(list("kernels")))
-    writeKernel(*kernel.getAsObject(), number);
+  for (auto [number, kernel] : llvm::enumerate(getObjects(root, "kernels")))
+    writeKernel(kernel, number);
   size_t numSizes = 0;
-  for (const json::Value &value : list("arguments")) {
-    const json::Object &argument = *value.getAsObject();
-    if (*argument.getString("kind") == "size")
+  for (const json::Object &argument : getObjects(root, "arguments"))
+    if (isSize(argument))
       os << llvm::formatv("  sizes[{0}] = {1};\n", numSizes++,
-                          names.size(*argument.getString("name")));
-  }
+                          names.getSize(getText(argument, "name")));
   os << "  return !odd && nsa_are_apart(regions, count);\n";
   if (!isBounded)
     return std::nullopt;
   return body;
-}
-
-CallNames nsa::getMemberNames() {
-  return {[](StringRef name) -> std::string {
-            return llvm::formatv("args->{0}", name);
-          },
-          [](StringRef name) -> std::string {
-            return llvm::formatv("(uint64_t)(uintptr_t)args->{0}.data", name);
-          },
-          [](StringRef name, int64_t dim) -> std::string {
-            return llvm::formatv("args->{0}.size[{1}]", name, dim);
-          },
-          [](StringRef name, int64_t dim) -> std::string {
-            return llvm::formatv("args->{0}.stride[{1}]", name, dim);
-          }};
 }
 
 std::optional<std::string> nsa::emitStraightChecks(const json::Object &manifest,

@@ -227,12 +227,9 @@ static bool readsFrom(LaunchOp launch, LaunchOp other) {
       return isValue(user) && launch->isProperAncestor(user);
     });
   };
-  return other
-      .walk([&](CopyOp copy) {
-        return WalkResult(
-            failure(llvm::any_of(copy.getDestinations(), isRead)));
-      })
-      .wasInterrupted();
+  return failed(verifyEach<CopyOp>(other, [&](CopyOp copy) {
+    return failure(llvm::any_of(copy.getDestinations(), isRead));
+  }));
 }
 
 namespace {

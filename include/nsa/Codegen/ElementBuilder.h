@@ -90,6 +90,7 @@ public:
   /// one vector if they are inside the array and aligned, else one by one, with
   /// 0 for those past the end. All are 0 unless `isValid`, which is null for
   /// true and must hold only if the outer index is inside the array.
+  using Arith::load;
   mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
                    mlir::Value isValid = {});
 

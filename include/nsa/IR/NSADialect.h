@@ -38,6 +38,11 @@ public:
 template <typename ConcreteOp>
 class SizedResult : public mlir::OpTrait::TraitBase<ConcreteOp, SizedResult> {};
 template <typename ConcreteOp>
+class ReifiedSizes : public mlir::OpTrait::TraitBase<ConcreteOp, ReifiedSizes> {
+};
+template <typename ConcreteOp>
+class RowsOf : public mlir::OpTrait::TraitBase<ConcreteOp, RowsOf> {};
+template <typename ConcreteOp>
 class AsManyAs : public mlir::OpTrait::TraitBase<ConcreteOp, AsManyAs> {};
 template <typename ConcreteOp>
 class AnyInputs : public mlir::OpTrait::TraitBase<ConcreteOp, AnyInputs> {};
@@ -111,6 +116,15 @@ llvm::LogicalResult verifySize(mlir::Operation *op);
 /// Checks the values in the body of a step or of a segment, in their order:
 /// that operands come before their uses, and what operations require of them.
 llvm::LogicalResult verifyValues(mlir::Block &body);
+
+/// Checks the operations of class `Op` in `root`, up to the first that fails.
+template <typename Op>
+llvm::LogicalResult
+verifyEach(mlir::Operation *root,
+           llvm::function_ref<llvm::LogicalResult(Op)> verify) {
+  auto visit = [&](Op op) { return mlir::WalkResult(verify(op)); };
+  return llvm::failure(root->walk(visit).wasInterrupted());
+}
 
 /// The operation from which `value` has its rows of an expansion, or null.
 ExpandOpInterface getExpandOp(mlir::Value value);

@@ -41,7 +41,8 @@ class NSA_FormulaOp<string mnemonic, list<Trait> traits>
         DeclareOpInterfaceMethods<NSA_InputOpInterface>,
         DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
         DeclareOpInterfaceMethods<NSA_VectorOpInterface>,
-        NSA_Formula, NSA_IteratedAs<"Any">, NSA_AllLive, NSA_PlainVectors
+        NSA_Formula, NSA_IteratedAs<"Any">, NSA_AllLive, NSA_PlainVectors,
+        NSA_ReifiedSizes
       ] # traits> {
   let regions = (region SizedRegion<1>:$body);
   let hasCustomAssemblyFormat = 1;
@@ -212,7 +213,10 @@ def NSA_ReadOp : NSA_Op<"read", [
   let arguments = (ins NSA_ReadArray:$source, Variadic<Index>:$indices,
                        Optional<NSA_Scalar>:$fill);
   let results = (outs NSA_Scalar:$result);
-  let hasCustomAssemblyFormat = 1;
+  let assemblyFormat = [{
+    $source `[` $indices `]` (`else` $fill^)? attr-dict `:`
+    custom<ReadTypes>(type($source), type($result), type($fill), ref($fill))
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     FormulaOpInterface getFormula() {

@@ -55,8 +55,19 @@ defvar NSA_NoUnknownAttrs = NSA_Trait<"NoUnknownAttrs">;
 class NSA_Op<string mnemonic, list<Trait> traits = []>
     : Op<NSA_Dialect, mnemonic, [NSA_NoUnknownAttrs] # traits>;
 
+// Shapes are reified from the sizes that the operation says.
+defvar NSA_ReifiedSizes = NSA_Trait<"ReifiedSizes",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      ::llvm::LogicalResult $cppClass::reifyResultShapes(
+          ::mlir::OpBuilder &b, ::mlir::ReifiedRankedShapedTypeDims &dims) {
+        dims.push_back(::nsa::getSizes(b, getLoc(), getResult()));
+        return ::mlir::success();
+      }
+    }]>;
+
 // Says the sizes of the result once, as a function of operands and attributes:
-// types and reified shapes follow.
+// types follow.
 class NSA_SizedResult<string elementType> : NSA_Trait<"SizedResult",
     /*declaration=*/[{
       static ::llvm::SmallVector<::nsa::Size> getResultSizes(Adaptor adaptor);
@@ -72,20 +83,24 @@ class NSA_SizedResult<string elementType> : NSA_Trait<"SizedResult",
             getResultSizes(adaptor), }] # elementType # [{));
         return ::mlir::success();
       }
-      ::llvm::LogicalResult $cppClass::reifyResultShapes(
-          ::mlir::OpBuilder &b, ::mlir::ReifiedRankedShapedTypeDims &dims) {
-        dims.push_back(::nsa::getSizes(b, getLoc(), getResult()));
-        return ::mlir::success();
-      }
     }]>;
 
-// As many elements as an operand that is an array.
-class NSA_AsManyAs<string getter> : NSA_Trait<"AsManyAs",
+// As many elements as an operand says: a size, or an array by its own number of
+// elements and `more` (" + 1").
+class NSA_AsManyAs<string getter, string more = ""> : NSA_Trait<"AsManyAs",
     /*declaration=*/[{}],
     /*definition=*/[{
       ::llvm::SmallVector<::nsa::Size> $cppClass::getResultSizes(
           Adaptor adaptor) {
-        return {::nsa::Size::of(adaptor.}] # getter # [{(), 0)};
+        return {::nsa::Size::of(adaptor.}] # getter # "(), 0)" # more # [{};
+      }
+    }]>;
+class NSA_AsManyAsSize<string getter> : NSA_Trait<"AsManyAs",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      ::llvm::SmallVector<::nsa::Size> $cppClass::getResultSizes(
+          Adaptor adaptor) {
+        return {::nsa::Size::of(adaptor.}] # getter # [{())};
       }
     }]>;
 
@@ -138,7 +153,8 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
         DeclareOpInterfaceMethods<NSA_InputOpInterface>,
         DeclareOpInterfaceMethods<NSA_LivenessOpInterface>,
         DeclareOpInterfaceMethods<NSA_VectorOpInterface>,
-        NSA_SizedResult<elementType>, NSA_IteratedAs<iteration>
+        NSA_SizedResult<elementType>, NSA_ReifiedSizes,
+        NSA_IteratedAs<iteration>
       ] # traits> {
   let results = (outs resultType:$result);
 }
@@ -149,6 +165,17 @@ class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
 defvar NSA_Expanded
     = DeclareOpInterfaceMethods<NSA_ExpandOpInterface,
                                 ["getNumRequests", "isPerRow", "getRepeated"]>;
+// The same, with a row for each, of as many requests as an array has; `repeated`
+// is the array whose rows are repeated.
+class NSA_RowsOf<string getter, string repeated = "{}"> : NSA_Trait<"RowsOf",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      ::nsa::Size $cppClass::getNumRequests() {
+        return ::nsa::Size::of(}] # getter # [{(), 0);
+      }
+      bool $cppClass::isPerRow() { return true; }
+      ::mlir::Value $cppClass::getRepeated() { return }] # repeated # [{; }
+    }]>;
 // What has a known sum over a request's rows.
 defvar NSA_RequestSum = DeclareOpInterfaceMethods<NSA_RequestSumOpInterface>;
 // Cumulative sums.

@@ -242,7 +242,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
+    NSA_AsManyAs<"getSource", " + 1">, NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
   ]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
@@ -407,7 +407,7 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
 }
 
 def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_RowsOf<"getSource">,
     NSA_RequestSum
   ]> {
   let summary = "A length for each row of each request";
@@ -447,7 +447,8 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
 }
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
+    NSA_RowsOf<"getSource", "getSource()">
   ]> {
   let summary = "A table with each request's row repeated";
   let description = [{
@@ -571,8 +572,7 @@ def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [],
 //===----------------------------------------------------------------------===//
 
 def NSA_CopyOp : NSA_Op<"copy", [
-    AttrSizedOperandSegments,
-    DeclareOpInterfaceMethods<MemoryEffectsOpInterface>
+    AttrSizedOperandSegments
   ]> {
   let summary = "Writes a value to one or more destinations";
   let description = [{
@@ -623,7 +623,8 @@ def NSA_CopyOp : NSA_Op<"copy", [
   }];
   let arguments = (ins NSA_Value:$value, Optional<NSA_Mask>:$mask,
                        Variadic<NSA_Places>:$places,
-                       Variadic<NSA_Destination>:$destinations,
+                       Arg<Variadic<NSA_Destination>, "", [MemWrite]>
+                         :$destinations,
                        DefaultValuedAttr<I64Attr, "0">:$from);
   let assemblyFormat = [{
     $value (`when` $mask^)? (`at` ` ` `[` $places^ `]`)? (`from` $from^)? `to`
@@ -646,7 +647,7 @@ def NSA_CopyOp : NSA_Op<"copy", [
 }
 
 def NSA_CopyMetadataOp : NSA_Op<"copy_metadata", [
-    HasParent<"StepOp">, DeclareOpInterfaceMethods<MemoryEffectsOpInterface>
+    HasParent<"StepOp">
   ]> {
   let summary = "Copies a set of metadata fields to the sets of some backends";
   let description = [{
@@ -676,7 +677,8 @@ def NSA_CopyMetadataOp : NSA_Op<"copy_metadata", [
     - (C4) The source has every field that a destination has.
   }];
   let arguments = (ins NSA_Metadata:$source,
-                       Variadic<NSA_MetadataRef>:$destinations);
+                       Arg<Variadic<NSA_MetadataRef>, "", [MemWrite]>
+                         :$destinations);
   let assemblyFormat = [{
     $source `to` $destinations attr-dict `:` qualified(type($source)) `to`
     type($destinations)

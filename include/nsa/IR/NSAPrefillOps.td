@@ -79,7 +79,8 @@ def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [
 }
 
 def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
+    NSA_RowsOf<"getRows">
   ]> {
   let summary = "A range of each request's tokens, one request after the other";
   let description = [{
@@ -139,7 +140,7 @@ def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [
 //===----------------------------------------------------------------------===//
 
 def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [
-    NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAsSize<"getRequests">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Where each request's compressed rows begin in the workspace";
   let description = [{
@@ -159,7 +160,7 @@ def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", 
 }
 
 def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAs<"getOffsets", " + -1">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Where each request's window rows begin in the workspace";
   let description = [{
@@ -193,7 +194,7 @@ def NSA_QueryEnd : I32EnumAttr<"QueryEnd", "an end of a request's queries",
 }
 
 def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AsManyAs<"getQueryStartLoc", " + -1">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "The row of each request's first or last query";
   let description = [{
@@ -336,7 +337,7 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [
 }
 
 def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [
-    NSA_AllLive, AttrSizedOperandSegments
+    NSA_AsManyAsSize<"getQueries">, NSA_AllLive, AttrSizedOperandSegments
   ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{

@@ -86,7 +86,10 @@ public:
   const std::vector<CompiledStep> &steps() const { return compiledSteps; }
 
 private:
-  friend struct CompileAccess;
+  friend std::unique_ptr<CompiledModule> compile(std::string_view,
+                                                 std::string_view,
+                                                 const CompileOptions &,
+                                                 std::string &);
   CompiledModule();
   struct Jit;
   std::unique_ptr<Jit> jit;

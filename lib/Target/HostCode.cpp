@@ -1,4 +1,5 @@
-//===- HostJIT.cpp - Host kernels compiled in process ---------------------===//
+//===- HostCode.cpp - Host kernels as machine code ------------------------===//
+//---------------------===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,13 +7,18 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "HostJIT.h"
+#include "HostCode.h"
 
 #include "nsa/Conversion/Passes.h"
 
 #include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -59,4 +65,41 @@ HostKernelFn nsa::lookupHostKernel(ExecutionEngine &engine, StringRef symbol,
   emitError(loc) << "cannot compile for the host: "
                  << llvm::toString(address.takeError());
   return nullptr;
+}
+
+std::optional<std::string> nsa::emitHostObject(ModuleOp module) {
+  initializeBackends();
+  auto fail = [&](const llvm::Twine &message) {
+    module.emitError("cannot compile for the host: ") << message;
+    return std::nullopt;
+  };
+  llvm::Triple triple(llvm::sys::getDefaultTargetTriple());
+  std::string error;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target)
+    return fail(error);
+  std::unique_ptr<llvm::TargetMachine> machine(
+      target->createTargetMachine(triple, /*CPU=*/"", /*Features=*/"",
+                                  llvm::TargetOptions(), llvm::Reloc::PIC_));
+
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code = translateModuleToLLVMIR(module, context);
+  if (!code)
+    return fail("no LLVM IR");
+  code->setTargetTriple(triple);
+  code->setDataLayout(machine->createDataLayout());
+  auto optimize =
+      makeOptimizingTransformer(/*optLevel=*/2, /*sizeLevel=*/0, machine.get());
+  if (llvm::Error failed = optimize(code.get()))
+    return fail(llvm::toString(std::move(failed)));
+
+  llvm::SmallVector<char, 0> object;
+  llvm::raw_svector_ostream os(object);
+  llvm::legacy::PassManager passes;
+  if (machine->addPassesToEmitFile(passes, os, nullptr,
+                                   llvm::CodeGenFileType::ObjectFile))
+    return fail("the target writes no objects");
+  passes.run(*code);
+  return std::string(object.begin(), object.end());
 }

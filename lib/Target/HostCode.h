@@ -1,4 +1,5 @@
-//===- HostJIT.h - Host kernels compiled in process -------------*- C++ -*-===//
+//===- HostCode.h - Host kernels as machine code ----------------*- C++ -*-===//
+//-*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,8 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef NSA_LIB_TARGET_HOSTJIT_H
-#define NSA_LIB_TARGET_HOSTJIT_H
+#ifndef NSA_LIB_TARGET_HOSTCODE_H
+#define NSA_LIB_TARGET_HOSTCODE_H
 
 #include "nsa/Target/Compile.h"
 
@@ -25,6 +26,11 @@ std::unique_ptr<mlir::ExecutionEngine> createHostJIT(mlir::ModuleOp module,
 HostKernelFn lookupHostKernel(mlir::ExecutionEngine &engine,
                               llvm::StringRef symbol, mlir::Location loc);
 
+/// The functions of a module in the LLVM dialect as a position-independent
+/// object for any processor of this machine's architecture, since files travel.
+/// Reports errors at the module.
+std::optional<std::string> emitHostObject(mlir::ModuleOp module);
+
 } // namespace nsa
 
-#endif // NSA_LIB_TARGET_HOSTJIT_H
+#endif // NSA_LIB_TARGET_HOSTCODE_H

@@ -1,0 +1,117 @@
+//===- SegmentFacts.cpp - What each kind of segment is --------------------===//
+//
+// Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "SegmentFacts.h"
+
+using namespace mlir;
+using namespace nsa;
+
+//===----------------------------------------------------------------------===//
+// Scan: rows that one block walks
+//===----------------------------------------------------------------------===//
+
+static bool holdsScan(Value value) {
+  return dependsOnScan(value) && !isWrittenByRequest(value);
+}
+
+/// The last element of a cumulative sum is written after the walk.
+static Size getScanRows(Value value) {
+  Operation *scan = findOrigin(
+      value, [](Operation *op) { return isIteratedAs(op, Iteration::Scan); });
+  return cast<ValueOpInterface>(scan).getSizes()[0] + -1;
+}
+
+/// All rows are one block's.
+static Grid getScanGrid(SegmentOp segment) {
+  Size one = Size::constant(segment.getContext(), 1);
+  return {one, one};
+}
+
+//===----------------------------------------------------------------------===//
+// Expand: rows of requests
+//===----------------------------------------------------------------------===//
+
+static Size getExpandRows(Value value) {
+  return getExpandOp(value).getNumRequests();
+}
+
+static Grid getExpandGrid(SegmentOp segment) {
+  bool isTable = segment.getSizes().size() == 2;
+  ExpansionOp expansion = segment.getExpansion();
+  Size requests = Size::of(segment.getSizes().front());
+  Size one = Size::constant(segment.getContext(), 1);
+  Grid grid = {isTable ? requests : expansion.getNumRows(requests), one};
+  grid.tileRows = segment.getTiling()->getRows();
+  // A block past the last row for what belongs to none: the totals, or the
+  // padding of a table.
+  if (!isTable || expansion.getPadded())
+    grid.rows = grid.rows + grid.tileRows;
+  if (isTable)
+    cutColumns(segment, grid);
+  return grid;
+}
+
+static LogicalResult verifyExpandCopies(SegmentOp segment) {
+  if (segment.getCopies().empty())
+    return segment.emitOpError(
+        "expected a copy, which says of which expansion"); // (C5)
+  for (CopyOp copy : segment.getCopies())
+    if (getExpansion(copy.getValue()) != segment.getExpansion())
+      return copy.emitOpError() // (C5)
+             << "expected a value that is made from the same expansion as that "
+                "of the segment's first copy";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Tile: elements by themselves
+//===----------------------------------------------------------------------===//
+
+static Grid getTileGrid(SegmentOp segment) {
+  Size one = Size::constant(segment.getContext(), 1);
+  Grid grid = {one, one};
+  if (segment.getSizes().size() == 2) {
+    grid.rows = Size::of(segment.getSizes().front());
+    grid.tileRows = segment.getTiling()->getRows();
+  }
+  cutColumns(segment, grid);
+  return grid;
+}
+
+static LogicalResult verifyTileCopies(SegmentOp segment) {
+  for (CopyOp copy : segment.getCopies()) {
+    auto type = cast<ShapedType>(copy.getValue().getType());
+    if (!segment.isOfRow(copy) &&
+        type.getElementTypeBitWidth() != segment.getElementBits())
+      return copy.emitOpError() // (C3)
+             << "expected elements of " << segment.getElementBits()
+             << " bits like those of the segment's first copy, but got "
+             << type;
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// The table
+//===----------------------------------------------------------------------===//
+
+const SegmentFacts &nsa::getFacts(SegmentKind kind) {
+  static const SegmentFacts facts[] = {
+      {/*mostSizes=*/1, /*isCut=*/false, /*takesVectors=*/true, holdsScan,
+       getScanRows, getScanGrid, [](SegmentOp) { return success(); }},
+      {/*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
+       isWrittenByRequest, getExpandRows, getExpandGrid, verifyExpandCopies},
+      {/*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
+       [](Value) { return true; },
+       [](Value value) { return Size::of(value, 0); }, getTileGrid,
+       verifyTileCopies},
+  };
+  static_assert(std::size(facts) == getMaxEnumValForSegmentKind() + 1,
+                "a row for each kind, in their order");
+  return facts[static_cast<uint32_t>(kind)];
+}
