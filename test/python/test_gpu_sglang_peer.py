@@ -44,7 +44,7 @@ def found() -> Iterator[dict[str, Future[Found]]]:
     if not INTERPRETED:
         device_or_skip()
     pytest.importorskip("triton")
-    if not (PEERS / "sglang/kernels/ops/attention/dsa/transform_index.py").exists():
+    if not (PEERS / "sglang/kernels/ops/attention/dsa/kpool_metadata/decode.py").exists():
         pytest.skip("no metadata functions of sglang in .peers; see scripts/fetch_peers.sh")
     # Those that take longest begin first; nvcc's builds are shared.
     others = [name for name in CASES if name not in COMPILED]
