@@ -195,8 +195,9 @@ def fused(d: Draw, mode: str) -> PeerCase:
         return made | {name: made[name] * getattr(a, f"live_{name}") for name in tables}
 
     return PeerCase(
-        arrays | live, lambda a: call(sglang, a), lambda p, a: call(getattr(p, f"fused_{mode}"), a)
-    )
+        arrays | live, lambda a: call(sglang, a),
+        lambda p, a: call(getattr(p, f"fused_{mode}"), a), cuda=True,
+    )  # fmt: skip
 
 
 #: By what of SGLang's is called.
