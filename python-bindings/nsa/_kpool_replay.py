@@ -14,7 +14,7 @@ from typing import Any
 from . import _schedules
 from . import build as nb
 from ._arguments import length
-from ._errors import check_mode, constant, optional_constant, wrong
+from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._fields import Runner
 from ._incremental import Changes, check_room, grid
 from ._kpool import Pooled, clip
@@ -256,10 +256,11 @@ class PooledReplay(Pooled):
 
     def pages(self, tokens: int) -> nb.Array:
         """The first token of each page, of `tokens` tokens, by that number."""
-        if self.options.live_only is not None:
+        if self.options.live_only is not None and tokens <= INT32_MAX:
             return self.s.real_page_table(self.field("page_table_1"), tokens)
 
-        # The other table may be missing, of which a named operation would load every token.
+        # Named operations know no larger pages; and they would load every token of the other
+        # table, which may be missing.
         def page(b: nb.Element, c: nb.Element) -> nb.Element:
             return self.page(b, c * (tokens // self.page_size)) // (tokens // self.page_size)
 

@@ -31,6 +31,9 @@ MODULES = {
     "layouts": "sglang.kernels.ops.kvcache.dsv41_window_layout",
     "blocks": "sglang.kernels.ops.speculative.dspark.dspark_attn_metadata",
     "transform": "sglang.kernels.ops.attention.dsa.transform_index",
+    "fused_decode": "sglang.kernels.ops.attention.dsa.kpool_metadata.decode",
+    "fused_target_verify": "sglang.kernels.ops.attention.dsa.kpool_metadata.verify",
+    "fused_draft_extend": "sglang.kernels.ops.attention.dsa.kpool_metadata.draft_extend",
     "kpool": "sglang.srt.layers.attention.dsa.kpool_fp8_index",
     "kpool_plan": "sglang.srt.layers.attention.dsa.kpool_plan",
     "dsa": "sglang.srt.layers.attention.dsa.utils",
@@ -42,6 +45,7 @@ MODULES = {
 REAL = frozenset(
     {
         *MODULES.values(),
+        "sglang.kernels.ops.attention.dsa.kpool_metadata.scan",
         "sglang.kernels.ops.attention.dsv4.dequant_k_cache",
         "sglang.kernels.ops.attention.dsv4.kv_layout",
         "sglang.kernels.ops.attention.dsv4.sparse_prefill_kernels",

@@ -28,7 +28,7 @@ Fields = dict[str, Any]
 class PeerCase:
     """`arrays` and constants of a call; both functions return arrays by name, and get the
     arrays where they are wanted as attributes. `theirs` may return several sets, of functions
-    that say the same. `cuda`: SGLang's has to be compiled by nvcc."""
+    that say the same. `cuda`: SGLang's has to be compiled by nvcc, or asks for a GPU's arrays."""
 
     arrays: dict[str, Any]
     ours: Callable[[SimpleNamespace], Fields]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,6 +149,57 @@ def kpool(d: Draw) -> PeerCase:
     return PeerCase(arrays, ours, theirs)
 
 
+def fused(d: Draw, mode: str) -> PeerCase:
+    """Lengths and tables of a mode by SGLang's fused kernels, as far as requests have tokens."""
+    pool, topk, n, bs = d.some(2, 4), 100, 1 if mode == "decode" else 3, d.bs
+    static = mode == "draft_extend" and d.some(False, True)
+    extends = np.minimum(d.extends, n)
+    if mode != "draft_extend" or static:
+        extends = np.full(bs, n)
+    rows, of = int(extends.sum()), np.repeat(np.arange(bs), extends)
+    lens = np.maximum(d.lens, n)
+    after = lens[of] + (n if mode == "target_verify" else 0)
+    tables = {"page_table_1": 1, "real_page_table": 64}
+    shapes: dict[str, tuple[int, ...]] = {
+        "cache_seqlens": (bs,), "cu_seqlens_k": (bs + 1,), "dsa_cache_seqlens": (rows,),
+        "dsa_cu_seqlens_k": (rows + 1,),
+        **{name: (rows, d.context // tokens) for name, tokens in tables.items()},
+    }  # fmt: skip
+    arrays = {"seq_lens": lens, "req_pool_indices": d.pool, "req_to_token": d.table}
+    constants = {
+        "bs": bs, "dsa_index_topk": topk, "physical_page_size": 64, "index_kpool": pool,
+        "max_len" if mode == "decode" else "max_seqlen_k": d.context,
+    }  # fmt: skip
+    if mode != "decode":
+        shapes["seqlens_expanded"] = (rows,)
+    if mode == "target_verify":
+        constants["next_n"] = n
+        shapes["paged_mqa_ctx_lens_2d"] = (bs, n)
+    elif mode == "draft_extend":
+        arrays["extend_seq_lens"] = extends.astype(np.int32)
+        constants |= {
+            "total_len": rows, "max_extend_len": n, "max_total_len": bs * n,
+            "static_extend_len": static,
+        }  # fmt: skip
+    live = {
+        f"live_{name}": (np.arange(d.context // tokens) * tokens < after[:, None]).astype(np.int32)
+        for name, tokens in tables.items()
+    }
+
+    def call(module: Any, a: SimpleNamespace) -> Fields:
+        made = {name: empty(shape, a.seq_lens) for name, shape in shapes.items()}
+        for name in ("cu_seqlens_k", "dsa_cu_seqlens_k"):
+            made[name][0] = 0
+        given = {name: getattr(a, name) for name in arrays}
+        getattr(module, f"fused_dsa_{mode}_metadata_kpool")(**given, **made, **constants)
+        return made | {name: made[name] * getattr(a, f"live_{name}") for name in tables}
+
+    return PeerCase(
+        arrays | live, lambda a: call(sglang, a),
+        lambda p, a: call(getattr(p, f"fused_{mode}"), a), cuda=True,
+    )  # fmt: skip
+
+
 #: By what of SGLang's is called.
 CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "transform_index_page_table_decode": transform_decode,
@@ -155,4 +207,8 @@ CASES: dict[str, Callable[[Draw], PeerCase]] = {
     "transform_index_page_table_dcp": transform_dcp,
     "prepare_trtllm_nope_sparse_metadata": packed_rows,
     "update_kpool_write_plan_cuda_graph": kpool,
+    **{
+        f"fused_dsa_{mode}_metadata_kpool": partial(fused, mode=mode)
+        for mode in ("decode", "target_verify", "draft_extend")
+    },
 }

@@ -59,6 +59,18 @@ def test_live_only(mode, target, monkeypatch):
             np.testing.assert_array_equal(found[is_kept], expected)
 
 
+def test_pages_of_many_tokens():
+    """More than named operations take."""
+    for mode in (dict(), dict(live_only=True), dict(row_bound=4)):
+        table = np.full((4, 1), -77, np.int32)
+        nsa.ops.replay_metadata(
+            [{"pooled_real_page_table": table[: mode.get("row_bound", 3)]}], seq_lens=np.ones(3, int),
+            req_pool_indices=np.array([0, 1, 2]), max_len=9, page_size=2**30, index_kpool=4,
+            req_to_token=np.array([[2**31 - 1], [-1], [5]], np.int32), **mode,
+        )  # fmt: skip
+        assert table.ravel().tolist() == [0, -1, 0, 0 if "row_bound" in mode else -77]
+
+
 def test_one_launch():
     for case in CASES:
         (step,) = nsa.compile(case.text(), "cuda").values()
