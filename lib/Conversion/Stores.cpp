@@ -243,7 +243,7 @@ void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
 
 /// Emits whether all lanes are stored, to `places` (of each lane) that follow
 /// one another along an aligned row, or returns null where that cannot be.
-static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
+static Value emitIsRun(ElementBuilder &builder, Value port,
                        ArrayRef<SmallVector<Value>> places, Value column,
                        const Written &written) {
   int64_t width = places.size();
@@ -280,7 +280,7 @@ static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
 
 void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
                          ValueRange places, Value column,
-                         const Written &written) {
+                         const Written &written, bool inRuns) {
   OpBuilder &b = builder.b;
   Location loc = builder.loc;
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
@@ -306,7 +306,8 @@ void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
       storeLane(i);
     return Arith::Values();
   };
-  Value isRun = emitIsRun(builder, vector, port, lanes, column, written);
+  Value isRun =
+      inRuns ? emitIsRun(builder, port, lanes, column, written) : Value();
   if (!isRun) {
     storeLanes();
     return;

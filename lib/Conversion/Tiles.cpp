@@ -97,6 +97,9 @@ private:
   const ThreadPair *pair;
   const ElementBuilder *known;
   Value columns;
+  /// Places are made from sums along a row then, mostly, as of lists that are
+  /// compacted.
+  bool areRowsShared;
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
   SmallVector<CopyOp> copies, pickedCopies;
@@ -111,7 +114,8 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
     : b(b), loc(segment.getLoc()), ports(ports), width(width),
       accessBytes(TargetAttr::of(segment).getAccessBytes()), rows(rows),
       rowValues(rowValues), pair(pair), known(known),
-      columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
+      columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])),
+      areRowsShared(segment.hasSharedRows()) {
   // Elements of rows and of columns are stored one after the other.
   for (CopyOp copy : segment.getCopies())
     if ((rank < segment.getSizes().size()) == segment.isOfRow(copy))
@@ -320,7 +324,7 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
           storeParts(builder, parts, destination, indices, written);
         else
           storeScattered(builder, value.vector, destination, places,
-                         indices.back(), written);
+                         indices.back(), written, areRowsShared);
       });
     });
   }
