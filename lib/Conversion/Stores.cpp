@@ -229,7 +229,7 @@ void nsa::storeParts(ElementBuilder &builder, const Parts &parts, Value port,
 
 /// Emits whether all lanes are stored, to `places` (of each lane) that follow
 /// one another along an aligned row, or returns null where that cannot be.
-static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
+static Value emitIsRun(ElementBuilder &builder, Value port,
                        ArrayRef<SmallVector<Value>> places, Value column,
                        const Written &written) {
   int64_t width = places.size();
@@ -266,7 +266,7 @@ static Value emitIsRun(ElementBuilder &builder, Value vector, Value port,
 
 void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
                          ValueRange places, Value column,
-                         const Written &written) {
+                         const Written &written, bool inRuns) {
   int64_t width = cast<VectorType>(vector.getType()).getNumElements();
   SmallVector<SmallVector<Value>> lanes(width);
   for (auto [i, indices] : llvm::enumerate(lanes))
@@ -286,7 +286,8 @@ void nsa::storeScattered(ElementBuilder &builder, Value vector, Value port,
     for (int64_t i = 0; i < width; ++i)
       storeLane(i);
   };
-  Value isRun = emitIsRun(builder, vector, port, lanes, column, written);
+  Value isRun =
+      inRuns ? emitIsRun(builder, port, lanes, column, written) : Value();
   if (!isRun) {
     storeLanes();
     return;

@@ -100,10 +100,11 @@ void storeParts(ElementBuilder &builder, const Parts &parts, mlir::Value port,
                 mlir::ValueRange indices, const Written &written);
 
 /// Stores lane i of `vector` to the place in the array behind `port` that lane
-/// i of each of `places` says, if it is inside.
+/// i of each of `places` says, if it is inside: by one access, where places are
+/// expected to follow one another (`inRuns`) and do.
 void storeScattered(ElementBuilder &builder, mlir::Value vector,
                     mlir::Value port, mlir::ValueRange places,
-                    mlir::Value column, const Written &written);
+                    mlir::Value column, const Written &written, bool inRuns);
 
 } // namespace nsa
 

@@ -97,6 +97,9 @@ private:
   /// Of the widest access.
   int64_t accessBytes;
   Value columns;
+  /// Places are made from sums along a row then, mostly, as of lists that are
+  /// compacted.
+  bool areRowsShared;
   /// Copies of values over the segment's index space, and of what is picked
   /// from them.
   SmallVector<CopyOp> copies, pickedCopies;
@@ -110,7 +113,8 @@ TileEmitter::TileEmitter(OpBuilder &b, SegmentOp segment,
                          const TileOptions &options)
     : TileOptions(options), b(b), loc(segment.getLoc()), ports(ports),
       width(width), accessBytes(TargetAttr::of(segment).getAccessBytes()),
-      columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])) {
+      columns(ports.lookupOrDefault(segment.getSizes()[rank - 1])),
+      areRowsShared(segment.hasSharedRows()) {
   // Elements of rows and of columns are stored one after the other.
   for (CopyOp copy : segment.getCopies()) {
     if ((rank < segment.getSizes().size()) != segment.isOfRow(copy))
@@ -334,7 +338,7 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
           storeParts(builder, parts, destination, indices, written);
         else
           storeScattered(builder, value.vector, destination, places,
-                         indices.back(), written);
+                         indices.back(), written, areRowsShared);
       });
     });
   }

@@ -95,8 +95,9 @@ def triton_filter_and_convert_dcp_index(
 
 def _columns(*arrays: Any) -> int | None:
     """Their columns, where there is a kernel for them that is not compiled first."""
+    tokens = arrays[0].shape[0]
     columns = columns_of(*arrays)
-    return columns if columns in COLUMNS else None
+    return columns if columns in COLUMNS and all(a.shape[0] >= tokens for a in arrays) else None
 
 
 def _convert(

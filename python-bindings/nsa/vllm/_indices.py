@@ -49,7 +49,7 @@ def write_req_to_global(
     tokens = f.input("token_indices", (rows, width), columns=width)
     columns = width or tokens.shape[1]
     table = f.input("block_table", (None, None))
-    requests = f.input("req_id", (None,), columns=width)
+    requests = f.input("req_id", (None if width is None else rows,), columns=width)
     table_columns = table.shape[1]
 
     def row(t: Any) -> nb.Element:
@@ -157,7 +157,7 @@ def req_to_global(
     `token_indices`, `out`: [num_tokens, columns]. `num_tokens`: left out, all rows.
     `columns`: left out, any number. Where it is given, as an index's top-k, the kernel is made
     for it: both have to be contiguous, from multiples of 16 bytes on, and what has an element
-    for each token contiguous.
+    for each token contiguous, all of `num_tokens`.
     """
     block_size = constant("block_size", block_size, 1)
     stride = optional_constant("block_stride", block_stride, block_size)
