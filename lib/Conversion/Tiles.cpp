@@ -366,7 +366,7 @@ void TileEmitter::emitTogether() {
         builder.divUnsigned(tile->first, builder.index(stride)), tile->thread);
     Value column = builder.mul(number, builder.index(stride));
     Value isPicked = builder.both(
-        builder.less(tile->thread, builder.index(tile->columns / stride)),
+        builder.isInside(tile->thread, builder.index(tile->columns / stride)),
         builder.less(column, columns));
     builder.emitIf(isPicked, [&] {
       Value picked = builder.element(copy.getValue(), {tile->row, number});

@@ -80,7 +80,7 @@ nsa.step @strided(in %n : index, in %a[%n] : tensor<?xi32>,
 // CHECK-COUNT-4: memref.load %[[TOKENS]]
 // CHECK:       %[[NUMBER:.*]] = arith.addi %{{.*}}, %thread_id_x
 // CHECK:       %[[COLUMN:.*]] = arith.muli %[[NUMBER]], %c64
-// CHECK:       arith.cmpi slt, %thread_id_x, %c8
+// CHECK:       arith.cmpi ult, %thread_id_x, %c8
 // CHECK:       scf.if
 // CHECK:         %[[TOKEN:.*]] = scf.if
 // CHECK-NEXT:      memref.load %[[TOKENS]][%{{.*}}, %[[COLUMN]]]

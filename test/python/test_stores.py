@@ -382,3 +382,41 @@ def test_arrays_of_which_some_are_aligned(target, columns):
                 what = f"{name}, {offsets}, {pitch}"
                 np.testing.assert_array_equal(arrays[name], values, what)
                 assert (backing[name] == -7).sum() == 64 - values.size, what
+
+
+# ----------------------------------------------------------------------------
+# Pages of a table's tiles
+# ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["cpu", "simt"])
+@pytest.mark.parametrize("page_size", [8, 16, 48, 64, 256])
+def test_pages_beside_their_table(target, page_size):
+    """Of a tile of 512 columns a warp takes up to 32 pages, of 16 tokens and more; of 8 there
+    are more, and 48 divides no tile: those are picked from the tokens that pass."""
+    s = nb.Builder("pages")
+    n, width = s.size("n"), s.size("width")
+    tokens, rows = s.input("tokens", "int32", (None, None)), s.input("rows", "int64", (n,))
+    table = s.page_table(tokens, rows, width)
+    pages = s.real_page_table(table, page_size)
+    s.output(["a", "b"], table)
+    s.output(["c", "d"], pages)
+    step = s.compile(target)
+    values = np.arange(4 * 1100, dtype=np.int32).reshape(4, 1100)
+    picked = np.array([2, 7, 0, -1], np.int64)
+    for columns in (1, page_size, 511, 512, 513, 1100, 1203):
+        expected = np.zeros((4, columns), np.int32)
+        there = min(columns, 1100)
+        expected[[0, 2], :there] = values[[2, 0], :there]
+        count = -(-columns // page_size)
+        arrays = {name: np.full((4, columns), -7, np.int32) for name in "ab"}
+        # A column more, which is nobody's.
+        arrays |= {name: np.full((4, count + 1), -7, np.int32) for name in "cd"}
+        step(n=4, width=columns, tokens=values, rows=picked, **arrays)
+        for name in "ab":
+            np.testing.assert_array_equal(arrays[name], expected, f"{name}, {columns}")
+        for name in "cd":
+            what = f"{name}, {columns}"
+            wanted = expected[:, ::page_size] // page_size
+            np.testing.assert_array_equal(arrays[name][:, :-1], wanted, what)
+            assert (arrays[name][:, -1] == -7).all(), what
