@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Formula.h"
+#include "FormulaBody.h"
 
 #include "nsa/Codegen/Arith.h"
 

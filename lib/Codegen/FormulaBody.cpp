@@ -16,8 +16,6 @@
 
 #include "FormulaBody.h"
 
-#include "Formula.h"
-
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Codegen/Reductions.h"

@@ -15,6 +15,11 @@
 
 namespace nsa {
 
+/// Emits `op`, an operation of the body of an `nsa.map` other than those of
+/// this dialect, on `operands`, as the documentation of `nsa.map` defines it.
+mlir::Value emitFormulaOp(mlir::OpBuilder &b, mlir::Operation *op,
+                          mlir::ValueRange operands);
+
 /// Emits what the body of a formula computes at some points.
 class BodyEmitter : Arith {
 public:

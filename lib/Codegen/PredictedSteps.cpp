@@ -25,7 +25,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "PredictedSteps.h"
+#include "SumElements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"

@@ -13,9 +13,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "StoredSums.h"
-
-#include "Elements.h"
+#include "SumElements.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"

@@ -6,11 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Elements.h"
+#include "SumElements.h"
+
 #include "FormulaBody.h"
-#include "PredictedSteps.h"
-#include "StoredSums.h"
-#include "TileSearch.h"
 
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/Reductions.h"

@@ -133,32 +133,29 @@ const DeviceModule &nsa::runtime::loadDeviceModule(
   loaded.context = context;
   loaded.device = device;
   CUmodule module = loadModule(driver, image, device, step);
+  auto refuse = [&](nsa_status status, const auto &...parts) {
+    driver.cuModuleUnload(module);
+    fail(status, "step '", step, "': ", parts...);
+  };
   for (const std::string &name : kernels) {
     CUfunction function = nullptr;
     CUresult result =
         driver.cuModuleGetFunction(&function, module, name.c_str());
-    if (result != success) {
-      driver.cuModuleUnload(module);
-      fail(NSA_DRIVER, "step '", step, "': no kernel '", name,
-           "' in its image: ", driver.errorName(result));
-    }
+    if (result != success)
+      refuse(NSA_DRIVER, "no kernel '", name,
+             "' in its image: ", driver.errorName(result));
     loadEagerly(driver, function);
     loaded.functions.push_back(function);
   }
   if (guards) {
-    if (!driver.canReadRecords()) {
-      driver.cuModuleUnload(module);
-      fail(NSA_NO_DRIVER, "step '", step,
-           "': the CUDA driver cannot read what its guards record");
-    }
+    if (!driver.canReadRecords())
+      refuse(NSA_NO_DRIVER, "the CUDA driver cannot read what its guards "
+                            "record");
     CUresult result =
         driver.cuModuleGetGlobal(&loaded.guards, nullptr, module, guards);
-    if (result != success) {
-      driver.cuModuleUnload(module);
-      fail(NSA_DRIVER, "step '", step,
-           "': its manifest has guards, but its image has no '", guards,
-           "': ", driver.errorName(result));
-    }
+    if (result != success)
+      refuse(NSA_DRIVER, "its manifest has guards, but its image has no '",
+             guards, "': ", driver.errorName(result));
   }
   return modules.emplace(std::move(key), std::move(loaded)).first->second;
 }

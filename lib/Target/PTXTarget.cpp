@@ -8,8 +8,6 @@
 
 #include "PTXTarget.h"
 
-#include "DependentPTX.h"
-
 #include "nsa/Conversion/Passes.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"

@@ -1,4 +1,4 @@
-//===- PTXTarget.h - What makes PTX of kernels ------------------*- C++ -*-===//
+//===- PTXTarget.h - What makes PTX of kernels, and checks it ---*- C++ -*-===//
 //
 // Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -11,6 +11,9 @@
 
 #include "mlir/IR/DialectRegistry.h"
 
+#include <optional>
+#include <string>
+
 namespace nsa {
 
 /// Makes `gpu-module-to-binary` translate to PTX for `#nvvm.target`, and look
@@ -18,6 +21,17 @@ namespace nsa {
 /// of functions no kernel here calls, and reports an error where CUDA_HOME
 /// names a folder that has none.
 void registerPTXTarget(mlir::DialectRegistry &registry);
+
+/// Checks that the kernel `name` of a PTX text waits for the kernel before it
+/// (`griddepcontrol.wait`) on every path before it accesses global memory,
+/// calls a function or ends, and that it loads nothing through the read-only
+/// path: what the kernel before it writes changes while this one is there.
+/// Returns what is wrong, with the line, or nothing.
+///
+/// The compiler that writes the PTX knows nothing of the wait, so this is
+/// looked at where it is done.
+std::optional<std::string> findAccessBeforeWait(llvm::StringRef ptx,
+                                                llvm::StringRef name);
 
 } // namespace nsa
 
