@@ -50,7 +50,7 @@ SHOWN = {
     "vllm_token_to_req_indices": 4, "vllm_uniform_decode": 12, "vllm_windows": 24,
     "vllm_combine_topk_swa_indices": 45, "vllm_dequantize_and_gather": 65,
     "vllm_draft_decode_inputs": 9, "vllm_global_topk_indices": 29, "vllm_prefill_chunk": 13,
-    "vllm_prefill_gather_lens": 5, "vllm_req_to_global": 120,
+    "vllm_prefill_gather_lens": 5, "vllm_req_to_global": 40,
 }  # fmt: skip
 
 
