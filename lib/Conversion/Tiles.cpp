@@ -359,7 +359,8 @@ void TileEmitter::emitStores(ArrayRef<Value> point,
 
 void TileEmitter::emitTogether() {
   for (CopyOp copy : togetherCopies) {
-    int64_t stride = getPick(copy).getPickStride();
+    PickOpInterface pick = getPick(copy);
+    int64_t stride = pick.getPickStride();
     ElementBuilder builder(b, loc, ports, tile->row);
     builder.setRow(rowValues);
     Value number = builder.add(
@@ -369,7 +370,12 @@ void TileEmitter::emitTogether() {
         builder.isInside(tile->thread, builder.index(tile->columns / stride)),
         builder.less(column, columns));
     builder.emitIf(isPicked, [&] {
-      Value picked = builder.element(copy.getValue(), {tile->row, number});
+      Value element =
+          builder.extract(builder.elements(pick.getPickedFrom(),
+                                           {tile->row, column}, /*width=*/1),
+                          0);
+      Value picked = cast<ElementOpInterface>(pick.getOperation())
+                         .emitPicked(builder, {tile->row, number}, element);
       storeElement(builder, copy, picked, {tile->row, number});
     });
   }
