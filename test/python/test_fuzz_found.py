@@ -13,6 +13,7 @@ import pytest
 
 import nsa
 from nsa import _compile, simt
+from nsa.fuzz import operations
 
 if not nsa.has_compiler():
     pytest.skip("built without the compiler", allow_module_level=True)
@@ -212,3 +213,28 @@ nsa.step @step(in %bs : index, out %o : memref<?xi32>) {
             out = np.full(bs + 1, -7, np.int32)
             step(bs=bs, o=out)
             assert out.tolist() == [127 * i for i in range(bs + 1)]
+
+
+@pytest.mark.parametrize("source", ["(%bs, %less)", "(%less)"])
+def test_sums_along_a_negative_number(source: str) -> None:
+    """Of which there is one more than elements, and still none."""
+    rank = source.count(",") + 1
+    type = "x".join(["?"] * rank) + "xi32"
+    indices = ", ".join(("%r", "%c")[:rank])
+    text = f"""
+nsa.step @step(in %bs : index, out %o : memref<{type}>) {{
+  %less = affine.apply affine_map<()[s0] -> (s0 * 10 - 1000000)>()[%bs]
+  %none = nsa.map({indices}) in {source} : tensor<{type}> {{
+    %one = arith.constant 1 : i32
+    nsa.yield %one : i32
+  }}
+  %sums = nsa.scan %none : tensor<{type}> -> tensor<{type}>
+  nsa.copy %sums to %o : tensor<{type}> to memref<{type}>
+}}
+"""
+    for step in builds(text):
+        sums = np.full((4,) * rank, 7, np.int32)
+        step(bs=4, o=sums)
+        assert (sums == 7).all()
+    none = operations.Array.of(np.zeros((4, 0)[-rank:], np.int32))._replace(less=999960)
+    assert operations.scan(none, inclusive=False).data.shape == none.data.shape

@@ -233,6 +233,17 @@ def test_uninitialised_register() -> None:
     run(body.format(bound=0), arrays)
 
 
+def test_bytes_that_nobody_wrote() -> None:
+    """A vector is packed before its last element is there: that byte is dropped again."""
+    body = f"""mov.b32 %r1, 7; prmt.b32 %r3, %r1, %r2, 0x3340U;
+    prmt.b32 %r4, %r3, 0, {{taken}}; {ELEMENT} st.global.b32 [%rd2], %r4; ret;"""
+    arrays = {"out": ("out", np.zeros(32, np.int32))}
+    run(body.format(taken="0x4440U"), arrays)
+    for taken in ("0x4441U", "0x1444U", "%r90"):
+        error = report(body.format(taken=taken), arrays)
+        assert error.kind == "uninitialised register" and "%r2" in error.detail
+
+
 def test_barrier_not_reached() -> None:
     body = "setp.lt.u32 %p1, %r90, {bound}; @%p1 bra $end; bar.sync 0; $end: ret;"
     error = report(body.format(bound=33), threads=64)

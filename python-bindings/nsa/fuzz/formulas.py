@@ -322,7 +322,7 @@ class MapForm(Form):
         sizes = [operands.get(size, size) for size in parameters["sizes"]]
         evaluator = Evaluator(tuple(max(size, 0) for size in sizes), operands)
         data = np.array(evaluator.get(parameters["formula"]))
-        return Array(data, evaluator.state, max(-sizes[0], 0) if len(sizes) == 1 else 0)
+        return Array(data, evaluator.state, max(-sizes[-1], 0))
 
 
 class IterateForm(Form):

@@ -28,8 +28,8 @@ class Array(NamedTuple):
 
     data: np.ndarray
     state: np.ndarray
-    #: Elements less than none that its computed size is: sums, of which there is one
-    #: more, are none then, too.
+    #: Elements less than none that its last computed size is: sums, of which there is
+    #: one more, are none then, too.
     less: int = 0
 
     @classmethod
@@ -275,12 +275,16 @@ def page_table(
             state[b, count(int(live.data[b])) :] = ANY
             if live.state[b]:
                 state[b] = ANY
-    return Array(data, state)
+    return Array(data, state, count(-columns))
 
 
 def real_page_table(source: Array, page_size: int) -> Array:
     taken = source.data[:, ::page_size]
-    return Array(np.floor_divide(taken, np.int32(page_size)), source.state[:, ::page_size])
+    return Array(
+        np.floor_divide(taken, np.int32(page_size)),
+        source.state[:, ::page_size],
+        source.less // page_size,
+    )
 
 
 def context_lens(source: Array, columns: int) -> Array:
@@ -374,7 +378,7 @@ def compressed_ids(table: Array, rows: Array, columns: int, page_size: int) -> A
             if 0 <= row < table.data.shape[0] and column < table.data.shape[1]:
                 page = max(0, int(table.data[row, column]))
                 data[b, j] = wrap(page * page_size + j % page_size)
-    return Array(data, state)
+    return Array(data, state, count(-columns))
 
 
 def queries_of(query_start_loc, queries, query_pos, lengths, ratio, window, topk):

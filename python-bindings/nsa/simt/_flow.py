@@ -9,6 +9,7 @@ Sets of registers are integers whose bits are places in ``Flow.names``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ._parse import Instruction, Kernel
@@ -24,6 +25,7 @@ _EXCHANGES = re.compile(r"(shfl|vote|redux)\.sync\b")
 _NO_RESULT = re.compile(
     r"(st|bra|brx|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b"
 )
+_NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+)U?")
 SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.[xyz]|%laneid|%warpid")
 
 
@@ -58,6 +60,7 @@ class Flow:
         self._split()
         self._connect()
         self._order()
+        self.padding = self._padding()
         self._registers()
 
     def effects(self, instruction: Instruction) -> tuple[list[str], list[str]]:
@@ -158,13 +161,54 @@ class Flow:
         for place, number in enumerate(reversed(finished)):
             self.blocks[number].priority = place
 
+    def _padding(self) -> set[str]:
+        """Registers that nobody writes, of whose bytes none gets anywhere but into such
+        bytes of others: a vector is packed before its last element is there."""
+        written: Counter[str] = Counter()
+        readers: dict[str, list[Instruction]] = {}
+        for instruction in self.kernel.code:
+            reads, results = self.effects(instruction)
+            written.update(results)
+            for name in reads:
+                readers.setdefault(name, []).append(instruction)
+
+        seen: set[tuple[str, int]] = set()
+
+        def is_harmless(name: str, bytes: int) -> bool:
+            """Whether these bytes of a register are only permuted, and dropped in the end."""
+            if (name, bytes) in seen:
+                return True
+            seen.add((name, bytes))
+            for reader in readers.get(name, ()):
+                if reader.opcode != "prmt.b32" or reader.guard:
+                    return False
+                result, *sources, selector = reader.operands
+                if not _NUMBER.fullmatch(selector) or written[result] != 1:
+                    return False
+                of_source = [bytes if source == name else 0 for source in sources]
+                either = of_source[0] | of_source[1] << 4
+                choices = int(selector.rstrip("U"), 0)
+                taken = sum(
+                    (either >> (choices >> 4 * byte & 7) & 1) << byte for byte in range(4)
+                )
+                if taken and not is_harmless(result, taken):
+                    return False
+            return True
+
+        return {
+            name
+            for name in readers
+            if not written[name] and not SPECIAL.fullmatch(name) and is_harmless(name, 0b1111)
+        }
+
     def _registers(self) -> None:
         defined: list[int] = []
+        ignored = {1 << self.places[name] for name in self.padding}
         for block in self.blocks:
             always = plain = 0
             for instruction in self.kernel.code[block.start : block.end]:
                 reads, writes = self.effects(instruction)
-                bits = sum({1 << self.places[name] for name in reads})
+                bits = sum({1 << self.places[name] for name in reads} - ignored)
                 results = sum({1 << self.places[name] for name in writes})
                 plain |= bits & ~block.writes
                 if instruction.guard:

@@ -125,6 +125,8 @@ class Program:
         self.flow = Flow(kernel)
         self.places = dict(self.flow.places)
         self.template: list[Any] = [None] * len(self.flow.names)
+        for name in self.flow.padding:
+            self.template[self.places[name]] = np.uint32(0)
         self.sizes = dict(kernel.parameters)
         self.values: dict[str, int] = {}
         #: Registers of which it has to be known in which threads they were written.
