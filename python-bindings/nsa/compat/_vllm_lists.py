@@ -9,9 +9,12 @@ from typing import Any
 
 from .. import vllm
 from ..vllm._indices import COLUMNS
+from ..vllm._usual import BLOCK_SIZES
 from ._allocate import columns_of, empty, flat, rows
 
 _COMBINED_MULTIPLE = 128
+#: Tokens in pages of lists, and compressed ones, of which kernels are shipped.
+_BLOCK_SIZES = (BLOCK_SIZES[0], BLOCK_SIZES[1] // 4)
 #: By the bytes of a token: V4's layout, V4.1's with its scales beside the numbers, and its nvfp4.
 _LAYOUTS = {
     584: "v4",
@@ -93,8 +96,10 @@ def triton_filter_and_convert_dcp_index(
     )
 
 
-def _columns(*arrays: Any) -> int | None:
-    """Their columns, where there is a kernel for them that is not compiled first."""
+def _columns(block_size: int, *arrays: Any) -> int | None:
+    """Their columns, where a kernel for them is shipped."""
+    if block_size not in _BLOCK_SIZES:
+        return None
     tokens = arrays[0].shape[0]
     columns = columns_of(*arrays)
     return columns if columns in COLUMNS and all(a.shape[0] >= tokens for a in arrays) else None
@@ -118,6 +123,11 @@ def _convert(
         out = empty(token_indices.shape, token_indices)
     if count and counts is None:
         counts = empty(token_indices.shape[:1], token_indices)
+    columns = None
+    if context_parallel[0] == 1 and block_stride is None and (
+        more.get("workspace_starts") is None
+    ):
+        columns = _columns(block_size, token_indices, out, req_id, *([counts] if count else []))
     vllm.req_to_global(
         req_id,
         block_table,
@@ -128,7 +138,7 @@ def _convert(
         compact=compact,
         out_counts=counts if count else None,
         context_parallel=context_parallel,
-        columns=_columns(token_indices, out, req_id, *([counts] if count else [])),
+        columns=columns,
         **more,
     )
     return (out, counts) if count else out
@@ -154,7 +164,9 @@ def compute_global_topk_indices_and_lens(
         lens,
         block_size=block_size,
         is_valid=is_valid_token,
-        columns=_columns(chosen, slots, token_to_req_indices, is_valid_token, lens),
+        columns=_columns(
+            block_size, chosen, slots, token_to_req_indices, is_valid_token, lens
+        ),
     )
     return indices, lens
 
