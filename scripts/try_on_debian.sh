@@ -52,6 +52,7 @@ wheels=("$@")
 scratch=$(mktemp -d)
 root=$(realpath -m "${root:-$scratch/debian}")
 finish() {
+  ! mountpoint --quiet "$root/proc" || umount "$root/proc"
   rm -rf "$root/wheels" "$root/a path with spaces"
   # Where proc is still mounted, this stops before it.
   rm -rf --one-file-system "$scratch"
