@@ -28,7 +28,7 @@ test: build
 sanitize: build
 	@scripts/sanitize.sh
 
-# An hour of one core at first; what was shown once is kept. A sample of it is among the tests.
+# A quarter of an hour of two cores at first; what was shown once is kept. A sample of it is among the tests.
 prove: build
 	@PYTHONPATH=$(BUILD)/python build/venv/bin/python -m nsa.prove --results $(BUILD)/proved.jsonl
 
