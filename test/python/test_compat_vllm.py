@@ -54,3 +54,23 @@ def test_errors():
     case = PEER_CASES["c128a"](valid_draw(0))
     with pytest.raises(NotImplementedError, match="compress_ratio': expected 128 but got 4"):
         vllm.build_c128a_topk_metadata(**{**case.arguments, "compress_ratio": 4})
+
+
+def test_columns_where_they_are_shipped(monkeypatch):
+    """Of other pages and of ranks there is none with known columns, so it is not asked for."""
+    seen = []
+    monkeypatch.setattr(
+        "nsa.vllm.req_to_global", lambda *arrays, columns, **constants: seen.append(columns)
+    )
+    requests, table = np.zeros(2, np.int32), np.zeros((1, 8), np.int32)
+
+    def convert(width, **more):
+        vllm.triton_convert_req_index_to_global_index(
+            requests, table, np.zeros((2, width), np.int32), out=np.zeros((2, width), np.int32),
+            **more,
+        )  # fmt: skip
+        return seen.pop()
+
+    assert convert(512) == convert(512, BLOCK_SIZE=64) == 512
+    assert convert(576) is convert(512, BLOCK_SIZE=16) is convert(512, BLOCK_STRIDE_ROWS=80) is None
+    assert convert(512, dcp_size=2) is None
