@@ -295,7 +295,7 @@ def lists(tokens: int, columns: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("target", ["cpu", "simt"])
-@pytest.mark.parametrize("columns", [512, 516, 2048, 2052])
+@pytest.mark.parametrize("columns", [64, 128, 132, 512, 516, 2048, 2052])
 def test_columns(columns, target, monkeypatch):
     """A row is a vector of each thread, or more; places follow one another, or do not."""
     monkeypatch.setenv("NSA_TARGET", target)
