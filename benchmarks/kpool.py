@@ -30,9 +30,9 @@ from nsa import ops  # noqa: E402
 NOTES = """\
 SGLang's sequence is what its attention backend runs before a replay of the captured graph, here captured as well, so that
 only its time on the GPU counts; without schedules of indexers and attention. nsa's is one call of nsa.ops.replay_metadata
-with the same fields. "Live columns": SGLang with its fused kernels, which are on by default and write the page tables in
-blocks of 128 columns as far as a request has tokens, and nsa with live_only. Else SGLang without them
-(SGLANG_EXPERIMENTAL_DSA_KPOOL_METADATA_FUSION=0), and both write all columns."""
+with the same fields, with "live columns" that with live_only: columns past a request's tokens, which nobody reads, keep what
+they hold. "Fused": SGLang with its fused kernels, which are on by default and write live columns alone, in blocks of 128. Else
+SGLang without them (SGLANG_EXPERIMENTAL_DSA_KPOOL_METADATA_FUSION=0), which writes all columns."""
 
 
 def inputs(case: Case, bs: int, context: int, device: str = "cuda") -> dict[str, Any]:

@@ -58,7 +58,7 @@ def sequence(peer: SimpleNamespace, case: Case, a: dict[str, Any]) -> Callable[[
     backend._init_kpool_metadata_fusion()
     if not backend.experimental_kpool_metadata_fusion:
         raise RuntimeError("SGLang does not use its fused kernels here")
-    backend.experimental_kpool_metadata_fusion = case.live_only
+    backend.experimental_kpool_metadata_fusion = case.fused
     # No schedules of DeepGEMM, no plans of top-k.
     vars(peer.backend)["resolve_paged_mqa_logits_metadata_fn"] = lambda: nothing
     vars(peer.backend)["resolve_num_sms"] = nothing

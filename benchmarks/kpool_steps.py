@@ -31,10 +31,13 @@ class Case:
     next_n: int = 1
     #: Columns of the page tables past a request's length may keep what they hold.
     live_only: bool = False
+    #: SGLang with its fused kernels, which write live columns alone.
+    fused: bool = False
 
     @property
     def name(self) -> str:
-        return f"pooled keys, {self.mode}{', live columns' * self.live_only}"
+        live = ", live columns" * self.live_only
+        return f"pooled keys, {self.mode}{live}{', fused' * self.fused}"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -88,10 +91,10 @@ class Case:
 
 
 def cases() -> Iterator[Case]:
-    for live_only in (False, True):
-        yield Case("decode", 1, live_only)
-        yield Case("target_verify", NEXT_N, live_only)
-        yield Case("draft_extend", NEXT_N, live_only)
+    for forms in ((False, False), (True, False), (True, True)):
+        yield Case("decode", 1, *forms)
+        yield Case("target_verify", NEXT_N, *forms)
+        yield Case("draft_extend", NEXT_N, *forms)
 
 
 def texts() -> set[str]:

@@ -138,6 +138,16 @@ void ElementBuilder::setFormulaOp(Operation *op, ValueRange operands,
       {op, llvm::to_vector<2>(operands), result, b.getInsertionBlock()});
 }
 
+Value ElementBuilder::once(Value value) {
+  Operation *op = value.getDefiningOp();
+  if (Value known = findFormulaOp(op, op->getOperands())) {
+    op->erase();
+    return known;
+  }
+  setFormulaOp(op, op->getOperands(), value);
+  return value;
+}
+
 void ElementBuilder::bind(Value value, Value scalar) {
   int64_t rank = cast<ShapedType>(value.getType()).getRank();
   setKnown(value, ValueRange(point).take_front(rank), 0, scalar);

@@ -91,7 +91,7 @@ Value BodyEmitter::emitReadAt(ReadOp read, size_t point, int64_t lane) {
 BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   Lanes lanes;
   for (int64_t lane = 0; lane < numLanes; ++lane)
-    lanes.push_back(as(type, vector::ExtractOp::create(b, loc, vector, lane)));
+    lanes.push_back(as(type, builders.front().once(extract(vector, lane))));
   return lanes;
 }
 
@@ -375,7 +375,8 @@ void BodyEmitter::emitArguments() {
       Lanes &lanes = lanesOf.emplace_back();
       lanes.push_back(point[number]);
       for (int64_t lane = 1; isInner && lane < numLanes; ++lane)
-        lanes.push_back(builder.add(point[number], builder.index(lane)));
+        lanes.push_back(builders.front().once(
+            add(point[number], builders.front().once(this->index(lane)))));
     }
   }
 }

@@ -29,6 +29,18 @@ static Value emitCombine(Arith &math, ReduceKind kind, Value lhs, Value rhs) {
   llvm_unreachable("a ReduceKind");
 }
 
+static gpu::AllReduceOperation getUpstreamKind(ReduceOp op) {
+  switch (op.getKind()) {
+  case ReduceKind::Add:
+    return gpu::AllReduceOperation::ADD;
+  case ReduceKind::Max:
+    return gpu::AllReduceOperation::MAXSI;
+  case ReduceKind::Min:
+    return gpu::AllReduceOperation::MINSI;
+  }
+  llvm_unreachable("a ReduceKind");
+}
+
 static Size getNumElements(ReduceOp op) {
   Value source = op.getSource();
   return Size::of(source, cast<ShapedType>(source.getType()).getRank() - 1);
@@ -159,6 +171,7 @@ SmallVector<Value> nsa::emitReductions(ElementBuilder &builder,
       builder,
       emitStrided(builder, ops, row, threads.emitThread(builder),
                   threads.getSize()),
+      llvm::map_to_vector(ops, getUpstreamKind),
       [&](size_t number, Value lhs, Value rhs) {
         return emitCombine(builder, ReduceOp(ops[number]).getKind(), lhs, rhs);
       });
@@ -172,7 +185,7 @@ Value nsa::emitReductionOfVectors(ElementBuilder &builder, ReduceOp op,
   Value own = emitCombineVector(builder, op, indices, width, size, neutral,
                                 neutral, /*isFirstThere=*/false);
   return threads
-      .emitReduce(builder, own,
+      .emitReduce(builder, own, getUpstreamKind(op),
                   [&](size_t, Value lhs, Value rhs) {
                     return emitCombine(builder, op.getKind(), lhs, rhs);
                   })

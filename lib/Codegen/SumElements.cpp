@@ -315,13 +315,13 @@ private:
     Value begin = builder.min(builder.mul(thread, perThread), numTiles);
     Value end = builder.min(builder.add(begin, perThread), numTiles);
     auto addUp = [&](Value initial, bool replace) {
-      return builder.emitFor(
-          begin, end, builder.index(1), initial, [&](Value tile, Value before) {
-            Value sum = builder.load(sums, tile);
-            if (replace)
-              builder.store(before, sums, tile);
-            return builder.add(before, sum);
-          });
+      return builder.emitFor(begin, end, builder.index(1), initial,
+                             [&](Value tile, Value before) {
+                               Value sum = builder.load(sums, tile);
+                               if (replace)
+                                 builder.store(before, sums, tile);
+                               return builder.add(before, sum);
+                             });
     };
     Value own = addUp(builder.zero(type), /*replace=*/false);
     Value before = threads.emitSums(builder, own).before;
@@ -469,6 +469,17 @@ struct ReduceElements : ScalarElementsOf<ReduceOp> {
     ArrayRef<Value> shared = builder.getShared(*this, row);
     return shared.empty() ? emitReduction(builder, getOp(), row)
                           : shared.front();
+  }
+
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    // What threads made together is the element that is asked for.
+    int64_t rank = cast<ShapedType>(getSource().getType()).getRank();
+    ArrayRef<Value> shared =
+        builder.getShared(*this, indices.take_front(rank - 1));
+    return shared.empty()
+               ? ScalarElementsOf::emitElements(builder, indices, width)
+               : builder.splat(shared.front(), width);
   }
 
 private:

@@ -123,17 +123,21 @@ SmallVector<Threads::Sums> nsa::emitBlockScan(Arith &math, ValueRange values,
   return sums;
 }
 
-Value nsa::emitWarpReduce(Arith &math, Value value, int64_t warp,
+Value nsa::emitWarpReduce(Arith &math, Value value, const ThreadBlock &block,
+                          std::optional<gpu::AllReduceOperation> kind,
                           function_ref<Value(Value, Value)> combine) {
-  for (int64_t step = warp / 2; step > 0; step /= 2) {
-    auto shuffle = gpu::ShuffleOp::create(math.b, math.loc, value, step, warp,
-                                          gpu::ShuffleMode::XOR);
+  if (kind && block.warpReduces && value.getType().isInteger(32))
+    return math.apply<gpu::SubgroupReduceOp>(value, *kind, /*uniform=*/true);
+  for (int64_t step = block.warp / 2; step > 0; step /= 2) {
+    auto shuffle = gpu::ShuffleOp::create(math.b, math.loc, value, step,
+                                          block.warp, gpu::ShuffleMode::XOR);
     value = combine(value, shuffle.getShuffleResult());
   }
   return value;
 }
 
 SmallVector<Value> nsa::emitBlockReduce(Arith &math, ValueRange values,
+                                        Threads::Kinds kinds,
                                         Threads::Combine combine,
                                         const ThreadBlock &block,
                                         Value buffer) {
@@ -141,7 +145,9 @@ SmallVector<Value> nsa::emitBlockReduce(Arith &math, ValueRange values,
   SmallVector<Value> partial;
   for (auto [number, value] : llvm::enumerate(values))
     partial.push_back(emitWarpReduce(
-        math, value, block.warp, [&, number = number](Value lhs, Value rhs) {
+        math, value, block,
+        kinds.empty() ? std::nullopt : std::optional(kinds[number]),
+        [&, number = number](Value lhs, Value rhs) {
           return combine(number, lhs, rhs);
         }));
   Value zero = math.index(0);

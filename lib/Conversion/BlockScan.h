@@ -23,7 +23,7 @@ struct ThreadBlock {
   /// How many there are, in a block and in a warp.
   int64_t size, warp;
   /// See `#nsa.target`.
-  bool shuffleTells;
+  bool shuffleTells, warpReduces;
 
   int64_t getNumWarps() const { return size / warp; }
 };
@@ -49,18 +49,21 @@ llvm::SmallVector<Threads::Sums>
 emitBlockScan(Arith &math, mlir::ValueRange values, Threads::Combine combine,
               const ThreadBlock &block, mlir::Value buffer, mlir::Value half);
 
-/// Emits the combination of `value` (i32) over a warp of `warp` threads, which
-/// every lane gets.
+/// Emits the combination of `value` (i32) over a warp of `block`, which every
+/// lane gets. `kind` is upstream's name for `combine`, if there is one.
 mlir::Value emitWarpReduce(
-    Arith &math, mlir::Value value, int64_t warp,
+    Arith &math, mlir::Value value, const ThreadBlock &block,
+    std::optional<mlir::gpu::AllReduceOperation> kind,
     llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> combine);
 
 /// Emits the combination of each of `values` (i32) over the block, which every
-/// thread gets, with one barrier. All threads must get here. `buffer` is of the
+/// thread gets, with one barrier. All threads must get here. `kinds` has
+/// upstream's names for what `combine` does, or is empty. `buffer` is of the
 /// type that `emitBlockScan` takes, and used once.
 llvm::SmallVector<mlir::Value>
-emitBlockReduce(Arith &math, mlir::ValueRange values, Threads::Combine combine,
-                const ThreadBlock &block, mlir::Value buffer);
+emitBlockReduce(Arith &math, mlir::ValueRange values, Threads::Kinds kinds,
+                Threads::Combine combine, const ThreadBlock &block,
+                mlir::Value buffer);
 
 /// Emits `Threads::emitFirstWithout` of the threads of the block, with one
 /// barrier. `counts` and `values` are of the types that `emitBlockScan` takes.

@@ -21,6 +21,8 @@
 
 #include "Claims.h"
 
+#include "Kernel.h"
+
 #include "nsa/Codegen/GuardedOps.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -141,7 +143,7 @@ void Claims::emitBegin(FunctionOpInterface kernel) const {
   Arith math(b, kernel.getLoc());
   Value isFirst;
   if (isa<gpu::GPUFuncOp>(kernel)) {
-    Value block = math.apply<gpu::BlockIdOp>(gpu::Dimension::x);
+    Value block = emitBlockNumber(math);
     Value thread = math.apply<gpu::ThreadIdOp>(gpu::Dimension::x);
     Value isFirstThread = math.equal(thread, math.index(0));
     isFirst = math.both(math.equal(block, math.index(0)), isFirstThread);
@@ -163,7 +165,7 @@ void Claims::emitEnd(FunctionOpInterface kernel) const {
   }
   math.emitIf(isOne, [&] {
     if (isGPU) {
-      Value block = math.apply<gpu::BlockIdOp>(gpu::Dimension::x);
+      Value block = emitBlockNumber(math);
       Value blocks = math.toI64(math.apply<gpu::GridDimOp>(gpu::Dimension::x));
       Value each = math.divUnsigned(share, blocks);
       Value others = math.sub(blocks, math.i64(1));

@@ -91,7 +91,8 @@ static Value emitFirstRow(KernelBlock &block, RequestRows &expand,
       block.kernel,
       getBlockScanBufferType(block.threads, 1, block.b.getI32Type()));
   return block.toIndex(
-      emitBlockReduce(block, sum, combine, block.threads, buffer).front());
+      emitBlockReduce(block, sum, /*kinds=*/{}, combine, block.threads, buffer)
+          .front());
 }
 
 static void emitTableOfBlock(KernelBlock &block, SegmentOp segment,

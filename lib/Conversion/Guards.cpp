@@ -15,6 +15,7 @@
 #include "Guards.h"
 
 #include "Claims.h"
+#include "Kernel.h"
 
 #include "nsa/Codegen/GuardedOps.h"
 #include "nsa/Codegen/KernelParameters.h"
@@ -136,7 +137,7 @@ void Guards::emitRecord(Arith &math, Value site, Value index, Value size) {
   // A host kernel has no blocks.
   Value thread = math.i64(-1);
   if (isGPU) {
-    Value block = math.toI64(math.apply<gpu::BlockIdOp>(gpu::Dimension::x));
+    Value block = math.toI64(emitBlockNumber(math));
     Value lane = math.toI64(math.apply<gpu::ThreadIdOp>(gpu::Dimension::x));
     thread = math.either(math.shiftLeft(block, math.i64(32)), lane);
   }

@@ -11,6 +11,8 @@
 #include "nsa/Codegen/Elements.h"
 #include "nsa/Codegen/KernelParameters.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
 using namespace mlir;
 using namespace nsa;
 
@@ -59,6 +61,11 @@ static void mapSize(ElementBuilder &builder, Value size, IRMapping &mapping) {
   for (Value operand : op->getOperands())
     mapSize(builder, operand, mapping);
   builder.b.clone(*op, mapping);
+}
+
+Value nsa::emitBlockNumber(Arith &math) {
+  return math.apply<gpu::BlockIdOp>(gpu::Dimension::x,
+                                    math.b.getIndexAttr(INT32_MAX));
 }
 
 void nsa::mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,

@@ -9,6 +9,7 @@
 #ifndef NSA_LIB_CONVERSION_KERNEL_H
 #define NSA_LIB_CONVERSION_KERNEL_H
 
+#include "nsa/Codegen/Arith.h"
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/IR/Builders.h"
@@ -43,6 +44,10 @@ getKernelArgumentTypes(llvm::ArrayRef<mlir::BlockArgument> ports);
 void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
               llvm::ArrayRef<mlir::BlockArgument> ports,
               mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
+
+/// The number (index) of the block of a GPU, less than 2^31: launchers refuse
+/// more blocks.
+mlir::Value emitBlockNumber(Arith &math);
 
 } // namespace nsa
 

@@ -23,7 +23,8 @@ KernelBlock::KernelBlock(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                                                       gpu::Dimension::x),
                               int64_t(*launch.getThreads()),
                               TargetAttr::of(launch).getWarp(),
-                              TargetAttr::of(launch).getShuffleTells()},
+                              TargetAttr::of(launch).getShuffleTells(),
+                              TargetAttr::of(launch).getWarpReduces()},
       thread(threads.thread), mostTiles(getMostTiles(launch)) {}
 
 //===----------------------------------------------------------------------===//

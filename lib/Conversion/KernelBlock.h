@@ -41,8 +41,8 @@ public:
   /// there that it writes. (The launcher sees to it that it fits.)
   mlir::Value emitNumBlocks(SegmentOp segment);
   /// The row (of packed ones: the number of the rows that share a tile) and the
-  /// number of the tile (i32) in it of block `block` (i32), for tiles of one row,
-  /// or packed ones. An array has no row.
+  /// number of the tile (i32) in it of block `block` (i32), for tiles of one
+  /// row, or packed ones. An array has no row.
   std::pair<mlir::Value, mlir::Value> emitRowAndTile(SegmentOp segment,
                                                      mlir::Value block);
   /// The row and the first column of this thread in it.

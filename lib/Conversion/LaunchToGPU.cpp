@@ -44,8 +44,7 @@ static void emitKernel(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                        gpu::GPUFuncOp kernel) {
   SmallVector<SegmentOp> segments(launch.getSegments());
   KernelBlock block(b, launch, ports, kernel);
-  Value number =
-      block.toI32(gpu::BlockIdOp::create(b, block.loc, gpu::Dimension::x));
+  Value number = block.toI32(emitBlockNumber(block));
   if (!segments.empty())
     emitSegments(block, segments, number);
   gpu::ReturnOp::create(b, block.loc);

@@ -41,10 +41,10 @@ Threads::Sums BlockThreads::emitSums(Arith &math, Value value) {
 }
 
 SmallVector<Value> BlockThreads::emitReduce(Arith &math, ValueRange values,
-                                            Combine combine) {
+                                            Kinds kinds, Combine combine) {
   Value buffer = take(
       getBlockScanBufferType(block, values.size(), values.front().getType()));
-  return emitBlockReduce(math, values, combine, block, buffer);
+  return emitBlockReduce(math, values, kinds, combine, block, buffer);
 }
 
 void BlockThreads::emitBarrier(Arith &math) {

@@ -32,8 +32,10 @@ public:
   mlir::Value emitThread(Arith &) override { return block.thread; }
   mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
   Sums emitSums(Arith &math, mlir::Value value) override;
-  llvm::SmallVector<mlir::Value>
-  emitReduce(Arith &math, mlir::ValueRange values, Combine combine) override;
+  llvm::SmallVector<mlir::Value> emitReduce(Arith &math,
+                                            mlir::ValueRange values,
+                                            Kinds kinds,
+                                            Combine combine) override;
   void emitBarrier(Arith &math) override;
   NumberedValue emitFirstWithout(Arith &math, mlir::Value condition,
                                  mlir::Value value, mlir::Value most,
@@ -65,7 +67,7 @@ public:
     return {math.zero(value.getType()), value};
   }
   llvm::SmallVector<mlir::Value> emitReduce(Arith &, mlir::ValueRange values,
-                                            Combine) override {
+                                            Kinds, Combine) override {
     return values;
   }
   void emitBarrier(Arith &) override {}

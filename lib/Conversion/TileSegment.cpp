@@ -58,11 +58,11 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
   Value first = block.mul(block.toIndex(number), block.index(tiling.getRows()));
   Value row = block.add(first, warp);
   Value rows = block.lookup(segment.getSizes().front());
-  auto emitWarpSum = [warpSize](OpBuilder &b, Value value) -> Value {
+  auto emitWarpSum = [&block](OpBuilder &b, Value value) -> Value {
     Arith math(b, value.getLoc());
-    return emitWarpReduce(math, value, warpSize, [&](Value lhs, Value rhs) {
-      return math.add(lhs, rhs);
-    });
+    return emitWarpReduce(
+        math, value, block.threads, gpu::AllReduceOperation::ADD,
+        [&](Value lhs, Value rhs) { return math.add(lhs, rhs); });
   };
   block.emitIf(block.less(row, rows), [&] {
     // All lanes have the same row, so they are a team.
@@ -83,8 +83,8 @@ static void forEachMap(CopyOp copy, function_ref<void(MapOp)> body) {
       body(map);
 }
 
-/// What the elements that a table's rows have rest on beside what threads
-/// compute together is loaded before that, not after it.
+/// What elements of rows are made from beside what threads compute together is
+/// loaded before that, not after it.
 static void emitRowAhead(ElementBuilder &builder, SegmentOp segment,
                          Value row) {
   for (CopyOp copy : segment.getCopies())
@@ -98,9 +98,27 @@ static void emitElementOfRow(KernelBlock &block, SegmentOp segment, Value row,
                              const ElementBuilder &known) {
   block.emitIf(block.equal(block.thread, block.index(0)), [&] {
     emitTile(block.b, segment, block.ports, SmallVector<Value>{row},
-             /*width=*/1,
-             {/*rows=*/{}, &shared, /*pair=*/nullptr, &known});
+             /*width=*/1, {/*rows=*/{}, &shared, /*pair=*/nullptr, &known});
   });
+}
+
+/// Whether elements of a table are made from what threads compute together.
+static bool readsRowResults(SegmentOp segment) {
+  llvm::SmallDenseSet<Value> results;
+  auto isResult = [&](Value value) { return results.contains(value); };
+  for (Operation &op : segment.getBody().front()) {
+    auto copy = dyn_cast<CopyOp>(op);
+    auto shared = dyn_cast<SharedOpInterface>(op);
+    bool isMade = false;
+    op.walk([&](Operation *inner) {
+      isMade |= llvm::any_of(inner->getOperands(), isResult);
+    });
+    if (copy && isMade && !segment.isOfRow(copy))
+      return true;
+    if (isMade || (shared && segment.isSharedByRow(shared)))
+      results.insert_range(op.getResults());
+  }
+  return false;
 }
 
 /// A row of a table of which each thread has one vector.
@@ -110,10 +128,25 @@ static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
   ElementBuilder builder(block.b, block.loc, block.ports, point);
   builder.setRow(&shared);
   emitRowAhead(builder, segment, row);
+  for (auto map : segment.getBody().getOps<MapOp>())
+    if (map.getSizes().size() == 2)
+      emitOuter(builder, map, row);
+  auto emitTable = [&] {
+    emitTile(block.b, segment, block.ports, point, width,
+             {/*rows=*/{}, &shared, /*pair=*/nullptr, &builder});
+  };
+  // What waits for no other thread is stored before threads wait.
+  bool isFirst = !readsRowResults(segment);
+  if (isFirst) {
+    for (CopyOp copy : segment.getCopies())
+      if (!segment.isOfRow(copy))
+        builder.elements(copy.getValue(), point, width);
+    emitTable();
+  }
   BlockThreads together = block.getThreads();
   emitRowVectors(builder, segment, point, width, together, shared);
-  emitTile(block.b, segment, block.ports, point, width,
-           {/*rows=*/{}, &shared, /*pair=*/nullptr, &builder});
+  if (!isFirst)
+    emitTable();
   if (segment.hasElementsOfRows())
     emitElementOfRow(block, segment, row, shared, builder);
 }
@@ -297,8 +330,9 @@ static void emitRows(HostFunction &function, SegmentOp segment,
     if (!isTable || segment.hasElementsOfRows())
       emit({row}, isTable ? 1 : width);
     if (isTable)
-      math.emitFor(zero, sizes.back(), math.index(width),
-                   [&](Value column) { emit({row, column}, width); });
+      math.emitFor(zero, sizes.back(), math.index(width), [&](Value column) {
+        emit({row, column}, width);
+      });
   });
 }
 

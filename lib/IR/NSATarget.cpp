@@ -22,7 +22,7 @@ TargetAttr TargetAttr::getNVIDIA(MLIRContext *context) {
              /*accessBytes=*/16, /*sharedBytes=*/48 * 1024,
              /*tileBytes=*/40 * 1024, /*parameterBytes=*/4352,
              /*inFlightBytes=*/4800 * 700, /*residentThreads=*/132 * 2048,
-             /*shuffleTells=*/true);
+             /*shuffleTells=*/true, /*warpReduces=*/true);
 }
 
 TargetAttr TargetAttr::of(Operation *op) {
@@ -37,7 +37,7 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t accessBytes, int64_t sharedBytes,
                                  int64_t tileBytes, int64_t parameterBytes,
                                  int64_t inFlightBytes, int64_t residentThreads,
-                                 bool) {
+                                 bool, bool) {
   auto isPower = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most && llvm::isPowerOf2_64(value);
   };

@@ -92,12 +92,18 @@ void nsa::buildLaunchToPTXPipeline(OpPassManager &pm, StringRef chip,
   pm.addPass(createLaunchToGPU());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createNarrowArithmetic());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createSinkCasts());
   // Chips whose first PTX is a later one take no older.
   pm.addPass(createAttachTarget(
       {chip.str(), largeParameters && !hasLargeParameters(chip)}));
   OpPassManager &kernels = pm.nest<gpu::GPUModuleOp>();
   addCommonLowering(kernels, /*expandBF16=*/false);
-  kernels.addPass(createConvertGpuOpsToNVVMOps());
+  ConvertGpuOpsToNVVMOpsOptions toNVVM;
+  toNVVM.hasRedux = true;
+  kernels.addPass(createConvertGpuOpsToNVVMOps(toNVVM));
   kernels.addPass(createConvertVectorToLLVMPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
   kernels.addPass(createDropWrapFlags());

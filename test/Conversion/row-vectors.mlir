@@ -106,13 +106,15 @@ nsa.step @elsewhere(in %n : index, in %x[%n, ?] : tensor<?x64xi32>, out %out : m
 // CHECK:         nsa.copy %{{.*}} to %out
 // CHECK:         nsa.copy %{{.*}} to %counts
 // CHECK-NOT:   nsa.segment
-// What rests on arrays alone is loaded before the exchange.
+// What rests on arrays alone is loaded before the exchange, and the table, which
+// waits for nobody, is stored before it.
 // GPU-LABEL: gpu.func @gathered
 // GPU:       memref.load %{{.*}} : memref<?xi8
 // GPU:       vector.load
+// GPU:       vector.store %{{.*}} : memref<?x512xi32>
+// GPU:       gpu.subgroup_reduce add
 // GPU:       gpu.barrier
 // GPU-NOT:   memref.load %{{.*}} : memref<?xi8
-// GPU:       vector.store %{{.*}} : memref<?x512xi32>
 // GPU:       memref.store %{{.*}} : memref<?xi32>
 nsa.step @gathered(in %n : index,
                    in %x[%n, ?] : tensor<?x512xi32> {alignment = 16, layout = strided<[512, 1]>},
@@ -166,4 +168,23 @@ nsa.step @at_hand(in %n : index, in %x[%n, ?] : tensor<?x512xi32>,
   }
   nsa.copy %values to %out : tensor<?x512xi32> to memref<?x512xi32>
   nsa.copy %number to %counts : tensor<?xi32> to memref<?xi32>
+}
+
+// -----
+
+// A reduction that is stored as it is, is not made again.
+// GPU-LABEL: gpu.func @stored
+// GPU:       gpu.subgroup_reduce
+// GPU-NOT:   scf.for
+// GPU:       memref.store %{{.*}} : memref<?xi32>
+nsa.step @stored(in %n : index, in %x[%n, ?] : tensor<?x512xi32>,
+                 out %out : memref<?x512xi32>, out %counts : memref<?xi32>) {
+  %twice = nsa.map(%r, %c) in (%n, 512) : tensor<?x512xi32> {
+    %value = nsa.read %x[%r, %c] : tensor<?x512xi32>
+    %sum = arith.addi %value, %value : i32
+    nsa.yield %sum : i32
+  }
+  %total = nsa.reduce add %twice : tensor<?x512xi32> -> tensor<?xi32>
+  nsa.copy %twice to %out : tensor<?x512xi32> to memref<?x512xi32>
+  nsa.copy %total to %counts : tensor<?xi32> to memref<?xi32>
 }

@@ -23,14 +23,12 @@
 // GPU-NEXT:      memref.load %[[START_LOC]][%[[BS]]]
 // GPU:           %[[REQUEST:.*]]:2 = scf.while (%{{.*}} = %c0, %{{.*}} = %[[BS]])
 // GPU:             %[[PROBE:.*]] = arith.muli %[[LANE]], %{{.*}}
-// GPU:             gpu.shuffle  xor %{{.*}}, %c16_i32, %c32_i32
-// GPU-COUNT-4:     gpu.shuffle  xor
+// GPU:             gpu.subgroup_reduce  add %{{.*}} uniform : (i32) -> i32
 // GPU:           memref.load %[[LENS]][%[[REQUEST]]#0]
 // The sum of the windows before, by all lanes.
 // GPU:           %[[PART:.*]] = scf.for %[[OTHER:.*]] = %[[LANE]] to %[[REQUEST]]#0 step %c32
 // GPU-NEXT:        memref.load %[[GATHERS]][%[[OTHER]]]
-// GPU:           gpu.shuffle  xor %[[PART]], %c16_i32, %c32_i32
-// GPU-COUNT-4:   gpu.shuffle  xor
+// GPU:           gpu.subgroup_reduce  add %[[PART]] uniform : (i32) -> i32
 // GPU-NOT:       gpu.shuffle
 // GPU:         } else {
 // GPU-NEXT:      scf.yield %c0_i32, %c0_i32, %c0_i32, %c0_i32

@@ -25,6 +25,11 @@
 // GPU: gpu.func @stated
 // GPU-SAME: known_block_size = array<i32: 64, 1, 1>
 
+// Nor adds one instruction up over a warp.
+// GPU: gpu.func @summed
+// GPU-NOT: gpu.subgroup_reduce
+// GPU-COUNT-6: gpu.shuffle xor
+
 // HOST: llvm.func @cut.cut_0
 module attributes {nsa.target = #nsa.target<
     warp = 64, threads = 256, vectors = 1, access_bytes = 8,
@@ -43,5 +48,13 @@ module attributes {nsa.target = #nsa.target<
         nsa.copy %v to %a : tensor<?xi32> to memref<?xi32>
       }
     }
+  }
+  nsa.step @summed(in %n : index, in %v[%n] : tensor<?xi32>, out %a : memref<1xi32>) {
+    %sum = nsa.reduce add %v : tensor<?xi32> -> tensor<1xi32>
+    %one = nsa.map(%i) in (1) : tensor<1xi32> {
+      %all = nsa.read %sum[%i] : tensor<1xi32>
+      nsa.yield %all : i32
+    }
+    nsa.copy %one to %a : tensor<1xi32> to memref<1xi32>
   }
 }

@@ -164,6 +164,9 @@ public:
                             mlir::ValueRange operands) const;
   void setFormulaOp(mlir::Operation *op, mlir::ValueRange operands,
                     mlir::Value result);
+  /// What an operation like the one that has just made `value`, which only
+  /// computes, made before, if it can be used here.
+  mlir::Value once(mlir::Value value);
 
   /// What a port or a size outside of the kernel is inside of it.
   mlir::Value lookup(mlir::Value value) const;

@@ -11,6 +11,8 @@
 
 #include "nsa/Codegen/Arith.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
 namespace nsa {
 
 /// The threads that compute what a segment's elements share: those of a block,
@@ -20,6 +22,8 @@ public:
   /// Combines two values of the one with a number.
   using Combine =
       llvm::function_ref<mlir::Value(size_t, mlir::Value, mlir::Value)>;
+  /// What upstream calls that, for each number.
+  using Kinds = llvm::ArrayRef<mlir::gpu::AllReduceOperation>;
 
   virtual ~Threads() = default;
 
@@ -40,8 +44,10 @@ public:
   /// Emits the sums of `value`.
   virtual Sums emitSums(Arith &math, mlir::Value value) = 0;
   /// Emits the combination of each of `values`, of one type, over all threads.
-  virtual llvm::SmallVector<mlir::Value>
-  emitReduce(Arith &math, mlir::ValueRange values, Combine combine) = 0;
+  virtual llvm::SmallVector<mlir::Value> emitReduce(Arith &math,
+                                                    mlir::ValueRange values,
+                                                    Kinds kinds,
+                                                    Combine combine) = 0;
   /// What each has written is seen by all.
   virtual void emitBarrier(Arith &math) = 0;
 

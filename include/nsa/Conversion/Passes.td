@@ -72,6 +72,29 @@ def LaunchToLoops : Pass<"nsa-launch-to-loops", "mlir::ModuleOp"> {
   ];
 }
 
+def NarrowArithmetic : Pass<"nsa-narrow-arithmetic", "mlir::ModuleOp"> {
+  let summary = "Kernels compute with 32 bits where ranges allow it";
+  let description = [{
+    A GPU computes with 32 bits, and with 64 in several instructions each. What
+    is computed with indices and is a number of 32 bits for sure, as is all that
+    it is made from, is computed with as many. Sizes that a step is launched with
+    are less than 2^31; of dimensions of arrays nothing is known, but whether an
+    index of 32 bits is less than one is asked of its first 2^31 elements alone.
+
+    Upstream's `arith-int-range-narrowing` does this too; that of LLVM 22 takes
+    no heed of signs and of shifts by more bits than there are.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def SinkCasts : Pass<"nsa-sink-casts", "mlir::ModuleOp"> {
+  let summary = "Casts of indices stand where they are used";
+  let description = [{
+    Moves casts of indices that only one branch uses into it: there LLVM makes
+    them a part of an address, and elsewhere an instruction.
+  }];
+}
+
 def FlattenKernelArgs : Pass<"nsa-flatten-kernel-args"> {
   let summary = "Gives kernels pointers, strides and sizes as arguments";
   let description = [{

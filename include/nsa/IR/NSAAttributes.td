@@ -208,6 +208,8 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     - `resident_threads`: how many threads load at a time.
     - `shuffle_tells`: whether a shuffle up says rightly if there was a lane to
       take from, which saves looking at the lane's number.
+    - `warp_reduces`: whether a warp adds up numbers of 32 bits, or takes the
+      largest or smallest, in one instruction (`gpu.subgroup_reduce`).
 
     Example:
 
@@ -236,7 +238,8 @@ def NSA_TargetAttr : AttrDef<NSA_Dialect, "Target"> {
     "int64_t":$parameter_bytes,
     "int64_t":$in_flight_bytes,
     "int64_t":$resident_threads,
-    DefaultValuedParameter<"bool", "false">:$shuffle_tells
+    DefaultValuedParameter<"bool", "false">:$shuffle_tells,
+    DefaultValuedParameter<"bool", "false">:$warp_reduces
   );
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;

@@ -47,10 +47,13 @@ KINDS = (
 )  # fmt: skip
 #: From structured kernels to PTX, what buildLaunchToPTXPipeline does from there on: up to where
 #: strides are parameters, and the rest.
-FLATTEN = "nsa-attach-target,gpu.module(nsa-flatten-kernel-args)"
+FLATTEN = (
+    "nsa-narrow-arithmetic,canonicalize,cse,nsa-sink-casts,"
+    "nsa-attach-target,gpu.module(nsa-flatten-kernel-args)"
+)
 LOWER = (
     "gpu.module(expand-strided-metadata,lower-affine,arith-expand,convert-scf-to-cf,"
-    "convert-gpu-to-nvvm,convert-vector-to-llvm,reconcile-unrealized-casts,"
+    "convert-gpu-to-nvvm{has-redux=true},convert-vector-to-llvm,reconcile-unrealized-casts,"
     "nsa-drop-wrap-flags,canonicalize,cse),gpu-module-to-binary{format=isa}"
 )
 OPPOSITE = {"addi": "subi", "subi": "addi", "minsi": "maxsi", "maxsi": "minsi", "minui": "maxui"}
@@ -108,6 +111,9 @@ def carry_mutants(ir: str) -> Iterator[Mutant]:
             if f"shuffle_mode {mode}>" in line:
                 changed = line.replace(f"shuffle_mode {mode}>", f"shuffle_mode {other}>")
                 yield Mutant("wrong carry", number, changed)
+        if "gpu.subgroup_reduce" in line and "all_reduce_op add" in line:
+            changed = line.replace("all_reduce_op add", "all_reduce_op maxsi")
+            yield Mutant("wrong carry", number, changed)
 
 
 def mutants(ir: str) -> Iterator[Mutant]:

@@ -74,19 +74,28 @@ def slot(
     table: nb.Array, row: Any, position: nb.Element, block_size: int, stride: int | None = None
 ) -> nb.Element:
     """The slot of a position by a block table, -1 where the table has none."""
+    is_there, inside = find_slot(table, row, position, block_size, stride)
+    return nb.where(is_there, inside, -1)
+
+
+def find_slot(
+    table: nb.Array, row: Any, position: nb.Element, block_size: int, stride: int | None = None
+) -> tuple[nb.Element, nb.Element]:
+    """Whether a block table has a slot for a position, and which."""
     block = index(table[row, position // block_size].otherwise(-1))
     inside = block * (block_size if stride is None else stride) + position % block_size
-    return nb.where(block >= 0, inside, -1)
+    return block >= 0, inside
 
 
 def is_valid_token(f: Formulas, t: Any, columns: int | None = None) -> nb.Element | None:
     """Whether a token is one, by its flag or by its slot; None where there is neither.
-    `columns`: see ``Formulas.input``."""
+    `columns`: see ``Formulas.input``; there is one for each token then."""
+    sizes = (None if columns is None else f.size("num_tokens"),)
     if f.has("is_valid"):
-        flags = f.input("is_valid", (None,), (*FLAGS, *INTEGERS), columns)
+        flags = f.input("is_valid", sizes, (*FLAGS, *INTEGERS), columns)
         return flags[t].otherwise(0) != 0
     if f.has("slot_mapping"):
-        return f.input("slot_mapping", (None,), columns=columns)[t].otherwise(-1) >= 0
+        return f.input("slot_mapping", sizes, columns=columns)[t].otherwise(-1) >= 0
     return None
 
 

@@ -14,6 +14,7 @@ from ._formulas import (
     Requests,
     check_context_parallel,
     clamp,
+    find_slot,
     index,
     is_valid_token,
     local_place,
@@ -224,27 +225,29 @@ def write_global_topk_indices(f: Formulas, block_size: int, width: int | None) -
     chosen = f.input("topk_indices", (rows, width), columns=width)
     columns = width or chosen.shape[1]
     table = f.input("block_table", (None, None))
-    requests = f.input("token_to_req", (None,), columns=width)
+    requests = f.input("token_to_req", (None if width is None else rows,), columns=width)
 
-    def place(t: nb.Element, j: nb.Element) -> nb.Element:
+    def find(t: nb.Element, j: nb.Element) -> tuple[nb.Element, nb.Element]:
         x = index(chosen[t, j].otherwise(-1))
         b = index(requests[t].otherwise(-1))
-        return nb.where(x >= 0, slot(table, b, x, block_size), -1)
-
-    slots = f.s.map((rows, columns), place, dtype="int64")
+        is_there, place = find_slot(table, b, x, block_size)
+        return (x >= 0) & is_there, place
 
     f.output(
-        "out_indices", (rows, columns), lambda t, j: slots[t, j], packed=False, columns=width
-    )
+        "out_indices", (rows, columns), lambda t, j: nb.where(*find(t, j), -1),
+        packed=False, columns=width,
+    )  # fmt: skip
     if not f.has("out_lens"):
         return
-    counts = f.s.count((rows, columns), lambda t, j: slots[t, j] >= 0)
 
-    def length(t: nb.Element) -> nb.Element:
+    # Not counted at all where a token is none, so that its flag is on its way with the rest.
+    def is_counted(t: nb.Element, j: nb.Element) -> nb.Element:
         is_one = is_valid_token(f, t, columns=width)
-        return counts[t] if is_one is None else nb.where(is_one, counts[t], 0)
+        is_there, _ = find(t, j)
+        return is_there if is_one is None else is_one & is_there
 
-    f.output("out_lens", rows, length, columns=width)
+    counts = f.s.count((rows, columns), is_counted)
+    f.output("out_lens", rows, lambda t: counts[t], columns=width)
 
 
 def global_topk_indices(
