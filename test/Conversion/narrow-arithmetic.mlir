@@ -7,7 +7,7 @@
 // CHECK-LABEL: gpu.func @known
 // CHECK-SAME:  (%[[N:[^:]*]]: index, %[[A:[^:]*]]: memref<?xi32>)
 // CHECK-DAG:   %[[SIZE:.*]] = arith.index_cast %[[N]] : index to i32
-// CHECK-DAG:   %[[VALUE:.*]] = memref.load %[[A]][%c0]
+// CHECK:       %[[VALUE:.*]] = memref.load %[[A]][%c0]
 // CHECK:       %[[PAGE:.*]] = arith.shrsi %[[VALUE]], %{{.*}} : i32
 // CHECK:       %[[INDEX:.*]] = arith.index_cast %[[PAGE]] : i32 to index
 // CHECK:       arith.cmpi slt, %[[VALUE]], %[[SIZE]] : i32
