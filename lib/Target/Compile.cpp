@@ -220,11 +220,11 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
           "the host, a kernel begins when the one before it ends");
       return nullptr;
     }
-    FailureOr<std::string> manifest = buildManifest(step, options.chip);
-    if (failed(manifest))
-      return nullptr;
-    steps.push_back(
-        {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
+    steps.push_back({step.getSymName().str(),
+                     buildManifest(step, options.chip),
+                     {},
+                     {},
+                     {}});
   }
   if (options.ptx && failed(addPTX(steps, *module, options)))
     return nullptr;
