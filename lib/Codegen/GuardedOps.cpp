@@ -16,17 +16,12 @@ Location nsa::getNamedLoc(Operation *op) {
 }
 
 std::string GuardedOps::Entry::getPlace() const {
-  std::string place;
-  loc->walk([&](Location inner) {
-    auto line = dyn_cast<FileLineColLoc>(inner);
-    if (!line)
-      return WalkResult::advance();
-    place = (line.getFilename().getValue() + ":" + Twine(line.getLine()) + ":" +
-             Twine(line.getColumn()))
-                .str();
-    return WalkResult::interrupt();
-  });
-  return place;
+  auto line = loc->findInstanceOf<FileLineColLoc>();
+  if (!line)
+    return "";
+  return (line.getFilename().getValue() + ":" + Twine(line.getLine()) + ":" +
+          Twine(line.getColumn()))
+      .str();
 }
 
 GuardedOps::GuardedOps(StepOp step) {
