@@ -22,9 +22,7 @@ static Value emitConstant(Arith &math, Type type, TypedAttr value) {
   return math.apply<arith::ConstantOp>(value);
 }
 
-Value Arith::index(int64_t value) {
-  return arith::ConstantIndexOp::create(b, loc, value);
-}
+Value Arith::index(int64_t value) { return constant(b.getIndexType(), value); }
 Value Arith::i32(int64_t value) { return constant(b.getI32Type(), value); }
 Value Arith::i64(int64_t value) { return constant(b.getI64Type(), value); }
 Value Arith::i1(bool value) { return constant(b.getI1Type(), value); }

@@ -41,8 +41,6 @@ GuardedOps::GuardedOps(StepOp step) {
 }
 
 int64_t GuardedOps::getNumber(Location loc) const {
-  if (auto it = numbers.find(loc); it != numbers.end())
-    return it->second;
-  // The step.
-  return 0;
+  // Of others, the step's.
+  return numbers.lookup(loc);
 }

@@ -60,13 +60,9 @@ SmallVector<Value> RowSearch::State::pack() const {
 }
 
 RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
-  State state;
-  state.first = values[0];
-  state.half = values[1];
-  state.request = values[2];
-  llvm::append_range(state.sums, values.slice(3, numSums));
-  llvm::append_range(state.found, values.slice(3 + numSums, numSums));
-  return state;
+  ValueRange sums = values.drop_front(3);
+  return {values[0], values[1], sums.take_front(numSums), values[2],
+          sums.drop_front(numSums)};
 }
 
 RowSearch::RowSearch(KernelBlock &block, RequestRows &expand, Value row,

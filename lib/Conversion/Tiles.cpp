@@ -209,7 +209,10 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   }
   // Masks and places, which are no copy's value.
   for (CopyOp copy : copies) {
-    for (Value other : copy.getSources().drop_front()) {
+    SmallVector<Value> others(copy.getPlaces());
+    if (copy.getMask())
+      others.push_back(copy.getMask());
+    for (Value other : others) {
       if (values.front().contains(other))
         continue;
       auto op = other.getDefiningOp<LivenessOpInterface>();

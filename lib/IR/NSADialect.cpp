@@ -42,9 +42,7 @@ struct NSAOpAsmInterface : public OpAsmDialectInterface {
     return AliasResult::OverridableAlias;
   }
 };
-} // namespace
 
-namespace {
 /// Constants of a formula stay inside of it: steps and segments hold none.
 struct NSAFoldInterface : public DialectFoldInterface {
   using DialectFoldInterface::DialectFoldInterface;

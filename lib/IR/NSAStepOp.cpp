@@ -72,20 +72,16 @@ std::optional<int64_t> StepOp::getExpected(BlockArgument port) {
 
 BlockArgument StepOp::addInOutPort(StringRef name, MemRefType type,
                                    Location loc) {
-  auto isTaken = [&](StringRef name) {
-    return llvm::any_of(getPortNames().getAsValueRange<StringAttr>(),
-                        [&](StringRef other) { return other == name; });
-  };
-  std::string free = name.str();
-  for (unsigned number = 1; isTaken(free); ++number)
-    free = (name + std::to_string(number)).str();
   Builder b(getContext());
+  StringAttr free = b.getStringAttr(name);
+  for (unsigned number = 1; llvm::is_contained(getPortNames(), free); ++number)
+    free = b.getStringAttr(name + Twine(number));
   auto append = [](ArrayAttr attrs, Attribute attr) {
     SmallVector<Attribute> values(attrs.getValue());
     values.push_back(attr);
     return ArrayAttr::get(attrs.getContext(), values);
   };
-  setPortNamesAttr(append(getPortNames(), b.getStringAttr(free)));
+  setPortNamesAttr(append(getPortNames(), free));
   setExtentsAttr(append(getExtents(), b.getDenseI64ArrayAttr({})));
   if (std::optional<ArrayAttr> offsets = getExtentOffsets())
     setExtentOffsetsAttr(append(*offsets, b.getDenseI64ArrayAttr({})));

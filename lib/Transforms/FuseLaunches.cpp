@@ -175,13 +175,12 @@ static Operation *findCopied(SegmentOp segment, Operation *table) {
 /// where that is copied, they are picked from it as it passes.
 static void fusePicked(LaunchOp launch) {
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
-    if (!llvm::hasSingleElement(segment.getCopies()) ||
-        !(*segment.getCopies().begin()).isPlain())
+    if (!llvm::hasSingleElement(segment.getCopies()))
       continue;
-    auto pick = dyn_cast_or_null<PickOpInterface>(
-        getRequestValue((*segment.getCopies().begin()).getValue())
-            .getDefiningOp());
-    Value source = pick ? pick.getPickedFrom() : Value();
+    CopyOp copy = *segment.getCopies().begin();
+    auto pick =
+        getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+    Value source = pick && copy.isPlain() ? pick.getPickedFrom() : Value();
     Operation *table = source ? source.getDefiningOp() : nullptr;
     if (!table)
       continue;
