@@ -33,7 +33,6 @@ TARGETS = {
     "few_parameters": (dict(parameter_bytes=128, in_flight_bytes=1000000), True),
     "wave64": (dict(warp=64, threads=256, shared_bytes=65536), False),
     "warps_of_8": (dict(warp=8, threads=64, access_bytes=8), False),
-    "warps_of_16": (dict(warp=16, threads=256, vectors=4, shuffle_tells=False), False),
 }
 
 
