@@ -775,25 +775,13 @@ def NSA_Expand : NSA_SegmentCase<"Expand", 1, "expand", [{
   /*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false, isWrittenByRequest,
   getExpandRows, getExpandGrid, verifyExpandCopies
 }]>;
-def NSA_Single : NSA_SegmentCase<"Single", 2, "single", [{
-  /*mostSizes=*/1, /*isCut=*/false, /*takesVectors=*/false,
-  [](::mlir::Value value) {
-    // Arrays of a known number of elements that a warp has, each by itself.
-    auto type = ::llvm::cast<::mlir::ShapedType>(value.getType());
-    return type.getRank() == 1 && type.hasStaticShape() &&
-           type.getDimSize(0) <= 32 &&
-           isIteratedAs(value.getDefiningOp(), Iteration::Each);
-  },
-  [](::mlir::Value value) { return Size::of(value, 0); }, getScanGrid,
-  [](SegmentOp) { return ::mlir::success(); }
-}]>;
-def NSA_Tile : NSA_SegmentCase<"Tile", 3, "tile", [{
+def NSA_Tile : NSA_SegmentCase<"Tile", 2, "tile", [{
   /*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
   [](::mlir::Value) { return true; },
   [](::mlir::Value value) { return Size::of(value, 0); }, getTileGrid,
   verifyTileCopies
 }]>;
-defvar NSA_SegmentCases = [NSA_Scan, NSA_Expand, NSA_Single, NSA_Tile];
+defvar NSA_SegmentCases = [NSA_Scan, NSA_Expand, NSA_Tile];
 def NSA_SegmentKind : I32EnumAttr<"SegmentKind", "how a segment is cut into blocks",
                                   NSA_SegmentCases> {
   let cppNamespace = "::nsa";
