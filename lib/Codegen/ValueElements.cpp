@@ -52,15 +52,6 @@ struct ClipSeqlensElements : ElementwiseOf<ClipSeqlensElements, ClipSeqlensOp> {
   }
 };
 
-struct RaiseSeqlensElements
-    : ElementwiseOf<RaiseSeqlensElements, RaiseSeqlensOp> {
-  Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
-    Value length = get(getSource());
-    return builder.max(length,
-                       builder.constant(length.getType(), int32_t(getLeast())));
-  }
-};
-
 struct PageTableElements : VectorElementsOf<PageTableOp> {
   Value emitElements(ElementBuilder &builder, ValueRange indices,
                      int64_t width) {
@@ -124,6 +115,6 @@ private:
 
 void nsa::attachValueElements(MLIRContext &context) {
   attach<CuSeqlensElements, SeqlensElements, ClipSeqlensElements,
-         RaiseSeqlensElements, PageTableElements, ContextLensElements,
-         RealPageTableElements>(context);
+         PageTableElements, ContextLensElements, RealPageTableElements>(
+      context);
 }

@@ -45,8 +45,6 @@ nsa.step @all_values(in %n : index, in %lens64 : tensor<?xi64>,
   %less = nsa.seqlens %lens32 plus -3 : tensor<?xi32> -> tensor<?xi32>
   // CHECK: nsa.clip_seqlens %[[LEN]] to 2048 : tensor<?xi32>
   %clip = nsa.clip_seqlens %len to 2048 : tensor<?xi32>
-  // CHECK: nsa.raise_seqlens %[[LEN]] to -1 : tensor<?xi32>
-  %raised = nsa.raise_seqlens %len to -1 : tensor<?xi32>
   // CHECK: nsa.cu_seqlens %[[LEN]] : tensor<?xi32> -> tensor<?xi32>
   %cu = nsa.cu_seqlens %len : tensor<?xi32> -> tensor<?xi32>
   // CHECK: %[[TAB:.*]] = nsa.page_table %tokens[%lens64] columns %n : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>

@@ -246,23 +246,6 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
   let hasFolder = 1;
 }
 
-def NSA_RaiseSeqlensOp : NSA_ValueOp<"raise_seqlens", NSA_Vector, "Each", [
-    NSA_AsManyAs<"getSource">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
-  ]> {
-  let summary = "Lengths raised to a least one";
-  let description = [{
-    `result[r] = max(source[r], least)`, signed.
-
-    Example:
-
-    ```mlir
-    %raised = nsa.raise_seqlens %len to 1 : tensor<?xi32>
-    ```
-  }];
-  let arguments = (ins NSA_Vector:$source, I32Attr:$least);
-  let assemblyFormat = "$source `to` $least attr-dict `:` type($source)";
-}
-
 def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
     NSA_AsManyAs<"getSource", " + 1">, NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
   ]> {

@@ -83,25 +83,6 @@ class NamedOps(Ports):
             states_result=False,
         )
 
-    def raise_seqlens(self, source: Array, least: int, *, name: str | None = None) -> Array:
-        """``max(source[r], least)`` (``nsa.raise_seqlens``).
-
-        Parameters
-        ----------
-        source : Array
-            [n], int32.
-        least : int
-        """
-        self._check(source=source)
-        return self._named(
-            "raise_seqlens",
-            f"{source.name} to {_int(least)}",
-            (source,),
-            source.extents,
-            name,
-            states_result=False,
-        )
-
     def cu_seqlens(self, source: Array, *, name: str | None = None) -> Array:
         """0, then the inclusive sums (``nsa.cu_seqlens``).
 

@@ -252,10 +252,6 @@ def clip_seqlens(source: Array, limit: int) -> Array:
     return source.like(np.minimum(source.data, np.int32(limit)))
 
 
-def raise_seqlens(source: Array, least: int) -> Array:
-    return source.like(np.maximum(source.data, np.int32(least)))
-
-
 def cu_seqlens(source: Array) -> Array:
     if source.less:
         return Array.of(np.zeros(0, np.int32))._replace(less=source.less - 1)
@@ -628,11 +624,6 @@ FORMS: dict[str, Form] = {
             "clip_seqlens", "nsa.clip_seqlens {source} to {limit} : {source.type}",
             {"source": VECTOR}, same("source"), clip_seqlens,
             {"limit": (0, 5, 2048, 2**31 - 1)},
-        ),
-        Form(
-            "raise_seqlens", "nsa.raise_seqlens {source} to {least} : {source.type}",
-            {"source": VECTOR}, same("source"), raise_seqlens,
-            {"least": (0, -5, 2048, 2**31 - 1)},
         ),
         Form(
             "cu_seqlens", "nsa.cu_seqlens {source} : {source.type} -> {result}",
