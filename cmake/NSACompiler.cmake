@@ -69,9 +69,12 @@ target_precompile_headers(nsa_precompiled PRIVATE
   ${PROJECT_SOURCE_DIR}/lib/Precompiled.h)
 
 # nsa_add_library(NAME sources... DEPENDS tablegen-targets... LINK libraries...)
+#
+# The sources of a room are all of its .cpp files; others are those that are made.
 function(nsa_add_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
-  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  file(GLOB _sources CONFIGURE_DEPENDS "*.cpp")
+  add_library(${name} STATIC ${_sources} ${ARG_UNPARSED_ARGUMENTS})
   # The flags stay private: the Python extension links these libraries, and it
   # needs RTTI and exceptions.
   target_link_libraries(${name} PRIVATE nsa_compiler_flags PUBLIC ${ARG_LINK})

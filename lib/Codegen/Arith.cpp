@@ -11,24 +11,32 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
 
-Value Arith::index(int64_t value) {
-  return arith::ConstantIndexOp::create(b, loc, value);
+static Value emitConstant(Arith &math, Type type, TypedAttr value) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    value = SplatElementsAttr::get(vector, Attribute(value));
+  return math.apply<arith::ConstantOp>(value);
 }
-Value Arith::i32(int64_t value) {
-  return arith::ConstantIntOp::create(b, loc, value, 32);
-}
-Value Arith::i64(int64_t value) {
-  return arith::ConstantIntOp::create(b, loc, value, 64);
-}
-Value Arith::i1(bool value) {
-  return arith::ConstantIntOp::create(b, loc, value, 1);
-}
+
+Value Arith::index(int64_t value) { return constant(b.getIndexType(), value); }
+Value Arith::i32(int64_t value) { return constant(b.getI32Type(), value); }
+Value Arith::i64(int64_t value) { return constant(b.getI64Type(), value); }
+Value Arith::i1(bool value) { return constant(b.getI1Type(), value); }
 Value Arith::zero(Type type) {
   return arith::ConstantOp::create(b, loc, b.getZeroAttr(type));
+}
+
+Value Arith::constant(Type type, int64_t value) {
+  return emitConstant(*this, type,
+                      b.getIntegerAttr(getElementTypeOrSelf(type), value));
+}
+Value Arith::constantFloat(Type type, double value) {
+  return emitConstant(*this, type,
+                      b.getFloatAttr(getElementTypeOrSelf(type), value));
 }
 
 Value Arith::toIndex(Value value) { return castIndex(b.getIndexType(), value); }
@@ -47,73 +55,20 @@ Value Arith::castIndex(Type type, Value value) {
   return arith::IndexCastOp::create(b, loc, type, value);
 }
 
-Value Arith::add(Value lhs, Value rhs) {
-  return apply<arith::AddIOp>(lhs, rhs);
-}
 Value Arith::add(Value lhs, int64_t rhs) {
   return rhs == 0 ? lhs : add(lhs, index(rhs));
-}
-Value Arith::sub(Value lhs, Value rhs) {
-  return apply<arith::SubIOp>(lhs, rhs);
-}
-Value Arith::mul(Value lhs, Value rhs) {
-  return apply<arith::MulIOp>(lhs, rhs);
-}
-Value Arith::min(Value lhs, Value rhs) {
-  return apply<arith::MinSIOp>(lhs, rhs);
-}
-Value Arith::max(Value lhs, Value rhs) {
-  return apply<arith::MaxSIOp>(lhs, rhs);
 }
 Value Arith::clamp(Value value, int64_t low, int64_t high) {
   return max(min(value, index(high)), index(low));
 }
-Value Arith::divUnsigned(Value lhs, Value rhs) {
-  return apply<arith::DivUIOp>(lhs, rhs);
-}
-Value Arith::remUnsigned(Value lhs, Value rhs) {
-  return apply<arith::RemUIOp>(lhs, rhs);
-}
-Value Arith::shiftLeft(Value lhs, Value rhs) {
-  return apply<arith::ShLIOp>(lhs, rhs);
-}
-Value Arith::shiftRight(Value lhs, Value rhs) {
-  return apply<arith::ShRUIOp>(lhs, rhs);
-}
-
 Value Arith::compare(Predicate predicate, Value lhs, Value rhs) {
   return arith::CmpIOp::create(b, loc, predicate, lhs, rhs);
-}
-Value Arith::equal(Value lhs, Value rhs) {
-  return compare(Predicate::eq, lhs, rhs);
-}
-Value Arith::notEqual(Value lhs, Value rhs) {
-  return compare(Predicate::ne, lhs, rhs);
-}
-
-Value Arith::less(Value lhs, Value rhs) {
-  return compare(Predicate::slt, lhs, rhs);
-}
-
-Value Arith::isAtMost(Value lhs, Value rhs) {
-  return compare(Predicate::sle, lhs, rhs);
-}
-
-Value Arith::isAtLeast(Value lhs, Value rhs) {
-  return compare(Predicate::sge, lhs, rhs);
-}
-Value Arith::isInside(Value index, Value size) {
-  return compare(Predicate::ult, index, size);
 }
 Value Arith::both(Value lhs, Value rhs) {
   if (!lhs || !rhs)
     return lhs ? lhs : rhs;
   return apply<arith::AndIOp>(lhs, rhs);
 }
-Value Arith::either(Value lhs, Value rhs) {
-  return apply<arith::OrIOp>(lhs, rhs);
-}
-
 Value Arith::select(Value condition, Value lhs, Value rhs) {
   return arith::SelectOp::create(b, loc, condition, lhs, rhs);
 }

@@ -26,11 +26,8 @@
 
 #include "nsa/Codegen/GuardedOps.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/Remarks.h"
 
 using namespace mlir;
@@ -58,13 +55,13 @@ struct Raw {
 };
 
 /// Emits `width` columns at each of some points.
-class Emitter {
+class Emitter : Arith {
 public:
   Emitter(DequantPagedOp op, MutableArrayRef<ElementBuilder> builders,
           int64_t width)
-      : op(op), layout(op.getLayout()), builders(builders),
-        b(getNamedLoc(op), builders.front().b), math(b, b.getLoc()),
-        width(width), cache(builders.front().lookup(op.getCache())) {
+      : Arith(builders.front().b, getNamedLoc(op)), op(op),
+        layout(op.getLayout()), builders(builders), width(width),
+        cache(builders.front().lookup(op.getCache())) {
     int64_t column = 0, scale = 0;
     for (const KVRun &run : layout.getFields()) {
       fields.push_back({run, column, scale});
@@ -123,8 +120,6 @@ private:
   DequantPagedOp op;
   KVLayoutAttr layout;
   MutableArrayRef<ElementBuilder> builders;
-  ImplicitLocOpBuilder b;
-  Arith math;
   int64_t width;
   Value cache;
   SmallVector<Field> fields;
@@ -139,32 +134,28 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   int64_t pageSize = op.getPageSize();
   Value id = builder.rowValues(op, point.front()).front();
   Value pages = builder.dim(op.getCache(), 0);
-  Value tokens = math.mul(pages, math.index(pageSize));
+  Value tokens = mul(pages, index(pageSize));
   // Unsigned, so that a negative id is too large.
-  Value isToken = math.isInside(math.toIndex(id), tokens);
-  auto ofId = [&](int64_t value) {
-    return arith::ConstantIntOp::create(b, id.getType(), value);
-  };
+  Value isToken = isInside(toIndex(id), tokens);
+  auto ofId = [&](int64_t value) { return constant(id.getType(), value); };
   Value page, slot;
   if (llvm::isPowerOf2_64(pageSize)) {
-    page = math.shiftRight(id, ofId(llvm::Log2_64(pageSize)));
-    slot = math.both(id, ofId(pageSize - 1));
+    page = shiftRight(id, ofId(llvm::Log2_64(pageSize)));
+    slot = both(id, ofId(pageSize - 1));
   } else {
-    page = math.divUnsigned(id, ofId(pageSize));
-    slot = math.sub(id, math.mul(page, ofId(pageSize)));
+    page = divUnsigned(id, ofId(pageSize));
+    slot = sub(id, mul(page, ofId(pageSize)));
   }
-  page = math.toIndexUnsigned(page);
+  page = toIndexUnsigned(page);
 
   // Within a page, places are counted in words of one register where they fit.
   Type type = llvm::isInt<32>(layout.getPageBytes(pageSize)) ? b.getI32Type()
                                                              : b.getI64Type();
-  auto constant = [&](int64_t value) -> Value {
-    return arith::ConstantIntOp::create(b, type, value);
-  };
-  auto toPlace = [&](Value value) {
+  auto inType = [&](int64_t value) { return constant(type, value); };
+  auto toPlace = [&](Value value) -> Value {
     if (!value.getType().isIndex())
-      value = math.toIndexUnsigned(value);
-    return arith::IndexCastUIOp::create(b, type, value).getResult();
+      value = toIndexUnsigned(value);
+    return apply<arith::IndexCastUIOp>(type, value);
   };
   slot = toPlace(slot);
   Value column = toPlace(point.back());
@@ -172,12 +163,12 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   // group of them.
   auto place = [&](const Field &field, int64_t first, int64_t stride,
                    int64_t group) -> Value {
-    Value number = math.sub(column, constant(field.column));
-    number = math.divUnsigned(number, constant(group));
-    return math.add(math.mul(number, constant(stride)), constant(first));
+    Value number = sub(column, inType(field.column));
+    number = divUnsigned(number, inType(group));
+    return add(mul(number, inType(stride)), inType(first));
   };
   Value isScaled = selectByField(column, [&](const Field &field) -> Value {
-    return math.i1(isQuantised(field));
+    return i1(isQuantised(field));
   });
   Value data = selectByField(column, [&](const Field &field) {
     return place(field, field.run.offset, getBytes(field.run.type), 1);
@@ -185,16 +176,16 @@ Place Emitter::emitPlace(ElementBuilder &builder, ValueRange point) {
   Value scale = selectByField(column, [&](const Field &field) {
     int64_t bytes = getBytes(layout.getScales().type);
     if (!isQuantised(field))
-      return constant(0);
+      return inType(0);
     return place(field, getFirstScale() + field.scale * bytes, bytes,
                  layout.getGroup());
   });
   auto inPage = [&](Value offset, int64_t stride) -> Value {
-    offset = math.add(math.mul(slot, constant(stride)), offset);
-    return math.toIndexUnsigned(offset);
+    offset = add(mul(slot, inType(stride)), offset);
+    return toIndexUnsigned(offset);
   };
-  Value isColumn = math.isInside(column, constant(layout.getRowSize()));
-  return {math.both(isToken, isColumn), isScaled, page,
+  Value isColumn = isInside(column, inType(layout.getRowSize()));
+  return {both(isToken, isColumn), isScaled, page,
           inPage(data, layout.getDataBytes()), inPage(scale, getScaleStride())};
 }
 
@@ -207,10 +198,9 @@ Value Emitter::selectByField(Value column,
       result = value;
       continue;
     }
-    Value first =
-        arith::ConstantIntOp::create(b, column.getType(), field.column);
-    Value isHere = math.compare(Arith::Predicate::uge, column, first);
-    result = math.select(isHere, value, result);
+    Value first = constant(column.getType(), field.column);
+    Value isHere = isOutside(column, first);
+    result = select(isHere, value, result);
   }
   return result;
 }
@@ -253,24 +243,24 @@ Value Emitter::emitIsAligned() {
                           getDataAlignment());
   if (bytes == 1)
     return {};
-  Value address = memref::ExtractAlignedPointerAsIndexOp::create(b, cache);
-  auto metadata = memref::ExtractStridedMetadataOp::create(b, cache);
-  Value bits = arith::OrIOp::create(b, address, metadata.getStrides().front());
-  bits = math.both(bits, math.index(bytes - 1));
-  return math.equal(bits, math.index(0));
+  Value address = apply<memref::ExtractAlignedPointerAsIndexOp>(cache);
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, loc, cache);
+  Value bits = either(address, metadata.getStrides().front());
+  bits = both(bits, index(bytes - 1));
+  return equal(bits, index(0));
 }
 
 Value Emitter::emitLoad(Value condition, Value page, Value offset,
                         int64_t bytes, VectorType type, int64_t alignment) {
-  return math.emitIf(
+  return emitIf(
       type, condition,
       [&]() -> Value {
-        Value loaded = vector::LoadOp::create(
-            b, vectorOf(b.getI8Type(), bytes), cache, ValueRange{page, offset},
+        Value loaded = apply<vector::LoadOp>(
+            vectorOf(b.getI8Type(), bytes), cache, ValueRange{page, offset},
             /*nontemporal=*/false, llvm::MaybeAlign(alignment));
-        return vector::BitCastOp::create(b, type, loaded);
+        return apply<vector::BitCastOp>(type, loaded);
       },
-      [&] { return math.zero(type); });
+      [&] { return zero(type); });
 }
 
 /// Phase 2: what `Raw` has at each place, in a row.
@@ -282,15 +272,15 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
   for (const Place &place : places) {
     auto load = [&](Value condition, Value offset, int64_t bytes,
                     VectorType type, int64_t alignment) {
-      values.push_back(emitLoad(math.both(place.isCached, condition),
-                                place.page, offset, bytes, type,
+      values.push_back(emitLoad(both(place.isCached, condition), place.page,
+                                offset, bytes, type,
                                 isAligned ? alignment : 1));
     };
-    Value yes = math.i1(true);
+    Value yes = i1(true);
     load(yes, place.data, width, getRawType(), getDataAlignment());
     if (hasField(KVType::BF16))
-      load(arith::XOrIOp::create(b, place.isScaled, yes),
-           math.add(place.data, math.index(width)), width, getRawType(),
+      load(apply<arith::XOrIOp>(place.isScaled, yes),
+           add(place.data, index(width)), width, getRawType(),
            getDataAlignment());
     if (hasField(KVType::E4M3))
       load(place.isScaled, place.scale, scaleBytes, scaleType,
@@ -303,30 +293,23 @@ SmallVector<Value> Emitter::emitLoads(ArrayRef<Place> places, bool isAligned) {
 // Conversion
 //===----------------------------------------------------------------------===//
 
-/// What is bf16 in the cache stays as it is.
-static Value emitPlain(ImplicitLocOpBuilder &b, const Raw &raw) {
-  auto type = cast<VectorType>(raw.data.getType());
-  auto both = VectorType::get(2 * type.getNumElements(), type.getElementType());
-  auto order = llvm::to_vector(llvm::seq(both.getNumElements()));
-  return toBF16Storage(
-      b, vector::ShuffleOp::create(b, both, raw.data, raw.more, order));
-}
-
 Value Emitter::emitBF16(const Raw &raw, Value isScaled) {
   auto emitScaled = [&] {
-    return emitScaledE4M3(b, raw.data, raw.scale, layout.getScales().type);
+    return emitScaledE4M3(*this, raw.data, raw.scale, layout.getScales().type);
+  };
+  // What is bf16 in the cache stays as it is.
+  auto emitPlain = [&] {
+    auto type = cast<VectorType>(raw.data.getType());
+    auto order = llvm::to_vector(llvm::seq(2 * type.getNumElements()));
+    return toBF16Storage(*this,
+                         apply<vector::ShuffleOp>(raw.data, raw.more, order));
   };
   if (!raw.more)
     return emitScaled();
   if (!raw.scale)
-    return emitPlain(b, raw);
-  auto ifOp = scf::IfOp::create(
-      b, isScaled,
-      [&](OpBuilder &, Location) { scf::YieldOp::create(b, emitScaled()); },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitPlain(b, raw));
-      });
-  return ifOp.getResult(0);
+    return emitPlain();
+  return emitIf(getBF16StorageType(*this, width), isScaled, emitScaled,
+                emitPlain);
 }
 
 //===----------------------------------------------------------------------===//
@@ -343,11 +326,11 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
     // One branch around all loads: it is the same for all threads.
     auto emitBranch = [&](bool aligned) {
       return [&, aligned](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitLoads(places, aligned));
+        scf::YieldOp::create(b, loc, emitLoads(places, aligned));
       };
     };
-    auto ifOp =
-        scf::IfOp::create(b, isAligned, emitBranch(true), emitBranch(false));
+    auto ifOp = scf::IfOp::create(b, loc, isAligned, emitBranch(true),
+                                  emitBranch(false));
     llvm::append_range(loaded, ifOp.getResults());
   } else {
     loaded = emitLoads(places, /*isAligned=*/false);
@@ -361,8 +344,8 @@ SmallVector<Value> Emitter::emit(ArrayRef<SmallVector<Value>> points) {
       raw.more = next.consume_front();
     if (hasField(KVType::E4M3))
       raw.scale = next.consume_front();
-    vectors.push_back(vector::BitCastOp::create(
-        b, vectorOf(b.getI16Type(), width), emitBF16(raw, places[i].isScaled)));
+    vectors.push_back(apply<vector::BitCastOp>(
+        vectorOf(b.getI16Type(), width), emitBF16(raw, places[i].isScaled)));
   }
   return vectors;
 }

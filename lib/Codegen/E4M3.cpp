@@ -27,29 +27,11 @@
 
 #include "E4M3.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
-
-/// An i32, or a vector of the same one.
-static Value i32(ImplicitLocOpBuilder &b, uint32_t value,
-                 VectorType type = {}) {
-  if (!type)
-    return arith::ConstantIntOp::create(b, value, 32);
-  return arith::ConstantOp::create(
-      b, DenseElementsAttr::get(type, APInt(32, value)));
-}
-
-/// `factor` in every element of `type`.
-static Value splat(ImplicitLocOpBuilder &b, VectorType type, double factor) {
-  auto attr = b.getFloatAttr(type.getElementType(), factor);
-  return arith::ConstantOp::create(
-      b, DenseElementsAttr::get(type, attr.getValue()));
-}
 
 /// How many numbers `bytes` has.
 static int64_t getWidth(Value bytes) {
@@ -58,46 +40,43 @@ static int64_t getWidth(Value bytes) {
 }
 
 /// The numbers as float32, but for a factor of 2^-120 and NaN.
-static Value emitFloats(ImplicitLocOpBuilder &b, Value bytes) {
+static Value emitFloats(Arith &math, Value bytes) {
   int64_t width = getWidth(bytes);
-  auto type = VectorType::get(width, b.getI32Type());
+  auto type = VectorType::get(width, math.b.getI32Type());
   // Each byte in the highest bits of an i32.
   Value bits;
   if (getElementTypeOrSelf(bytes).isInteger(32)) {
     SmallVector<Value> words;
     SmallVector<Attribute> shifts;
     for (int64_t i = 0; i < width; ++i) {
-      words.push_back(vector::ExtractOp::create(b, bytes, i / 4));
-      shifts.push_back(b.getI32IntegerAttr(24 - 8 * (i % 4)));
+      words.push_back(math.extract(bytes, i / 4));
+      shifts.push_back(math.b.getI32IntegerAttr(24 - 8 * (i % 4)));
     }
-    bits = vector::FromElementsOp::create(b, type, words);
-    bits = arith::ShLIOp::create(
-        b, bits,
-        arith::ConstantOp::create(b, DenseElementsAttr::get(type, shifts)));
+    bits = math.apply<vector::FromElementsOp>(type, words);
+    bits = math.shiftLeft(bits, math.apply<arith::ConstantOp>(
+                                    DenseElementsAttr::get(type, shifts)));
   } else {
-    bits = arith::ExtUIOp::create(b, type, bytes);
-    bits = arith::ShLIOp::create(b, bits, i32(b, 24, type));
+    bits = math.apply<arith::ExtUIOp>(type, bytes);
+    bits = math.shiftLeft(bits, math.constant(type, 24));
   }
   // Moves exponent and fraction into place and leaves the sign where it is.
-  bits = arith::ShRSIOp::create(b, bits, i32(b, 4, type));
-  bits = arith::AndIOp::create(b, bits, i32(b, 0x87f00000, type));
-  return arith::BitcastOp::create(b, VectorType::get(width, b.getF32Type()),
-                                  bits);
+  bits = math.apply<arith::ShRSIOp>(bits, math.constant(type, 4));
+  bits = math.both(bits, math.constant(type, 0x87f00000));
+  return math.apply<arith::BitcastOp>(type.clone(math.b.getF32Type()), bits);
 }
 
 /// The scale, as the bits of a float32.
-static Value emitScale(ImplicitLocOpBuilder &b, Value raw, KVType type) {
-  Value bits = vector::ExtractOp::create(b, raw, 0);
+static Value emitScale(Arith &math, Value raw, KVType type) {
+  Value bits = math.extract(raw, 0);
   if (type == KVType::F32)
     return bits;
   // The byte is float32's exponent, but for 0, whose power is subnormal, and
   // 255, which would be infinity.
-  Value byte = arith::ExtUIOp::create(b, b.getI32Type(), bits);
-  bits = arith::ShLIOp::create(b, byte, i32(b, 23));
-  auto replace = [&](uint32_t value, uint32_t other) {
-    Value is =
-        arith::CmpIOp::create(b, arith::CmpIPredicate::eq, byte, i32(b, value));
-    bits = arith::SelectOp::create(b, is, i32(b, other), bits);
+  Value byte = math.apply<arith::ExtUIOp>(math.b.getI32Type(), bits);
+  bits = math.shiftLeft(byte, math.i32(23));
+  auto replace = [&](int64_t value, int64_t other) {
+    Value is = math.equal(byte, math.i32(value));
+    bits = math.select(is, math.i32(other), bits);
   };
   replace(0, 0x00400000);
   replace(255, 0x7fc00000);
@@ -105,108 +84,107 @@ static Value emitScale(ImplicitLocOpBuilder &b, Value raw, KVType type) {
 }
 
 /// Whether there is NaN among words of numbers.
-static Value emitHasNaN(ImplicitLocOpBuilder &b, Value words) {
+static Value emitHasNaN(Arith &math, Value words) {
   // A byte's lower bits are all ones only in NaN; plus 1, they carry.
-  auto type = cast<VectorType>(words.getType());
-  Value carry = arith::AndIOp::create(b, words, i32(b, 0x7f7f7f7f, type));
-  carry = arith::AddIOp::create(b, carry, i32(b, 0x01010101, type));
-  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, carry);
-  any = arith::AndIOp::create(b, any, i32(b, 0x80808080));
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, any, i32(b, 0));
+  Type type = words.getType();
+  Value carry = math.both(words, math.constant(type, 0x7f7f7f7f));
+  carry = math.add(carry, math.constant(type, 0x01010101));
+  Value any = math.apply<vector::ReductionOp>(vector::CombiningKind::OR, carry);
+  any = math.both(any, math.i32(0x80808080));
+  return math.notEqual(any, math.i32(0));
 }
 
 /// Whether a float32 scale times 2^120 may be infinite.
-static Value emitIsLarge(ImplicitLocOpBuilder &b, Value scale) {
+static Value emitIsLarge(Arith &math, Value scale) {
   // 2^8 times 2^120 is the first power of two that is infinity.
-  Value magnitude = arith::AndIOp::create(b, scale, i32(b, 0x7fffffff));
-  return arith::CmpIOp::create(b, arith::CmpIPredicate::uge, magnitude,
-                               i32(b, 0x43800000));
+  Value magnitude = math.both(scale, math.i32(0x7fffffff));
+  return math.isOutside(magnitude, math.i32(0x43800000));
 }
 
 /// Products with a power of two, of words of numbers without NaN.
-static Value emitExactProduct(ImplicitLocOpBuilder &b, Value words,
-                              Value scale) {
+static Value emitExactProduct(Arith &math, Value words, Value scale) {
   auto type = cast<VectorType>(words.getType());
-  auto halves = VectorType::get(2 * type.getNumElements(), b.getBF16Type());
+  auto halves =
+      VectorType::get(2 * type.getNumElements(), math.b.getBF16Type());
   // bf16 is the upper half of a float32.
-  Value factor = arith::ShRUIOp::create(b, scale, i32(b, 16));
-  factor = arith::TruncIOp::create(b, b.getI16Type(), factor);
-  factor = arith::BitcastOp::create(b, b.getBF16Type(), factor);
-  factor = vector::BroadcastOp::create(b, halves, factor);
+  Value factor = math.shiftRight(scale, math.i32(16));
+  factor = math.apply<arith::TruncIOp>(math.b.getI16Type(), factor);
+  factor = math.apply<arith::BitcastOp>(math.b.getBF16Type(), factor);
+  factor = math.apply<vector::BroadcastOp>(halves, factor);
   // The products of the bytes that are the upper ones in halves of words.
   auto multiply = [&](Value upper) -> Value {
-    Value sign = arith::AndIOp::create(b, upper, i32(b, 0x80008000, type));
-    Value bits = arith::ShRUIOp::create(b, upper, i32(b, 4, type));
-    bits = arith::AndIOp::create(b, bits, i32(b, 0x07f007f0, type));
-    bits = arith::OrIOp::create(b, bits, sign);
-    Value numbers = vector::BitCastOp::create(b, halves, bits);
-    numbers = arith::MulFOp::create(b, numbers, splat(b, halves, 0x1p120));
-    return arith::MulFOp::create(b, numbers, factor);
+    Value sign = math.both(upper, math.constant(type, 0x80008000));
+    Value bits = math.shiftRight(upper, math.constant(type, 4));
+    bits = math.both(bits, math.constant(type, 0x07f007f0));
+    bits = math.either(bits, sign);
+    Value numbers = math.apply<vector::BitCastOp>(halves, bits);
+    Value power = math.constantFloat(halves, 0x1p120);
+    numbers = math.apply<arith::MulFOp>(numbers, power);
+    return math.apply<arith::MulFOp>(numbers, factor);
   };
-  Value even = multiply(arith::ShLIOp::create(b, words, i32(b, 8, type)));
+  Value even = multiply(math.shiftLeft(words, math.constant(type, 8)));
   Value odd = multiply(words);
-  return toBF16Storage(b, vector::InterleaveOp::create(b, even, odd));
+  return toBF16Storage(math, math.apply<vector::InterleaveOp>(even, odd));
 }
 
 /// Products with a scale that is not large, of numbers without NaN.
-static Value emitProduct(ImplicitLocOpBuilder &b, Value floats, Value scale) {
-  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
-  Value power = arith::ConstantOp::create(b, b.getF32FloatAttr(0x1p120f));
-  factor = arith::MulFOp::create(b, factor, power);
-  factor = vector::BroadcastOp::create(b, floats.getType(), factor);
-  return toBF16Storage(b, arith::MulFOp::create(b, floats, factor));
+static Value emitProduct(Arith &math, Value floats, Value scale) {
+  Type f32 = math.b.getF32Type();
+  Value factor = math.apply<arith::BitcastOp>(f32, scale);
+  Value power = math.constantFloat(f32, 0x1p120);
+  factor = math.apply<arith::MulFOp>(factor, power);
+  factor = math.apply<vector::BroadcastOp>(floats.getType(), factor);
+  return toBF16Storage(math, math.apply<arith::MulFOp>(floats, factor));
 }
 
 /// Products of any numbers with any scale.
-static Value emitAnyProduct(ImplicitLocOpBuilder &b, Value floats,
-                            Value scale) {
+static Value emitAnyProduct(Arith &math, Value floats, Value scale) {
   auto type = cast<VectorType>(floats.getType());
-  auto bitsType = VectorType::get(type.getNumElements(), b.getI32Type());
-  floats = arith::MulFOp::create(b, floats, splat(b, type, 0x1p120));
-  Value bits = arith::BitcastOp::create(b, bitsType, floats);
-  bits = arith::AndIOp::create(b, bits, i32(b, 0x7fffffff, bitsType));
-  Value isNaN =
-      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, bits,
-                            i32(b, llvm::bit_cast<uint32_t>(480.0f), bitsType));
-  Value nan = splat(b, type, std::numeric_limits<double>::quiet_NaN());
-  floats = arith::SelectOp::create(b, isNaN, nan, floats);
-  Value factor = arith::BitcastOp::create(b, b.getF32Type(), scale);
-  factor = vector::BroadcastOp::create(b, type, factor);
-  return toBF16Storage(b, arith::MulFOp::create(b, floats, factor));
+  Type bitsType = type.clone(math.b.getI32Type());
+  floats = math.apply<arith::MulFOp>(floats, math.constantFloat(type, 0x1p120));
+  Value bits = math.apply<arith::BitcastOp>(bitsType, floats);
+  bits = math.both(bits, math.constant(bitsType, 0x7fffffff));
+  Value isNaN = math.equal(
+      bits, math.constant(bitsType, llvm::bit_cast<int32_t>(480.0f)));
+  Value nan =
+      math.constantFloat(type, std::numeric_limits<double>::quiet_NaN());
+  floats = math.select(isNaN, nan, floats);
+  Value factor = math.apply<arith::BitcastOp>(math.b.getF32Type(), scale);
+  factor = math.apply<vector::BroadcastOp>(type, factor);
+  return toBF16Storage(math, math.apply<arith::MulFOp>(floats, factor));
 }
 
-Value nsa::emitScaledE4M3(ImplicitLocOpBuilder &b, Value bytes, Value raw,
+Value nsa::emitScaledE4M3(Arith &math, Value bytes, Value raw,
                           KVType scaleType) {
-  Value scale = emitScale(b, raw, scaleType);
+  Value scale = emitScale(math, raw, scaleType);
+  auto emitAny = [&] {
+    return emitAnyProduct(math, emitFloats(math, bytes), scale);
+  };
   if (!getElementTypeOrSelf(bytes).isInteger(32))
-    return emitAnyProduct(b, emitFloats(b, bytes), scale);
+    return emitAny();
   bool isExact = scaleType == KVType::UE8M0;
-  Value isSpecial = emitHasNaN(b, bytes);
+  Value isSpecial = emitHasNaN(math, bytes);
   if (!isExact)
-    isSpecial = arith::OrIOp::create(b, isSpecial, emitIsLarge(b, scale));
-  auto ifOp = scf::IfOp::create(
-      b, isSpecial,
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(b, emitAnyProduct(b, emitFloats(b, bytes), scale));
-      },
-      [&](OpBuilder &, Location) {
-        scf::YieldOp::create(
-            b, isExact ? emitExactProduct(b, bytes, scale)
-                       : emitProduct(b, emitFloats(b, bytes), scale));
+    isSpecial = math.either(isSpecial, emitIsLarge(math, scale));
+  return math.emitIf(
+      getBF16StorageType(math, getWidth(bytes)), isSpecial, emitAny, [&] {
+        return isExact ? emitExactProduct(math, bytes, scale)
+                       : emitProduct(math, emitFloats(math, bytes), scale);
       });
-  return ifOp.getResult(0);
 }
 
-Value nsa::toBF16Storage(ImplicitLocOpBuilder &b, Value value) {
+VectorType nsa::getBF16StorageType(Arith &math, int64_t width) {
+  return width % 2 == 0 ? VectorType::get(width / 2, math.b.getI32Type())
+                        : VectorType::get(width, math.b.getI16Type());
+}
+
+Value nsa::toBF16Storage(Arith &math, Value value) {
   auto type = cast<VectorType>(value.getType());
   if (type.getElementType().isF32()) {
-    type = VectorType::get(type.getNumElements(), b.getBF16Type());
-    value = arith::TruncFOp::create(b, type, value);
+    type = type.clone(math.b.getBF16Type());
+    value = math.apply<arith::TruncFOp>(type, value);
   }
   int64_t bits = type.getNumElements() * type.getElementTypeBitWidth();
-  bool hasWords = bits % 32 == 0;
-  auto storage =
-      VectorType::get(bits / (hasWords ? 32 : 16),
-                      hasWords ? b.getI32Type() : b.getIntegerType(16));
-  return vector::BitCastOp::create(b, storage, value);
+  return math.apply<vector::BitCastOp>(getBF16StorageType(math, bits / 16),
+                                       value);
 }

@@ -9,21 +9,23 @@
 #ifndef NSA_LIB_CODEGEN_E4M3_H
 #define NSA_LIB_CODEGEN_E4M3_H
 
+#include "nsa/Codegen/Arith.h"
 #include "nsa/IR/NSADialect.h"
-
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace nsa {
 
 /// e4m3 numbers times `scale` (one of f32 as vector<1xi32>, or of ue8m0 as
 /// vector<1xi8>), rounded once to bf16, in storage. `bytes` is a vector of i8,
 /// or of i32 words of four numbers each.
-mlir::Value emitScaledE4M3(mlir::ImplicitLocOpBuilder &b, mlir::Value bytes,
-                           mlir::Value scale, KVType scaleType);
+mlir::Value emitScaledE4M3(Arith &math, mlir::Value bytes, mlir::Value scale,
+                           KVType scaleType);
+
+/// The storage of `width` bf16: words of i32, or of i16 if their number is odd.
+mlir::VectorType getBF16StorageType(Arith &math, int64_t width);
 
 /// A vector of f32, which is rounded, of bf16 or of its bytes as the storage of
-/// bf16: words of i32, or of i16 if their number is odd.
-mlir::Value toBF16Storage(mlir::ImplicitLocOpBuilder &b, mlir::Value value);
+/// bf16.
+mlir::Value toBF16Storage(Arith &math, mlir::Value value);
 
 } // namespace nsa
 

@@ -9,13 +9,8 @@
 #include "nsa/Codegen/Elements.h"
 #include "nsa/Codegen/GuardedOps.h"
 
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -31,17 +26,11 @@ Value ElementBuilder::size(OpFoldResult size) {
 }
 
 Value ElementBuilder::size(const Size &size) {
-  Size resolved = size.resolve();
-  if (std::optional<int64_t> constant = resolved.getConstant())
-    return index(*constant);
-  auto operands = llvm::map_to_vector(
-      resolved.getSymbols(), [&](const Size::Symbol &symbol) -> OpFoldResult {
-        return symbol.dim < 0 ? lookup(symbol.value)
-                              : dim(symbol.value, symbol.dim);
-      });
-  OpFoldResult result = affine::makeComposedFoldedAffineApply(
-      b, loc, AffineMap::get(0, operands.size(), resolved.getExpr()), operands);
-  return cast<Value>(result);
+  auto get = [&](const Size::Symbol &symbol) -> OpFoldResult {
+    return symbol.dim < 0 ? lookup(symbol.value)
+                          : dim(symbol.value, symbol.dim);
+  };
+  return this->size(size.materialize(b, loc, get));
 }
 
 Value ElementBuilder::dim(Value port, unsigned dim) {
@@ -192,9 +181,8 @@ Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
 Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
   Value memref = lookup(port);
   auto type = cast<MemRefType>(memref.getType());
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)) || strides.back() != 1)
+  SmallVector<int64_t> strides = type.getStridesAndOffset().first;
+  if (strides.back() != 1)
     return {};
   int64_t bytes = type.getElementTypeBitWidth() / 8;
   // What the text says of the base and the row stride need not be looked at.

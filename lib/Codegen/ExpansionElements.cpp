@@ -8,8 +8,6 @@
 
 #include "Elements.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-
 using namespace mlir;
 using namespace nsa;
 

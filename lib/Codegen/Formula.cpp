@@ -10,7 +10,6 @@
 
 #include "nsa/Codegen/Arith.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -172,15 +171,11 @@ Value FormulaEmitter::emitTruncF() {
 /// `number`, which is no NaN, to the nearest bf16. An `arith.truncf` would be
 /// taken together with a conversion from integers, which then rounds once.
 Value FormulaEmitter::emitRoundToBF16(Value number) {
-  Type i32 = b.getI32Type();
-  auto number32 = [&](int64_t value) {
-    return constant(i32, APInt(32, value));
-  };
-  Value bits = apply<arith::BitcastOp>(i32, number);
-  Value shifted = shiftRight(bits, number32(16));
-  Value odd = both(shifted, number32(1));
-  Value half = add(odd, number32(0x7fff));
-  Value rounded = shiftRight(add(bits, half), number32(16));
+  Value bits = apply<arith::BitcastOp>(b.getI32Type(), number);
+  Value shifted = shiftRight(bits, i32(16));
+  Value odd = both(shifted, i32(1));
+  Value half = add(odd, i32(0x7fff));
+  Value rounded = shiftRight(add(bits, half), i32(16));
   Value low = apply<arith::TruncIOp>(b.getI16Type(), rounded);
   return apply<arith::BitcastOp>(b.getBF16Type(), low);
 }

@@ -95,21 +95,14 @@ BodyEmitter::Lanes BodyEmitter::getLanes(Value vector, Type type) {
   return lanes;
 }
 
-/// Whether `value`, of the formula that `index` is an argument of, depends on
-/// it.
-static bool dependsOn(Value value, Value index) {
-  SmallVector<Value> worklist = {value};
-  llvm::DenseSet<Value> seen;
-  while (!worklist.empty()) {
-    Value next = worklist.pop_back_val();
-    if (next == index)
-      return true;
-    Operation *op = next.getDefiningOp();
-    if (op && seen.insert(next).second &&
-        op->getBlock() == index.getParentBlock())
-      llvm::append_range(worklist, op->getOperands());
-  }
-  return false;
+bool nsa::dependsOn(Value value, Value index) {
+  bool depends = value == index;
+  walkOrigins(value, [&](Operation *op) {
+    bool isOfFormula = op->getBlock() == index.getParentBlock();
+    depends |= isOfFormula && llvm::is_contained(op->getOperands(), index);
+    return isOfFormula;
+  });
+  return depends;
 }
 
 bool nsa::isOfRow(FormulaOpInterface formula, Operation *op) {
@@ -145,23 +138,14 @@ StringRef nsa::getScalarReason(ReadOp read) {
 }
 
 bool nsa::isIndirect(ReadOp read) {
-  Value inner = read.getFormula().getArguments().back();
-  if (!isa<BlockArgument>(read.getSource()))
-    return false;
-  SmallVector<Value> worklist(read.getIndices());
-  llvm::SmallDenseSet<Operation *> seen;
-  while (!worklist.empty()) {
-    Operation *op = worklist.pop_back_val().getDefiningOp();
-    if (!op || op->getBlock() != inner.getParentBlock() ||
-        !seen.insert(op).second)
-      continue;
-    if (isa<ReadOp>(op) && llvm::any_of(op->getOperands(), [&](Value operand) {
-          return dependsOn(operand, inner);
-        }))
-      return true;
-    llvm::append_range(worklist, op->getOperands());
-  }
-  return false;
+  bool isFound = false;
+  walkOrigins(read.getIndices(), [&](Operation *op) {
+    bool isOfFormula = op->getBlock() == read->getBlock();
+    isFound |=
+        isOfFormula && isa<ReadOp>(op) && !isOfRow(read.getFormula(), op);
+    return isOfFormula;
+  });
+  return isFound && isa<BlockArgument>(read.getSource());
 }
 
 bool nsa::isAtPoint(ReadOp read) {
@@ -316,12 +300,9 @@ void nsa::emitAhead(ElementBuilder &builder, MapOp op, ValueRange indices) {
 static llvm::SmallDenseSet<Operation *> getSlice(ValueRange values,
                                                  Block *body) {
   llvm::SmallDenseSet<Operation *> slice;
-  SmallVector<Value> worklist(values);
-  while (!worklist.empty()) {
-    Operation *op = worklist.pop_back_val().getDefiningOp();
-    if (op && op->getBlock() == body && slice.insert(op).second)
-      llvm::append_range(worklist, op->getOperands());
-  }
+  walkOrigins(values, [&](Operation *op) {
+    return op->getBlock() == body && slice.insert(op).second;
+  });
   return slice;
 }
 

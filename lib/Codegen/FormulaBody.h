@@ -11,8 +11,6 @@
 
 #include "nsa/Codegen/Elements.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-
 namespace nsa {
 
 /// Emits `op`, an operation of the body of an `nsa.map` other than those of

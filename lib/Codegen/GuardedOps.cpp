@@ -16,17 +16,12 @@ Location nsa::getNamedLoc(Operation *op) {
 }
 
 std::string GuardedOps::Entry::getPlace() const {
-  std::string place;
-  loc->walk([&](Location inner) {
-    auto line = dyn_cast<FileLineColLoc>(inner);
-    if (!line)
-      return WalkResult::advance();
-    place = (line.getFilename().getValue() + ":" + Twine(line.getLine()) + ":" +
-             Twine(line.getColumn()))
-                .str();
-    return WalkResult::interrupt();
-  });
-  return place;
+  auto line = loc->findInstanceOf<FileLineColLoc>();
+  if (!line)
+    return "";
+  return (line.getFilename().getValue() + ":" + Twine(line.getLine()) + ":" +
+          Twine(line.getColumn()))
+      .str();
 }
 
 GuardedOps::GuardedOps(StepOp step) {
@@ -46,8 +41,6 @@ GuardedOps::GuardedOps(StepOp step) {
 }
 
 int64_t GuardedOps::getNumber(Location loc) const {
-  if (auto it = numbers.find(loc); it != numbers.end())
-    return it->second;
-  // The step.
-  return 0;
+  // Of others, the step's.
+  return numbers.lookup(loc);
 }

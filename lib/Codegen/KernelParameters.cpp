@@ -81,9 +81,7 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
     }
     parameters.push_back({Field::Pointer, port, 0, {}});
     MemRefType type = getKernelMemRefType(port);
-    SmallVector<int64_t> strides;
-    int64_t offset;
-    (void)type.getStridesAndOffset(strides, offset);
+    SmallVector<int64_t> strides = type.getStridesAndOffset().first;
     for (auto [dim, stride] : llvm::enumerate(strides))
       if (ShapedType::isDynamic(stride))
         parameters.push_back({Field::Stride, port, unsigned(dim), {}});

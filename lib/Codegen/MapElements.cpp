@@ -10,7 +10,6 @@
 #include "FormulaBody.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace nsa;

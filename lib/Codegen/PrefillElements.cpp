@@ -13,7 +13,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "Elements.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -214,8 +213,8 @@ Value emitRequestOf(ElementBuilder &builder, Value queryStartLoc, Value offset,
   auto split = [&](Value begin, Value end) -> SmallVector<Value> {
     const Team &team = *builder.getTeam();
     Type i32 = builder.b.getI32Type();
-    Value part = builder.apply<arith::CeilDivUIOp>(builder.sub(end, begin),
-                                                   builder.index(team.size));
+    Value part = builder.ceilDivUnsigned(builder.sub(end, begin),
+                                         builder.index(team.size));
     Value first = builder.add(begin, builder.mul(team.thread, part));
     Value count = builder.emitIf(
         i32, builder.less(first, end),

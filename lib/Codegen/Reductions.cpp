@@ -10,8 +10,6 @@
 
 #include "FormulaBody.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -57,8 +55,7 @@ static SmallVector<Value> emitNeutral(ElementBuilder &builder,
       neutral = APInt::getSignedMinValue(bits);
     if (op.getKind() == ReduceKind::Min)
       neutral = APInt::getSignedMaxValue(bits);
-    return builder.apply<arith::ConstantOp>(
-        type, builder.b.getIntegerAttr(type, neutral));
+    return builder.constant(type, neutral.getSExtValue());
   });
 }
 
@@ -129,21 +126,12 @@ static SmallVector<Value> emitStrided(ElementBuilder &builder,
 
 /// Whether what `op` computes rests on one of `others`.
 static bool restsOn(Operation *op, ArrayRef<ReduceOp> others) {
-  llvm::SmallDenseSet<Operation *> seen;
-  SmallVector<Operation *> left = {op};
-  while (!left.empty()) {
-    Operation *next = left.pop_back_val();
-    if (!seen.insert(next).second)
-      continue;
-    if (next != op && llvm::is_contained(others, next))
-      return true;
-    next->walk([&](Operation *inner) {
-      for (Value operand : inner->getOperands())
-        if (Operation *defining = operand.getDefiningOp())
-          left.push_back(defining);
-    });
-  }
-  return false;
+  bool isOnOne = false;
+  walkOrigins(getInputs(op), [&](Operation *next) {
+    isOnOne |= llvm::is_contained(others, next);
+    return !isOnOne;
+  });
+  return isOnOne;
 }
 
 bool nsa::canReduceWith(ReduceOp op, ArrayRef<ReduceOp> others) {

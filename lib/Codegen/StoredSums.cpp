@@ -15,8 +15,6 @@
 
 #include "SumElements.h"
 
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -36,7 +34,7 @@ static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
   for (int64_t number = 0; number < groupSize; ++number) {
     Value place = builder.add(begin, number);
     // Places past the last element are that one, which is there.
-    Value inside = builder.apply<arith::MinUIOp>(place, last);
+    Value inside = builder.minUnsigned(place, last);
     Value element = builder.element(source, inside);
     elements.push_back(number == 0
                            ? element
@@ -140,8 +138,7 @@ Value nsa::emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
         return {inner.select(isBefore, inner.add(tile, inner.index(1)), tile),
                 inner.select(isBefore, next, sum), isBefore};
       });
-  Value first =
-      builder.apply<arith::MinUIOp>(builder.shiftLeft(tile[0], shift), size);
+  Value first = builder.minUnsigned(builder.shiftLeft(tile[0], shift), size);
   Value end =
       builder.min(builder.add(first, int64_t(1) << TileSumsOp::logTile), size);
   SmallVector<Value> place = emitWalk(

@@ -14,7 +14,6 @@
 #include "nsa/Codegen/Reductions.h"
 #include "nsa/Codegen/RowVectors.h"
 
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/TypeUtilities.h"
@@ -76,6 +75,23 @@ Value emitNumElements(ElementBuilder &builder, Value source) {
   int64_t rank = cast<ShapedType>(source.getType()).getRank();
   Value size = builder.size(Size::of(source, rank - 1));
   return builder.max(size, builder.index(0));
+}
+
+/// The sums of the first 0 to `width` elements of `source` from `indices` on,
+/// of which those are none that `size` or more stand before.
+SmallVector<Value> emitPrefixSums(ElementBuilder &builder, Value source,
+                                  ValueRange indices, Value size,
+                                  int64_t width) {
+  Value zero = builder.zero(getElementTypeOrSelf(source.getType()));
+  Value vector = builder.elements(source, indices, width);
+  SmallVector<Value> sums = {zero};
+  for (int64_t i = 0; i != width; ++i) {
+    Value element = builder.extract(vector, i);
+    Value isThere = builder.less(builder.add(indices.back(), i), size);
+    element = builder.select(isThere, element, zero);
+    sums.push_back(builder.add(sums.back(), element));
+  }
+  return sums;
 }
 
 /// The last of elements `begin` to `end` of `source` that can be added to `sum`
@@ -260,15 +276,8 @@ private:
     SmallVector<Value> indices(row);
     indices.push_back(builder.mul(thread, builder.index(width)));
     Value first = indices.back();
-    Value zero = builder.zero(getElementType());
-    Value vector = builder.elements(getSource(), indices, width);
-    SmallVector<Value> before = {zero};
-    for (int64_t i = 0; i != width; ++i) {
-      Value element = builder.extract(vector, i);
-      Value isThere = builder.less(builder.add(first, i), size);
-      before.push_back(
-          builder.add(before.back(), builder.select(isThere, element, zero)));
-    }
+    SmallVector<Value> before =
+        emitPrefixSums(builder, getSource(), indices, size, width);
     Value ofOthers = threads.emitSums(builder, before.back()).before;
     // Past the last element there is nothing but the sum of all.
     builder.emitIf(builder.less(first, size), [&] {
@@ -311,7 +320,7 @@ private:
     threads.emitBarrier(builder);
     // Each thread adds up tiles that stand together, and puts sums in their
     // place.
-    Value perThread = builder.apply<arith::CeilDivUIOp>(numTiles, numThreads);
+    Value perThread = builder.ceilDivUnsigned(numTiles, numThreads);
     Value begin = builder.min(builder.mul(thread, perThread), numTiles);
     Value end = builder.min(builder.add(begin, perThread), numTiles);
     auto addUp = [&](Value initial, bool replace) {
@@ -355,11 +364,7 @@ Value emitSteps(ElementBuilder &builder, IterateOp op, Value begin, Value end,
 }
 
 Value emitFirst(ElementBuilder &builder, IterateOp op) {
-  Type type = getElementTypeOrSelf(op.getType());
-  return arith::ConstantOp::create(
-      builder.b, builder.loc, type,
-      IntegerAttr::get(type, APInt(64, op.getFirst(), /*isSigned=*/true)
-                                 .sextOrTrunc(type.getIntOrFloatBitWidth())));
+  return builder.constant(getElementTypeOrSelf(op.getType()), op.getFirst());
 }
 
 struct IterateElements : ScalarElementsOf<IterateOp> {
@@ -571,24 +576,18 @@ private:
 void RowEmitter::emitSums(ScanOp op) {
   Value source = op.getSource();
   Value size = builder.size(Size::of(source, 1));
-  Value zero = builder.zero(getElementTypeOrSelf(source.getType()));
-  Value vector = builder.elements(source, indices, width);
-  SmallVector<Value> before = {zero};
-  for (int64_t i = 0; i != width; ++i) {
-    Value isThere = builder.less(builder.add(indices.back(), i), size);
-    Value element = builder.select(isThere, builder.extract(vector, i), zero);
-    before.push_back(builder.add(before.back(), element));
-  }
+  SmallVector<Value> before =
+      emitPrefixSums(builder, source, indices, size, width);
   Threads::Sums sums = threads.emitSums(builder, before.back());
   totals[source] = sums.total;
   SmallVector<Value> lanes;
   for (int64_t i = 0; i != width; ++i)
     lanes.push_back(
         builder.add(sums.before, before[op.getInclusive() ? i + 1 : i]));
-  builder.bindElements(op.getResult(), indices,
-                       vector::FromElementsOp::create(
-                           builder.b, builder.loc,
-                           VectorType::get(width, zero.getType()), lanes));
+  builder.bindElements(
+      op.getResult(), indices,
+      builder.apply<vector::FromElementsOp>(
+          VectorType::get(width, lanes.front().getType()), lanes));
 }
 
 Value RowEmitter::emitReduction(ReduceOp op) {

@@ -15,10 +15,6 @@
 
 #include "SumElements.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-
 using namespace mlir;
 using namespace nsa;
 
@@ -43,8 +39,7 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
                           Value stride, Value position) {
   // Said again for whoever looks at an access alone.
   int64_t most = cast<MemRefType>(before.getType()).getDimSize(0) - 1;
-  Value last =
-      builder.apply<arith::MinUIOp>(builder.toI32(numTiles), builder.i32(most));
+  Value last = builder.minUnsigned(builder.toI32(numTiles), builder.i32(most));
   SmallVector<Value> found = builder.emitWhile(
       {builder.i32(0), stride},
       [&](ValueRange state) {
@@ -58,7 +53,7 @@ Value nsa::emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
         SmallVector<Value> places;
         for (int64_t quarter = 1; quarter < 4; ++quarter) {
           place = builder.add(place, state[1]);
-          places.push_back(builder.apply<arith::MinUIOp>(place, last));
+          places.push_back(builder.minUnsigned(place, last));
         }
         SmallVector<Value> sums;
         for (Value place : places)
@@ -95,8 +90,7 @@ Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
         for (int64_t probe = 0; probe < numProbes; ++probe) {
           place = inner.add(place, part);
           ends.push_back(place);
-          Value probed =
-              inner.apply<arith::MinUIOp>(inner.sub(place, one), last);
+          Value probed = inner.minUnsigned(inner.sub(place, one), last);
           SmallVector<Value> indices(row);
           indices.push_back(inner.toIndexUnsigned(probed));
           elements.push_back(inner.element(source, indices));
@@ -108,6 +102,6 @@ Value nsa::emitBinarySearch(ElementBuilder &builder, Value source,
         }
         return {known, left};
       });
-  return builder.toIndexUnsigned(builder.apply<arith::MinUIOp>(
+  return builder.toIndexUnsigned(builder.minUnsigned(
       state.front(), builder.apply<arith::MaxUIOp>(first, endI32)));
 }

@@ -8,7 +8,6 @@
 
 #include "Elements.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/TypeUtilities.h"
 
 using namespace mlir;
@@ -24,14 +23,6 @@ struct CuSeqlensElements : ElementsOf<CuSeqlensOp> {
   }
 };
 
-/// `value` in each element of an i32 or of a vector of i32.
-Value constantLike(ElementBuilder &builder, Type type, int32_t value) {
-  TypedAttr attr = builder.b.getI32IntegerAttr(value);
-  if (auto vector = dyn_cast<VectorType>(type))
-    attr = DenseElementsAttr::get(vector, attr);
-  return builder.apply<arith::ConstantOp>(attr);
-}
-
 struct SeqlensElements : ElementwiseOf<SeqlensElements, SeqlensOp> {
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     Value length = get(getSource());
@@ -44,15 +35,14 @@ struct SeqlensElements : ElementwiseOf<SeqlensElements, SeqlensOp> {
     if (getPlus() == 0)
       return length;
     return builder.add(length,
-                       constantLike(builder, length.getType(), getPlus()));
+                       builder.constant(length.getType(), int32_t(getPlus())));
   }
 };
 
 struct ClipSeqlensElements : ElementwiseOf<ClipSeqlensElements, ClipSeqlensOp> {
   Value emitFrom(ElementBuilder &builder, function_ref<Value(Value)> get) {
     Value length = get(getSource());
-    return builder.min(length,
-                       constantLike(builder, length.getType(), getLimit()));
+    return builder.min(length, builder.constant(length.getType(), getLimit()));
   }
 
   Value emitSum(ElementBuilder &builder, Value base, Value count,

@@ -16,11 +16,9 @@
 
 #include "nsa/IR/NSADialect.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -55,8 +53,7 @@ static std::pair<Value, Value> emitShuffleUp(Arith &math, Value value,
   Value shuffled = shuffle.getShuffleResult();
   if (block.shuffleTells)
     return {shuffled, shuffle.getValid()};
-  return {shuffled,
-          math.compare(Arith::Predicate::uge, lane, math.index(offset))};
+  return {shuffled, math.isOutside(lane, math.index(offset))};
 }
 
 /// The sum of `value` over this lane and those before it in the warp.

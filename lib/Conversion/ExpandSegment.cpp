@@ -10,8 +10,6 @@
 #include "SegmentLowering.h"
 #include "Tiles.h"
 
-#include "mlir/Dialect/SCF/IR/SCF.h"
-
 using namespace mlir;
 using namespace nsa;
 
@@ -45,10 +43,9 @@ static void emitRowsOfBlock(KernelBlock &block, SegmentOp segment,
     expand.emitRow(atRow, row, place.request, inRequest,
                    expand.emitBases(atRequest, place.request), place.before);
   });
-  using Predicate = Arith::Predicate;
   if (expand.isPadded()) {
     Value isInside = block.isInside(row, bound);
-    Value isPast = block.compare(Predicate::uge, row, place.numRows);
+    Value isPast = block.isOutside(row, place.numRows);
     block.emitIf(block.both(isPast, isInside), [&] {
       ElementBuilder builder = block.at(row);
       expand.emitPadding(builder, row, place.totals);
@@ -56,7 +53,7 @@ static void emitRowsOfBlock(KernelBlock &block, SegmentOp segment,
   }
   // The extra block, past all rows, has seen all requests.
   Value isFirst = block.equal(block.thread, block.index(0));
-  Value isExtra = block.compare(Predicate::uge, begin, bound);
+  Value isExtra = block.isOutside(begin, bound);
   block.emitIf(block.both(isExtra, isFirst),
                [&] { expand.emitTotals(outer, place.numRows); });
 }
@@ -77,7 +74,7 @@ static Value emitFirstRow(KernelBlock &block, RequestRows &expand,
   // Rows saturate at the bound, which no int32 exceeds, so they never wrap.
   Value boundI32 = block.toI32(bound);
   auto combine = [&](size_t, Value lhs, Value rhs) {
-    return block.apply<arith::MinUIOp>(block.add(lhs, rhs), boundI32);
+    return block.minUnsigned(block.add(lhs, rhs), boundI32);
   };
   Value sum =
       block.emitFor(block.thread, request, block.index(block.threads.size),
@@ -117,8 +114,7 @@ static void emitTableOfBlock(KernelBlock &block, SegmentOp segment,
   };
   if (!expand.isPadded())
     return emitTileOf({first, emitCount()});
-  Value isPadding = block.compare(Arith::Predicate::uge, request,
-                                  expand.emitNumRequests(outer));
+  Value isPadding = block.isOutside(request, expand.emitNumRequests(outer));
   Value count = block.emitIf(
       block.b.getIndexType(), isPadding, [&] { return rest; }, emitCount);
   emitTileOf({first, count, isPadding});
@@ -208,4 +204,6 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   (isTable(segment) ? emitLoopsOfTable : emitLoopsOfRows)(function, segment);
 }
 
-const SegmentLowering nsa::expandLowering = {emitBlock, emitLoops};
+template <> SegmentLowering nsa::getLoweringOf<SegmentKind::Expand>() {
+  return {emitBlock, emitLoops};
+}

@@ -54,7 +54,7 @@ Value KernelBlock::emitNumTiles(Value size, const Size &count, int64_t tile) {
       if (isa<BlockArgument>(count))
         return toI32(
             divUnsigned(add(count, index(divisor.getValue() - 1)), tile));
-      return toI32(apply<arith::CeilDivUIOp>(count, tile));
+      return toI32(ceilDivUnsigned(count, tile));
     }
   return toI32(affine::AffineApplyOp::create(b, loc, map, operands));
 }

@@ -13,8 +13,6 @@
 #include "nsa/Codegen/KernelParameters.h"
 #include "nsa/Conversion/Passes.h"
 
-#include "mlir/Dialect/SCF/IR/SCF.h"
-
 namespace nsa {
 #define GEN_PASS_DEF_LAUNCHTOGPU
 #include "nsa/Conversion/Passes.h.inc"

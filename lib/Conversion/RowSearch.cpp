@@ -8,10 +8,6 @@
 
 #include "RequestRows.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "llvm/Support/MathExtras.h"
-
 using namespace mlir;
 using namespace nsa;
 
@@ -64,13 +60,9 @@ SmallVector<Value> RowSearch::State::pack() const {
 }
 
 RowSearch::State RowSearch::State::unpack(ValueRange values, size_t numSums) {
-  State state;
-  state.first = values[0];
-  state.half = values[1];
-  state.request = values[2];
-  llvm::append_range(state.sums, values.slice(3, numSums));
-  llvm::append_range(state.found, values.slice(3 + numSums, numSums));
-  return state;
+  ValueRange sums = values.drop_front(3);
+  return {values[0], values[1], sums.take_front(numSums), values[2],
+          sums.drop_front(numSums)};
 }
 
 RowSearch::RowSearch(KernelBlock &block, RequestRows &expand, Value row,
@@ -92,7 +84,7 @@ RowSearch::RowSearch(KernelBlock &block, RequestRows &expand, Value row,
 
 Value RowSearch::combine(size_t number, Value lhs, Value rhs) {
   Value sum = add(lhs, rhs);
-  return number == 0 ? apply<arith::MinUIOp>(sum, bound) : sum;
+  return number == 0 ? minUnsigned(sum, bound) : sum;
 }
 
 SmallVector<Value> RowSearch::emitTerms(Value request) {
@@ -139,7 +131,7 @@ RowSearch::State RowSearch::emitRound(const State &state) {
   gpu::BarrierOp::create(b, loc);
 
   Value isBelow = isInside(row, next.sums[0]);
-  Value isHere = both(compare(Predicate::uge, row, state.sums[0]), isBelow);
+  Value isHere = both(isOutside(row, state.sums[0]), isBelow);
   SmallVector<Type> types = {b.getIndexType()};
   types.append(numSums, b.getI32Type());
   SmallVector<Value> found = emitIf(

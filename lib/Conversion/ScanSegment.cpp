@@ -10,7 +10,6 @@
 #include "SegmentLowering.h"
 #include "Stores.h"
 
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -83,10 +82,7 @@ void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
         if (ShapedType::isDynamic(type.getStridesAndOffset().first.front()))
           strided.push_back(destination);
       }
-  llvm::sort(strided, [](Value lhs, Value rhs) {
-    return cast<BlockArgument>(lhs).getArgNumber() <
-           cast<BlockArgument>(rhs).getArgNumber();
-  });
+  llvm::sort(strided, StepOp::isBefore);
   strided.erase(llvm::unique(strided), strided.end());
   constexpr size_t mostPlaces = 8;
   size_t count = std::min(strided.size(), 2 * mostPlaces);
@@ -258,4 +254,6 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   scan.emitLastStores(builder, rows, sums);
 }
 
-const SegmentLowering nsa::scanLowering = {emitBlock, emitLoops};
+template <> SegmentLowering nsa::getLoweringOf<SegmentKind::Scan>() {
+  return {emitBlock, emitLoops};
+}

@@ -20,7 +20,7 @@ struct HostFunction {
   HostThread &thread;
 };
 
-/// How a kind of segment is lowered. Each kind has a file.
+/// How a kind of segment is lowered.
 struct SegmentLowering {
   /// Emits what block `number` (i32) of the segment's does.
   void (*emitBlock)(KernelBlock &block, SegmentOp segment, mlir::Value number);
@@ -28,18 +28,20 @@ struct SegmentLowering {
   void (*emitLoops)(HostFunction &function, SegmentOp segment);
 };
 
-extern const SegmentLowering scanLowering, expandLowering, tileLowering;
+/// That of kind `kind`, which has a file that defines this; a linker tells what
+/// is missing.
+template <SegmentKind kind> SegmentLowering getLoweringOf();
 
-inline const SegmentLowering &getLowering(SegmentKind kind) {
-  switch (kind) {
-  case SegmentKind::Scan:
-    return scanLowering;
-  case SegmentKind::Expand:
-    return expandLowering;
-  case SegmentKind::Tile:
-    return tileLowering;
-  }
-  llvm_unreachable("a SegmentKind");
+template <uint32_t... numbers>
+SegmentLowering getLowering(SegmentKind kind,
+                            std::integer_sequence<uint32_t, numbers...>) {
+  SegmentLowering all[] = {getLoweringOf<SegmentKind(numbers)>()...};
+  return all[static_cast<uint32_t>(kind)];
+}
+
+inline SegmentLowering getLowering(SegmentKind kind) {
+  constexpr uint32_t count = getMaxEnumValForSegmentKind() + 1;
+  return getLowering(kind, std::make_integer_sequence<uint32_t, count>());
 }
 
 } // namespace nsa

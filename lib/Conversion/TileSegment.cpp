@@ -74,11 +74,7 @@ static void emitWalkedRows(KernelBlock &block, SegmentOp segment, Value number,
 
 /// Calls `body` with the formulas that `copy` stores, or stores by.
 static void forEachMap(CopyOp copy, function_ref<void(MapOp)> body) {
-  SmallVector<Value> values(copy.getPlaces());
-  values.push_back(copy.getValue());
-  if (copy.getMask())
-    values.push_back(copy.getMask());
-  for (Value value : values)
+  for (Value value : copy.getSources())
     if (auto map = value.getDefiningOp<MapOp>())
       body(map);
 }
@@ -365,4 +361,6 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
                      });
 }
 
-const SegmentLowering nsa::tileLowering = {emitBlock, emitLoops};
+template <> SegmentLowering nsa::getLoweringOf<SegmentKind::Tile>() {
+  return {emitBlock, emitLoops};
+}

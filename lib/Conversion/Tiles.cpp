@@ -12,7 +12,6 @@
 
 #include "nsa/Codegen/GuardedOps.h"
 
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -256,6 +255,22 @@ Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
   return {{toPart(ofFirst), toPart(ofSecond)}, 2 * half};
 }
 
+/// Whether all elements are columns that are written, and all destinations of
+/// `copy` take them by the widest accesses, as `emitCanStoreWide` has it.
+static Value emitAreWide(ElementBuilder &builder, CopyOp copy,
+                         const Parts &parts, Value row, Value column,
+                         const Written &written) {
+  Value last = builder.add(column, parts.getSpan() - 1);
+  Value areWide = written.contain(builder, column, last);
+  for (Value destination : copy.getDestinations()) {
+    Value isAligned = emitCanStoreWide(builder, parts, destination, row);
+    if (!isAligned)
+      return {};
+    areWide = builder.both(areWide, isAligned);
+  }
+  return areWide;
+}
+
 void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
                                      const Parts &parts, Value column) {
   Written written{int64_t(copy.getFrom()), columns};
@@ -266,15 +281,10 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   };
   // Mostly the same holds for all destinations and rows. It is found out once,
   // which leaves a loop with nothing but stores.
-  Value last = builder.add(column, parts.getSpan() - 1);
-  Value isWide = written.contain(builder, column, last);
-  for (Value destination : copy.getDestinations()) {
-    Value isAligned =
-        emitCanStoreWide(builder, parts, destination, /*row=*/Value());
-    if (!isAligned)
-      return rows->emitLoop(builder, storeGeneral);
-    isWide = builder.both(isWide, isAligned);
-  }
+  Value isWide =
+      emitAreWide(builder, copy, parts, /*row=*/Value(), column, written);
+  if (!isWide)
+    return rows->emitLoop(builder, storeGeneral);
   auto storeAligned = [&](Value row) {
     emitForDestinations(builder, copy, [&](Value destination) {
       storeWide(builder, parts, builder.lookup(destination), {row, column});
@@ -292,16 +302,11 @@ bool TileEmitter::emitAlignedStores(ElementBuilder &builder, CopyOp copy,
       hasOptionalDestinations(copy))
     return false;
   Written written{int64_t(copy.getFrom()), columns};
-  Value last = builder.add(indices.back(), parts.getSpan() - 1);
-  Value isWide = written.contain(builder, indices.back(), last);
-  for (Value destination : copy.getDestinations()) {
-    Value isAligned =
-        emitCanStoreWide(builder, parts, destination,
-                         indices.size() > 1 ? indices.front() : Value());
-    if (!isAligned)
-      return false;
-    isWide = builder.both(isWide, isAligned);
-  }
+  Value isWide = emitAreWide(builder, copy, parts,
+                             indices.size() > 1 ? indices.front() : Value(),
+                             indices.back(), written);
+  if (!isWide)
+    return false;
   auto storeAligned = [&](Value destination) {
     storeWide(builder, parts, builder.lookup(destination), indices);
   };

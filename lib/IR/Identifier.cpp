@@ -49,8 +49,8 @@ static constexpr Reserved reserved[] = {
      "L_tmpnam MB_CUR_MAX NAN NFDBITS NULL PDP_ENDIAN P_tmpdir PTRDIFF_MAX "
      "PTRDIFF_MIN RAND_MAX SEEK_CUR SEEK_DATA SEEK_END SEEK_HOLE SEEK_SET "
      "SIG_ATOMIC_MAX SIG_ATOMIC_MIN SIZE_MAX TMP_MAX WCHAR_MAX WCHAR_MIN "
-     "WCONTINUED WEXITED WINT_MAX WINT_MIN WNOHANG WNOWAIT WSTOPPED "
-     "WUNTRACED complex errno imaginary noreturn"},
+     "WCONTINUED WEXITED WINT_MAX WINT_MIN WNOHANG WNOWAIT WSTOPPED WUNTRACED "
+     "complex errno imaginary noreturn"},
     {port, "it is a keyword of Python",
      "False None True and as assert async await break class continue def del "
      "elif else except finally for from global if import in is lambda nonlocal "
@@ -58,21 +58,17 @@ static constexpr Reserved reserved[] = {
     {port, "calls from Python have an argument of that name", "self stream"},
     {step | launch, "it is a reserved word of PTX",
      "WARP_SZ abs activemask add addc alloca and applypriority atom bar "
-     "barrier "
-     "bfe bfi bfind bmsk bra brev brkpt brx call clusterlaunchcontrol clz cnot "
-     "copysign cos cp createpolicy cvt cvta discard div dp2a dp4a elect ex2 "
-     "exit fence fma fns getctarank griddepcontrol isspacep istypep ld "
-     "ldmatrix "
-     "ldu lg2 lop3 mad mad24 madc mapa match max mbarrier membar min mma mov "
-     "movmatrix mul mul24 multimem nanosleep neg not or pmevent popc prefetch "
-     "prefetchu prmt rcp red redux rem ret rsqrt sad selp set setmaxnreg setp "
-     "shf shfl shl shr sin slct sqrt st stackrestore stacksave stmatrix sub "
-     "subc suld suq sured sust szext tanh tcgen05 tensormap testp tex tld4 "
-     "trap "
-     "txq vabsdiff vabsdiff2 vabsdiff4 vadd vadd2 vadd4 vavrg2 vavrg4 vmad "
-     "vmax "
-     "vmax2 vmax4 vmin vmin2 vmin4 vote vset vset2 vset4 vshl vshr vsub vsub2 "
-     "vsub4 wgmma wmma xor"},
+     "barrier bfe bfi bfind bmsk bra brev brkpt brx call clusterlaunchcontrol "
+     "clz cnot copysign cos cp createpolicy cvt cvta discard div dp2a dp4a "
+     "elect ex2 exit fence fma fns getctarank griddepcontrol isspacep istypep "
+     "ld ldmatrix ldu lg2 lop3 mad mad24 madc mapa match max mbarrier membar "
+     "min mma mov movmatrix mul mul24 multimem nanosleep neg not or pmevent "
+     "popc prefetch prefetchu prmt rcp red redux rem ret rsqrt sad selp set "
+     "setmaxnreg setp shf shfl shl shr sin slct sqrt st stackrestore stacksave "
+     "stmatrix sub subc suld suq sured sust szext tanh tcgen05 tensormap testp "
+     "tex tld4 trap txq vabsdiff vabsdiff2 vabsdiff4 vadd vadd2 vadd4 vavrg2 "
+     "vavrg4 vmad vmax vmax2 vmax4 vmin vmin2 vmin4 vote vset vset2 vset4 vshl "
+     "vshr vsub vsub2 vsub4 wgmma wmma xor"},
     {step | launch, "it is a function that every kernel can call",
      "free malloc vprintf"},
     // The header of a step is NAME.h in a folder that compilers look into
@@ -81,29 +77,25 @@ static constexpr Reserved reserved[] = {
      "acc_prof aio aliases alloca ar argp argz assert backtrace byteswap cet "
      "complex cpio cpuid ctype cxxabi dirent dlfcn elf endian envz err errno "
      "error execinfo fcntl features fenv float fmtmsg fnmatch fpu_control "
-     "fstab "
-     "fts ftw gconv gcov getopt glob grp gshadow iconv ieee754 ifaddrs "
-     "inttypes "
-     "iso646 langinfo lastlog libgen libintl limits link locale malloc math "
-     "mcheck memory mm_malloc mntent monetary mqueue netdb nl_types nss "
-     "obstack "
-     "omp openacc paths poll printf proc_service pthread pty pwd quadmath "
-     "re_comp regex regexp resolv sched search semaphore setjmp sgtty shadow "
-     "signal spawn stab stdalign stdarg stdatomic stdbit stdbool stdckdint "
-     "stddef stdfix stdint stdio stdio_ext stdlib stdnoreturn string strings "
-     "syscall sysexits syslimits syslog tar termio termios tgmath thread_db "
-     "threads time ttyent uchar ucontext ulimit unistd unwind utime utmp utmpx "
-     "values varargs wait wchar wctype wordexp"},
+     "fstab fts ftw gconv gcov getopt glob grp gshadow iconv ieee754 ifaddrs "
+     "inttypes iso646 langinfo lastlog libgen libintl limits link locale "
+     "malloc math mcheck memory mm_malloc mntent monetary mqueue netdb "
+     "nl_types nss obstack omp openacc paths poll printf proc_service pthread "
+     "pty pwd quadmath re_comp regex regexp resolv sched search semaphore "
+     "setjmp sgtty shadow signal spawn stab stdalign stdarg stdatomic stdbit "
+     "stdbool stdckdint stddef stdfix stdint stdio stdio_ext stdlib "
+     "stdnoreturn string strings syscall sysexits syslimits syslog tar termio "
+     "termios tgmath thread_db threads time ttyent uchar ucontext ulimit "
+     "unistd unwind utime utmp utmpx values varargs wait wchar wctype wordexp"},
     {step, ".h' is a header of CUDA",
      "builtin_types channel_descriptor common_functions cooperative_groups "
      "cuComplex cublas cublas_v2 cuda cudaGL cudaProfiler cudaTypedefs "
      "cuda_bf16 cuda_device_runtime_api cuda_fp16 cuda_fp4 cuda_fp6 cuda_fp8 "
      "cuda_occupancy cuda_pipeline cuda_runtime cuda_runtime_api cudnn cufft "
      "cupti curand cusolverDn cusparse device_atomic_functions "
-     "device_functions "
-     "device_launch_parameters device_types driver_functions driver_types "
-     "fatbinary_section host_config host_defines library_types math_constants "
-     "math_functions mma nccl nvJitLink nvToolsExt nvml nvrtc "
+     "device_functions device_launch_parameters device_types driver_functions "
+     "driver_types fatbinary_section host_config host_defines library_types "
+     "math_constants math_functions mma nccl nvJitLink nvToolsExt nvml nvrtc "
      "sm_60_atomic_functions surface_indirect_functions surface_types "
      "texture_indirect_functions texture_types vector_functions vector_types"},
 };

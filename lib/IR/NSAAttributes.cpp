@@ -76,12 +76,6 @@ static ParseResult parseRun(AsmParser &parser, KVRun &run) {
                  parser.parseInteger(run.offset));
 }
 
-static ParseResult parseEntry(AsmParser &parser, StringRef key,
-                              int64_t &value) {
-  return failure(parser.parseKeyword(key) || parser.parseEqual() ||
-                 parser.parseInteger(value));
-}
-
 /// The body of a layout, after its first keyword, `data_bytes`.
 static Attribute parseBody(AsmParser &parser, SMLoc loc) {
   int64_t dataBytes, group, footerBytes = 0, pageMultiple = 1;
@@ -110,7 +104,8 @@ static Attribute parseBody(AsmParser &parser, SMLoc loc) {
     }
   }
   if (succeeded(parser.parseOptionalComma()) &&
-      parseEntry(parser, "page_multiple", pageMultiple))
+      (parser.parseKeyword("page_multiple") || parser.parseEqual() ||
+       parser.parseInteger(pageMultiple)))
     return {};
   if (parser.parseGreater())
     return {};

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
+#include "nsa/IR/Metadata.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -21,6 +21,9 @@ using namespace nsa;
 #include "nsa/IR/NSADialect.cpp.inc"
 #include "nsa/IR/NSAEnums.cpp.inc"
 #include "nsa/IR/NSAInterfaces.cpp.inc"
+namespace nsa {
+#include "nsa/IR/NSATypeConstraints.cpp.inc"
+} // namespace nsa
 
 #define GET_TYPEDEF_CLASSES
 #include "nsa/IR/NSATypes.cpp.inc"
@@ -39,9 +42,7 @@ struct NSAOpAsmInterface : public OpAsmDialectInterface {
     return AliasResult::OverridableAlias;
   }
 };
-} // namespace
 
-namespace {
 /// Constants of a formula stay inside of it: steps and segments hold none.
 struct NSAFoldInterface : public DialectFoldInterface {
   using DialectFoldInterface::DialectFoldInterface;

@@ -15,60 +15,6 @@ using namespace nsa;
 // ExpansionOp
 //===----------------------------------------------------------------------===//
 
-/// expansion ::= `by` (integer | ssa-use) ((`within` | `padded` `to`) ssa-use)?
-///               attr-dict (`:` type)?
-ParseResult ExpansionOp::parse(OpAsmParser &parser, OperationState &result) {
-  Builder &b = parser.getBuilder();
-  OpAsmParser::UnresolvedOperand extend, bound;
-  IntegerAttr constant;
-  bool hasBound = false;
-  if (parser.parseKeyword("by"))
-    return failure();
-  OptionalParseResult parsed = parser.parseOptionalOperand(extend);
-  bool isUniform = !parsed.has_value();
-  if (isUniform ? parser.parseAttribute(constant, b.getIntegerType(64))
-                : ParseResult(*parsed))
-    return failure();
-  if (isUniform)
-    result.addAttribute(getStaticExtendAttrName(result.name), constant);
-  if (succeeded(parser.parseOptionalKeyword("padded"))) {
-    result.addAttribute(getPaddedAttrName(result.name), b.getUnitAttr());
-    hasBound = true;
-    if (parser.parseKeyword("to") || parser.parseOperand(bound))
-      return failure();
-  } else if (succeeded(parser.parseOptionalKeyword("within"))) {
-    hasBound = true;
-    if (parser.parseOperand(bound))
-      return failure();
-  }
-  Type type;
-  if (parser.parseOptionalAttrDict(result.attributes) ||
-      (!isUniform && (parser.parseColonType(type) ||
-                      parser.resolveOperand(extend, type, result.operands))) ||
-      (hasBound &&
-       parser.resolveOperand(bound, b.getIndexType(), result.operands)))
-    return failure();
-  result.addAttribute(getOperandSegmentSizesAttrName(result.name),
-                      b.getDenseI32ArrayAttr({!isUniform, hasBound}));
-  result.addTypes(ExpansionType::get(parser.getContext()));
-  return success();
-}
-
-void ExpansionOp::print(OpAsmPrinter &p) {
-  p << " by ";
-  if (isUniform())
-    p << *getStaticExtend();
-  else
-    p << getExtend();
-  if (getBound())
-    p << (getPadded() ? " padded to " : " within ") << getBound();
-  p.printOptionalAttrDict((*this)->getAttrs(),
-                          {getStaticExtendAttrName(), getPaddedAttrName(),
-                           getOperandSegmentSizesAttrName()});
-  if (!isUniform())
-    p << " : " << getExtend().getType();
-}
-
 /// Products of two of these fit 64 bits.
 static bool isInt32Count(int64_t count) {
   return count >= 0 && count <= std::numeric_limits<int32_t>::max();
@@ -99,11 +45,8 @@ LogicalResult ExpansionOp::verify() {
 }
 
 LogicalResult ExpansionOp::verifyInputs(const ValueFacts &facts) {
-  if (getExtend() && !facts.isPerRequest(getExtend()))
-    return emitOpError() // (C6)
-           << "expected an array that depends neither on a cumulative sum nor "
-              "on an expansion";
-  return success();
+  return facts.verifyPerRequest(*this, getExtend(), // (C6)
+                                "an array that depends");
 }
 
 Size ExpansionOp::getNumRows(const Size &requests) {
@@ -156,10 +99,9 @@ ExpandOpInterface ExpandSeqlensOp::getSummand() { return *this; }
 static LogicalResult verifyExpanded(Operation *op, Value source,
                                     ExpansionOp expansion,
                                     const ValueFacts &facts) {
-  if (!facts.isPerRequest(source))
-    return op->emitOpError() // (C1)
-           << "expected a source that depends neither on a cumulative sum nor "
-              "on an expansion";
+  if (failed(facts.verifyPerRequest(op, source, // (C1)
+                                    "a source that depends")))
+    return failure();
   if (expansion.getExtend() && !haveSameRequests(source, expansion.getExtend()))
     return op->emitOpError() // (C2)
            << "expected a source with as many requests as the array of its "

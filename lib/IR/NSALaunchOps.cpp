@@ -18,33 +18,28 @@ using namespace nsa;
 SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
   auto step = cast<StepOp>((*this)->getParentOp());
   Block *ports = &step.getBody().front();
-  // Sizes are computed from ports outside of the launch, so look through them.
-  llvm::SetVector<BlockArgument> used;
-  SmallVector<Value> worklist;
-  walk([&](Operation *op) { llvm::append_range(worklist, op->getOperands()); });
-  llvm::DenseSet<Value> seen;
-  while (!worklist.empty()) {
-    Value value = worklist.pop_back_val();
-    if (!seen.insert(value).second)
-      continue;
-    if (auto port = dyn_cast<BlockArgument>(value)) {
-      if (port.getOwner() == ports)
-        used.insert(port);
+  llvm::SetVector<Value> used;
+  walk([&](Operation *op) { used.insert_range(op->getOperands()); });
+  llvm::SetVector<BlockArgument> usedPorts;
+  for (size_t i = 0; i < used.size(); ++i) {
+    Value value = used[i];
+    // Sizes are computed from ports outside of the launch, so look through
+    // them.
+    if (Operation *op = value.getDefiningOp()) {
+      used.insert_range(op->getOperands());
       continue;
     }
-    llvm::append_range(worklist, value.getDefiningOp()->getOperands());
-  }
-  // The sizes of a port are needed wherever the port is.
-  SmallVector<BlockArgument> tensors(used.begin(), used.end());
-  for (BlockArgument port : tensors)
+    auto port = cast<BlockArgument>(value);
+    if (port.getOwner() != ports || !usedPorts.insert(port))
+      continue;
+    // The sizes of a port are needed wherever the port is.
     if (auto type = dyn_cast<RankedTensorType>(port.getType()))
       for (int64_t dim = 0; dim < type.getRank(); ++dim)
         if (BlockArgument extent = step.getExtent(port, dim))
           used.insert(extent);
-  SmallVector<BlockArgument> result = used.takeVector();
-  llvm::sort(result, [](BlockArgument lhs, BlockArgument rhs) {
-    return lhs.getArgNumber() < rhs.getArgNumber();
-  });
+  }
+  SmallVector<BlockArgument> result = usedPorts.takeVector();
+  llvm::sort(result, StepOp::isBefore);
   return result;
 }
 
@@ -117,19 +112,14 @@ bool nsa::isIteratedAs(Operation *op, Iteration iteration) {
 
 Operation *nsa::findOrigin(Value value,
                            function_ref<bool(Operation *)> isWanted) {
-  SmallVector<Value> worklist = {value};
-  llvm::DenseSet<Operation *> seen;
-  while (!worklist.empty()) {
-    Operation *op = worklist.pop_back_val().getDefiningOp();
-    if (!op || !seen.insert(op).second)
-      continue;
-    if (isWanted(op))
-      return op;
+  Operation *found = nullptr;
+  walkOrigins(value, [&](Operation *op) {
+    if (!found && isWanted(op))
+      found = op;
     // Rows of what is computed element by element are its own.
-    if (!isIteratedAs(op, Iteration::Any))
-      llvm::append_range(worklist, op->getOperands());
-  }
-  return nullptr;
+    return !found && !isIteratedAs(op, Iteration::Any);
+  });
+  return found;
 }
 
 ExpandOpInterface nsa::getExpandOp(Value value) {
@@ -146,7 +136,7 @@ bool nsa::isWrittenByRequest(Value value) {
 
 SegmentKind nsa::getKind(Value value) {
   for (uint32_t number = 0; number <= getMaxEnumValForSegmentKind(); ++number)
-    if (auto kind = SegmentKind(number); getFacts(kind).holds(value))
+    if (auto kind = SegmentKind(number); SegmentOp::getFacts(kind).holds(value))
       return kind;
   llvm_unreachable("some kind holds any value");
 }
@@ -156,7 +146,7 @@ IndexSpace IndexSpace::of(Value value) {
   int64_t rank = cast<ShapedType>(value.getType()).getRank();
   for (int64_t dim = 0; dim < rank; ++dim)
     space.sizes.push_back(Size::of(value, dim));
-  space.sizes[0] = getFacts(space.kind).getRows(value);
+  space.sizes[0] = SegmentOp::getFacts(space.kind).getRows(value);
   return space;
 }
 

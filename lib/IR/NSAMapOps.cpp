@@ -9,7 +9,6 @@
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -44,40 +43,55 @@ static void setArgumentNames(Region &region, ArrayRef<StringLiteral> names,
     setName(argument, name);
 }
 
-/// `(%r, %c) in (%n, 128)`, to the attribute `sizesName` and operands.
-static ParseResult
-parseIndexSpace(OpAsmParser &parser, OperationState &result,
-                SmallVectorImpl<OpAsmParser::Argument> &arguments,
-                StringAttr sizesName) {
+/// formula ::= `(` ssa-id (`,` ssa-id)* `)` `in` `(` sizes `)`
+///             (`from` integer)? `:` type attributes? region
+///
+/// `firstName` is that of the attribute with the first element, of what has
+/// one; its body gets an element then.
+static ParseResult parseFormula(OpAsmParser &parser, OperationState &result,
+                                StringAttr sizesName,
+                                StringAttr firstName = {}) {
+  SmallVector<OpAsmParser::Argument> arguments;
   SmallVector<OpAsmParser::UnresolvedOperand> sizes;
   DenseI64ArrayAttr staticSizes;
-  Type index = parser.getBuilder().getIndexType();
+  IntegerAttr first;
+  Type type, index = parser.getBuilder().getIndexType();
   if (parser.parseArgumentList(arguments, OpAsmParser::Delimiter::Paren) ||
       parser.parseKeyword("in") ||
       parseDynamicIndexList(parser, sizes, staticSizes,
                             /*valueTypes=*/nullptr,
                             OpAsmParser::Delimiter::Paren) ||
-      parser.resolveOperands(sizes, index, result.operands))
+      parser.resolveOperands(sizes, index, result.operands) ||
+      (firstName &&
+       (parser.parseKeyword("from") ||
+        parser.parseAttribute(first, parser.getBuilder().getI64Type(),
+                              firstName, result.attributes))) ||
+      parser.parseColonType(type) ||
+      parser.parseOptionalAttrDictWithKeyword(result.attributes))
     return failure();
   for (OpAsmParser::Argument &argument : arguments)
     argument.type = index;
+  if (firstName && arguments.size() == 2)
+    arguments.back().type = getElementTypeOrSelf(type);
   result.addAttribute(sizesName, staticSizes);
-  return success();
+  result.addTypes(type);
+  return parser.parseRegion(*result.addRegion(), arguments);
 }
 
-static void printIndexSpace(OpAsmPrinter &p, Operation *op,
-                            OperandRange operands,
-                            ArrayRef<int64_t> staticSizes) {
+static void printFormula(OpAsmPrinter &p, Operation *op, OperandRange operands,
+                         ArrayRef<int64_t> staticSizes, StringAttr sizesName,
+                         StringAttr firstName = {}) {
   p << '(';
   llvm::interleaveComma(op->getRegion(0).getArguments(), p);
   p << ") in ";
   printDynamicIndexList(p, op, operands, staticSizes,
                         /*valueTypes=*/TypeRange(),
                         OpAsmParser::Delimiter::Paren);
-}
-
-static void printBody(OpAsmPrinter &p, Operation *op,
-                      ArrayRef<StringRef> printed) {
+  SmallVector<StringRef> printed = {sizesName};
+  if (firstName) {
+    printed.push_back(firstName);
+    p << " from " << op->getAttrOfType<IntegerAttr>(firstName).getInt();
+  }
   p << " : " << op->getResult(0).getType();
   p.printOptionalAttrDictWithKeyword(op->getAttrs(), printed);
   p << ' ';
@@ -127,12 +141,6 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
   if (!isKnown)
     return "expected a formula of 'nsa.read', 'nsa.search' and the operations "
            "of 'arith' that 'nsa.map' lists";
-  auto isScalar = [](Type type) {
-    return type.isIndex() || type.isF32() || type.isBF16() ||
-           type.isSignlessInteger(1) || type.isSignlessInteger(8) ||
-           type.isSignlessInteger(16) || type.isSignlessInteger(32) ||
-           type.isSignlessInteger(64);
-  };
   bool isMove =
       isa<arith::SelectOp, arith::ConstantOp, arith::BitcastOp, arith::ExtFOp,
           arith::TruncFOp, arith::SIToFPOp, arith::UIToFPOp>(op);
@@ -203,20 +211,12 @@ void MapOp::getAsmBlockArgumentNames(Region &region,
 }
 
 ParseResult MapOp::parse(OpAsmParser &parser, OperationState &result) {
-  SmallVector<OpAsmParser::Argument> indices;
-  Type type;
-  if (parseIndexSpace(parser, result, indices,
-                      getStaticSizesAttrName(result.name)) ||
-      parser.parseColonType(type) ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes))
-    return failure();
-  result.addTypes(type);
-  return parser.parseRegion(*result.addRegion(), indices);
+  return parseFormula(parser, result, getStaticSizesAttrName(result.name));
 }
 
 void MapOp::print(OpAsmPrinter &p) {
-  printIndexSpace(p, *this, getDynamicSizes(), getStaticSizes());
-  printBody(p, *this, {getStaticSizesAttrName()});
+  printFormula(p, *this, getDynamicSizes(), getStaticSizes(),
+               getStaticSizesAttrName());
 }
 
 LogicalResult MapOp::verify() {
@@ -263,27 +263,13 @@ void IterateOp::getAsmBlockArgumentNames(Region &region,
 }
 
 ParseResult IterateOp::parse(OpAsmParser &parser, OperationState &result) {
-  SmallVector<OpAsmParser::Argument> arguments;
-  IntegerAttr first;
-  Type type;
-  if (parseIndexSpace(parser, result, arguments,
-                      getStaticSizesAttrName(result.name)) ||
-      parser.parseKeyword("from") ||
-      parser.parseAttribute(first, parser.getBuilder().getI64Type(),
-                            getFirstAttrName(result.name), result.attributes) ||
-      parser.parseColonType(type) ||
-      parser.parseOptionalAttrDictWithKeyword(result.attributes))
-    return failure();
-  result.addTypes(type);
-  if (arguments.size() == 2)
-    arguments.back().type = getElementTypeOrSelf(type);
-  return parser.parseRegion(*result.addRegion(), arguments);
+  return parseFormula(parser, result, getStaticSizesAttrName(result.name),
+                      getFirstAttrName(result.name));
 }
 
 void IterateOp::print(OpAsmPrinter &p) {
-  printIndexSpace(p, *this, getDynamicSizes(), getStaticSizes());
-  p << " from " << int64_t(getFirst());
-  printBody(p, *this, {getStaticSizesAttrName(), getFirstAttrName()});
+  printFormula(p, *this, getDynamicSizes(), getStaticSizes(),
+               getStaticSizesAttrName(), getFirstAttrName());
 }
 
 LogicalResult IterateOp::verify() {
@@ -397,11 +383,6 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
   Size size = Size::of(source, sizes.size());
   sizes.push_back(adaptor.getInclusive() ? size : size + 1);
   return sizes;
-}
-
-void ScanOp::build(OpBuilder &b, OperationState &result, Value source,
-                   bool inclusive) {
-  build(b, result, source, /*sums=*/Value(), inclusive);
 }
 
 LogicalResult ScanOp::verify() {

@@ -9,7 +9,6 @@
 #include "nsa/IR/Metadata.h"
 
 #include "mlir/IR/DialectImplementation.h"
-#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -20,12 +19,13 @@ using namespace nsa;
 
 ArrayRef<MetadataField> nsa::getMetadataFields() {
   using Size = MetadataSize;
-  static const Size requests[] = {Size::Requests},
-                    requestsEnd[] = {Size::RequestsEnd}, rows[] = {Size::Rows},
-                    rowsEnd[] = {Size::RowsEnd},
-                    table[] = {Size::TableRows, Size::Columns},
-                    real[] = {Size::TableRows, Size::Own},
-                    whole[] = {Size::Own};
+  static const MetadataDim requests[] = {{Size::Requests}},
+                           requestsEnd[] = {{Size::Requests, 1}},
+                           rows[] = {{Size::Rows}},
+                           rowsEnd[] = {{Size::Rows, 1}},
+                           table[] = {{Size::TableRows}, {Size::Columns}},
+                           real[] = {{Size::TableRows}, {Size::Own}},
+                           whole[] = {{Size::Own}};
   // Element 0 of a cumulative sum is 0 since it was allocated.
   static const MetadataField fields[] = {
       {"cache_seqlens", false, requests, 0, false},
@@ -62,11 +62,11 @@ uint32_t nsa::getDefaultMetadataFields(MetadataMode mode) {
 // Assembly
 //===----------------------------------------------------------------------===//
 
-static ParseResult parseSet(AsmParser &parser, MetadataMode &mode,
-                            uint32_t &fields) {
+ParseResult nsa::parseMetadataSet(AsmParser &parser, MetadataMode &mode,
+                                  uint32_t &fields) {
   StringRef keyword;
   SMLoc loc = parser.getCurrentLocation();
-  if (parser.parseLess() || parser.parseKeyword(&keyword))
+  if (parser.parseKeyword(&keyword))
     return failure();
   std::optional<MetadataMode> parsed = symbolizeMetadataMode(keyword);
   if (!parsed)
@@ -76,7 +76,7 @@ static ParseResult parseSet(AsmParser &parser, MetadataMode &mode,
   mode = *parsed;
   fields = getDefaultMetadataFields(mode);
   if (failed(parser.parseOptionalComma()))
-    return parser.parseGreater();
+    return success();
   if (succeeded(parser.parseOptionalKeyword("only")))
     fields = 0;
   uint32_t named = 0;
@@ -106,11 +106,12 @@ static ParseResult parseSet(AsmParser &parser, MetadataMode &mode,
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseField))
     return failure();
   fields |= named;
-  return parser.parseGreater();
+  return success();
 }
 
-static void printSet(AsmPrinter &printer, MetadataMode mode, uint32_t fields) {
-  printer << '<' << stringifyMetadataMode(mode);
+void nsa::printMetadataSet(AsmPrinter &printer, MetadataMode mode,
+                           uint32_t fields) {
+  printer << stringifyMetadataMode(mode);
   uint32_t byDefault = getDefaultMetadataFields(mode);
   bool hasDefault = (fields & byDefault) == byDefault;
   uint32_t listed = hasDefault ? fields & ~byDefault : fields;
@@ -124,31 +125,6 @@ static void printSet(AsmPrinter &printer, MetadataMode mode, uint32_t fields) {
       }
     printer << ']';
   }
-  printer << '>';
-}
-
-template <typename SetType> static Type parseSetType(AsmParser &parser) {
-  MetadataMode mode;
-  uint32_t fields;
-  if (failed(parseSet(parser, mode, fields)))
-    return {};
-  return SetType::get(parser.getContext(), mode, fields);
-}
-
-Type MetadataType::parse(AsmParser &parser) {
-  return parseSetType<MetadataType>(parser);
-}
-
-void MetadataType::print(AsmPrinter &printer) const {
-  printSet(printer, getMode(), getFields());
-}
-
-Type MetadataRefType::parse(AsmParser &parser) {
-  return parseSetType<MetadataRefType>(parser);
-}
-
-void MetadataRefType::print(AsmPrinter &printer) const {
-  printSet(printer, getMode(), getFields());
 }
 
 //===----------------------------------------------------------------------===//

@@ -101,7 +101,8 @@ Value ClipSeqlensOp::buildGeneralForm(OpBuilder &b) {
 }
 
 Value CuSeqlensOp::buildGeneralForm(OpBuilder &b) {
-  auto scan = ScanOp::create(b, getLoc(), getSource(), /*inclusive=*/false);
+  auto scan = ScanOp::create(b, getLoc(), getSource(), /*sums=*/Value(),
+                             /*inclusive=*/false);
   if (scan.getType() == getType())
     return scan.getResult();
   scan.erase();

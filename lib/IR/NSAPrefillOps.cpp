@@ -81,10 +81,9 @@ LogicalResult WindowStartsOp::verifyInputs(const ValueFacts &facts) {
 }
 
 LogicalResult TokenRangesOp::verifyInputs(const ValueFacts &facts) {
-  if (!facts.isPerRequest(getRows()) || !facts.isPerRequest(getStarts()))
-    return emitOpError() // (C1)
-           << "expected rows and starts that depend neither on a cumulative "
-              "sum nor on an expansion";
+  if (failed(facts.verifyPerRequest(*this, {getRows(), getStarts()}, // (C1)
+                                    "rows and starts that depend")))
+    return failure();
   Value extend = facts.getExpansion(getExpansion()).getExtend();
   if (!haveSameRequests(getRows(), getStarts()) ||
       (extend && !haveSameRequests(getRows(), extend)))
@@ -138,12 +137,8 @@ LogicalResult QueryRowsOp::verifyInputs(const ValueFacts &) {
 
 LogicalResult CompressedIdsOp::verifyInputs(const ValueFacts &facts) {
   if (!isa<BlockArgument>(getTable()))
-    return emitOpError("expected the table to be an 'in' port"); // (C1)
-  if (!facts.isPerRequest(getRows()))
-    return emitOpError() // (C2)
-           << "expected rows that depend neither on a cumulative sum nor on an "
-              "expansion";
-  return success();
+    return emitOpError("expected the table to be an 'in' port");       // (C1)
+  return facts.verifyPerRequest(*this, getRows(), "rows that depend"); // (C2)
 }
 
 static LogicalResult verifyTopk(Operation *op, Value topk,

@@ -72,20 +72,16 @@ std::optional<int64_t> StepOp::getExpected(BlockArgument port) {
 
 BlockArgument StepOp::addInOutPort(StringRef name, MemRefType type,
                                    Location loc) {
-  auto isTaken = [&](StringRef name) {
-    return llvm::any_of(getPortNames().getAsValueRange<StringAttr>(),
-                        [&](StringRef other) { return other == name; });
-  };
-  std::string free = name.str();
-  for (unsigned number = 1; isTaken(free); ++number)
-    free = (name + std::to_string(number)).str();
   Builder b(getContext());
+  StringAttr free = b.getStringAttr(name);
+  for (unsigned number = 1; llvm::is_contained(getPortNames(), free); ++number)
+    free = b.getStringAttr(name + Twine(number));
   auto append = [](ArrayAttr attrs, Attribute attr) {
     SmallVector<Attribute> values(attrs.getValue());
     values.push_back(attr);
     return ArrayAttr::get(attrs.getContext(), values);
   };
-  setPortNamesAttr(append(getPortNames(), b.getStringAttr(free)));
+  setPortNamesAttr(append(getPortNames(), free));
   setExtentsAttr(append(getExtents(), b.getDenseI64ArrayAttr({})));
   if (std::optional<ArrayAttr> offsets = getExtentOffsets())
     setExtentOffsetsAttr(append(*offsets, b.getDenseI64ArrayAttr({})));
@@ -113,7 +109,6 @@ struct ParsedPort {
   OpAsmParser::Argument argument;
   SmallVector<std::optional<OpAsmParser::UnresolvedOperand>> extents;
   SmallVector<int64_t> offsets;
-  bool isOptional = false, isInOut = false;
   NamedAttrList attrs;
 };
 } // namespace
@@ -123,9 +118,7 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseOptionalKeyword(&direction, {"in", "out", inOutName}))
     return parser.emitError(loc, "expected a port: 'in', 'out' or 'inout'");
-  port.isInOut = direction == inOutName;
-  if (succeeded(parser.parseOptionalKeyword(optionalName)))
-    port.isOptional = true;
+  bool isOptional = succeeded(parser.parseOptionalKeyword(optionalName));
   if (parser.parseArgument(port.argument))
     return failure();
   if (succeeded(parser.parseOptionalLSquare())) {
@@ -152,15 +145,16 @@ static ParseResult parsePort(OpAsmParser &parser, ParsedPort &port) {
   if (parser.parseType(port.argument.type) ||
       parser.parseOptionalAttrDict(port.attrs))
     return failure();
-  if (port.isOptional)
-    port.attrs.set(optionalName, parser.getBuilder().getUnitAttr());
-  if (port.isInOut)
-    port.attrs.set(inOutName, parser.getBuilder().getUnitAttr());
+  UnitAttr yes = parser.getBuilder().getUnitAttr();
+  if (isOptional)
+    port.attrs.set(optionalName, yes);
+  if (direction == inOutName)
+    port.attrs.set(inOutName, yes);
   bool isOut = StepOp::isOut(port.argument.type);
   bool isSet = isa<MetadataType, MetadataRefType>(port.argument.type);
   if (isOut != (direction != "in"))
     return parser.emitError(typeLoc)
-           << "expected an '" << (port.isInOut ? inOutName : "out")
+           << "expected an '" << (direction == inOutName ? inOutName : "out")
            << (isOut ? "' port for a " : "' port to be a ")
            << (isSet ? "metadata_ref" : "memref") << " but got '" << direction
            << "' with type " << port.argument.type;
@@ -271,13 +265,6 @@ static InFlightDiagnostic emitPortError(BlockArgument port) {
   return emitError(port.getLoc()) << "'nsa.step' op ";
 }
 
-/// Whether arrays have elements of `type`.
-static bool isElement(Type type) {
-  return type.isBF16() || type.isF32() || type.isSignlessInteger(8) ||
-         type.isSignlessInteger(16) || type.isSignlessInteger(32) ||
-         type.isSignlessInteger(64);
-}
-
 /// Whether arrays of rank 1 or 2 have such strides: rows are contiguous.
 static bool areStrides(ArrayRef<int64_t> strides) {
   return llvm::all_of(strides,
@@ -289,11 +276,7 @@ static bool areStrides(ArrayRef<int64_t> strides) {
 
 static LogicalResult verifyIn(StepOp step, BlockArgument port) {
   Type type = port.getType();
-  if (type.isIndex() || isa<MetadataType>(type))
-    return success();
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  if (!tensor || !isElement(tensor.getElementType()) || tensor.getRank() < 1 ||
-      tensor.getRank() > 2)
+  if (!isRead(type))
     return emitPortError(port) // (C2)
            << "expected 'in' port '" << step.getPortName(port)
            << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
@@ -306,8 +289,7 @@ static LogicalResult verifyOut(StepOp step, BlockArgument port) {
   auto type = cast<MemRefType>(port.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
-  bool isRight = isElement(type.getElementType()) && type.getRank() >= 1 &&
-                 type.getRank() <= 2 && !type.getMemorySpace() &&
+  bool isRight = isDestination(type) && !type.getMemorySpace() &&
                  succeeded(type.getStridesAndOffset(strides, offset)) &&
                  offset == 0 && areStrides(strides);
   if (!isRight)
@@ -360,67 +342,62 @@ static LogicalResult verifyExtents(StepOp step, BlockArgument port,
   return success();
 }
 
-static LogicalResult verifyPortAttrs(StepOp step, BlockArgument port) {
-  StringRef name = step.getPortName(port);
+/// Whether `attr` is an integer from `least` to `most`.
+static bool isNumber(Attribute attr, int64_t least, int64_t most) {
+  auto number = dyn_cast<IntegerAttr>(attr);
+  return number && number.getInt() >= least && number.getInt() <= most;
+}
+
+static LogicalResult verifyPortAttr(StepOp step, BlockArgument port,
+                                    NamedAttribute attr) {
+  StringRef key = attr.getName();
+  Attribute value = attr.getValue();
   auto type = dyn_cast<ShapedType>(port.getType());
-  for (NamedAttribute attr : getPortAttrDict(step, port)) {
-    if (attr.getName() == optionalName) {
-      if (!StepOp::isOut(port.getType()) || !isa<UnitAttr>(attr.getValue()))
-        return emitPortError(port) // (C9)
-               << "expected port '" << name
-               << "' to be written, because it is optional: what is read has "
-                  "to be there";
-      continue;
-    }
-    if (attr.getName() == inOutName) {
-      if (!isa<MemRefType>(port.getType()) || !isa<UnitAttr>(attr.getValue()) ||
-          StepOp(step).isOptional(port))
-        return emitPortError(port) // (C10)
-               << "expected 'inout' port '" << name
-               << "' to be one array that is there, because it is read";
-      continue;
-    }
-    if (attr.getName() == expectedName) {
-      auto expected = dyn_cast<IntegerAttr>(attr.getValue());
-      if (!port.getType().isIndex() || !expected || expected.getInt() < 0 ||
-          expected.getInt() > INT32_MAX)
-        return emitPortError(port) // (C13)
-               << "expected what is 'expected' of port '" << name
-               << "' to be a number from 0 to 2^31-1, on an index, but got "
-               << attr.getValue();
-      continue;
-    }
-    bool isAlignment = attr.getName() == alignmentName;
-    if (!isAlignment && attr.getName() != layoutName)
-      return emitPortError(port) // (C7)
-             << "expected 'alignment', 'layout' or 'expected' on port '" << name
-             << "', but got '" << attr.getName().getValue() << "'";
-    if (isAlignment) {
-      auto alignment = dyn_cast<IntegerAttr>(attr.getValue());
-      if (!type || !alignment || alignment.getInt() <= 0 ||
-          !llvm::isPowerOf2_64(alignment.getInt()) ||
-          alignment.getInt() * 8 < type.getElementTypeBitWidth() ||
-          alignment.getInt() > (1 << 20))
-        return emitPortError(port) // (C7)
-               << "expected the alignment of port '" << name
-               << "' to be a power of 2 from the size of an element to 2^20, "
-                  "but got "
-               << attr.getValue();
-      continue;
-    }
-    auto layout = dyn_cast<StridedLayoutAttr>(attr.getValue());
-    if (!isa<RankedTensorType>(port.getType()) || !layout ||
-        layout.getOffset() != 0 ||
-        layout.getStrides().size() != static_cast<size_t>(type.getRank()) ||
-        !areStrides(layout.getStrides()))
-      return emitPortError(port) // (C7)
-             << "expected the layout of port '" << name
-             << "' to be strided, on a tensor, with a stride for each "
-                "dimension, "
-                "no offset and, for rank 2, an inner stride of 1, but got "
-             << attr.getValue();
+  auto expect = [&](bool isRight, StringRef what,
+                    StringRef wanted) -> LogicalResult {
+    if (isRight)
+      return success();
+    InFlightDiagnostic diag = emitPortError(port)
+                              << "expected " << what << " '"
+                              << step.getPortName(port) << "' to be " << wanted;
+    if (!isa<UnitAttr>(value))
+      diag << ", but got " << value;
+    return diag;
+  };
+  if (key == optionalName)
+    return expect(StepOp::isOut(port.getType()) && isa<UnitAttr>(value), // (C9)
+                  "port",
+                  "written, because it is optional: what is read has to be "
+                  "there");
+  if (key == inOutName)
+    return expect(isa<MemRefType>(port.getType()) && isa<UnitAttr>(value) &&
+                      !step.isOptional(port), // (C10)
+                  "'inout' port",
+                  "one array that is there, because it is read");
+  if (key == expectedName)
+    return expect(
+        port.getType().isIndex() && isNumber(value, 0, INT32_MAX), // (C13)
+        "what is 'expected' of port", "a number from 0 to 2^31-1, on an index");
+  if (key == alignmentName)
+    return expect(
+        type && isNumber(value, type.getElementTypeBitWidth() / 8, 1 << 20) &&
+            llvm::isPowerOf2_64(cast<IntegerAttr>(value).getInt()), // (C7)
+        "the alignment of port",
+        "a power of 2 from the size of an element to 2^20");
+  if (key == layoutName) {
+    auto layout = dyn_cast<StridedLayoutAttr>(value);
+    return expect(
+        isa<RankedTensorType>(port.getType()) && layout &&
+            layout.getOffset() == 0 &&
+            layout.getStrides().size() == size_t(type.getRank()) &&
+            areStrides(layout.getStrides()), // (C7)
+        "the layout of port",
+        "strided, on a tensor, with a stride for each dimension, no offset "
+        "and, for rank 2, an inner stride of 1");
   }
-  return success();
+  return emitPortError(port) // (C7)
+         << "expected 'alignment', 'layout' or 'expected' on port '"
+         << step.getPortName(port) << "', but got '" << key << "'";
 }
 
 /// Whether `attr`, if there, has an entry for each port.
@@ -459,7 +436,9 @@ LogicalResult StepOp::verify() {
     if (failed(isa<MemRefType>(type) ? verifyOut(*this, port)
                : isOut(type)         ? success()
                                      : verifyIn(*this, port)) ||
-        failed(verifyPortAttrs(*this, port)))
+        !llvm::all_of(getPortAttrDict(*this, port), [&](NamedAttribute attr) {
+          return succeeded(verifyPortAttr(*this, port, attr));
+        }))
       return failure();
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
     if (failed(verifyExtents(*this, port, extents)))
@@ -517,6 +496,14 @@ static std::string getReadProblem(StepOp step, ReadOp read) {
   return {};
 }
 
+/// The ports that `op` writes.
+static ValueRange getWritten(Operation *op) {
+  if (auto copy = dyn_cast<CopyOp>(op))
+    return copy.getDestinations();
+  auto copy = dyn_cast<CopyMetadataOp>(op);
+  return copy ? copy.getDestinations() : ValueRange();
+}
+
 LogicalResult StepOp::verifyRegions() {
   Block &body = getBody().front();
   auto verifyRead = [&](ReadOp read) -> LogicalResult { // (C11)
@@ -541,12 +528,7 @@ LogicalResult StepOp::verifyRegions() {
 
   DenseMap<Value, Operation *> writers;
   auto verifyWriter = [&](Operation *copy) -> LogicalResult {
-    OperandRange destinations(nullptr, 0);
-    if (auto op = dyn_cast<CopyOp>(copy))
-      destinations = op.getDestinations();
-    else if (auto op = dyn_cast<CopyMetadataOp>(copy))
-      destinations = op.getDestinations();
-    for (Value destination : destinations) {
+    for (Value destination : getWritten(copy)) {
       auto [it, inserted] = writers.try_emplace(destination, copy);
       if (inserted || it->second == copy)
         continue;

@@ -6,10 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
-
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
-#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "SegmentFacts.h"
 
 using namespace mlir;
 using namespace nsa;
@@ -31,6 +28,26 @@ parseSizeOrConstant(OpAsmParser &parser,
   }
   return parser.parseAttribute(constant,
                                parser.getBuilder().getIntegerType(64));
+}
+
+/// bound ::= (`within` | `padded` `to`) ssa-use
+static OptionalParseResult
+parseBound(OpAsmParser &parser,
+           std::optional<OpAsmParser::UnresolvedOperand> &bound,
+           UnitAttr &padded) {
+  if (succeeded(parser.parseOptionalKeyword("padded"))) {
+    padded = parser.getBuilder().getUnitAttr();
+    if (ParseResult parsed = parser.parseKeyword("to"))
+      return parsed;
+  } else if (failed(parser.parseOptionalKeyword("within"))) {
+    return std::nullopt;
+  }
+  return parser.parseOperand(bound.emplace());
+}
+
+static void printBound(OpAsmPrinter &p, Operation *, Value bound,
+                       UnitAttr padded) {
+  p << (padded ? "padded to " : "within ") << bound;
 }
 
 /// The type of an array that is read; the other types follow from it.
@@ -124,11 +141,9 @@ LogicalResult PageTableOp::verifyInputs(const ValueFacts &facts) {
   if (!isa<BlockArgument>(getReqToToken()))
     return emitOpError() // (C5)
            << "expected req_to_token to be an 'in' port";
-  if (!facts.isPerRequest(getRows()) ||
-      (getLive() && !facts.isPerRequest(getLive())))
-    return emitOpError() // (C3)
-           << "expected rows and live lengths that depend neither on a "
-              "cumulative sum nor on an expansion";
+  if (failed(facts.verifyPerRequest(*this, {getRows(), getLive()}, // (C3)
+                                    "rows and live lengths that depend")))
+    return failure();
   if (getLive() && !haveSameRequests(getRows(), getLive()))
     return emitOpError() // (C4)
            << "expected as many live lengths as rows, with the same extent or "
@@ -174,11 +189,8 @@ LogicalResult RealPageTableOp::verifyInputs(const ValueFacts &) {
 }
 
 LogicalResult ContextLensOp::verifyInputs(const ValueFacts &facts) {
-  if (!facts.isPerRequest(getSource()))
-    return emitOpError() // (C2)
-           << "expected a source that depends neither on a cumulative sum nor "
-              "on an expansion";
-  return success();
+  return facts.verifyPerRequest(*this, getSource(), // (C2)
+                                "a source that depends");
 }
 
 bool DequantPagedOp::isUniform(int64_t width) {
@@ -283,10 +295,7 @@ LogicalResult CopyOp::verifyElements() {
               "element, but got one made from an 'nsa.cu_seqlens' or an "
               "'nsa.expansion'; write it with 'nsa.map' and 'nsa.scan'";
   };
-  SmallVector<Value> others(getPlaces());
-  if (getMask())
-    others.push_back(getMask());
-  for (Value other : others) {
+  for (Value other : getSources().drop_front()) {
     auto type = cast<ShapedType>(other.getType());
     bool isSame =
         type.getRank() == cast<ShapedType>(getValue().getType()).getRank();

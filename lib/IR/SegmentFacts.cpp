@@ -15,19 +15,19 @@ using namespace nsa;
 // Scan: rows that one block walks
 //===----------------------------------------------------------------------===//
 
-static bool holdsScan(Value value) {
+bool nsa::holdsScan(Value value) {
   return dependsOnScan(value) && !isWrittenByRequest(value);
 }
 
 /// The last element of a cumulative sum is written after the walk.
-static Size getScanRows(Value value) {
+Size nsa::getScanRows(Value value) {
   Operation *scan = findOrigin(
       value, [](Operation *op) { return isIteratedAs(op, Iteration::Scan); });
   return cast<ValueOpInterface>(scan).getSizes()[0] + -1;
 }
 
 /// All rows are one block's.
-static Grid getScanGrid(SegmentOp segment) {
+Grid nsa::getScanGrid(SegmentOp segment) {
   Size one = Size::constant(segment.getContext(), 1);
   return {one, one};
 }
@@ -36,11 +36,11 @@ static Grid getScanGrid(SegmentOp segment) {
 // Expand: rows of requests
 //===----------------------------------------------------------------------===//
 
-static Size getExpandRows(Value value) {
+Size nsa::getExpandRows(Value value) {
   return getExpandOp(value).getNumRequests();
 }
 
-static Grid getExpandGrid(SegmentOp segment) {
+Grid nsa::getExpandGrid(SegmentOp segment) {
   bool isTable = segment.getSizes().size() == 2;
   ExpansionOp expansion = segment.getExpansion();
   Size requests = Size::of(segment.getSizes().front());
@@ -56,7 +56,7 @@ static Grid getExpandGrid(SegmentOp segment) {
   return grid;
 }
 
-static LogicalResult verifyExpandCopies(SegmentOp segment) {
+LogicalResult nsa::verifyExpandCopies(SegmentOp segment) {
   if (segment.getCopies().empty())
     return segment.emitOpError(
         "expected a copy, which says of which expansion"); // (C5)
@@ -72,7 +72,7 @@ static LogicalResult verifyExpandCopies(SegmentOp segment) {
 // Tile: elements by themselves
 //===----------------------------------------------------------------------===//
 
-static Grid getTileGrid(SegmentOp segment) {
+Grid nsa::getTileGrid(SegmentOp segment) {
   Size one = Size::constant(segment.getContext(), 1);
   Grid grid = {one, one};
   if (segment.getSizes().size() == 2) {
@@ -83,7 +83,7 @@ static Grid getTileGrid(SegmentOp segment) {
   return grid;
 }
 
-static LogicalResult verifyTileCopies(SegmentOp segment) {
+LogicalResult nsa::verifyTileCopies(SegmentOp segment) {
   for (CopyOp copy : segment.getCopies()) {
     auto type = cast<ShapedType>(copy.getValue().getType());
     if (!segment.isOfRow(copy) &&
@@ -94,24 +94,4 @@ static LogicalResult verifyTileCopies(SegmentOp segment) {
              << type;
   }
   return success();
-}
-
-//===----------------------------------------------------------------------===//
-// The table
-//===----------------------------------------------------------------------===//
-
-const SegmentFacts &nsa::getFacts(SegmentKind kind) {
-  static const SegmentFacts facts[] = {
-      {/*mostSizes=*/1, /*isCut=*/false, /*takesVectors=*/true, holdsScan,
-       getScanRows, getScanGrid, [](SegmentOp) { return success(); }},
-      {/*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
-       isWrittenByRequest, getExpandRows, getExpandGrid, verifyExpandCopies},
-      {/*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
-       [](Value) { return true; },
-       [](Value value) { return Size::of(value, 0); }, getTileGrid,
-       verifyTileCopies},
-  };
-  static_assert(std::size(facts) == getMaxEnumValForSegmentKind() + 1,
-                "a row for each kind, in their order");
-  return facts[static_cast<uint32_t>(kind)];
 }

@@ -14,7 +14,7 @@
 namespace nsa {
 
 /// What is known of a kind of segment without its code, which is in
-/// lib/Conversion/SegmentLowering.h.
+/// lib/Conversion/SegmentLowering.h. Kinds state it in NSAOps.td.
 struct SegmentFacts {
   /// It has at most this many dimensions.
   size_t mostSizes;
@@ -32,8 +32,6 @@ struct SegmentFacts {
   llvm::LogicalResult (*verifyCopies)(SegmentOp segment);
 };
 
-const SegmentFacts &getFacts(SegmentKind kind);
-
 /// The kind of segment that holds copies of `value`.
 SegmentKind getKind(mlir::Value value);
 
@@ -48,6 +46,16 @@ findOrigin(mlir::Value value,
 /// Whether `value` has the rows of an expansion, which are written for each
 /// request, rather than computed one by one.
 bool isWrittenByRequest(mlir::Value value);
+
+// The members that are too long for that.
+bool holdsScan(mlir::Value value);
+Size getScanRows(mlir::Value value);
+Grid getScanGrid(SegmentOp segment);
+Size getExpandRows(mlir::Value value);
+Grid getExpandGrid(SegmentOp segment);
+llvm::LogicalResult verifyExpandCopies(SegmentOp segment);
+Grid getTileGrid(SegmentOp segment);
+llvm::LogicalResult verifyTileCopies(SegmentOp segment);
 
 /// The columns of a table, or the elements of an array, cut as the tiling says.
 void cutColumns(SegmentOp segment, Grid &grid);

@@ -154,17 +154,22 @@ bool Size::isSameAs(const Size &other) const {
   return getDifference(other) == 0;
 }
 
-OpFoldResult Size::materialize(OpBuilder &b, Location loc) const {
+OpFoldResult
+Size::materialize(OpBuilder &b, Location loc,
+                  function_ref<OpFoldResult(const Symbol &)> get) const {
   Size size = resolve();
   assert(size.isKnown() && "values in a step have sizes that are known");
   if (std::optional<int64_t> constant = size.getConstant())
     return b.getIndexAttr(*constant);
-  auto operands = llvm::map_to_vector(size.symbols, [&](const Symbol &symbol) {
-    if (symbol.dim < 0)
-      return OpFoldResult(symbol.value);
-    return OpFoldResult(
-        tensor::DimOp::create(b, loc, symbol.value, symbol.dim).getResult());
-  });
+  auto operands = llvm::map_to_vector(size.symbols, get);
   return affine::makeComposedFoldedAffineApply(
       b, loc, AffineMap::get(0, operands.size(), size.expr), operands);
+}
+
+OpFoldResult Size::materialize(OpBuilder &b, Location loc) const {
+  return materialize(b, loc, [&](const Symbol &symbol) -> OpFoldResult {
+    if (symbol.dim < 0)
+      return symbol.value;
+    return tensor::DimOp::create(b, loc, symbol.value, symbol.dim).getResult();
+  });
 }

@@ -60,7 +60,7 @@ unsigned ValueFacts::countReads(Operation *op) const {
   unsigned reads = 0;
   if (op->getNumRegions() == 0) {
     for (Value operand : op->getOperands())
-      reads = std::max(reads, getReads(operand));
+      reads = std::max(reads, lookup(operand).reads);
     return reads;
   }
   // Reads of a formula that are alike are one.
@@ -73,12 +73,10 @@ unsigned ValueFacts::countReads(Operation *op) const {
           return operand.getAsOpaquePointer();
         });
     if (seen.insert(operands).second)
-      reads += 1 + getReads(inner->getOperand(0));
+      reads += 1 + lookup(inner->getOperand(0)).reads;
   });
   return reads;
 }
-
-unsigned ValueFacts::getReads(Value value) const { return lookup(value).reads; }
 
 bool ValueFacts::contains(Value value) const {
   return facts.contains(value.getDefiningOp());
@@ -86,10 +84,6 @@ bool ValueFacts::contains(Value value) const {
 
 ValueFacts::Facts ValueFacts::lookup(Value value) const {
   return facts.lookup(value.getDefiningOp());
-}
-
-bool ValueFacts::dependsOnScan(Value value) const {
-  return lookup(value).dependsOnScan;
 }
 
 ExpansionOp ValueFacts::getExpansion(Value value) const {
@@ -101,7 +95,25 @@ bool ValueFacts::isPerRequest(Value value) const {
   return !facts.dependsOnScan && !facts.expansion;
 }
 
-unsigned ValueFacts::getDepth(Value value) const { return lookup(value).depth; }
+void nsa::walkOrigins(ValueRange values,
+                      function_ref<bool(Operation *)> visit) {
+  SmallVector<Value> worklist(values);
+  llvm::DenseSet<Operation *> seen;
+  while (!worklist.empty()) {
+    Operation *op = worklist.pop_back_val().getDefiningOp();
+    if (op && seen.insert(op).second && visit(op))
+      llvm::append_range(worklist, getInputs(op));
+  }
+}
+
+LogicalResult ValueFacts::verifyPerRequest(Operation *op, ValueRange values,
+                                           StringRef what) const {
+  for (Value value : values)
+    if (value && !isPerRequest(value))
+      return op->emitOpError("expected ")
+             << what << " neither on a cumulative sum nor on an expansion";
+  return success();
+}
 
 /// The facts of `value`, from those of what it is computed from.
 static ValueFacts getFacts(Value value) {
@@ -141,19 +153,18 @@ bool nsa::isValue(Operation *op) {
 
 /// Whether divisors are positive constants: launchers divide by nothing else.
 static bool hasConstantDivisors(AffineExpr expr) {
-  return !expr.walk([](AffineExpr expr) {
-                bool isDivision = expr.getKind() == AffineExprKind::FloorDiv ||
-                                  expr.getKind() == AffineExprKind::CeilDiv ||
-                                  expr.getKind() == AffineExprKind::Mod;
-                if (!isDivision)
-                  return WalkResult::advance();
-                auto divisor = dyn_cast<AffineConstantExpr>(
-                    cast<AffineBinaryOpExpr>(expr).getRHS());
-                return divisor && divisor.getValue() > 0
-                           ? WalkResult::advance()
-                           : WalkResult::interrupt();
-              })
-              .wasInterrupted();
+  auto isRight = [](AffineExpr expr) {
+    auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
+    if (!binary || expr.getKind() == AffineExprKind::Add ||
+        expr.getKind() == AffineExprKind::Mul)
+      return true;
+    auto divisor = dyn_cast<AffineConstantExpr>(binary.getRHS());
+    return divisor && divisor.getValue() > 0;
+  };
+  auto visit = [&](AffineExpr expr) {
+    return WalkResult(success(isRight(expr)));
+  };
+  return !expr.walk(visit).wasInterrupted();
 }
 
 LogicalResult nsa::verifySize(Operation *op) {
@@ -220,12 +231,12 @@ LogicalResult nsa::verifyValues(Block &body) {
       return failure();
     facts.add(&op);
     for (Value result : op.getResults())
-      if (facts.getDepth(result) > ValueFacts::mostDepth)
+      if (facts.lookup(result).depth > ValueFacts::mostDepth)
         return op.emitOpError("expected values that are computed from one "
                               "another to be at most ")
                << ValueFacts::mostDepth << " deep";
     for (Value result : op.getResults())
-      if (facts.getReads(result) > ValueFacts::mostReads)
+      if (facts.lookup(result).reads > ValueFacts::mostReads)
         return op.emitOpError("expected elements that are computed from at "
                               "most ")
                << ValueFacts::mostReads

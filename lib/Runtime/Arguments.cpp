@@ -25,19 +25,14 @@ std::string describe(const ArgumentSpec &spec) {
 }
 
 bool isCuda(const nsa_array &array, const std::string &name) {
-  switch (array.device_type) {
-  case NSA_DEVICE_CPU:
-  case NSA_DEVICE_CUDA_HOST:
-    return false;
-  case NSA_DEVICE_CUDA:
-  case NSA_DEVICE_CUDA_MANAGED:
-    return true;
-  default:
+  int32_t type = array.device_type;
+  bool cuda = type == NSA_DEVICE_CUDA || type == NSA_DEVICE_CUDA_MANAGED;
+  if (!cuda && type != NSA_DEVICE_CPU && type != NSA_DEVICE_CUDA_HOST)
     failArgument(NSA_INVALID_ARGUMENT, name,
                  "expected an array on a cpu or cuda device but got one on "
                  "DLPack device type ",
-                 array.device_type);
-  }
+                 type);
+  return cuda;
 }
 
 std::string deviceName(bool cuda, int device) {

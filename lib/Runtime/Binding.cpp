@@ -88,16 +88,16 @@ void Binding::addKernel(const KernelSpec &spec) {
     return arguments.arrays[argument].shape[d];
   };
   for (const SegmentSpec &segment : spec.segments) {
-    kernel.sizes.push_back(segment.rows.fold(dim));
-    kernel.sizes.push_back(segment.columns.fold(dim));
+    auto fold = [&](const SizeExpr &size) {
+      return kernel.sizes.emplace_back(size.fold(dim)).get();
+    };
+    nsa_size rows = fold(segment.rows), columns = fold(segment.columns);
+    kernel.segments.push_back({rows,
+                               columns,
+                               {segment.tile[0], segment.tile[1]},
+                               segment.anyOf.data(),
+                               segment.anyOf.size()});
   }
-  for (size_t i = 0, e = spec.segments.size(); i != e; ++i)
-    kernel.segments.push_back(
-        {kernel.sizes[2 * i].get(),
-         kernel.sizes[2 * i + 1].get(),
-         {spec.segments[i].tile[0], spec.segments[i].tile[1]},
-         spec.segments[i].anyOf.data(),
-         spec.segments[i].anyOf.size()});
   kernels.push_back(std::move(kernel));
 }
 
@@ -187,10 +187,14 @@ nsa_array Binding::array(size_t argument) const {
   return array;
 }
 
-void Binding::launch(const int64_t *sizes, void *stream) {
+static void requireLaunches(const Step &step, bool launches) {
   if (!launches)
-    fail(NSA_NO_KERNEL, "step '", step->manifest.step,
+    fail(NSA_NO_KERNEL, "step '", step.manifest.step,
          "': this binding was made to check arguments, not to launch");
+}
+
+void Binding::launch(const int64_t *sizes, void *stream) {
+  requireLaunches(*step, launches);
   prepare(sizes);
 
   // Every check has passed: from here on, things are launched.
@@ -220,9 +224,7 @@ void Binding::launch(Kernel &kernel, CUstream stream) {
 /// Where a binding stands whose kernels are to be in a graph.
 static Driver &requireGraphs(const Step &step, bool isCuda, bool launches) {
   const std::string &name = step.manifest.step;
-  if (!launches)
-    fail(NSA_NO_KERNEL, "step '", name,
-         "': this binding was made to check arguments, not to launch");
+  requireLaunches(step, launches);
   if (!isCuda)
     fail(NSA_INVALID_ARGUMENT, "step '", name,
          "': expected arrays on a GPU to capture it, but they are on the cpu");

@@ -318,28 +318,32 @@ nsa_status nsa_step_check(const nsa_step *step, const nsa_argument *arguments,
   });
 }
 
-nsa_status nsa_binding_prepare(nsa_binding *binding, const int64_t *sizes) {
+/// What `body` does with a binding.
+template <typename Given, typename Body>
+static nsa_status with(Given *binding, Body &&body) {
   return guarded([&] {
     checkGiven(binding, "binding");
-    binding->binding.prepare(sizes);
+    body(binding->binding);
   });
+}
+
+nsa_status nsa_binding_prepare(nsa_binding *binding, const int64_t *sizes) {
+  return with(binding, [&](Binding &made) { made.prepare(sizes); });
 }
 
 nsa_status nsa_binding_kernel(const nsa_binding *binding, size_t index,
                               nsa_kernel_launch *launch) {
-  return guarded([&] {
-    checkGiven(binding, "binding");
+  return with(binding, [&](const Binding &made) {
     checkGiven(launch, "launch");
-    *launch = binding->binding.kernel(index);
+    *launch = made.kernel(index);
   });
 }
 
 nsa_status nsa_binding_array(const nsa_binding *binding, size_t index,
                              nsa_array *array) {
-  return guarded([&] {
-    checkGiven(binding, "binding");
+  return with(binding, [&](const Binding &made) {
     checkGiven(array, "array");
-    *array = binding->binding.array(index);
+    *array = made.array(index);
   });
 }
 
@@ -347,30 +351,23 @@ void nsa_binding_destroy(nsa_binding *binding) { delete binding; }
 
 nsa_status nsa_binding_launch(nsa_binding *binding, const int64_t *sizes,
                               void *stream) {
-  return guarded([&] {
-    checkGiven(binding, "binding");
-    binding->binding.launch(sizes, stream);
-  });
+  return with(binding, [&](Binding &made) { made.launch(sizes, stream); });
 }
 
 nsa_status nsa_binding_capture(nsa_binding *binding, const int64_t *sizes,
                                void *stream, nsa_graph_node **node) {
-  return guarded([&] {
-    checkGiven(binding, "binding");
+  return with(binding, [&](Binding &made) {
     checkGiven(node, "node");
-    auto made = std::make_unique<nsa_graph_node>();
-    made->node = binding->binding.capture(sizes, stream);
-    *node = made.release();
+    *node = new nsa_graph_node{made.capture(sizes, stream)};
   });
 }
 
 nsa_status nsa_binding_update(nsa_binding *binding, const nsa_graph_node *node,
                               void *graphExec, const int64_t *sizes) {
-  return guarded([&] {
-    checkGiven(binding, "binding");
+  return with(binding, [&](Binding &made) {
     checkGiven(node, "node");
     checkGiven(graphExec, "graph_exec");
-    binding->binding.update(node->node, graphExec, sizes);
+    made.update(node->node, graphExec, sizes);
   });
 }
 

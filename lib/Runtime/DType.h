@@ -24,7 +24,6 @@ struct DType {
   bool operator==(const DType &other) const {
     return code == other.code && bits == other.bits;
   }
-  bool operator!=(const DType &other) const { return !(*this == other); }
 
   /// The size of one element. Types narrower than a byte are not storable here.
   int64_t bytes() const { return (bits + 7) / 8; }

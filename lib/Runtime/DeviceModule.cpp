@@ -10,6 +10,8 @@
 #include "Error.h"
 
 #include <cctype>
+#include <cstdio>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <tuple>
@@ -181,34 +183,25 @@ nsa::runtime::findDeviceModules(const std::string &image,
 
 PtxNeeds PtxNeeds::parse(const std::string &ptx) {
   PtxNeeds needs;
+  if (ptx.compare(0, 4,
+                  "\x7f"
+                  "ELF") == 0)
+    return needs;
   auto word = [&](const char *directive) {
     std::string result;
-    size_t at = ptx.compare(0, 4,
-                            "\x7f"
-                            "ELF") == 0
-                    ? std::string::npos
-                    : ptx.find(directive);
-    if (at == std::string::npos)
-      return result;
-    at = ptx.find_first_not_of(" \t", at + std::string(directive).size());
-    while (at < ptx.size() &&
-           (std::isalnum(static_cast<unsigned char>(ptx[at])) ||
-            ptx[at] == '.' || ptx[at] == '_'))
-      result += ptx[at++];
+    size_t at = ptx.find(directive);
+    if (at != std::string::npos)
+      std::istringstream(ptx.substr(at + std::strlen(directive), 64)) >> result;
     return result;
   };
   needs.version = word("\n.version");
   if (needs.version.empty())
     needs.version = word(".version");
-  std::string target = word(".target");
-  if (target.compare(0, 3, "sm_") == 0) {
-    size_t at = 3;
-    while (at < target.size() &&
-           std::isdigit(static_cast<unsigned char>(target[at])))
-      needs.target = 10 * needs.target + (target[at++] - '0');
-    if (at < target.size())
-      needs.suffix = target[at];
-  }
+  char suffix = 0;
+  std::sscanf(word(".target").c_str(), "sm_%d%c", &needs.target, &suffix);
+  // A comma is none.
+  if (std::isalpha(static_cast<unsigned char>(suffix)))
+    needs.suffix = suffix;
   return needs;
 }
 

@@ -11,7 +11,6 @@
 
 #include "Driver.h"
 
-#include <memory>
 #include <string>
 #include <vector>
 

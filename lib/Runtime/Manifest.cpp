@@ -9,6 +9,8 @@
 #include "Manifest.h"
 #include "JsonReader.h"
 
+#include <algorithm>
+
 using namespace nsa::runtime;
 
 namespace {
@@ -238,16 +240,18 @@ SizeExpr Parser::parseSize(const JsonReader &json, int depth) {
 }
 
 ParameterSpec Parser::parseParameter(const JsonReader &json) {
-  JsonReader fieldJson = json.member("field");
-  const std::string &field = fieldJson.string();
+  using Field = ParameterSpec::Field;
+  static constexpr std::string_view names[] = {"pointer", "stride", "size",
+                                               "value", "presence"};
+  JsonReader field = json.member("field");
+  const auto *name =
+      std::find(std::begin(names), std::end(names), field.string());
+  if (name == std::end(names))
+    field.expected("\"pointer\", \"stride\", \"size\", \"value\" or "
+                   "\"presence\"");
   ParameterSpec parameter;
-  if (field == "value") {
-    parameter.field = ParameterSpec::Field::Value;
-    parameter.argument = argumentOf(json.member("argument"), /*array=*/false);
-    return parameter;
-  }
-  if (field == "presence") {
-    parameter.field = ParameterSpec::Field::Presence;
+  parameter.field = static_cast<Field>(name - names);
+  if (parameter.field == Field::Presence) {
     JsonReader arguments = json.member("arguments");
     if (arguments.size() < 1 || arguments.size() > 64)
       arguments.expected("1 to 64 arguments");
@@ -256,16 +260,10 @@ ParameterSpec Parser::parseParameter(const JsonReader &json) {
     parameter.argument = parameter.arguments.front();
     return parameter;
   }
-  if (field != "pointer" && field != "stride" && field != "size")
-    fieldJson.expected("\"pointer\", \"stride\", \"size\", \"value\" or "
-                       "\"presence\"");
-  parameter.argument = argumentOf(json.member("argument"), /*array=*/true);
-  parameter.field = ParameterSpec::Field::Pointer;
-  if (field != "pointer") {
-    parameter.field = field == "size" ? ParameterSpec::Field::Size
-                                      : ParameterSpec::Field::Stride;
+  parameter.argument = argumentOf(json.member("argument"),
+                                  /*array=*/parameter.field != Field::Value);
+  if (parameter.field == Field::Stride || parameter.field == Field::Size)
     parameter.dim = dimOf(json.member("dim"), parameter.argument);
-  }
   return parameter;
 }
 

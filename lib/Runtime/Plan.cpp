@@ -148,21 +148,12 @@ nsa_status nsa_plan_row_bound(nsa_mode mode, int64_t bs, int64_t nextN,
     checkGiven(rows, "rows");
     atLeast(0, bs, "bs");
     atLeast(1, nextN, "next_n");
-    switch (checkMode(mode)) {
-    case NSA_MODE_DECODE:
-    case NSA_MODE_IDLE:
-      *rows = bs;
-      return;
-    case NSA_MODE_TARGET_VERIFY:
-    case NSA_MODE_DRAFT_EXTEND:
-      *rows = multiply(bs, nextN, "the rows");
-      return;
-    case NSA_MODE_EXTEND:
-      break;
-    }
-    failArgument(NSA_INVALID_ARGUMENT, "mode",
-                 "expected one whose rows follow from bs and next_n but got "
-                 "'extend'");
+    if (checkMode(mode) == NSA_MODE_EXTEND)
+      failArgument(NSA_INVALID_ARGUMENT, "mode",
+                   "expected one whose rows follow from bs and next_n but got "
+                   "'extend'");
+    bool isOne = mode == NSA_MODE_DECODE || mode == NSA_MODE_IDLE;
+    *rows = isOne ? bs : multiply(bs, nextN, "the rows");
   });
 }
 

@@ -82,14 +82,14 @@ void nsa::runtime::requireTarget(std::string_view target) {
 
 const std::vector<nsa_host_fn> &Step::hostKernels() const {
   requireTarget("cpu");
-  if (!hasHostKernels() && !hostError.empty())
-    fail(NSA_NO_KERNEL, "step '", manifest.step,
-         "': its host kernels cannot be loaded: ", hostError);
   if (!hasHostKernels())
-    fail(
-        NSA_NO_KERNEL, "step '", manifest.step,
-        "' has no host kernels, but its arrays are on the cpu: compile it with "
-        "nsa-compile --emit=host, or in Python for target \"cpu\"");
+    fail(NSA_NO_KERNEL, "step '", manifest.step,
+         hostError.empty()
+             ? "' has no host kernels, but its arrays are on the cpu: compile "
+               "it with nsa-compile --emit=host, or in Python for target "
+               "\"cpu\""
+             : "': its host kernels cannot be loaded: ",
+         hostError);
   return hostFunctions;
 }
 

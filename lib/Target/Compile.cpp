@@ -128,31 +128,25 @@ struct Source {
         handler(sourceMgr, &context, os) {
     // The line in the source says more than a whole step in generic form.
     context.printOpOnDiagnostic(false);
+    StringRef text(source);
     // Editors put a byte order mark before a text.
-    auto startsWith = [&](std::string_view mark) {
-      return source.substr(0, mark.size()) == mark;
-    };
-    if (startsWith("\xEF\xBB\xBF"))
-      source.remove_prefix(3);
-    bool isUTF16 = startsWith("\xFF\xFE") || startsWith("\xFE\xFF");
+    text.consume_front("\xEF\xBB\xBF");
     sourceMgr.AddNewSourceBuffer(
-        llvm::MemoryBuffer::getMemBufferCopy(source, sourceName),
-        llvm::SMLoc());
-    if (isUTF16) {
-      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
-                "expected UTF-8 but got UTF-16");
+        llvm::MemoryBuffer::getMemBufferCopy(text, sourceName), llvm::SMLoc());
+    auto refuse = [&](const char *message) {
+      emitError(FileLineColLoc::get(&context, sourceName, 1, 1), message);
+      module = nullptr;
+    };
+    if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+      refuse("expected UTF-8 but got UTF-16");
       return;
     }
     module = parseSourceFile<ModuleOp>(sourceMgr, ParserConfig(&context));
     // MLIR's reader of bytecode does not always say what it stumbles over.
     if (!module && diagnostics.empty())
-      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
-                "expected a text, or bytecode that is not damaged");
-    if (module && module->getOps<StepOp>().empty()) {
-      emitError(FileLineColLoc::get(&context, sourceName, 1, 1),
-                "expected an 'nsa.step'");
-      module = nullptr;
-    }
+      refuse("expected a text, or bytecode that is not damaged");
+    if (module && module->getOps<StepOp>().empty())
+      refuse("expected an 'nsa.step'");
   }
 
   ~Source() {
@@ -220,11 +214,11 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
           "the host, a kernel begins when the one before it ends");
       return nullptr;
     }
-    FailureOr<std::string> manifest = buildManifest(step, options.chip);
-    if (failed(manifest))
-      return nullptr;
-    steps.push_back(
-        {step.getSymName().str(), std::move(*manifest), {}, {}, {}});
+    steps.push_back({step.getSymName().str(),
+                     buildManifest(step, options.chip),
+                     {},
+                     {},
+                     {}});
   }
   if (options.ptx && failed(addPTX(steps, *module, options)))
     return nullptr;

@@ -29,7 +29,8 @@ public:
 
 private:
   void writeGiven();
-  void writeTake();
+  /// `first` is an array whose device all others have to be on.
+  void writeTake(StringRef first);
   void writeKernel(const json::Object &kernel, size_t number);
 
   const json::Object &root;
@@ -55,9 +56,8 @@ void CallWriter::writeGiven() {
   os << "} " << name << "_given;\n";
 }
 
-void CallWriter::writeTake() {
-  std::string are, first;
-  llvm::raw_string_ostream areOS(are);
+void CallWriter::writeTake(StringRef first) {
+  std::string are, checks;
   os << llvm::formatv(R"c(
 /* Whether they are integers, and tensors of the right types on one device. */
 static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
@@ -75,56 +75,47 @@ static inline int {0}_take(const nsa_ffi_any *args, {0}_given *given) {{
       continue;
     }
     bool canMiss = isOptional(argument);
-    if (!canMiss && first.empty())
-      first = llvm::formatv("given->{0}.tensor", port);
     os << llvm::formatv("  given->{0}.tensor = nsa_ffi_{1}_of(&args[{2}]);\n",
                         port, canMiss ? "optional" : "tensor", place);
-    areOS << llvm::formatv(" ||\n      !given->{0}.tensor", port);
+    are += llvm::formatv(" ||\n      !given->{0}.tensor", port);
+    checks += llvm::formatv(
+        "  odd |= nsa_ffi_{0}odd(given->{1}.tensor, given->{2}.tensor, {3}, "
+        "&{4}_dtypes[{5}]);\n"
+        "  given->{1}.base = nsa_ffi_base(given->{1}.tensor);\n",
+        canMiss ? "optional_" : "", port, first,
+        getList(argument, "shape").size(), name, place);
   }
   os << "  if (odd" << are << ")\n    return 0;\n"
-     << "  odd |= nsa_ffi_odd_device(" << first << ");\n";
-  for (auto [place, argument] :
-       llvm::enumerate(getObjects(root, "arguments"))) {
-    if (isSize(argument))
-      continue;
-    StringRef port = getText(argument, "name");
-    os << llvm::formatv("  odd |= nsa_ffi_{0}odd(given->{1}.tensor, {2}, {3}, "
-                        "&{4}_dtypes[{5}]);\n"
-                        "  given->{1}.base = "
-                        "nsa_ffi_base(given->{1}.tensor);\n",
-                        isOptional(argument) ? "optional_" : "", port, first,
-                        getList(argument, "shape").size(), name, place);
-  }
-  os << "  return odd == 0;\n}\n";
+     << "  odd |= nsa_ffi_odd_device(given->" << first << ".tensor);\n"
+     << checks << "  return odd == 0;\n}\n";
 }
 
 void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
   os << llvm::formatv("  if (*status == NSA_OK && blocks[{0}] != 0) {{\n",
                       number);
   std::string words;
-  llvm::raw_string_ostream wordsOS(words);
   for (const json::Object &parameter : getObjects(kernel, "parameters")) {
     StringRef field = getText(parameter, "field");
-    wordsOS << "        ";
+    words += "        ";
     if (field == "presence") {
       for (auto [bit, argument] :
            llvm::enumerate(getList(parameter, "arguments")))
-        wordsOS << (bit ? "\n            | " : "") << "(uint64_t)(given."
-                << *argument.getAsString() << ".base != 0) << " << bit;
-      wordsOS << ",\n";
+        words += llvm::formatv("{0}(uint64_t)(given.{1}.base != 0) << {2}",
+                               bit ? "\n            | " : "",
+                               *argument.getAsString(), bit);
+      words += ",\n";
       continue;
     }
     StringRef argument = getText(parameter, "argument");
     if (field == "value")
-      wordsOS << llvm::formatv("(uint64_t)sizes[{0}], /* {1} */\n",
-                               sizePlaces.lookup(argument), argument);
+      words += llvm::formatv("(uint64_t)sizes[{0}], /* {1} */\n",
+                             sizePlaces.lookup(argument), argument);
     else if (field == "pointer")
-      wordsOS << llvm::formatv("given.{0}.base,\n", argument);
+      words += llvm::formatv("given.{0}.base,\n", argument);
     else
-      wordsOS << llvm::formatv("(uint64_t)given.{0}.tensor->{1}[{2}],\n",
-                               argument,
-                               field == "stride" ? "strides" : "shape",
-                               *parameter.getInteger("dim"));
+      words += llvm::formatv("(uint64_t)given.{0}.tensor->{1}[{2}],\n",
+                             argument, field == "stride" ? "strides" : "shape",
+                             *parameter.getInteger("dim"));
   }
   os << llvm::formatv("    uint64_t words[] = {{\n{1}    };\n"
                       "    void *pointers[{2}];\n"
@@ -135,18 +126,17 @@ void CallWriter::writeKernel(const json::Object &kernel, size_t number) {
 
 std::string CallWriter::write() {
   auto checks = emitStraightChecks(root, givenNames);
-  const json::Object *first = nullptr;
+  StringRef first;
   for (const json::Object &argument : getObjects(root, "arguments")) {
     if (isSize(argument))
       sizePlaces.try_emplace(getText(argument, "name"), sizePlaces.size());
-    else if (!isOptional(argument) && !first)
-      first = &argument;
+    else if (!isOptional(argument) && first.empty())
+      first = getText(argument, "name");
   }
-  // Whose device all others have to be on.
-  if (!checks || !first)
+  if (!checks || first.empty())
     return "";
   writeGiven();
-  writeTake();
+  writeTake(first);
   os << llvm::formatv(R"c(
 /* Whether they pass all other checks for sure. Leaves `sizes` and `blocks`
    then. */
@@ -169,8 +159,7 @@ static inline int {0}_try(const nsa_ffi_any *args, int32_t num_args,
 )c",
                       name, *checks, std::max<size_t>(sizePlaces.size(), 1),
                       getList(root, "kernels").size(),
-                      getList(root, "arguments").size(),
-                      *first->getString("name"));
+                      getList(root, "arguments").size(), first);
   for (auto [number, kernel] : llvm::enumerate(getObjects(root, "kernels")))
     writeKernel(kernel, number);
   os << "  nsa_ffi_end(&at);\n  return 1;\n}\n";

@@ -167,14 +167,12 @@ void HeaderWriter::writeArguments() {
 void HeaderWriter::writePorts(bool withOffsets) {
   auto arguments = getObjects(root, "arguments");
   std::string dims, ports, offsets, sizes;
-  llvm::raw_string_ostream dimsOS(dims), portsOS(ports), offsetsOS(offsets),
-      sizesOS(sizes);
   // Extents may name a size that comes later.
   for (auto [place, argument] : llvm::enumerate(arguments)) {
     StringRef port = getText(argument, "name");
     places[port] = place;
     if (isSize(argument)) {
-      sizesOS << "    " << place << ", /* " << port << " */\n";
+      sizes += llvm::formatv("    {0}, /* {1} */\n", place, port);
       sizePlaces.try_emplace(port, sizePlaces.size());
     }
   }
@@ -182,17 +180,16 @@ void HeaderWriter::writePorts(bool withOffsets) {
   for (const json::Object &argument : arguments) {
     StringRef port = getText(argument, "name");
     StringRef kind = getText(argument, "kind");
-    offsetsOS << "    offsetof(" << name << "_args, " << port << "),\n";
+    offsets += llvm::formatv("    offsetof({0}_args, {1}),\n", name, port);
     if (isSize(argument)) {
-      portsOS << llvm::formatv(
-          "    {{\"{0}\", NSA_KIND_SIZE, {1}, 0, 0, 1, -1, "
-          "NULL, 0},\n",
-          port, sizePlaces.lookup(port));
+      ports += llvm::formatv("    {{\"{0}\", NSA_KIND_SIZE, {1}, 0, 0, 1, -1, "
+                             "NULL, 0},\n",
+                             port, sizePlaces.lookup(port));
       continue;
     }
     const json::Array &shape = getList(argument, "shape");
     const json::Array *extents = argument.getArray("extents");
-    portsOS << llvm::formatv(
+    ports += llvm::formatv(
         "    {{\"{0}\", NSA_KIND_{1}, -1, {2}, {3}, {4}, {5}, {6}_dims + "
         "{7}, {8}},\n",
         port, kind.upper(), shape.size(),
@@ -202,10 +199,11 @@ void HeaderWriter::writePorts(bool withOffsets) {
         int(isOptional(argument)));
     numDims += shape.size();
     for (size_t dim = 0, rank = shape.size(); dim < rank; ++dim)
-      dimsOS << "    "
-             << getDim(shape[dim], (getList(argument, "strides"))[dim],
-                       extents ? &(*extents)[dim] : nullptr, sizePlaces)
-             << ", /* " << port << " */\n";
+      dims += llvm::formatv(
+          "    {0}, /* {1} */\n",
+          getDim(shape[dim], getList(argument, "strides")[dim],
+                 extents ? &(*extents)[dim] : nullptr, sizePlaces),
+          port);
   }
   os << "/* What the arguments have to be. */\n";
   writeTable("nsa_dim", "dims", dims);
@@ -218,18 +216,15 @@ void HeaderWriter::writePorts(bool withOffsets) {
 
 void HeaderWriter::writeSignature() {
   std::string requirements, segments, kernels, anyOf;
-  llvm::raw_string_ostream requirementsOS(requirements), segmentsOS(segments),
-      kernelsOS(kernels), anyOfOS(anyOf);
   for (const json::Object &check : getObjects(root, "requires"))
-    requirementsOS << llvm::formatv(
+    requirements += llvm::formatv(
         "    {{{0}, {1}, {2}},\n", places.lookup(getText(check, "argument")),
         *check.getInteger("dim"), addSize(*check.get("at_least")));
   unsigned numSegments = 0, numAnyOf = 0;
   for (const json::Object &kernel : getObjects(root, "kernels")) {
     size_t count = getList(kernel, "segments").size();
-    kernelsOS << llvm::formatv("    {{\"{0}\", {1}_segments + {2}, {3}},\n",
-                               getText(kernel, "name"), name, numSegments,
-                               count);
+    kernels += llvm::formatv("    {{\"{0}\", {1}_segments + {2}, {3}},\n",
+                             getText(kernel, "name"), name, numSegments, count);
     numSegments += count;
     for (const json::Object &object : getObjects(kernel, "segments")) {
       const json::Array &tile = getList(object, "tile");
@@ -240,13 +235,14 @@ void HeaderWriter::writeSignature() {
                                ports->size());
         numAnyOf += ports->size();
         for (const json::Value &port : *ports)
-          anyOfOS << "    " << places.lookup(*port.getAsString()) << ", /* "
-                  << *port.getAsString() << " */\n";
+          anyOf += llvm::formatv("    {0}, /* {1} */\n",
+                                 places.lookup(*port.getAsString()),
+                                 *port.getAsString());
       }
-      segmentsOS << llvm::formatv("    {{{0}, {1}, {{{2}, {3}}, {4}},\n", rows,
-                                  addSize(*object.get("columns")),
-                                  *tile[0].getAsInteger(),
-                                  *tile[1].getAsInteger(), wanted);
+      segments += llvm::formatv("    {{{0}, {1}, {{{2}, {3}}, {4}},\n", rows,
+                                addSize(*object.get("columns")),
+                                *tile[0].getAsInteger(),
+                                *tile[1].getAsInteger(), wanted);
     }
   }
   auto get = [&](StringRef table, size_t count) -> std::string {
@@ -293,46 +289,43 @@ static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
 }
 
 void HeaderWriter::writeKernel(const json::Object &kernel, size_t number) {
-  os << "  if (status == NSA_OK) {\n";
-  unsigned words = 0;
-  for (const json::Object &parameter : getObjects(kernel, "parameters")) {
-    const json::Array *arguments = parameter.getArray("arguments");
-    if (!arguments)
-      continue;
-    os << "    /* Which arrays are there. */\n    uint64_t presence_" << words++
-       << " = 0";
-    for (auto [bit, argument] : llvm::enumerate(*arguments))
-      os << "\n        | (uint64_t)(args->" << *argument.getAsString()
-         << ".data != 0) << " << bit;
-    os << ";\n";
-  }
-  os << "    void *parameters[] = {\n";
-  words = 0;
+  std::string words, parameters;
+  unsigned numWords = 0;
   for (const json::Object &parameter : getObjects(kernel, "parameters")) {
     StringRef field = getText(parameter, "field");
     if (field == "presence") {
-      os << "        &presence_" << words++ << ",\n";
+      words += llvm::formatv("    /* Which arrays are there. */\n"
+                             "    uint64_t presence_{0} = 0",
+                             numWords);
+      for (auto [bit, argument] :
+           llvm::enumerate(getList(parameter, "arguments")))
+        words +=
+            llvm::formatv("\n        | (uint64_t)(args->{0}.data != 0) << {1}",
+                          *argument.getAsString(), bit);
+      words += ";\n";
+      parameters += llvm::formatv("        &presence_{0},\n", numWords++);
       continue;
     }
     StringRef argument = getText(parameter, "argument");
-    if (field == "value") {
-      os << "        &sizes[" << sizePlaces.lookup(argument) << "], /* "
-         << argument << " */\n";
-      continue;
-    }
-    os << "        (void *)&args->" << argument;
-    if (field == "pointer")
-      os << ".data";
+    if (field == "value")
+      parameters += llvm::formatv("        &sizes[{0}], /* {1} */\n",
+                                  sizePlaces.lookup(argument), argument);
+    else if (field == "pointer")
+      parameters +=
+          llvm::formatv("        (void *)&args->{0}.data,\n", argument);
     else
-      os << '.' << field << '[' << *parameter.getInteger("dim") << ']';
-    os << ",\n";
+      parameters +=
+          llvm::formatv("        (void *)&args->{0}.{1}[{2}],\n", argument,
+                        field, *parameter.getInteger("dim"));
   }
-  os << llvm::formatv("    };\n"
+  os << llvm::formatv("  if (status == NSA_OK) {{\n"
+                      "{3}    void *parameters[] = {{\n{4}    };\n"
                       "    status = {2}(module->functions[{0}], "
                       "blocks[{0}], {1}, stream,\n"
                       "                        parameters, message);\n  }\n",
                       number, *kernel.getInteger("threads"),
-                      isDependent() ? "nsa_launch_dependent" : "nsa_launch");
+                      isDependent() ? "nsa_launch_dependent" : "nsa_launch",
+                      words, parameters);
 }
 
 void HeaderWriter::writeLaunch() {
@@ -421,7 +414,6 @@ void HeaderWriter::writeFFITables() {
   os << "};\n\n";
   auto kernels = getObjects(root, "kernels");
   std::string presence;
-  llvm::raw_string_ostream presenceOS(presence);
   unsigned numPresence = 0;
   for (auto [number, kernel] : llvm::enumerate(kernels)) {
     os << llvm::formatv("extern void {0}_host{1}(void **) __asm__(\"{0}.{2}\");"
@@ -435,8 +427,9 @@ void HeaderWriter::writeFFITables() {
                             numPresence, arguments->size());
         numPresence += arguments->size();
         for (const json::Value &value : *arguments)
-          presenceOS << "    " << places.lookup(*value.getAsString()) << ", /* "
-                     << *value.getAsString() << " */\n";
+          presence += llvm::formatv("    {0}, /* {1} */\n",
+                                    places.lookup(*value.getAsString()),
+                                    *value.getAsString());
         continue;
       }
       StringRef argument = getText(parameter, "argument");
@@ -556,16 +549,18 @@ NSA_FFI_EXPORT int __tvm_ffi__doc_{0}(void *self, const nsa_ffi_any *args,
                       describeCall(name, getList(root, "arguments")), quickly);
 }
 
-std::string nsa::emitFFISource(const CompiledStep &step) {
+static std::string emit(const CompiledStep &step,
+                        void (HeaderWriter::*write)()) {
   std::string text;
   llvm::raw_string_ostream os(text);
-  HeaderWriter(step, os).writeModule();
+  (HeaderWriter(step, os).*write)();
   return text;
 }
 
+std::string nsa::emitFFISource(const CompiledStep &step) {
+  return emit(step, &HeaderWriter::writeModule);
+}
+
 std::string nsa::emitHeader(const CompiledStep &step) {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  HeaderWriter(step, os).write();
-  return text;
+  return emit(step, &HeaderWriter::write);
 }

@@ -23,9 +23,9 @@ namespace nsa {
 void registerPTXTarget(mlir::DialectRegistry &registry);
 
 /// Checks that the kernel `name` of a PTX text waits for the kernel before it
-/// (`griddepcontrol.wait`) on every path before it accesses global memory,
-/// calls a function or ends, and that it loads nothing through the read-only
-/// path: what the kernel before it writes changes while this one is there.
+/// (`griddepcontrol.wait`) before it accesses global memory, calls a function,
+/// jumps or ends, and that it loads nothing through the read-only path: what
+/// the kernel before it writes changes while this one is there.
 /// Returns what is wrong, with the line, or nothing.
 ///
 /// The compiler that writes the PTX knows nothing of the wait, so this is

@@ -51,20 +51,15 @@ void nsa::buildLaunchPipeline(OpPassManager &pm, const LaunchOptions &options) {
   step.addPass(createShareForms());
   step.addPass(createCSEPass());
   step.addPass(createStoreSums());
-  if (!options.fuse) {
-    step.addPass(createFormLaunches(
-        {/*perCopy=*/false, options.guards, bytes, options.pdl}));
-    step.addPass(createCSEPass());
-    step.addPass(createAssignTiles());
-    step.addPass(createRemarkCosts());
-    return;
-  }
-  step.addPass(createMergeCopies());
+  if (options.fuse)
+    step.addPass(createMergeCopies());
   step.addPass(createFormLaunches(
-      {/*perCopy=*/true, options.guards, bytes, options.pdl}));
+      {/*perCopy=*/options.fuse, options.guards, bytes, options.pdl}));
   step.addPass(createCSEPass());
-  step.addPass(createFuseLaunches({bytes}));
-  step.addPass(createCSEPass());
+  if (options.fuse) {
+    step.addPass(createFuseLaunches({bytes}));
+    step.addPass(createCSEPass());
+  }
   step.addPass(createAssignTiles());
   step.addPass(createRemarkCosts());
 }

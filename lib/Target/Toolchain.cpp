@@ -8,7 +8,7 @@
 
 #include "nsa/Target/Toolchain.h"
 
-#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringRef.h"
@@ -19,26 +19,18 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <cstdlib>
-#include <functional>
 #include <vector>
 
 using llvm::StringRef;
 namespace sys = llvm::sys;
 
-using Arguments = std::vector<std::string>;
-
 static std::string findPtxas() {
   if (auto found = sys::findProgramByName("ptxas"))
     return *found;
-  std::vector<std::string> folders;
-  if (const char *home = std::getenv("CUDA_HOME"))
-    folders.push_back(home);
-  folders.push_back("/usr/local/cuda");
-  for (const std::string &folder : folders) {
-    std::string path = folder + "/bin/ptxas";
-    if (sys::fs::can_execute(path))
+  const char *home = std::getenv("CUDA_HOME");
+  for (std::string folder : {home ? home : "", "/usr/local/cuda"})
+    if (std::string path = folder + "/bin/ptxas"; sys::fs::can_execute(path))
       return path;
-  }
   return {};
 }
 
@@ -64,13 +56,17 @@ static std::string findProgram(const char *variable,
   return {};
 }
 
-/// Runs `program` on files with `inputs` and returns the file that it writes.
-/// `makeArguments` takes the names of those and of that; `said` gets what it
-/// prints.
+/// What stands for the names of files in the arguments of a program: those that
+/// it reads, and the one that it writes.
+static constexpr const char *inputNames[] = {"input0", "input1"},
+                            *outputName = "output";
+
+/// Runs `program` on files with `inputs` and returns the file that it writes;
+/// `said` gets what it prints.
 static std::optional<std::string>
 transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
-          std::function<Arguments(Arguments, std::string)> makeArguments,
-          std::string &error, std::string *said = nullptr) {
+          llvm::ArrayRef<StringRef> arguments, std::string &error,
+          std::string *said = nullptr) {
   llvm::SmallString<128> folder;
   if (std::error_code code = sys::fs::createUniqueDirectory("nsa", folder)) {
     error = "cannot make a temporary folder: " + code.message();
@@ -83,12 +79,11 @@ transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
     sys::path::append(path, name);
     return path.str().str();
   };
-  std::string result = inFolder("output"), log = inFolder("log");
-  Arguments sources;
-  for (std::string_view input : inputs) {
-    sources.push_back(inFolder("input" + std::to_string(sources.size())));
+  std::string result = inFolder(outputName), log = inFolder("log");
+  for (auto [name, input] : llvm::zip(inputNames, inputs)) {
+    std::string source = inFolder(name);
     std::error_code code;
-    llvm::raw_fd_ostream os(sources.back(), code);
+    llvm::raw_fd_ostream os(source, code);
     if (!code)
       os << StringRef(input);
     // Written when it is closed.
@@ -97,29 +92,30 @@ transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
       code = os.error();
     os.clear_error();
     if (code) {
-      error = "cannot write '" + sources.back() + "': " + code.message();
+      error = "cannot write '" + source + "': " + code.message();
       return std::nullopt;
     }
   }
-  Arguments arguments = makeArguments(sources, result);
-  std::vector<StringRef> views{program};
-  views.insert(views.end(), arguments.begin(), arguments.end());
+  std::vector<std::string> line{program};
+  for (StringRef argument : arguments)
+    line.push_back(argument == outputName ||
+                           llvm::is_contained(inputNames, argument)
+                       ? inFolder(argument)
+                       : argument.str());
   std::string reason;
-  int status =
-      sys::ExecuteAndWait(program, views, /*Env=*/std::nullopt,
-                          {StringRef(), StringRef(log), StringRef(log)},
-                          /*SecondsToWait=*/0, /*MemoryLimit=*/0, &reason);
+  int status = sys::ExecuteAndWait(
+      program, llvm::to_vector_of<StringRef>(line), /*Env=*/std::nullopt,
+      {StringRef(), StringRef(log), StringRef(log)},
+      /*SecondsToWait=*/0, /*MemoryLimit=*/0, &reason);
+  auto printed = llvm::MemoryBuffer::getFile(log);
+  StringRef text = printed ? (*printed)->getBuffer() : StringRef();
   if (status != 0) {
-    error = "'" + program + "' failed";
-    if (auto output = llvm::MemoryBuffer::getFile(log))
-      reason += (*output)->getBuffer().rtrim().str();
-    if (!reason.empty())
-      error += ": " + reason;
+    reason += text.rtrim();
+    error = "'" + program + "' failed" + (reason.empty() ? "" : ": " + reason);
     return std::nullopt;
   }
   if (said)
-    if (auto output = llvm::MemoryBuffer::getFile(log))
-      *said = (*output)->getBuffer().str();
+    *said = text.str();
   auto output = llvm::MemoryBuffer::getFile(result);
   if (!output) {
     error = "'" + program + "' wrote nothing";
@@ -128,42 +124,39 @@ transform(const std::string &program, llvm::ArrayRef<std::string_view> inputs,
   return (*output)->getBuffer().str();
 }
 
+/// The cubin of a PTX text; `missing` is what to say where there is no ptxas.
+static std::optional<std::string>
+runPtxas(std::string_view ptx, std::string_view chip,
+         llvm::ArrayRef<StringRef> options, StringRef missing,
+         std::string &error, std::string *said = nullptr) {
+  std::string ptxas = findPtxas(), arch = "-arch=" + std::string(chip);
+  if (ptxas.empty()) {
+    error = missing.str();
+    return std::nullopt;
+  }
+  llvm::SmallVector<StringRef> arguments{arch, inputNames[0], "-o", outputName};
+  llvm::append_range(arguments, options);
+  return transform(ptxas, ptx, arguments, error, said);
+}
+
 std::optional<std::string> nsa::assemblePTX(std::string_view ptx,
                                             std::string_view chip,
                                             std::string &error) {
-  std::string ptxas = findPtxas();
-  if (ptxas.empty()) {
-    error = "a cubin needs 'ptxas', which is neither in PATH nor in CUDA_HOME";
-    return std::nullopt;
-  }
-  std::string arch = "-arch=" + std::string(chip);
-  return transform(
-      ptxas, ptx,
-      [&](Arguments inputs, std::string output) {
-        Arguments arguments{arch, inputs[0], "-o", output};
-        if (StringRef(ptx).contains("\t.loc\t"))
-          arguments.push_back("-lineinfo");
-        return arguments;
-      },
+  llvm::SmallVector<StringRef> options;
+  if (StringRef(ptx).contains("\t.loc\t"))
+    options.push_back("-lineinfo");
+  return runPtxas(
+      ptx, chip, options,
+      "a cubin needs 'ptxas', which is neither in PATH nor in CUDA_HOME",
       error);
 }
 
 std::optional<std::vector<nsa::KernelUsage>>
 nsa::measurePTX(std::string_view ptx, std::string_view chip,
                 std::string &error) {
-  std::string ptxas = findPtxas();
-  if (ptxas.empty()) {
-    error = "there is no 'ptxas' in PATH or in CUDA_HOME";
-    return std::nullopt;
-  }
-  std::string arch = "-arch=" + std::string(chip), said;
-  auto cubin = transform(
-      ptxas, ptx,
-      [&](Arguments inputs, std::string output) {
-        return Arguments{arch, "-v", inputs[0], "-o", output};
-      },
-      error, &said);
-  if (!cubin)
+  std::string said;
+  if (!runPtxas(ptx, chip, {"-v"},
+                "there is no 'ptxas' in PATH or in CUDA_HOME", error, &said))
     return std::nullopt;
   std::vector<KernelUsage> kernels;
   auto numberBefore = [](StringRef line, StringRef words) {
@@ -198,12 +191,8 @@ std::optional<std::string> nsa::linkSharedLibrary(std::string_view object,
       error);
   if (linker.empty())
     return std::nullopt;
-  return transform(
-      linker, object,
-      [&](Arguments inputs, std::string output) {
-        return Arguments{"-shared", inputs[0], "-o", output};
-      },
-      error);
+  return transform(linker, object, {"-shared", inputNames[0], "-o", outputName},
+                   error);
 }
 
 std::optional<std::string> nsa::buildFFIModule(std::string_view source,
@@ -216,25 +205,10 @@ std::optional<std::string> nsa::buildFFIModule(std::string_view source,
                   error);
   if (compiler.empty())
     return std::nullopt;
-  return transform(
-      compiler, {source, object},
-      [&](Arguments inputs, std::string output) {
-        // Its host kernels are its own, whatever else the process has loaded.
-        return Arguments{"-shared",
-                         "-fPIC",
-                         "-O2",
-                         "-fvisibility=hidden",
-                         "-Wl,-Bsymbolic",
-                         "-x",
-                         "c",
-                         inputs[0],
-                         "-x",
-                         "none",
-                         inputs[1],
-                         "-lpthread",
-                         "-ldl",
-                         "-o",
-                         output};
-      },
-      error);
+  // Its host kernels are its own, whatever else the process has loaded.
+  return transform(compiler, {source, object},
+                   {"-shared", "-fPIC", "-O2", "-fvisibility=hidden",
+                    "-Wl,-Bsymbolic", "-x", "c", inputNames[0], "-x", "none",
+                    inputNames[1], "-lpthread", "-ldl", "-o", outputName},
+                   error);
 }

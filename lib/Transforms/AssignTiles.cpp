@@ -23,7 +23,6 @@
 
 #include "nsa/Codegen/FormulaCost.h"
 
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 namespace nsa {
@@ -40,11 +39,8 @@ using namespace nsa;
 
 /// Whether a destination's elements in a row are neighbours in memory.
 static bool isDense(Value destination) {
-  SmallVector<int64_t> strides;
-  int64_t offset;
   auto type = cast<MemRefType>(destination.getType());
-  return succeeded(type.getStridesAndOffset(strides, offset)) &&
-         strides.back() == 1;
+  return type.getStridesAndOffset().first.back() == 1;
 }
 
 /// The most elements of what `copy` stores that are computed at once.

@@ -11,11 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
-#include "nsa/IR/Size.h"
+#include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Transforms/Passes.h"
-
-#include "llvm/ADT/SetVector.h"
 
 namespace nsa {
 #define GEN_PASS_DEF_CHECKPLACES
@@ -29,36 +26,21 @@ using namespace nsa;
 /// far as its formula shows.
 static bool mayDependOn(Value value, unsigned dim) {
   auto map = value.getDefiningOp<MapOp>();
-  if (!map)
-    return true;
-  Block &body = map.getBody().front();
-  llvm::SetVector<Value> needed;
-  needed.insert(body.getTerminator()->getOperand(0));
-  for (unsigned i = 0; i < needed.size(); ++i) {
-    if (needed[i] == body.getArgument(dim))
-      return true;
-    Operation *op = needed[i].getDefiningOp();
-    if (op && op->getBlock() == &body)
-      needed.insert(op->operand_begin(), op->operand_end());
-  }
-  return false;
+  return !map || dependsOn(map.getYielded(), map.getArguments()[dim]);
 }
 
 /// An index of the value of `copy` that neither says where an element goes nor
 /// whether it is stored, or nothing.
 static std::optional<unsigned> getIdleIndex(CopyOp copy) {
-  SmallVector<Value> asked(copy.getPlaces());
-  if (asked.empty())
+  if (copy.getPlaces().empty())
     return std::nullopt;
-  if (copy.getMask())
-    asked.push_back(copy.getMask());
   unsigned rank = cast<ShapedType>(copy.getValue().getType()).getRank();
   for (unsigned dim = 0; dim < rank; ++dim) {
     std::optional<int64_t> size =
         Size::of(copy.getValue(), dim).resolve().getConstant();
     if (size && *size <= 1)
       continue;
-    if (llvm::none_of(asked,
+    if (llvm::none_of(copy.getSources().drop_front(),
                       [&](Value value) { return mayDependOn(value, dim); }))
       return dim;
   }

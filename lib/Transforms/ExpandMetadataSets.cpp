@@ -61,30 +61,12 @@ static void setExtents(Port &port, const MetadataField &field,
   bool isDecode = mode == MetadataMode::Decode;
   Value requests = sizes[0], columns = sizes[1];
   Value rows = isDecode ? requests : sizes[2];
-  for (MetadataSize size : field.sizes) {
-    bool isEnd =
-        size == MetadataSize::RequestsEnd || size == MetadataSize::RowsEnd;
-    port.offsets.push_back(isEnd ? 1 : 0);
-    switch (size) {
-    case MetadataSize::Requests:
-    case MetadataSize::RequestsEnd:
-      port.extents.push_back(requests);
-      break;
-    case MetadataSize::Rows:
-    case MetadataSize::RowsEnd:
-      port.extents.push_back(rows);
-      break;
-    case MetadataSize::TableRows:
-      // Elsewhere the source's array says how many rows there are.
-      port.extents.push_back(isDecode ? requests : Value());
-      break;
-    case MetadataSize::Columns:
-      port.extents.push_back(columns);
-      break;
-    case MetadataSize::Own:
-      port.extents.push_back(Value());
-      break;
-    }
+  // Elsewhere the source's array says how many rows there are.
+  Value tableRows = isDecode ? requests : Value();
+  const Value extents[] = {requests, rows, tableRows, columns, /*own=*/Value()};
+  for (const MetadataDim &dim : field.sizes) {
+    port.extents.push_back(extents[static_cast<int>(dim.size)]);
+    port.offsets.push_back(dim.plus);
   }
   // Where no dimension has one, there is nothing to print.
   if (llvm::none_of(port.extents, [](Value extent) { return bool(extent); })) {

@@ -8,9 +8,6 @@
 
 #include "nsa/Transforms/Passes.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/IR/Remarks.h"
-
 namespace nsa {
 #define GEN_PASS_DEF_EXPANDNAMED
 #define GEN_PASS_DEF_SHAREFORMS
@@ -140,10 +137,8 @@ struct ShareForms : public nsa::impl::ShareFormsBase<ShareForms> {
     llvm::erase_if(general, [&](Operation *other) {
       if (!SameFormula()(form, other) || !moveBefore(named, other))
         return false;
-      remark::passed(other->getLoc(),
-                     remark::RemarkOpts::name("ShareForms").category("nsa"))
-          << remark::add("took '{0}', which says the same",
-                         named->getName().getStringRef());
+      remark::passed(other->getLoc(), remarkBy("ShareForms")) << remark::add(
+          "took '{0}', which says the same", named->getName().getStringRef());
       other->getResult(0).replaceAllUsesWith(named->getResult(0));
       other->erase();
       return true;

@@ -46,11 +46,7 @@ static LaunchOp createLaunch(OpBuilder &b, CopyOp copy, StringRef name,
                         llvm::IsaPred<TensorType, ExpansionType>);
   };
   llvm::SetVector<Operation *> slice;
-  SmallVector<Value> stored = {copy.getValue()};
-  if (copy.getMask())
-    stored.push_back(copy.getMask());
-  llvm::append_range(stored, copy.getPlaces());
-  for (Value value : stored)
+  for (Value value : copy.getSources())
     (void)getBackwardSlice(value, &slice, options);
   IRMapping mapping;
   for (Operation *op : slice)

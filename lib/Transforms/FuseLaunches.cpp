@@ -13,7 +13,6 @@
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/PatternMatch.h"
-#include "mlir/IR/Remarks.h"
 #include "mlir/Transforms/CSE.h"
 
 namespace nsa {
@@ -23,10 +22,6 @@ namespace nsa {
 
 using namespace mlir;
 using namespace nsa;
-
-static remark::RemarkOpts remarkName() {
-  return remark::RemarkOpts::name("FuseLaunches").category("nsa");
-}
 
 //===----------------------------------------------------------------------===//
 // Segments
@@ -180,13 +175,12 @@ static Operation *findCopied(SegmentOp segment, Operation *table) {
 /// where that is copied, they are picked from it as it passes.
 static void fusePicked(LaunchOp launch) {
   for (SegmentOp segment : llvm::make_early_inc_range(launch.getSegments())) {
-    if (!llvm::hasSingleElement(segment.getCopies()) ||
-        !(*segment.getCopies().begin()).isPlain())
+    if (!llvm::hasSingleElement(segment.getCopies()))
       continue;
-    auto pick = dyn_cast_or_null<PickOpInterface>(
-        getRequestValue((*segment.getCopies().begin()).getValue())
-            .getDefiningOp());
-    Value source = pick ? pick.getPickedFrom() : Value();
+    CopyOp copy = *segment.getCopies().begin();
+    auto pick =
+        getRequestValue(copy.getValue()).getDefiningOp<PickOpInterface>();
+    Value source = pick && copy.isPlain() ? pick.getPickedFrom() : Value();
     Operation *table = source ? source.getDefiningOp() : nullptr;
     if (!table)
       continue;
@@ -212,11 +206,8 @@ static void fusePicked(LaunchOp launch) {
 static SmallVector<BlockArgument> getUnion(ArrayRef<BlockArgument> lhs,
                                            ArrayRef<BlockArgument> rhs) {
   SmallVector<BlockArgument> result;
-  auto number = [](BlockArgument a, BlockArgument b) {
-    return a.getArgNumber() < b.getArgNumber();
-  };
   std::set_union(lhs.begin(), lhs.end(), rhs.begin(), rhs.end(),
-                 std::back_inserter(result), number);
+                 std::back_inserter(result), StepOp::isBefore);
   return result;
 }
 
@@ -268,11 +259,11 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
         continue;
       }
       if (hasToWait)
-        remark::missed(launch.getLoc(), remarkName())
+        remark::missed(launch.getLoc(), remarkBy("FuseLaunches"))
             << remark::add("began another launch")
             << remark::reason("it reads sums that the launch before stores");
       else if (!fused.empty())
-        remark::missed(launch.getLoc(), remarkName())
+        remark::missed(launch.getLoc(), remarkBy("FuseLaunches"))
             << remark::add("began another launch")
             << remark::reason(
                    "one launch would have {0} bytes of parameters, and {1} is "
@@ -302,7 +293,7 @@ struct FuseLaunches : public nsa::impl::FuseLaunchesBase<FuseLaunches> {
     size_t segments = 0;
     for (LaunchOp launch : fused)
       segments += llvm::range_size(launch.getSegments());
-    remark::passed(step.getLoc(), remarkName())
+    remark::passed(step.getLoc(), remarkBy("FuseLaunches"))
         << remark::add("fused {0} launches into {1} with {2} segments",
                        launches.size(), fused.size(), segments);
   }

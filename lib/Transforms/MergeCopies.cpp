@@ -8,8 +8,6 @@
 
 #include "nsa/Transforms/Passes.h"
 
-#include "mlir/IR/Remarks.h"
-
 namespace nsa {
 #define GEN_PASS_DEF_MERGECOPIES
 #include "nsa/Transforms/Passes.h.inc"
@@ -17,10 +15,6 @@ namespace nsa {
 
 using namespace mlir;
 using namespace nsa;
-
-static unsigned getPortNumber(Value destination) {
-  return cast<BlockArgument>(destination).getArgNumber();
-}
 
 namespace {
 struct MergeCopies : public nsa::impl::MergeCopiesBase<MergeCopies> {
@@ -49,23 +43,20 @@ struct MergeCopies : public nsa::impl::MergeCopiesBase<MergeCopies> {
       SmallVector<Value> destinations;
       for (CopyOp copy : group)
         llvm::append_range(destinations, copy.getDestinations());
-      llvm::sort(destinations, [](Value lhs, Value rhs) {
-        return getPortNumber(lhs) < getPortNumber(rhs);
-      });
+      llvm::sort(destinations, StepOp::isBefore);
       first.getDestinationsMutable().assign(destinations);
       if (group.size() == 1)
         continue;
       for (CopyOp copy : llvm::drop_begin(group))
         copy.erase();
-      remark::passed(first.getLoc(),
-                     remark::RemarkOpts::name("MergeCopies").category("nsa"))
+      remark::passed(first.getLoc(), remarkBy("MergeCopies"))
           << remark::add("merged {0} copies into one with {1} destinations",
                          group.size(), destinations.size());
     }
 
     llvm::sort(merged, [](CopyOp lhs, CopyOp rhs) {
-      return getPortNumber(lhs.getDestinations().front()) <
-             getPortNumber(rhs.getDestinations().front());
+      return StepOp::isBefore(lhs.getDestinations().front(),
+                              rhs.getDestinations().front());
     });
     for (CopyOp copy : merged)
       copy->moveBefore(&body, body.end());

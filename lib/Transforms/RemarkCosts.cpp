@@ -9,8 +9,6 @@
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Transforms/Passes.h"
 
-#include "mlir/IR/Remarks.h"
-
 namespace nsa {
 #define GEN_PASS_DEF_REMARKCOSTS
 #include "nsa/Transforms/Passes.h.inc"
@@ -19,24 +17,20 @@ namespace nsa {
 using namespace mlir;
 using namespace nsa;
 
-static remark::RemarkOpts remarkName() {
-  return remark::RemarkOpts::name("RemarkCosts").category("nsa");
-}
-
 /// Says how many reads and searches `formula` makes for an element, and which
 /// of its reads are one for each element of a vector of `width`.
 static void remarkFormula(FormulaOpInterface formula, int64_t width) {
   Region &body = formula->getRegion(0);
   auto reads = body.getOps<ReadOp>();
   auto searches = body.getOps<SearchOp>();
-  remark::analysis(formula.getLoc(), remarkName()) << remark::add(
+  remark::analysis(formula.getLoc(), remarkBy("RemarkCosts")) << remark::add(
       "{0} reads and {1} searches an element, {2} elements at once",
       llvm::range_size(reads), llvm::range_size(searches), width);
   if (width == 1)
     return;
   for (ReadOp read : reads)
     if (StringRef reason = getScalarReason(read); !reason.empty())
-      remark::missed(read.getLoc(), remarkName())
+      remark::missed(read.getLoc(), remarkBy("RemarkCosts"))
           << remark::add("read element by element")
           << remark::reason("{0}", reason);
 }
@@ -44,14 +38,14 @@ static void remarkFormula(FormulaOpInterface formula, int64_t width) {
 /// Says what threads make together before any of them has an element.
 static void remarkShared(SegmentOp segment, SharedOpInterface op) {
   bool isByRow = segment.isSharedByRow(op);
-  remark::analysis(op.getLoc(), remarkName()) << remark::add(
+  remark::analysis(op.getLoc(), remarkBy("RemarkCosts")) << remark::add(
       "'{0}' is computed by each block {1} by itself",
       op->getName().getStringRef(), isByRow ? "for its row" : "in full");
 }
 
 /// Says that blocks which make `recurrence` first are done last.
 static void remarkLongest(Operation &recurrence) {
-  remark::analysis(recurrence.getLoc(), remarkName())
+  remark::analysis(recurrence.getLoc(), remarkBy("RemarkCosts"))
       << remark::add("the longest block of its launch: it makes this "
                      "recurrence first, step by step");
 }

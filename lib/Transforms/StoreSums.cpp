@@ -8,7 +8,6 @@
 
 #include "nsa/Transforms/Passes.h"
 
-#include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
 
 namespace nsa {
@@ -74,12 +73,11 @@ struct StoreSums : public nsa::impl::StoreSumsBase<StoreSums> {
     CopyOp::create(b, loc, tiles, /*mask=*/Value(), /*places=*/ValueRange(),
                    port, b.getI64IntegerAttr(0));
     scan.getSumsMutable().assign(port);
-    remark::passed(loc, remark::RemarkOpts::name("StoreSums").category("nsa"))
-        << remark::add("a launch before stores sums of each {0} elements to "
-                       "port '{1}', because {2} elements are expected, which "
-                       "each block would add up",
-                       int64_t(1) << TileSumsOp::logTile,
-                       step.getPortName(port), expected);
+    remark::passed(loc, remarkBy("StoreSums")) << remark::add(
+        "a launch before stores sums of each {0} elements to "
+        "port '{1}', because {2} elements are expected, which "
+        "each block would add up",
+        int64_t(1) << TileSumsOp::logTile, step.getPortName(port), expected);
   }
 };
 } // namespace

@@ -6,10 +6,10 @@
 // from 32 bits can be one of the first 2^31 elements alone.
 // CHECK-LABEL: gpu.func @known
 // CHECK-SAME:  (%[[N:[^:]*]]: index, %[[A:[^:]*]]: memref<?xi32>)
-// CHECK-DAG:   %[[SIZE:.*]] = arith.index_cast %[[N]] : index to i32
 // CHECK:       %[[VALUE:.*]] = memref.load %[[A]][%c0]
 // CHECK:       %[[PAGE:.*]] = arith.shrsi %[[VALUE]], %{{.*}} : i32
 // CHECK:       %[[INDEX:.*]] = arith.index_cast %[[PAGE]] : i32 to index
+// CHECK:       %[[SIZE:.*]] = arith.index_cast %[[N]] : index to i32
 // CHECK:       arith.cmpi slt, %[[VALUE]], %[[SIZE]] : i32
 // CHECK:       %[[FIRST:.*]] = arith.minui %{{.*}}, %c2147483648 : index
 // CHECK:       %[[BOUND:.*]] = arith.index_cast %[[FIRST]] : index to i32

@@ -1,5 +1,5 @@
-// Kernels that may begin early are checked as they are emitted: PTX in which one touches global memory, or ends, on a
-// path without the wait is an error, and so is a load through the read-only path.
+// Kernels that may begin early are checked as they are emitted: PTX in which one touches global memory, jumps or ends
+// before the wait is an error, and so is a load through the read-only path.
 //
 // RUN: nsa-opt %s --gpu-module-to-binary=format=isa --split-input-file --verify-diagnostics -o /dev/null
 
@@ -22,7 +22,7 @@ gpu.module @waits [#nvvm.target<chip = "sm_90">] {
 
 // expected-error @below {{serializing}}
 gpu.module @store [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{kernel 'store': PTX line 22: an access to global memory on a path without griddepcontrol.wait: st.global.b32}}
+  // expected-error @below {{kernel 'store': PTX line 22: an access to global memory before griddepcontrol.wait: st.global.b32}}
   llvm.func @store(%a: !llvm.ptr, %n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.store %n, %a : i32, !llvm.ptr
     llvm.inline_asm has_side_effects "griddepcontrol.wait;", "~{memory}" : () -> ()
@@ -34,7 +34,7 @@ gpu.module @store [#nvvm.target<chip = "sm_90">] {
 
 // expected-error @below {{serializing}}
 gpu.module @load [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an access to global memory on a path without griddepcontrol.wait: ld.volatile.global}}
+  // expected-error @below {{an access to global memory before griddepcontrol.wait: ld.volatile.global}}
   llvm.func @load(%a: !llvm.ptr, %b: !llvm.ptr) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     %x = llvm.load volatile %b : !llvm.ptr -> i32
     llvm.inline_asm has_side_effects "griddepcontrol.wait;", "~{memory}" : () -> ()
@@ -47,7 +47,7 @@ gpu.module @load [#nvvm.target<chip = "sm_90">] {
 
 // expected-error @below {{serializing}}
 gpu.module @no_wait [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an end on a path without griddepcontrol.wait: ret}}
+  // expected-error @below {{an end before griddepcontrol.wait: ret}}
   llvm.func @no_wait() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.return
   }
@@ -58,7 +58,7 @@ gpu.module @no_wait [#nvvm.target<chip = "sm_90">] {
 // One of two paths.
 // expected-error @below {{serializing}}
 gpu.module @branch [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an access to global memory on a path without griddepcontrol.wait: st.global.b32}}
+  // expected-error @below {{a jump before griddepcontrol.wait: bra}}
   llvm.func @branch(%a: !llvm.ptr, %n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     %zero = llvm.mlir.constant(0 : i32) : i32
     %is = llvm.icmp "eq" %n, %zero : i32
@@ -77,7 +77,7 @@ gpu.module @branch [#nvvm.target<chip = "sm_90">] {
 // A table of jumps, of which one leads past the wait.
 // expected-error @below {{serializing}}
 gpu.module @table [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an access to global memory on a path without griddepcontrol.wait: st.global.b32}}
+  // expected-error @below {{a jump before griddepcontrol.wait: brx.idx}}
   llvm.func @table(%a: !llvm.ptr, %n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.inline_asm has_side_effects "{ t: .branchtargets $$one, $$two; brx.idx $0, t; $$two: griddepcontrol.wait; $$one: }", "r,~{memory}" %n : (i32) -> ()
     llvm.store %n, %a : i32, !llvm.ptr
@@ -90,7 +90,7 @@ gpu.module @table [#nvvm.target<chip = "sm_90">] {
 // A wait that some threads pass over.
 // expected-error @below {{serializing}}
 gpu.module @guarded [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an access to global memory on a path without griddepcontrol.wait: st.global.b32}}
+  // expected-error @below {{an access to global memory before griddepcontrol.wait: st.global.b32}}
   llvm.func @guarded(%a: !llvm.ptr, %n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.inline_asm has_side_effects "{ .reg .pred p; setp.eq.s32 p, $0, 0; @p griddepcontrol.wait; }", "r,~{memory}" %n : (i32) -> ()
     llvm.store %n, %a : i32, !llvm.ptr
@@ -102,7 +102,7 @@ gpu.module @guarded [#nvvm.target<chip = "sm_90">] {
 
 // expected-error @below {{serializing}}
 gpu.module @asynchronous [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{an access to global memory on a path without griddepcontrol.wait: cp.async.ca.shared.global}}
+  // expected-error @below {{an access to global memory before griddepcontrol.wait: cp.async.ca.shared.global}}
   llvm.func @asynchronous(%a: !llvm.ptr, %n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.inline_asm has_side_effects "cp.async.ca.shared.global [$0], [$1], 4; griddepcontrol.wait;", "r,l,~{memory}" %n, %a : (i32, !llvm.ptr) -> ()
     llvm.return
@@ -126,7 +126,7 @@ gpu.module @read_only [#nvvm.target<chip = "sm_90">] {
 
 // expected-error @below {{serializing}}
 gpu.module @call [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{a call on a path without griddepcontrol.wait: call somewhere}}
+  // expected-error @below {{a call before griddepcontrol.wait: call somewhere}}
   llvm.func @call() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
     llvm.inline_asm has_side_effects "/* Not read: st.global. */ call somewhere; griddepcontrol.wait;", "~{memory}" : () -> ()
     llvm.return
@@ -136,21 +136,10 @@ gpu.module @call [#nvvm.target<chip = "sm_90">] {
 // -----
 
 // expected-error @below {{serializing}}
-gpu.module @jump [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{a jump to where there is nothing: bra nowhere}}
-  llvm.func @jump() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
-    llvm.inline_asm has_side_effects "bra nowhere; griddepcontrol.wait;", "~{memory}" : () -> ()
-    llvm.return
-  }
-}
-
-// -----
-
-// expected-error @below {{serializing}}
-gpu.module @no_table [#nvvm.target<chip = "sm_90">] {
-  // expected-error @below {{a jump to where there is nothing: brx.idx}}
-  llvm.func @no_table(%n: i32) attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
-    llvm.inline_asm has_side_effects "brx.idx $0, nowhere; griddepcontrol.wait;", "r,~{memory}" %n : (i32) -> ()
-    llvm.return
+gpu.module @trap [#nvvm.target<chip = "sm_90">] {
+  // expected-error @below {{an end before griddepcontrol.wait: exit}}
+  llvm.func @trap() attributes {gpu.kernel, nvvm.kernel, nsa.dependent_launch} {
+    llvm.inline_asm has_side_effects "{ trap; one: }", "~{memory}" : () -> ()
+    llvm.unreachable
   }
 }

@@ -31,6 +31,9 @@ public:
   mlir::Value i64(int64_t value);
   mlir::Value i1(bool value);
   mlir::Value zero(mlir::Type type);
+  /// A number of a type, or in each element of a vector.
+  mlir::Value constant(mlir::Type type, int64_t value);
+  mlir::Value constantFloat(mlir::Type type, double value);
 
   mlir::Value toIndex(mlir::Value value);
   mlir::Value toIndexUnsigned(mlir::Value value);
@@ -43,33 +46,47 @@ public:
   template <typename Op, typename... Args> mlir::Value apply(Args &&...args) {
     return Op::create(b, loc, std::forward<Args>(args)...);
   }
-  mlir::Value add(mlir::Value lhs, mlir::Value rhs);
-  /// Nothing where `rhs` is 0.
+#define NSA_BINARY(name, Op)                                                   \
+  mlir::Value name(mlir::Value lhs, mlir::Value rhs) {                         \
+    return apply<mlir::arith::Op>(lhs, rhs);                                   \
+  }
+  NSA_BINARY(add, AddIOp)
+  NSA_BINARY(sub, SubIOp)
+  NSA_BINARY(mul, MulIOp)
+  NSA_BINARY(min, MinSIOp)
+  NSA_BINARY(max, MaxSIOp)
+  NSA_BINARY(minUnsigned, MinUIOp)
+  NSA_BINARY(divUnsigned, DivUIOp)
+  NSA_BINARY(remUnsigned, RemUIOp)
+  NSA_BINARY(ceilDivUnsigned, CeilDivUIOp)
+  NSA_BINARY(shiftLeft, ShLIOp)
+  NSA_BINARY(shiftRight, ShRUIOp)
+  /// The bits of either.
+  NSA_BINARY(either, OrIOp)
+#undef NSA_BINARY
+  /// `lhs` where `rhs` is 0.
   mlir::Value add(mlir::Value lhs, int64_t rhs);
-  mlir::Value sub(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value mul(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value min(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value max(mlir::Value lhs, mlir::Value rhs);
   mlir::Value clamp(mlir::Value value, int64_t low, int64_t high);
-  mlir::Value divUnsigned(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value remUnsigned(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value shiftLeft(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value shiftRight(mlir::Value lhs, mlir::Value rhs);
 
   mlir::Value compare(Predicate predicate, mlir::Value lhs, mlir::Value rhs);
-  mlir::Value equal(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value notEqual(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value less(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value isAtMost(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value isAtLeast(mlir::Value lhs, mlir::Value rhs);
-  /// Whether `index` is one of an array of `size` elements: a negative one is
+#define NSA_COMPARISON(name, predicate)                                        \
+  mlir::Value name(mlir::Value lhs, mlir::Value rhs) {                         \
+    return compare(Predicate::predicate, lhs, rhs);                            \
+  }
+  NSA_COMPARISON(equal, eq)
+  NSA_COMPARISON(notEqual, ne)
+  NSA_COMPARISON(less, slt)
+  NSA_COMPARISON(isAtMost, sle)
+  NSA_COMPARISON(isAtLeast, sge)
+  /// Whether `lhs` is an index of an array of `rhs` elements: a negative one is
   /// too large as well.
-  mlir::Value isInside(mlir::Value index, mlir::Value size);
+  NSA_COMPARISON(isInside, ult)
+  /// Whether it is not.
+  NSA_COMPARISON(isOutside, uge)
+#undef NSA_COMPARISON
   /// The bits of both; where one is null, which is for true, those of the
   /// other.
   mlir::Value both(mlir::Value lhs, mlir::Value rhs);
-  /// The bits of either.
-  mlir::Value either(mlir::Value lhs, mlir::Value rhs);
   mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs);
 
   /// `value` in each lane of a vector.

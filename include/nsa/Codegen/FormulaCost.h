@@ -24,6 +24,10 @@ bool isAtPoint(ReadOp read);
 /// element of the row: it waits for that, and finds its elements anywhere.
 bool isIndirect(ReadOp read);
 
+/// Whether `value`, of the formula that `index` is an argument of, depends on
+/// it.
+bool dependsOn(mlir::Value value, mlir::Value index);
+
 /// Whether `op`, of the body of `formula`, is the same for all elements of a
 /// row: it does not depend on the innermost index.
 bool isOfRow(FormulaOpInterface formula, mlir::Operation *op);

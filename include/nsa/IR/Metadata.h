@@ -15,13 +15,16 @@ namespace nsa {
 
 /// What a dimension of a field has as its size.
 enum class MetadataSize {
-  Requests,    // bs
-  RequestsEnd, // bs + 1
-  Rows,        // seqlens_expanded_size; bs in decode
-  RowsEnd,     // one more
-  TableRows,   // bs in decode, else the source's own
-  Columns,     // max_len, max_seqlen_k
-  Own          // the source's own
+  Requests,  // bs
+  Rows,      // seqlens_expanded_size; bs in decode
+  TableRows, // bs in decode, else the source's own
+  Columns,   // max_len, max_seqlen_k
+  Own        // the source's own
+};
+
+struct MetadataDim {
+  MetadataSize size;
+  int64_t plus = 0;
 };
 
 /// One field of a set. Bit i of a set's type stands for field i.
@@ -30,7 +33,7 @@ struct MetadataField {
   /// A set has it only if its type names it.
   bool isOptional;
   /// Sizes of its dimensions.
-  llvm::ArrayRef<MetadataSize> sizes;
+  llvm::ArrayRef<MetadataDim> sizes;
   /// Elements before it are not copied.
   int64_t from;
   /// Its arrays have to be contiguous.
@@ -47,6 +50,12 @@ uint32_t getAllMetadataFields(MetadataMode mode);
 
 /// How many sizes a source of this mode has: bs and columns, and outside of
 /// decode the number of expanded rows.
+/// `decode, [fields]`: the mode of a set and which fields it has.
+mlir::ParseResult parseMetadataSet(mlir::AsmParser &parser, MetadataMode &mode,
+                                   uint32_t &fields);
+void printMetadataSet(mlir::AsmPrinter &printer, MetadataMode mode,
+                      uint32_t fields);
+
 inline unsigned getNumMetadataSizes(MetadataMode mode) {
   return mode == MetadataMode::Decode ? 2 : 3;
 }

@@ -75,6 +75,7 @@ class LaunchOp;
 class SegmentOp;
 class CopyOp;
 class ExpansionOp;
+struct SegmentFacts;
 
 /// The rows and columns that a segment has, and those of a block of threads:
 /// there are ceil(rows / tileRows) * ceil(columns / tileColumns) blocks, none
@@ -135,6 +136,8 @@ mlir::Value getRequestValue(mlir::Value value);
 
 /// Checks that a segment can hold copies of `value`.
 llvm::LogicalResult verifyCopied(mlir::Value value);
+
+#include "nsa/IR/NSATypeConstraints.h.inc"
 } // namespace nsa
 
 #define GET_TYPEDEF_CLASSES

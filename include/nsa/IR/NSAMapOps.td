@@ -17,7 +17,6 @@
 
 include "nsa/IR/NSAOpBase.td"
 
-def NSA_Scalar : AnyTypeOf<[I1, I8, I16, I32, I64, Index, BF16, F32]>;
 def NSA_Array : TensorRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
 def NSA_ReadArray : AnyTypeOf<[
   NSA_Array, MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>
@@ -316,9 +315,6 @@ def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
     (`inclusive` $inclusive^)? $source (`by` $sums^)? attr-dict `:`
     type($source) (`by` type($sums)^)? `->` type($result)
   }];
-  let builders = [
-    OpBuilder<(ins "::mlir::Value":$source, CArg<"bool", "false">:$inclusive)>
-  ];
   let hasVerifier = 1;
 }
 

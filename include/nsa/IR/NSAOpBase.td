@@ -33,7 +33,16 @@ def NSA_BF16Table : 2DTensorOf<[BF16]>;
 def NSA_Value : TensorRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
 def NSA_Mask : TensorRankOf<[I8, I16, I32, I64], [1, 2]>;
 def NSA_Places : TensorRankOf<[I32, I64], [1, 2]>;
-def NSA_Destination : MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]>;
+def NSA_Destination : MemRefRankOf<[I8, I16, I32, I64, BF16, F32], [1, 2]> {
+  let cppFunctionName = "isDestination";
+}
+def NSA_Scalar : AnyTypeOf<[I1, I8, I16, I32, I64, Index, BF16, F32]> {
+  let cppFunctionName = "isScalar";
+}
+// What `in` ports are.
+def NSA_Read : AnyTypeOf<[Index, NSA_Metadata, NSA_Value]> {
+  let cppFunctionName = "isRead";
+}
 
 def NSA_ExpansionType : TypeDef<NSA_Dialect, "Expansion"> {
   let mnemonic = "expansion";

@@ -172,6 +172,11 @@ def NSA_StepOp : NSA_Op<"step", [
     bool isOptional(::mlir::BlockArgument port);
     /// Whether what is written to `port` may be computed from what was there.
     bool isInOut(::mlir::BlockArgument port);
+    /// Whether port `lhs` stands before port `rhs`.
+    static bool isBefore(::mlir::Value lhs, ::mlir::Value rhs) {
+      return ::llvm::cast<::mlir::BlockArgument>(lhs).getArgNumber() <
+             ::llvm::cast<::mlir::BlockArgument>(rhs).getArgNumber();
+    }
     /// Whether a port of this type is written.
     static bool isOut(::mlir::Type type) {
       return ::llvm::isa<::mlir::MemRefType, MetadataRefType>(type);
@@ -384,7 +389,10 @@ def NSA_ExpansionOp : NSA_Op<"expansion", [
                        OptionalAttr<I64Attr>:$static_extend,
                        Optional<Index>:$bound, UnitAttr:$padded);
   let results = (outs NSA_ExpansionType:$result);
-  let hasCustomAssemblyFormat = 1;
+  let assemblyFormat = [{
+    `by` custom<SizeOrConstant>($extend, $static_extend)
+    (custom<Bound>($bound, $padded)^)? attr-dict (`:` type($extend)^)?
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Whether all requests take the same number of rows.
@@ -641,6 +649,11 @@ def NSA_CopyOp : NSA_Op<"copy", [
       return getValue() == other.getValue() && getMask() == other.getMask() &&
              getPlaces() == other.getPlaces() && getFrom() == other.getFrom();
     }
+    /// The value, and what says of each of its elements whether and where it is
+    /// stored.
+    ::mlir::OperandRange getSources() {
+      return getOperands().drop_back(getDestinations().size());
+    }
     /// Checks what `when` and `at` ask for.
     ::llvm::LogicalResult verifyElements();
   }];
@@ -730,11 +743,30 @@ def NSA_LaunchOp : NSA_Op<"launch", [
   }];
 }
 
-def NSA_Scan : I32EnumAttrCase<"Scan", 0, "scan">;
-def NSA_Expand : I32EnumAttrCase<"Expand", 1, "expand">;
-def NSA_Tile : I32EnumAttrCase<"Tile", 2, "tile">;
+// A kind of segment, with the members of its `SegmentFacts` (lib/IR). Its number
+// is its place in the order of blocks, and in that in which kinds are asked
+// whether a value is theirs.
+class NSA_SegmentCase<string name, int number, string mnemonic, code members>
+    : I32EnumAttrCase<name, number, mnemonic> {
+  code facts = members;
+}
+def NSA_Scan : NSA_SegmentCase<"Scan", 0, "scan", [{
+  /*mostSizes=*/1, /*isCut=*/false, /*takesVectors=*/true, holdsScan,
+  getScanRows, getScanGrid, [](SegmentOp) { return ::mlir::success(); }
+}]>;
+def NSA_Expand : NSA_SegmentCase<"Expand", 1, "expand", [{
+  /*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false, isWrittenByRequest,
+  getExpandRows, getExpandGrid, verifyExpandCopies
+}]>;
+def NSA_Tile : NSA_SegmentCase<"Tile", 2, "tile", [{
+  /*mostSizes=*/2, /*isCut=*/true, /*takesVectors=*/false,
+  [](::mlir::Value) { return true; },
+  [](::mlir::Value value) { return Size::of(value, 0); }, getTileGrid,
+  verifyTileCopies
+}]>;
+defvar NSA_SegmentCases = [NSA_Scan, NSA_Expand, NSA_Tile];
 def NSA_SegmentKind : I32EnumAttr<"SegmentKind", "how a segment is cut into blocks",
-                                  [NSA_Scan, NSA_Expand, NSA_Tile]> {
+                                  NSA_SegmentCases> {
   let cppNamespace = "::nsa";
 }
 
@@ -796,6 +828,8 @@ def NSA_SegmentOp : NSA_Op<"segment", [
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
   let extraClassDeclaration = [{
+    /// What is known of a kind without its code.
+    static const SegmentFacts &getFacts(SegmentKind kind);
     auto getCopies() { return getBody().getOps<CopyOp>(); }
     /// How the requests of an `expand` segment become rows.
     ExpansionOp getExpansion();
@@ -825,6 +859,13 @@ def NSA_SegmentOp : NSA_Op<"segment", [
     /// The ports that it writes, if all of them are optional: where all of
     /// their arrays are missing there is nothing to do. Else none.
     ::llvm::SmallVector<::mlir::BlockArgument> getOptionalPorts();
+  }];
+  let extraClassDefinition = [{
+    const ::nsa::SegmentFacts &$cppClass::getFacts(::nsa::SegmentKind kind) {
+      static const ::nsa::SegmentFacts facts[] = {{}]
+      # !interleave(!foreach(kind, NSA_SegmentCases, kind.facts), "}, {") # [{}};
+      return facts[static_cast<uint32_t>(kind)];
+    }
   }];
 }
 

@@ -27,7 +27,7 @@ class NSA_MetadataTypeBase<string name, string typeMnemonic>
   let mnemonic = typeMnemonic;
   // Bit i of `fields` stands for field i of nsa/IR/Metadata.h.
   let parameters = (ins "::nsa::MetadataMode":$mode, "uint32_t":$fields);
-  let hasCustomAssemblyFormat = 1;
+  let assemblyFormat = "`<` custom<MetadataSet>($mode, $fields) `>`";
 }
 
 def NSA_Metadata : NSA_MetadataTypeBase<"Metadata", "metadata"> {

@@ -63,6 +63,10 @@ public:
 
   /// The size as a value, created at the insertion point where needed.
   mlir::OpFoldResult materialize(mlir::OpBuilder &b, mlir::Location loc) const;
+  /// The same where `get` says what symbols are.
+  mlir::OpFoldResult
+  materialize(mlir::OpBuilder &b, mlir::Location loc,
+              llvm::function_ref<mlir::OpFoldResult(const Symbol &)> get) const;
 
 private:
   static Size of(Symbol symbol, mlir::MLIRContext *context);

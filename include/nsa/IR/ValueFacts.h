@@ -9,7 +9,7 @@
 #ifndef NSA_IR_VALUEFACTS_H
 #define NSA_IR_VALUEFACTS_H
 
-#include "mlir/IR/Value.h"
+#include "mlir/IR/ValueRange.h"
 #include "llvm/ADT/DenseMap.h"
 
 namespace nsa {
@@ -44,35 +44,40 @@ public:
   /// included: each is emitted where it is read.
   static constexpr unsigned mostReads = 512;
 
+  struct Facts {
+    /// Whether it is computed from a cumulative sum, so that only a `scan` or
+    /// `expand` segment can hold it.
+    bool dependsOnScan = false;
+    /// The expansion that its rows come from, or null if they are requests.
+    mlir::Operation *expansion = nullptr;
+    /// How many operations it is computed by, one from the other.
+    unsigned depth = 0;
+    /// From how many reads an element of it is computed; no more than one more
+    /// than the most.
+    unsigned reads = 0;
+  };
+
   /// Adds `op`, whose operands are added or ports.
   void add(mlir::Operation *op);
   /// Whether the operation that defines `value` was added.
   bool contains(mlir::Value value) const;
 
-  /// Whether `value` is computed from a cumulative sum, so that only a `scan`
-  /// or `expand` segment can hold it.
-  bool dependsOnScan(mlir::Value value) const;
-  /// The expansion that the rows of `value` come from, or null if its rows are
-  /// requests.
+  Facts lookup(mlir::Value value) const;
+  bool dependsOnScan(mlir::Value value) const {
+    return lookup(value).dependsOnScan;
+  }
   ExpansionOp getExpansion(mlir::Value value) const;
   /// Whether `value` has an element or a row for each request: it is made
   /// neither from a cumulative sum nor from an expansion.
   bool isPerRequest(mlir::Value value) const;
-  /// How many operations `value` is computed by, one from the other.
-  unsigned getDepth(mlir::Value value) const;
-  /// From how many reads an element of `value` is computed; no more than one
-  /// more than the most.
-  unsigned getReads(mlir::Value value) const;
+  /// Checks that all `values` of `op` that are there have; `what` says of them
+  /// that they depend on nothing else.
+  llvm::LogicalResult verifyPerRequest(mlir::Operation *op,
+                                       mlir::ValueRange values,
+                                       llvm::StringRef what) const;
 
 private:
-  struct Facts {
-    bool dependsOnScan = false;
-    mlir::Operation *expansion = nullptr;
-    unsigned depth = 0;
-    unsigned reads = 0;
-  };
   unsigned countReads(mlir::Operation *op) const;
-  Facts lookup(mlir::Value value) const;
 
   llvm::DenseMap<mlir::Operation *, Facts> facts;
 };
@@ -80,6 +85,11 @@ private:
 /// The same of one value, found by following operands.
 bool dependsOnScan(mlir::Value value);
 ExpansionOp getExpansion(mlir::Value value);
+
+/// Calls `visit` with the operations that `values` are computed by, each once,
+/// and goes on to the inputs of those for which it returns true.
+void walkOrigins(mlir::ValueRange values,
+                 llvm::function_ref<bool(mlir::Operation *)> visit);
 
 } // namespace nsa
 

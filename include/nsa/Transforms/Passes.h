@@ -14,12 +14,18 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Remarks.h"
 #include "mlir/Pass/Pass.h"
 
 namespace nsa {
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Transforms/Passes.h.inc"
+
+/// What a remark of pass `name` is filed under.
+inline mlir::remark::RemarkOpts remarkBy(llvm::StringRef name) {
+  return mlir::remark::RemarkOpts::name(name).category("nsa");
+}
 } // namespace nsa
 
 #endif // NSA_TRANSFORMS_PASSES_H
