@@ -28,11 +28,14 @@ protected:
     FailureOr<llvm::TargetMachine *> machine = getOrCreateTargetMachine();
     if (failed(machine))
       return failure();
-    FailureOr<SmallString<0>> ptx = translateModuleToISA(
+    FailureOr<SmallString<0>> emitted = translateModuleToISA(
         code, **machine, [&] { return getOperation().emitError(); });
-    if (failed(ptx) || failed(verifyWaits(*ptx)))
+    if (failed(emitted))
       return failure();
-    return SmallVector<char, 0>(ptx->begin(), ptx->end());
+    std::string ptx = nsa::widenShortBounds(*emitted);
+    if (failed(verifyWaits(ptx)))
+      return failure();
+    return SmallVector<char, 0>(ptx.begin(), ptx.end());
   }
 
 private:

@@ -33,6 +33,14 @@ void registerPTXTarget(mlir::DialectRegistry &registry);
 std::optional<std::string> findAccessBeforeWait(llvm::StringRef ptx,
                                                 llvm::StringRef name);
 
+/// Lets `max` and `min` of 16 bits in a PTX text compute with 32. From sm_90 on
+/// there is an instruction for those of 16, which also says whether the result
+/// is the first operand. ptxas of CUDA 12.8 to 13.3 takes that for an answer to
+/// `setp.eq` of the result and a constant that is the second. LLVM has no
+/// switch for it, and makes such instructions of comparisons, too, when all of
+/// its passes are over.
+std::string widenShortBounds(llvm::StringRef ptx);
+
 } // namespace nsa
 
 #endif // NSA_LIB_TARGET_PTXTARGET_H

@@ -32,6 +32,17 @@ void *malloc(size_t size) {
   return __libc_malloc(size);
 }
 
+/* Sanitizers have a malloc before this one, and say when it is called. */
+int __sanitizer_install_malloc_and_free_hooks(
+    void (*allocated)(const volatile void *, size_t),
+    void (*freed)(const volatile void *)) __attribute__((weak));
+static void allocated(const volatile void *place, size_t size) { ++allocations; }
+static void freed(const volatile void *place) {}
+__attribute__((constructor)) static void count_allocations(void) {
+  if (__sanitizer_install_malloc_and_free_hooks)
+    __sanitizer_install_malloc_and_free_hooks(allocated, freed);
+}
+
 /* What a call returns. */
 static int result_of(const char *call) {
   const char *fault = getenv("STUB_FAULT");

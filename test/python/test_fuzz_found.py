@@ -238,3 +238,41 @@ nsa.step @step(in %bs : index, out %o : memref<{type}>) {{
         assert (sums == 7).all()
     none = operations.Array.of(np.zeros((4, 0)[-rank:], np.int32))._replace(less=999960)
     assert operations.scan(none, inclusive=False).data.shape == none.data.shape
+
+
+def test_bounds_of_16_bits() -> None:
+    """PTX has them with 32, whatever the sign and the operands are."""
+    copies = {"max": "maxsi", "min": "minsi", "umax": "maxui", "umin": "minui"}
+    maps = "".join(
+        f"""
+  %{name}{at} = nsa.map(%r) in (%n) : tensor<?xi16> {{
+    %none = arith.constant 0 : i16
+    %x = nsa.read %a[%r] else %none : tensor<?xi16>
+    {other}
+    %bound = arith.{op} %x, %y : i16
+    nsa.yield %bound : i16
+  }}
+  nsa.copy %{name}{at} to %{name}_{at} : tensor<?xi16> to memref<?xi16>"""
+        for name, op in copies.items()
+        for at, other in enumerate(
+            ("%y = nsa.read %b[%r] else %none : tensor<?xi16>", "%y = arith.constant -5 : i16")
+        )
+    )
+    names = [f"{name}_{at}" for name in copies for at in (0, 1)]
+    outs = ", ".join(f"out %{name} : memref<?xi16>" for name in names)
+    text = f"""
+nsa.step @step(in %n : index, in %a[%n] : tensor<?xi16>, in %b[%n] : tensor<?xi16>, {outs}) {{{maps}
+}}
+"""
+    some = np.array([0, 1, -1, 5, -5, -6, 32767, -32768], np.int16)
+    a, b = (each.reshape(-1).copy() for each in np.meshgrid(some, some))
+    wanted = {}
+    for at, y in enumerate((b, np.full_like(b, -5))):
+        wanted |= {f"max_{at}": np.maximum(a, y), f"min_{at}": np.minimum(a, y)}
+        for name, function in (("umax", np.maximum), ("umin", np.minimum)):
+            wanted[f"{name}_{at}"] = function(a.view(np.uint16), y.view(np.uint16)).view(np.int16)
+    for step in builds(text):
+        got = {name: np.full_like(a, 7) for name in names}
+        step(n=a.size, a=a, b=b, **got)
+        for name in names:
+            assert got[name].tolist() == wanted[name].tolist(), name

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from formula_cases import run, tasks
+import numpy as np
+from formula_cases import SHORT_REST, run, tasks
 
 from nsa import _cache
 
@@ -22,3 +23,10 @@ def test_formulas(gpu: Any) -> None:
         module = _cache.get_module(task.program.text(), "cuda")
         compared += run(task, next(iter(module.values())), gpu)
     assert compared > 100_000
+
+
+def test_bounds_of_16_bits(gpu: Any) -> None:
+    (step,) = _cache.get_module(SHORT_REST, "cuda").values()
+    rest = gpu.asarray(np.full(1000, 7, np.int16))
+    step(n=1000, o=rest)
+    assert gpu.asnumpy(rest).tolist() == [int(i > 1) for i in range(1000)]

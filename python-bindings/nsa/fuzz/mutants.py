@@ -238,12 +238,14 @@ def subjects() -> dict[str, Task]:
             for bs, columns, bound, queries, limit in (
                 (3, 7, 9, 11, 9), (130, 17, 140, 5, 64), (33, 700, 64, 300, 0),
                 # More than a tile of sums.
-                (1100, 3, 1150, 5, 3))
+                (1100, 3, 1150, 5, 3),
+                # Whole tiles of columns, and more of them than pages have.
+                (2, 1024, 4, 3, 9))
         ]  # fmt: skip
         if name == "schedules":
             # Tiles of more elements than a thread has.
-            sizes[-1] = dict(sizes[-1], bs=4290)
-        tasks[name] = Task(name, program, (1, 2), tuple(sizes))
+            sizes[3] = dict(sizes[3], bs=4290)
+        tasks[name] = Task(name, program, (1, 2, 3, 4), tuple(sizes))
     return tasks
 
 
@@ -295,6 +297,14 @@ EQUIVALENT = (
     Equivalent(
         "dequantisation", ("guard dropped",), r"if\(cmpi 1\(andi\(reduction, -2139062144\), 0\)\)",
         "what is for bytes that are no number does the same with numbers, more slowly",
+    ),
+    Equivalent(
+        "formulas", ("bound off by one",), r"cmpi 2\(addi\((muli, muli|addi, 2)\), 1\)",
+        "such a column of a thread is even, and 1 is not",
+    ),
+    Equivalent(
+        "schedules", ("operation",), r"subi\(shli\(1, arg\), 1\)",
+        "the runs that a thread sums may be longer than they have to be",
     ),
     Equivalent(
         "formulas", ("alignment not tested",),
