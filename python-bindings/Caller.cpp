@@ -89,19 +89,6 @@ const char *Caller::nameOf(size_t array) const {
   return utf8Of(arrayNames[array]);
 }
 
-bool Caller::Describer::describe(nb::handle object, nsa_array &array) {
-  if (Py_TYPE(object.ptr()) != type) {
-    type = Py_TYPE(object.ptr());
-    api = exchangeApiOf(type);
-  }
-  dlpack::Tensor tensor;
-  if (!api || !api->tensorFromObject ||
-      api->tensorFromObject(object.ptr(), &tensor) != 0)
-    return false;
-  array = arrayOf(tensor, /*flags=*/0);
-  return true;
-}
-
 bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
   Describer describer = entry.describer;
   const int64_t *at = entry.key.data();
@@ -124,7 +111,9 @@ void Caller::describe(const Objects &arrays, Key &key,
                       Exported &exported) const {
   key.push_back(sourceOf(arrays));
   size_t number = 0;
-  Describer describer;
+  // Arrays of this operation are of one type, most likely, which `known` holds.
+  std::shared_ptr<Entry> known = latest;
+  Describer describer = known ? known->describer : Describer();
   for (nb::handle object : arrays) {
     nsa_array array;
     if (describer.describe(object, array)) {
@@ -203,7 +192,7 @@ std::shared_ptr<Caller::Entry> Caller::bind(const Objects &arrays,
   if (arrays.size() != 0) {
     nb::handle first = arrays.begin()[0];
     entry->type = nb::borrow((PyObject *)Py_TYPE(first.ptr()));
-    entry->describer = Describer(Py_TYPE(first.ptr()));
+    entry->describer = Describer(first);
   }
   if (isCuda)
     entry->source = StreamSource(arrays.begin()[0], flat.front().device_id);

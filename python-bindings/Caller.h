@@ -10,6 +10,7 @@
 #define NSA_PYTHON_CALLER_H
 
 #include "CallBuffer.h"
+#include "Describer.h"
 #include "Steps.h"
 
 #include <memory>
@@ -72,21 +73,6 @@ private:
   /// An array that had to be exported, by its place among the arrays. What an
   /// exporter makes lives until the launch, also where it is a copy.
   using Exported = std::vector<std::pair<size_t, ImportedArray>>;
-
-  /// Describes arrays, mostly of one type, without having them exported.
-  class Describer {
-  public:
-    Describer() = default;
-    /// `type` has to live as long.
-    explicit Describer(PyTypeObject *type)
-        : type(type), api(exchangeApiOf(type)) {}
-    /// False for one that has to be exported; an error may be set then.
-    bool describe(nanobind::handle object, nsa_array &array);
-
-  private:
-    PyTypeObject *type = nullptr;
-    const dlpack::ExchangeApi *api = nullptr;
-  };
 
   struct Entry {
     std::vector<int64_t> key;
