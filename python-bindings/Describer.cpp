@@ -26,7 +26,7 @@ namespace nb = nanobind;
 using namespace nsa::python;
 
 /// void at::toDLPackNonOwning(const at::Tensor &, DLTensor *)
-static constexpr const char *readName =
+static constexpr const char *functionName =
     "_ZN2at17toDLPackNonOwningERKNS_6TensorEP8DLTensor";
 
 /// A function of the library that `other` is in, or of those that it is linked
@@ -76,26 +76,34 @@ static size_t findHandle(nb::handle object) {
   return found;
 }
 
+/// Whether a type has the API itself. Objects of one that inherits it may be
+/// described by functions in Python.
+static bool ownsApi(PyTypeObject *type) {
+  nb::object names = getOptional((PyObject *)type, "__dict__");
+  return names.is_valid() &&
+         PyMapping_HasKeyString(names.ptr(), exchangeApiName);
+}
+
 Describer::Describer(nb::handle array) {
   take(Py_TYPE(array.ptr()));
-  if (!api || !api->tensorFromObject)
+  if (!api || !api->tensorFromObject || !ownsApi(type))
     return;
-  read = reinterpret_cast<Read>(
-      findBeside(reinterpret_cast<void *>(api->tensorFromObject), readName));
-  place = read ? findHandle(array) : 0;
+  function = reinterpret_cast<Function>(findBeside(
+      reinterpret_cast<void *>(api->tensorFromObject), functionName));
+  place = function ? findHandle(array) : 0;
   dlpack::Tensor asked{}, direct{};
   bool isSame = place && ask(array, asked) && readHandle(array, direct) &&
                 std::memcmp(&asked, &direct, sizeof(asked)) == 0;
   if (!isSame) {
     PyErr_Clear();
-    read = nullptr;
+    function = nullptr;
   }
 }
 
 void Describer::take(PyTypeObject *newType) {
   type = newType;
   api = exchangeApiOf(type);
-  read = nullptr;
+  function = nullptr;
 }
 
 bool Describer::ask(nb::handle object, dlpack::Tensor &tensor) const {
@@ -103,11 +111,14 @@ bool Describer::ask(nb::handle object, dlpack::Tensor &tensor) const {
          api->tensorFromObject(object.ptr(), &tensor) == 0;
 }
 
-bool Describer::readHandle(nb::handle object, dlpack::Tensor &tensor) const {
-  try {
-    read(reinterpret_cast<const char *>(object.ptr()) + place, &tensor);
+bool Describer::describe(nb::handle object, nsa_array &array) {
+  if (read(object, array))
     return true;
-  } catch (...) {
-    return false; // no memory of its own; an export says so
-  }
+  if (Py_TYPE(object.ptr()) != type)
+    take(Py_TYPE(object.ptr()));
+  dlpack::Tensor tensor;
+  if (function || !ask(object, tensor))
+    return false;
+  array = arrayOf(tensor, /*flags=*/0);
+  return true;
 }

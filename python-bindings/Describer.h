@@ -21,11 +21,14 @@ public:
   explicit Describer(nanobind::handle array);
 
   /// False for one that has to be exported; an error may be set then.
-  bool describe(nanobind::handle object, nsa_array &array) {
-    if (Py_TYPE(object.ptr()) != type)
-      take(Py_TYPE(object.ptr()));
+  bool describe(nanobind::handle object, nsa_array &array);
+
+  /// Whether arrays of its type are described by read().
+  bool readsHandles() const { return function; }
+  /// Describes one of its type, without running Python; false for any other.
+  bool read(nanobind::handle object, nsa_array &array) const {
     dlpack::Tensor tensor;
-    if (!(read ? readHandle(object, tensor) : ask(object, tensor)))
+    if (Py_TYPE(object.ptr()) != type || !readHandle(object, tensor))
       return false;
     array = arrayOf(tensor, /*flags=*/0);
     return true;
@@ -33,16 +36,25 @@ public:
 
 private:
   /// at::toDLPackNonOwning; `handle` is an at::Tensor.
-  using Read = void (*)(const void *handle, dlpack::Tensor *);
+  using Function = void (*)(const void *handle, dlpack::Tensor *);
 
   void take(PyTypeObject *newType);
   bool ask(nanobind::handle object, dlpack::Tensor &tensor) const;
-  bool readHandle(nanobind::handle object, dlpack::Tensor &tensor) const;
+  bool readHandle(nanobind::handle object, dlpack::Tensor &tensor) const {
+    if (!function)
+      return false;
+    try {
+      function(reinterpret_cast<const char *>(object.ptr()) + place, &tensor);
+      return true;
+    } catch (...) {
+      return false; // no memory of its own; an export says so
+    }
+  }
 
   PyTypeObject *type = nullptr;
   const dlpack::ExchangeApi *api = nullptr;
   /// Null where objects of `type` are described by `api`.
-  Read read = nullptr;
+  Function function = nullptr;
   /// Where they have their handle.
   size_t place = 0;
 };

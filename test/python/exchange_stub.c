@@ -41,7 +41,7 @@ typedef struct {
   int64_t shape[MOST], strides[MOST];
 } Object;
 
-static long exports, asked, handled;
+static long exports, asked, handled, freed;
 static int lies;
 
 static void release(Managed *managed) {
@@ -162,11 +162,19 @@ static PyGetSetDef handle_properties[] = {
     {"_cdata", get_handle, NULL, "The word of the handle.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
+static void dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  ++freed;
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
 static PyType_Slot slots[] = {{Py_tp_init, init},
                               {Py_tp_new, PyType_GenericNew},
                               {0, NULL}},
                    handle_slots[] = {{Py_tp_init, init},
                                      {Py_tp_new, PyType_GenericNew},
+                                     {Py_tp_dealloc, dealloc},
                                      {Py_tp_methods, handle_methods},
                                      {Py_tp_getset, handle_properties},
                                      {0, NULL}};
@@ -184,6 +192,10 @@ static PyObject *count_descriptions(PyObject *self, PyObject *args) {
   (void)self, (void)args;
   return Py_BuildValue("ll", asked, handled);
 }
+static PyObject *count_freed(PyObject *self, PyObject *args) {
+  (void)self, (void)args;
+  return PyLong_FromLong(freed);
+}
 static PyObject *set_lies(PyObject *self, PyObject *value) {
   (void)self;
   lies = PyObject_IsTrue(value);
@@ -193,6 +205,7 @@ static PyMethodDef methods[] = {
     {"exports", count_exports, METH_NOARGS, "How often a tensor was exported."},
     {"descriptions", count_descriptions, METH_NOARGS,
      "How often one was described by the API, and by its handle."},
+    {"freed", count_freed, METH_NOARGS, "How many HandleTensors are gone."},
     {"lie", set_lies, METH_O, "Whether handles say something else."},
     {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "exchange_stub", NULL,
