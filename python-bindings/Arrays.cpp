@@ -54,8 +54,7 @@ bool codeOf(char format, uint8_t &code) {
 
 const dlpack::ExchangeApi *nsa::python::exchangeApiOf(PyTypeObject *type) {
   // On the type, not on the instance; found through its bases.
-  static PyObject *name =
-      PyUnicode_InternFromString("__dlpack_c_exchange_api__");
+  static PyObject *name = PyUnicode_InternFromString(exchangeApiName);
 #ifdef Py_LIMITED_API
   // Whoever holds the type holds what is found.
   nb::object owner = nb::steal(PyObject_GetAttr((PyObject *)type, name));

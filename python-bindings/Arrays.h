@@ -80,6 +80,7 @@ bool isOfPackage(PyTypeObject *type, std::string_view package);
 /// What an array is, whoever has it: (dtype code, dtype bits, shape).
 nanobind::tuple describeArray(const nsa_array &array);
 
+constexpr const char *exchangeApiName = "__dlpack_c_exchange_api__";
 /// The exchange API of an array type, or null.
 const dlpack::ExchangeApi *exchangeApiOf(PyTypeObject *type);
 

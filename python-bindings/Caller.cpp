@@ -62,19 +62,20 @@ template <typename Key> static void append(Key &key, const nsa_array &array) {
     key.push_back(array.strides[i]);
 }
 
-/// Whether that is the array whose words begin at `at`, which is moved past
-/// them then.
-static bool takeSame(const int64_t *&at, const nsa_array &array) {
+/// Past the words that begin at `at`, if these are of that array; null if not.
+static inline const int64_t *skipSame(const int64_t *at,
+                                      const nsa_array &array) {
   if (at[0] != reinterpret_cast<int64_t>(array.data) ||
       at[1] != kindOf(array) || static_cast<uint32_t>(array.ndim) > 255)
-    return false;
+    return nullptr;
   at += 2;
-  int64_t differences = 0;
   for (int32_t i = 0; i != array.ndim; ++i)
-    differences |= *at++ ^ array.shape[i];
+    if (*at++ != array.shape[i])
+      return nullptr;
   for (int32_t i = 0; array.strides && i != array.ndim; ++i)
-    differences |= *at++ ^ array.strides[i];
-  return differences == 0;
+    if (*at++ != array.strides[i])
+      return nullptr;
+  return at;
 }
 
 Caller::Caller(nb::object prepare, nb::tuple arrays, nb::tuple sizes)
@@ -89,19 +90,6 @@ const char *Caller::nameOf(size_t array) const {
   return utf8Of(arrayNames[array]);
 }
 
-bool Caller::Describer::describe(nb::handle object, nsa_array &array) {
-  if (Py_TYPE(object.ptr()) != type) {
-    type = Py_TYPE(object.ptr());
-    api = exchangeApiOf(type);
-  }
-  dlpack::Tensor tensor;
-  if (!api || !api->tensorFromObject ||
-      api->tensorFromObject(object.ptr(), &tensor) != 0)
-    return false;
-  array = arrayOf(tensor, /*flags=*/0);
-  return true;
-}
-
 bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
   Describer describer = entry.describer;
   const int64_t *at = entry.key.data();
@@ -114,7 +102,8 @@ bool Caller::areOf(const Entry &entry, const Objects &arrays) const {
       PyErr_Clear(); // Caller::describe says what to make of it
       return false;
     }
-    if (!takeSame(at, array))
+    at = skipSame(at, array);
+    if (!at)
       return false;
   }
   return true;
@@ -124,7 +113,9 @@ void Caller::describe(const Objects &arrays, Key &key,
                       Exported &exported) const {
   key.push_back(sourceOf(arrays));
   size_t number = 0;
-  Describer describer;
+  // Arrays of this operation are of one type, most likely, which `known` holds.
+  std::shared_ptr<Entry> known = latest;
+  Describer describer = known ? known->describer : Describer();
   for (nb::handle object : arrays) {
     nsa_array array;
     if (describer.describe(object, array)) {
@@ -203,10 +194,13 @@ std::shared_ptr<Caller::Entry> Caller::bind(const Objects &arrays,
   if (arrays.size() != 0) {
     nb::handle first = arrays.begin()[0];
     entry->type = nb::borrow((PyObject *)Py_TYPE(first.ptr()));
-    entry->describer = Describer(Py_TYPE(first.ptr()));
+    entry->describer = Describer(first);
   }
   if (isCuda)
     entry->source = StreamSource(arrays.begin()[0], flat.front().device_id);
+  // A host kernel may be a Python function.
+  entry->runsNoPython =
+      isCuda && entry->describer.readsHandles() && !entry->source.runsPython();
   entry->numSizes = step.sizeNames.size();
   for (const nb::object &name : sizeNames) {
     size_t place = 0;
@@ -236,26 +230,60 @@ std::shared_ptr<Caller::Entry> Caller::find(const Objects &arrays,
   return bind(arrays, exported);
 }
 
-void Caller::call(const Objects &arrays, nb::tuple sizes, nb::handle stream) {
-  if (arrays.size() != arrayNames.size() || sizes.size() != sizeNames.size())
-    throw nb::type_error("expected an array and a size for each name");
-  Exported exported;
-  std::shared_ptr<Entry> entry = latest;
-  if (!entry || !areOf(*entry, arrays)) {
-    entry = find(arrays, exported);
-    latest = entry;
-  }
+void Caller::launch(Entry &entry, const nb::tuple &sizes,
+                    nb::handle stream) const {
   CallBuffer<16> values;
-  values.assign(entry->numSizes, NSA_SIZE_AS_BOUND);
+  values.assign(entry.numSizes, NSA_SIZE_AS_BOUND);
   for (size_t i = 0, e = sizeNames.size(); i != e; ++i) {
     nb::handle size = itemOf(sizes, i);
     if (size.is_none())
       continue;
     int64_t value = sizeOf(size, utf8Of(sizeNames[i]));
     // A step need not have every size.
-    if (entry->places[i] != entry->numSizes)
-      values[entry->places[i]] = value;
+    if (entry.places[i] != entry.numSizes)
+      values[entry.places[i]] = value;
   }
-  void *raw = !stream.is_none() ? streamOf(stream) : entry->source.current();
-  entry->step.launch(entry->binding, values.data(), raw);
+  void *raw = !stream.is_none() ? streamOf(stream) : entry.source.current();
+  entry.step.launch(entry.binding, values.data(), raw);
+}
+
+/// What is read without running Python: None, or an integer and nothing else.
+static bool isPlain(nb::handle value) {
+  return value.is_none() || PyLong_CheckExact(value.ptr());
+}
+
+bool Caller::launchKnown(const Objects &arrays, const nb::tuple &sizes,
+                         nb::handle stream) {
+  Entry *entry = latest.get();
+  if (!entry || !entry->runsNoPython || arrays.size() != arrayNames.size() ||
+      sizes.size() != sizeNames.size() || !isPlain(stream))
+    return false;
+  for (size_t i = 0, e = sizeNames.size(); i != e; ++i)
+    if (!isPlain(itemOf(sizes, i)))
+      return false;
+  const int64_t *at = entry->key.data() + 1;
+  for (PyObject *object : arrays) {
+    nsa_array array;
+    at = entry->describer.read(object, array) ? skipSame(at, array) : nullptr;
+    if (!at)
+      return false;
+  }
+  launch(*entry, sizes, stream);
+  return true;
+}
+
+void Caller::call(const Objects &arrays, const nb::tuple &sizes,
+                  nb::handle stream) {
+  if (arrays.size() != arrayNames.size() || sizes.size() != sizeNames.size())
+    throw nb::type_error("expected an array and a size for each name");
+  if (launchKnown(arrays, sizes, stream))
+    return;
+  HeldObjects held(arrays);
+  Exported exported;
+  std::shared_ptr<Entry> entry = latest;
+  if (!entry || !areOf(*entry, held)) {
+    entry = find(held, exported);
+    latest = entry;
+  }
+  launch(*entry, sizes, stream);
 }

@@ -10,6 +10,7 @@
 #define NSA_PYTHON_CALLER_H
 
 #include "CallBuffer.h"
+#include "Describer.h"
 #include "Steps.h"
 
 #include <memory>
@@ -29,10 +30,16 @@ using Objects = CallBuffer<64, PyObject *>;
 /// Objects of a call that nobody else need hold.
 class HeldObjects : public Objects {
 public:
+  HeldObjects() = default;
+  explicit HeldObjects(const Objects &objects) { hold(objects); }
   ~HeldObjects() { letGo(); }
   void hold(nanobind::handle object) {
     Py_INCREF(object.ptr());
     push_back(object.ptr());
+  }
+  void hold(const Objects &objects) {
+    for (PyObject *object : objects)
+      hold(nanobind::handle(object));
   }
   void letGo() {
     for (PyObject *object : *this)
@@ -63,8 +70,16 @@ public:
   /// `arrays` and `sizes` are in the order of the names; a size that is None is
   /// the prepared one, or that of the dimensions that name it. An array of more
   /// dimensions than its argument's one is taken as flat if it is contiguous.
-  void call(const Objects &arrays, nanobind::tuple sizes,
+  /// Nothing else need hold the arrays if no Python has run since they were
+  /// held.
+  void call(const Objects &arrays, const nanobind::tuple &sizes,
             nanobind::handle stream);
+
+  /// The same for the arrays of the last call, where it runs no Python: nothing
+  /// can let go of anything meanwhile, and no references are counted. False,
+  /// with nothing done, for any other call.
+  bool launchKnown(const Objects &arrays, const nanobind::tuple &sizes,
+                   nanobind::handle stream);
 
 private:
   /// What a binding depends on, of some tens of arrays.
@@ -72,21 +87,6 @@ private:
   /// An array that had to be exported, by its place among the arrays. What an
   /// exporter makes lives until the launch, also where it is a copy.
   using Exported = std::vector<std::pair<size_t, ImportedArray>>;
-
-  /// Describes arrays, mostly of one type, without having them exported.
-  class Describer {
-  public:
-    Describer() = default;
-    /// `type` has to live as long.
-    explicit Describer(PyTypeObject *type)
-        : type(type), api(exchangeApiOf(type)) {}
-    /// False for one that has to be exported; an error may be set then.
-    bool describe(nanobind::handle object, nsa_array &array);
-
-  private:
-    PyTypeObject *type = nullptr;
-    const dlpack::ExchangeApi *api = nullptr;
-  };
 
   struct Entry {
     std::vector<int64_t> key;
@@ -101,6 +101,9 @@ private:
     /// Where each size is in the binding's list.
     std::vector<size_t> places = {};
     size_t numSizes = 0;
+    /// Whether nothing runs Python, from the description of its arrays to the
+    /// launch, as long as they are the same.
+    bool runsNoPython = false;
   };
 
   /// Whether the arrays are those of an entry, all of types that say so
@@ -113,6 +116,8 @@ private:
   /// Exports what is not in `exported` yet.
   std::shared_ptr<Entry> bind(const Objects &arrays, Exported &exported);
   const char *nameOf(size_t array) const;
+  void launch(Entry &entry, const nanobind::tuple &sizes,
+              nanobind::handle stream) const;
 
   nanobind::object prepare;
   std::vector<nanobind::object> arrayNames, sizeNames;

@@ -330,10 +330,10 @@ NB_MODULE(_nsa_runtime, m) {
           "__call__",
           [](Caller &self, nb::list arrays, nb::tuple sizes,
              nb::object stream) {
-            HeldObjects held;
+            Objects objects;
             for (size_t i = 0, e = arrays.size(); i != e; ++i)
-              held.hold(NB_LIST_GET_ITEM(arrays.ptr(), (Py_ssize_t)i));
-            self.call(held, sizes, stream);
+              objects.push_back(NB_LIST_GET_ITEM(arrays.ptr(), (Py_ssize_t)i));
+            self.call(objects, sizes, stream);
           },
           "arrays"_a, "sizes"_a, "stream"_a.none() = nb::none(),
           "Checks what is new and launches. A size may be None: the prepared "
@@ -349,8 +349,8 @@ NB_MODULE(_nsa_runtime, m) {
            "of all sets.")
       .def("call", &SetCaller::call, "constants"_a, "inputs"_a, "sets"_a,
            "sizes"_a, "stream"_a.none(),
-           "Launches. `sets` are dicts of names and arrays, `sizes` what the "
-           "Caller takes.")
+           "Launches. `sets` are dicts of names and arrays, `inputs` a tuple of "
+           "arrays or a set before the others, `sizes` what the Caller takes.")
       .def("forget", &SetCaller::forget, "Forgets what was made.");
 
   nb::class_<CallPlans>(m, "CallPlans",

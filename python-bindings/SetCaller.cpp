@@ -136,9 +136,27 @@ std::shared_ptr<SetCaller::Entry> SetCaller::enter(const nb::tuple &constants,
   return entry;
 }
 
+/// Whether a dict has an entry's names from `at` on, which is moved past them
+/// then. Appends its values.
+static bool takeSet(const std::vector<nb::object> &names, size_t &at,
+                    nb::handle set, Objects &arrays) {
+  if (!PyDict_CheckExact(set.ptr()))
+    return false;
+  size_t count = names.size();
+  PyObject *name, *value;
+  Py_ssize_t place = 0;
+  while (PyDict_Next(set.ptr(), &place, &name, &value)) {
+    if (at == count || names[at].ptr() != name)
+      return false;
+    arrays.push_back(value);
+    ++at;
+  }
+  return at != count && names[at++].is_none();
+}
+
 bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
-                     const nb::tuple &inputs, const nb::object &sets,
-                     Call &call) const {
+                     nb::handle inputs, nb::handle sets,
+                     Objects &arrays) const {
   // Constants of another type than those of an entry, which are plain, are not
   // the same; what is compared here runs no Python.
   bool isTuple = PyTuple_CheckExact(sets.ptr());
@@ -146,41 +164,53 @@ bool SetCaller::isOf(const Entry &entry, const nb::tuple &constants,
     return false;
   if (!Call::areSame(constants, entry))
     return false;
-  for (size_t i = 0, e = inputs.size(); i != e; ++i)
-    call.arrays.hold(itemOf(inputs, i));
-  size_t at = 0, count = entry.names.size();
-  Py_ssize_t numSets =
+  size_t at = 0;
+  if (PyTuple_CheckExact(inputs.ptr())) {
+    Py_ssize_t count = NB_TUPLE_GET_SIZE(inputs.ptr());
+    for (Py_ssize_t i = 0; i != count; ++i)
+      arrays.push_back(NB_TUPLE_GET_ITEM(inputs.ptr(), i));
+  } else if (!takeSet(entry.names, at, inputs, arrays)) {
+    return false;
+  }
+  Py_ssize_t count =
       isTuple ? NB_TUPLE_GET_SIZE(sets.ptr()) : NB_LIST_GET_SIZE(sets.ptr());
-  for (Py_ssize_t i = 0; i != numSets; ++i) {
+  for (Py_ssize_t i = 0; i != count; ++i) {
     PyObject *set = isTuple ? NB_TUPLE_GET_ITEM(sets.ptr(), i)
                             : NB_LIST_GET_ITEM(sets.ptr(), i);
-    if (!PyDict_CheckExact(set))
+    if (!takeSet(entry.names, at, set, arrays))
       return false;
-    PyObject *name, *value;
-    Py_ssize_t place = 0;
-    while (PyDict_Next(set, &place, &name, &value)) {
-      if (at == count || entry.names[at].ptr() != name)
-        return false;
-      call.arrays.hold(value);
-      ++at;
-    }
-    if (at == count || !entry.names[at].is_none())
-      return false;
-    ++at;
   }
-  return at == count;
+  return at == entry.names.size();
 }
 
-void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
+const Objects &SetCaller::Entry::pick(const Objects &arrays,
+                                      Objects &picked) const {
+  if (takesAll)
+    return arrays;
+  for (size_t place : taken)
+    picked.push_back(arrays.begin()[place]);
+  return picked;
+}
+
+void SetCaller::call(nb::tuple constants, nb::object inputs, nb::object sets,
                      nb::tuple sizes, nb::object stream) {
   Call call;
-  std::shared_ptr<Entry> entry = latest;
-  if (!entry || !isOf(*entry, constants, inputs, sets, call)) {
-    call.arrays.letGo();
-    entry.reset();
+  Objects arrays, picked;
+  std::shared_ptr<Entry> entry;
+  if (latest && isOf(*latest, constants, inputs, sets, arrays)) {
+    Caller *caller = latest->caller;
+    const Objects &taken = latest->pick(arrays, picked);
+    if (caller && caller->launchKnown(taken, sizes, stream))
+      return;
+    entry = latest;
+    call.arrays.hold(arrays);
+  } else {
     call.addConstants(constants);
-    for (nb::handle input : inputs)
-      call.arrays.hold(input);
+    if (PyTuple_Check(inputs.ptr()))
+      for (nb::handle input : inputs)
+        call.arrays.hold(input);
+    else
+      call.addSet(inputs);
     for (nb::handle set : sets)
       call.addSet(set);
     if (call.isPlain)
@@ -194,18 +224,12 @@ void SetCaller::call(nb::tuple constants, nb::tuple inputs, nb::object sets,
   }
 
   if (!entry->caller) {
-    nb::list arrays;
+    nb::list taken;
     for (size_t place : entry->taken)
-      arrays.append(nb::handle(call.arrays.begin()[place]));
-    entry->function(arrays, sizes, stream);
+      taken.append(nb::handle(call.arrays.begin()[place]));
+    entry->function(taken, sizes, stream);
     return;
   }
-  if (entry->takesAll) {
-    entry->caller->call(call.arrays, sizes, stream);
-    return;
-  }
-  Objects arrays;
-  for (size_t place : entry->taken)
-    arrays.push_back(call.arrays.begin()[place]);
-  entry->caller->call(arrays, sizes, stream);
+  picked.assign(0, nullptr);
+  entry->caller->call(entry->pick(call.arrays, picked), sizes, stream);
 }

@@ -25,8 +25,9 @@ public:
   SetCaller(const SetCaller &) = delete;
   SetCaller &operator=(const SetCaller &) = delete;
 
-  /// `sets` is a sequence of dicts, `sizes` what the Caller takes.
-  void call(nanobind::tuple constants, nanobind::tuple inputs,
+  /// `inputs` is a tuple, or a set that comes before the others; `sets` is a
+  /// sequence of dicts, `sizes` what the Caller takes.
+  void call(nanobind::tuple constants, nanobind::object inputs,
             nanobind::object sets, nanobind::tuple sizes,
             nanobind::object stream);
 
@@ -47,15 +48,18 @@ private:
     std::vector<size_t> taken;
     /// Whether these are all, in their order.
     bool takesAll;
+
+    /// Those of a call's arrays; `picked` has them where they are not all.
+    const Objects &pick(const Objects &arrays, Objects &picked) const;
   };
   /// What is known of a call: its sets, read once.
   struct Call;
 
-  /// Whether a call is one of an entry, by the very same names; reads its
-  /// arrays then.
+  /// Whether a call is one of an entry, by the very same names. Appends its
+  /// arrays, borrowed; runs no Python.
   bool isOf(const Entry &entry, const nanobind::tuple &constants,
-            const nanobind::tuple &inputs, const nanobind::object &sets,
-            Call &call) const;
+            nanobind::handle inputs, nanobind::handle sets,
+            Objects &arrays) const;
   std::shared_ptr<Entry> enter(const nanobind::tuple &constants,
                                const Call &call);
 

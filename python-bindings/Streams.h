@@ -32,6 +32,7 @@ public:
 
   /// False: it cannot be asked, and current() is the legacy default stream.
   explicit operator bool() const { return api || function.is_valid(); }
+  bool runsPython() const { return function.is_valid(); }
   /// The producer's current stream.
   void *current() const;
 

@@ -133,6 +133,11 @@ def run_compiled(run):
 _served_by_shared = set()
 
 
+def has_shared():
+    """Whether a shared step served anything last."""
+    return bool(_served_by_shared)
+
+
 def run_or_shared(key, run, shared):
     """``run()``, or ``shared()`` if the step of the one is missing and there is no compiler;
     what `key` returns remembers which one was there."""

@@ -8,6 +8,7 @@ from functools import cache
 from . import _cache, _schedules, steps
 from ._arguments import check_rank, dtype_name, length
 from ._cache import get_step
+from ._compile import CompileError
 from ._errors import INT32_MAX, check_mode, constant, optional_constant, wrong
 from ._incremental import check_room, grid
 from ._kpool_replay import replay_pooled
@@ -358,6 +359,36 @@ def replay_metadata(
     accepted. Raises ``ValueError`` or ``TypeError`` that names the argument, and writes
     nothing then; ``CompileError`` if the step can neither be compiled nor found.
     """
+    if (
+        schedules is None
+        and since is None
+        and new_columns is None
+        and index_kpool == 1
+        and not _cache.has_shared()
+    ):
+        # Most calls; a function with others inside takes longer to enter than to launch.
+        padded = row_bound is not None
+        inputs = seq_lens, extend_seq_lens, req_pool_indices, req_to_token
+        live_only = bool(live_only)
+        key = _key(mode, inputs, bs, max_len, topk, page_size, next_n, live_only, padded)
+        try:
+            _call(key, inputs, dsts, (bs, max_len, row_bound, None), stream)
+            return
+        except CompileError:
+            if _cache.may_compile():
+                raise
+    _replay_any(
+        dsts, mode, seq_lens, req_pool_indices, req_to_token, extend_seq_lens, max_len, topk,
+        page_size, next_n, live_only, row_bound, schedules, index_kpool, bs, since, new_columns,
+        stream,
+    )  # fmt: skip
+
+
+def _replay_any(
+    dsts, mode, seq_lens, req_pool_indices, req_to_token, extend_seq_lens, max_len, topk, page_size,
+    next_n, live_only, row_bound, schedules, index_kpool, bs, since, new_columns, stream,
+):  # fmt: skip
+    """``replay_metadata``, by the step of what is asked or by one of pools that has it, too."""
     if since is not None and new_columns is None:
         new_columns = INT32_MAX
     elif since is None and new_columns is not None:

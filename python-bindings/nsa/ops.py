@@ -182,7 +182,7 @@ def copy_metadata(
     sizes = (
         (bs, max_len) if mode == "decode" else (bs, max_seqlen_k, seqlens_expanded_size)
     )
-    _copy_of_sets((mode,), (), [src, *dsts], sizes, stream)
+    _copy_of_sets((mode,), src, dsts, sizes, stream)
 
 
 def dequantize_k_cache_paged(

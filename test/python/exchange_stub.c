@@ -5,7 +5,9 @@
  * The Python module exchange_stub: tensor types with DLPack's exchange API, as
  * torch has it, so that calls with such tensors can be tried and counted where
  * torch is not. Tensor(address, device type, bits, shape); memory is whoever's.
- * The current stream is 7, and that of OtherTensor, as another library, 9.
+ * The current stream is 7, and that of OtherTensor, as another library, 9. What
+ * HandleTensor has is behind a handle, whose word is `_cdata`, and what torch's
+ * API calls with it is here under its name.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -34,11 +36,13 @@ typedef struct Managed {
 
 typedef struct {
   PyObject_HEAD
+  DLTensor *handle, *another;
   DLTensor tensor;
   int64_t shape[MOST], strides[MOST];
 } Object;
 
-static long exports;
+static long exports, asked, handled, freed;
+static int lies;
 
 static void release(Managed *managed) {
   Py_DECREF((PyObject *)managed->context);
@@ -53,15 +57,24 @@ static int from_object(void *object, Managed **out) {
   managed->context = object;
   managed->deleter = release;
   managed->flags = 0;
-  managed->tensor = ((Object *)object)->tensor;
+  managed->tensor = *((Object *)object)->handle;
   Py_INCREF((PyObject *)object);
   *out = managed;
   return 0;
 }
 
 static int tensor_from_object(void *object, DLTensor *out) {
-  *out = ((Object *)object)->tensor;
+  ++asked;
+  *out = *((Object *)object)->handle;
   return 0;
+}
+
+__attribute__((visibility("default"))) void
+_ZN2at17toDLPackNonOwningERKNS_6TensorEP8DLTensor(DLTensor *const *handle,
+                                                  DLTensor *out) {
+  ++handled;
+  *out = **handle;
+  out->ndim -= lies;
 }
 
 static int current_stream(int32_t type, int32_t id, void **stream) {
@@ -97,6 +110,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
   if (!PyArg_ParseTuple(args, "KiiO!", &address, &type, &bits, &PyTuple_Type,
                         &shape))
     return -1;
+  object->handle = tensor;
   tensor->data = (void *)(uintptr_t)address;
   tensor->device_type = type;
   tensor->bits = (uint8_t)bits;
@@ -116,24 +130,90 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs) {
   return PyErr_Occurred() ? -1 : 0;
 }
 
+static PyObject *get_handle(PyObject *self, void *closure) {
+  (void)closure;
+  return PyLong_FromVoidPtr(((Object *)self)->handle);
+}
+
+static PyObject *move(PyObject *self, PyObject *address) {
+  ((Object *)self)->handle->data = PyLong_AsVoidPtr(address);
+  return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *swap(PyObject *self, PyObject *other) {
+  DLTensor *handle = ((Object *)self)->handle;
+  ((Object *)self)->handle = ((Object *)other)->handle;
+  ((Object *)other)->handle = handle;
+  Py_RETURN_NONE;
+}
+
+static PyObject *repeat_handle(PyObject *self, PyObject *args) {
+  (void)args;
+  ((Object *)self)->another = ((Object *)self)->handle;
+  Py_RETURN_NONE;
+}
+
+static PyMethodDef handle_methods[] = {
+    {"move", move, METH_O, "Has what is behind the handle at another address."},
+    {"swap", swap, METH_O, "Swaps handles with another tensor."},
+    {"repeat_handle", repeat_handle, METH_NOARGS, "Has its word twice."},
+    {NULL, NULL, 0, NULL}};
+static PyGetSetDef handle_properties[] = {
+    {"_cdata", get_handle, NULL, "The word of the handle.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static void dealloc(PyObject *self) {
+  PyTypeObject *type = Py_TYPE(self);
+  ++freed;
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
 static PyType_Slot slots[] = {{Py_tp_init, init},
                               {Py_tp_new, PyType_GenericNew},
-                              {0, NULL}};
+                              {0, NULL}},
+                   handle_slots[] = {{Py_tp_init, init},
+                                     {Py_tp_new, PyType_GenericNew},
+                                     {Py_tp_dealloc, dealloc},
+                                     {Py_tp_methods, handle_methods},
+                                     {Py_tp_getset, handle_properties},
+                                     {0, NULL}};
 static PyType_Spec spec = {"exchange_stub.Tensor", sizeof(Object), 0,
-                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots},
+                   handle_spec = {"exchange_stub.HandleTensor", sizeof(Object),
+                                  0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                                  handle_slots};
 
 static PyObject *count_exports(PyObject *self, PyObject *args) {
   (void)self, (void)args;
   return PyLong_FromLong(exports);
 }
+static PyObject *count_descriptions(PyObject *self, PyObject *args) {
+  (void)self, (void)args;
+  return Py_BuildValue("ll", asked, handled);
+}
+static PyObject *count_freed(PyObject *self, PyObject *args) {
+  (void)self, (void)args;
+  return PyLong_FromLong(freed);
+}
+static PyObject *set_lies(PyObject *self, PyObject *value) {
+  (void)self;
+  lies = PyObject_IsTrue(value);
+  Py_RETURN_NONE;
+}
 static PyMethodDef methods[] = {
     {"exports", count_exports, METH_NOARGS, "How often a tensor was exported."},
+    {"descriptions", count_descriptions, METH_NOARGS,
+     "How often one was described by the API, and by its handle."},
+    {"freed", count_freed, METH_NOARGS, "How many HandleTensors are gone."},
+    {"lie", set_lies, METH_O, "Whether handles say something else."},
     {NULL, NULL, 0, NULL}};
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "exchange_stub", NULL,
                                     -1, methods, NULL, NULL, NULL, NULL};
 
-static int add_type(PyObject *made, const char *name, struct Api *of) {
-  PyObject *type = PyType_FromSpec(&spec);
+static int add_type(PyObject *made, const char *name, PyType_Spec *of_spec,
+                    struct Api *of) {
+  PyObject *type = PyType_FromSpec(of_spec);
   PyObject *capsule = PyCapsule_New(of, "dlpack_exchange_api", NULL);
   if (!type || !capsule ||
       PyObject_SetAttrString(type, "__dlpack_c_exchange_api__", capsule) ||
@@ -145,8 +225,9 @@ static int add_type(PyObject *made, const char *name, struct Api *of) {
 
 PyMODINIT_FUNC PyInit_exchange_stub(void) {
   PyObject *made = PyModule_Create(&module);
-  if (!made || add_type(made, "Tensor", &api) ||
-      add_type(made, "OtherTensor", &other))
+  if (!made || add_type(made, "Tensor", &spec, &api) ||
+      add_type(made, "OtherTensor", &spec, &other) ||
+      add_type(made, "HandleTensor", &handle_spec, &api))
     return NULL;
   return made;
 }

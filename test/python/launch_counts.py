@@ -72,12 +72,12 @@ def counts(launch: Callable[[], Any]) -> dict[str, float]:
     return {name: (b - a) / LAUNCHES for name, a, b in zip(kinds, before, after)}
 
 
-def operations(stub: Any) -> dict[str, Callable[[], Any]]:
-    """Calls of ``nsa.ops`` with tensors as torch has them."""
+def operations(kind: Any) -> dict[str, Callable[[], Any]]:
+    """Calls of ``nsa.ops`` with tensors as torch has them, of that type."""
     addresses = iter(range(1 << 20, 1 << 30, 1 << 16))
 
     def tensor(*shape: int, bits: int = 32) -> Any:
-        return stub.Tensor(next(addresses), 2, bits, shape)
+        return kind(next(addresses), 2, bits, shape)
 
     def fields() -> dict[str, Any]:
         return {
@@ -120,7 +120,9 @@ def main() -> None:
         "nothing to do": lambda: bound.launch(stream=7, width=0),
     }
     if nsa.has_compiler():
-        ways |= operations(exchange.load(Path(sys.argv[1])))
+        stub = exchange.load(Path(sys.argv[1]))
+        for kind in (stub.Tensor, stub.HandleTensor):
+            ways |= {f"{name}, {kind.__name__}": way for name, way in operations(kind).items()}
     print(json.dumps({name: counts(launch) for name, launch in ways.items()}))
 
 

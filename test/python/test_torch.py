@@ -57,6 +57,63 @@ def assert_equal(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> Non
 
 @needs_steps
 @pytest.mark.parametrize("device", DEVICES)
+def test_tensors_that_became_others(device: str) -> None:
+    """Known arrays are looked at in each call: a tensor may have another memory or shape."""
+
+    def tensor(*values: int) -> Any:
+        return torch.tensor(values, dtype=torch.int32, device=device)
+
+    # Fields that a step is shipped for.
+    source = {
+        "cache_seqlens": tensor(1, 2, 3),
+        "cu_seqlens_k": tensor(0, 1, 2, 3),
+        "nsa_cache_seqlens": tensor(1, 2, 3),
+        "nsa_cu_seqlens_k": tensor(0, 1, 2, 3),
+        "page_table_1": tensor(*range(12)).reshape(3, 4),
+    }
+    out = {name: torch.empty_like(array) for name, array in source.items()}
+
+    def check(*values: int) -> None:
+        for _ in range(2):
+            for each in out.values():
+                each.zero_()
+            nsa.ops.copy_metadata(source, [out], bs=len(values), max_len=2)
+            assert out["cache_seqlens"][: len(values)].tolist() == list(values)
+            table = source["page_table_1"][: len(values), :2]
+            assert torch.equal(out["page_table_1"][: len(values), :2], table)
+
+    check(1, 2, 3)
+    lens = source["cache_seqlens"]
+    lens.set_(tensor(4, 5, 6))
+    check(4, 5, 6)
+    lens.data = tensor(7, 8, 9)
+    check(7, 8, 9)
+    torch.utils.swap_tensors(lens, tensor(10, 11, 12))
+    check(10, 11, 12)
+    out["cache_seqlens"].resize_(100_000).resize_(3)
+    check(10, 11, 12)
+    source["page_table_1"].as_strided_((3, 4), (1, 1))
+    check(10, 11, 12)
+    lens.resize_(2)
+    with pytest.raises(ValueError, match="'src_cache_seqlens'"):
+        check(10, 11, 12)
+    check(10, 11)
+    with pytest.raises(TypeError, match="'src_cache_seqlens': expected dtype int32"):
+        source["cache_seqlens"] = lens.long()
+        check(10, 11)
+    source["cache_seqlens"] = lens
+    check(10, 11)
+    # What has no memory is refused, as it is where nothing is known.
+    source["cache_seqlens"] = lens.to_sparse()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="argument 'src_cache_seqlens'"):
+            check(10, 11)
+    source["cache_seqlens"] = lens
+    check(10, 11)
+
+
+@needs_steps
+@pytest.mark.parametrize("device", DEVICES)
 def test_replay(device: str) -> None:
     arguments = replay_arguments(device)
     expected, out = destinations(device), destinations(device)
