@@ -18,13 +18,11 @@ using namespace nsa;
 
 KernelBlock::KernelBlock(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
                          gpu::GPUFuncOp kernel)
-    : Arith(b, launch.getLoc()), ports(ports),
-      kernel(kernel), threads{gpu::ThreadIdOp::create(b, loc,
-                                                      gpu::Dimension::x),
-                              int64_t(*launch.getThreads()),
-                              TargetAttr::of(launch).getWarp(),
-                              TargetAttr::of(launch).getShuffleTells(),
-                              TargetAttr::of(launch).getWarpReduces()},
+    : Arith(b, launch.getLoc()), ports(ports), kernel(kernel),
+      threads{gpu::ThreadIdOp::create(b, loc, gpu::Dimension::x),
+              int64_t(*launch.getThreads()), TargetAttr::of(launch).getWarp(),
+              TargetAttr::of(launch).getShuffleTells(),
+              TargetAttr::of(launch).getWarpReduces()},
       thread(threads.thread), mostTiles(getMostTiles(launch)) {}
 
 //===----------------------------------------------------------------------===//

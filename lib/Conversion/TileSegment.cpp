@@ -326,9 +326,8 @@ static void emitRows(HostFunction &function, SegmentOp segment,
     if (!isTable || segment.hasElementsOfRows())
       emit({row}, isTable ? 1 : width);
     if (isTable)
-      math.emitFor(zero, sizes.back(), math.index(width), [&](Value column) {
-        emit({row, column}, width);
-      });
+      math.emitFor(zero, sizes.back(), math.index(width),
+                   [&](Value column) { emit({row, column}, width); });
   });
 }
 

@@ -166,9 +166,7 @@ TileValue TileEmitter::emitRequestValue(Value value, ArrayRef<Value> point) {
   Arith math(b, loc);
   SmallVector<Value> results = math.emitIf(
       TypeRange{type, b.getI1Type()}, rows->isPadding,
-      [&]() -> SmallVector<Value> {
-        return {math.zero(type), math.i1(true)};
-      },
+      [&]() -> SmallVector<Value> { return {math.zero(type), math.i1(true)}; },
       [&]() -> SmallVector<Value> {
         TileValue result = emitValue(value, point);
         if (!result.isLive)
