@@ -323,9 +323,9 @@ Value ElementBuilder::search(Value value, ValueRange row, Value position) {
 }
 
 SmallVector<Value> ElementBuilder::rowValues(Operation *op, Value index) {
-  if (row)
-    if (auto it = row->find(op); it != row->end())
-      return it->second;
+  // A formula may ask for another row than the one that threads are at.
+  if (ArrayRef<Value> shared = getShared(op, index); !shared.empty())
+    return SmallVector<Value>(shared);
   EmittedFor scope(*this, op);
   return cast<ElementOpInterface>(op).emitRow(*this, index);
 }

@@ -414,6 +414,8 @@ RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
       builder.setTeam(*team);
     EmittedFor scope(builder, op);
     SmallVector<Value> shared = op.emitRow(builder, row);
+    if (!shared.empty())
+      shared.insert(shared.begin(), row);
     values[op] = shared;
   }
   return values;

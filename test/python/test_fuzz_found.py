@@ -240,6 +240,57 @@ nsa.step @step(in %bs : index, out %o : memref<{type}>) {{
     assert operations.scan(none, inclusive=False).data.shape == none.data.shape
 
 
+def test_element_of_another_row() -> None:
+    """A list's elements rest on an element of another list, in another row than their own."""
+    text = """
+nsa.step @step(in %bs : index, in %more[%bs] : tensor<?xi32>, in %queries : index, in %starts[%bs + 1] : tensor<?xi32>, out %o4 : memref<?x?xi32>, out %o6 : memref<?x?xi32>) {
+  %v1 = nsa.combine_indices topk 0 queries %queries at %starts lengths %more gathers %more bases %more, %more ratio 4 window 7 : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x128xi32>
+  %v2 = nsa.map(%r) in (%bs) : tensor<?xi32> {
+    %x0 = arith.constant 1 : index
+    %x1 = arith.constant -1 : i32
+    %x2 = nsa.read %v1[%r, %x0] else %x1 : tensor<?x128xi32>
+    nsa.yield %x2 : i32
+  }
+  %v3 = nsa.combine_indices topk 9 queries %queries at %starts lengths %v2 gathers %more bases %v2, %v2 ratio 4 window 1 : tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32>, tensor<?xi32> -> tensor<?x128xi32>
+  nsa.copy %v1 to %o4 : tensor<?x128xi32> to memref<?x?xi32>
+  nsa.copy %v3 to %o6 : tensor<?x128xi32> to memref<?x?xi32>
+}
+"""  # noqa: E501
+    more, starts = np.array([91], np.int32), np.array([2, 42], np.int32)
+    for step in builds(text):
+        first, second = (np.full((40, 128), -7, np.int32) for _ in range(2))
+        step(bs=1, queries=40, more=more, starts=starts, o4=first, o6=second)
+        assert (first[:, 0] == 136 + np.arange(40)).all()
+        # All queries are of one request, whose base is in the first row.
+        assert (second[:, 0] == first[0, 1]).all()
+
+
+def test_memory_of_a_thread() -> None:
+    """LLVM keeps a vector there of which an element is picked by a number: the simulator knows it."""
+    text = """
+nsa.step @step(in %bs : index, in %columns : index, in %tokens : tensor<?x?xi32>, in %wide[%bs] : tensor<?xi64>, in %lens[%bs] : tensor<?xi32>, out %o0 : memref<?x?xi32>, out %o1 : memref<?x?xi32, strided<[1024, 1]>> {alignment = 16 : i64}, out %o5 : memref<?x?xi32, strided<[?, 1]>>) attributes {guards} {
+  %v1 = nsa.page_table %tokens[%wide] columns %bs live %lens : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
+  %v2 = nsa.page_table %tokens[%lens] columns %columns : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
+  nsa.copy %v2 to %o0, %o1 : tensor<?x?xi32> to memref<?x?xi32>, memref<?x?xi32, strided<[1024, 1]>>
+  nsa.copy %v1 to %o5 : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+"""  # noqa: E501
+    module, diagnostics = _compile.compiler().compile(text.encode(), b"<found>", guards=True)
+    assert module is not None, diagnostics.decode()
+    ((_, manifest, ptx, _),) = module.steps
+    assert "__local_depot" in ptx
+    tokens = np.arange(24, dtype=np.int32).reshape(3, 8)
+    wide, lens = np.array([2, 1, 0], np.int64), np.array([2, 1, 3], np.int32)
+    o0, o5 = np.zeros((3, 7), np.int32), np.zeros((3, 3), np.int32)
+    strided = np.zeros((3, 1024), np.int32)
+    simt.simulate(nsa.Step(manifest, ptx))(
+        bs=3, columns=7, tokens=tokens, wide=wide, lens=lens, o0=o0, o1=strided[:, :7], o5=o5
+    )
+    assert (o0[:2] == tokens[lens[:2], :7]).all() and (strided[:2, :7] == o0[:2]).all()
+    is_live = np.arange(3) < lens[:, None]
+    assert (o5 == tokens[wide][:, :3])[is_live].all()
+
+
 def test_bounds_of_16_bits() -> None:
     """PTX has them with 32, whatever the sign and the operands are."""
     copies = {"max": "maxsi", "min": "minsi", "umax": "maxui", "umin": "minui"}

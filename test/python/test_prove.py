@@ -45,7 +45,7 @@ SHOWN = {
     "paged_mqa_schedule": 60, "plan_topk": 105, "pooled_decode": 70,
     "pooled_target_verify": 140, "v4_decode": 140, "v4_draft_extend": 60,
     "vllm_c128a_indices": 20, "vllm_compressed_slot_mapping": 18, "vllm_gather_block_tables": 45,
-    "vllm_input_ids": 15, "vllm_pos_seq_lens": 12, "vllm_prefill_inputs": 34,
+    "vllm_input_ids": 15, "vllm_pos_seq_lens": 12, "vllm_prefill_inputs": 28,
     "vllm_sampled_and_draft_inputs": 6, "vllm_slot_mappings": 30,
     "vllm_token_to_req_indices": 4, "vllm_uniform_decode": 12, "vllm_windows": 24,
     "vllm_combine_topk_swa_indices": 45, "vllm_dequantize_and_gather": 65,

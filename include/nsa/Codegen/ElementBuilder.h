@@ -21,9 +21,8 @@ class ExpandOpInterface;
 class Size;
 
 /// What the elements of one row share, by the operation that they come from:
-/// see `ElementOpInterface::emitRow`, and `SharedOpInterface::emitShared`,
-/// whose values stand after the row that they are for, where it is one of
-/// several.
+/// see `ElementOpInterface::emitRow`, and `SharedOpInterface::emitShared`.
+/// Values stand after the row that they are for, where it is one of several.
 using RowValues =
     llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>>;
 

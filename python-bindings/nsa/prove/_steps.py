@@ -26,6 +26,8 @@ PASSES = (
     "nsa-merge-copies,nsa-form-launches{per-copy=true},cse,nsa-fuse-launches,cse,nsa-assign-tiles),"
     "nsa-launch-to-gpu,canonicalize,cse)"
 )
+#: And what follows, up to where arrays become pointers.
+NARROWED = PASSES.removesuffix(")") + ",nsa-narrow-arithmetic,canonicalize,cse)"
 
 
 @dataclass
@@ -53,9 +55,9 @@ def find_nsa_opt() -> str:
     return found
 
 
-def structured(text: str) -> str:
+def structured(text: str, passes: str = PASSES) -> str:
     """The kernels of a step in MLIR's generic form."""
-    command = [find_nsa_opt(), "-", "--mlir-print-op-generic", f"--pass-pipeline={PASSES}"]
+    command = [find_nsa_opt(), "-", "--mlir-print-op-generic", f"--pass-pipeline={passes}"]
     made = subprocess.run(command, input=text, capture_output=True, text=True)
     if made.returncode:
         raise ValueError(made.stderr)
@@ -87,7 +89,7 @@ def kernels(text: str) -> tuple[str, dict[str, Any]]:
     """What ``prove_ir`` takes, of a text."""
     module = _compile.compile(text, "cpu")
     manifests = {name: json.loads(module[name].manifest) for name in module}
-    return structured(text), manifests
+    return structured(text, NARROWED), manifests
 
 
 def prove(text: str) -> list[Result]:

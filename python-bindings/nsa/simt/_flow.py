@@ -26,7 +26,7 @@ _NO_RESULT = re.compile(
     r"(st|bra|brx|ret|exit|trap|call|bar|barrier|griddepcontrol|prefetch)\b"
 )
 _NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+)U?")
-SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.[xyz]|%laneid|%warpid")
+SPECIAL = re.compile(r"%(tid|ntid|ctaid|nctaid)\.[xyz]|%laneid|%warpid|__local_depot\d+")
 
 
 @dataclass

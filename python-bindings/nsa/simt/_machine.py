@@ -61,7 +61,7 @@ LIMIT = 10**7
 
 _TYPE = r"(v2|v4)?\.?([busf])(8|16|32|64)"
 _ORDER = r"(?:\.(?:weak|volatile|relaxed\.\w+))?"
-_SPACE = r"(\.global|\.shared(?:::cta)?)?"
+_SPACE = r"(\.global|\.shared(?:::cta)?|\.local)?"
 _CACHE = r"(?:\.(?:ca|cg|cs|lu|cv|wb|wt|L1::\w+|L2::\w+))*"
 _LOAD = re.compile(rf"ld{_ORDER}{_SPACE}(\.nc)?{_CACHE}\.{_TYPE}")
 _STORE = re.compile(rf"st{_ORDER}{_SPACE}{_CACHE}\.{_TYPE}")
@@ -260,7 +260,7 @@ class Program:
     def _bits(self, text: str) -> int | None:
         """Bits of a register; None of what is none."""
         if SPECIAL.fullmatch(text):
-            return 32
+            return 64 if text in self.kernel.local else 32
         return self.kernel.registers.get(text)
 
     def _source(self, text: str, type_name: str, instruction: Instruction) -> Callable:
@@ -692,6 +692,10 @@ class Team:
             return self.lane.astype(np.uint32)
         if name == "%warpid":
             return (self.thread // WARP).astype(np.uint32)
+        local = machine.program.kernel.local
+        if name in local:
+            start, each = local[name]
+            return (SHARED + start + self.thread * each).astype(np.uint64)
         sizes = {"%ntid.x": machine.threads, "%nctaid.x": machine.blocks}
         default = 1 if name.startswith("%n") else 0
         return np.uint32(sizes.get(name, default))

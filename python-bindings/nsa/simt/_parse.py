@@ -24,6 +24,8 @@ _REGISTERS = re.compile(r"\.reg\s+\.(\w+)\s+(.+)", re.S)
 _SHARED = re.compile(
     r"\.shared\s+(?:\.align\s+(\d+)\s+)?\.(\w)(\d+)\s+([\w$]+)(?:\[(\d+)\])?$"
 )
+#: What a thread has of its own beside registers, as LLVM names it.
+_LOCAL = re.compile(r"\.local\s+\.align\s+(\d+)\s+\.b8\s+(__local_depot\d+)\[(\d+)\]")
 _GLOBAL = re.compile(
     r"^[ \t]*(?:\.visible\s+)?\.(?:global|const)\b[^;={]*?\.[busf](\d+)\s+([\w$]+)"
     r"\[(\d*)\]\s*([=;])",
@@ -59,6 +61,8 @@ class Kernel:
     #: Bytes from the start of the block's shared memory, by name.
     shared: dict[str, int] = field(default_factory=dict)
     shared_size: int = 0
+    #: The same for a thread's own memory, which lies behind it: (start, bytes a thread).
+    local: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: Names of constants in global memory: messages of assertions.
     constants: list[str] = field(default_factory=list)
     #: Bytes of variables in global memory, which are 0 when the module is loaded.
@@ -199,6 +203,11 @@ class _Body:
             start = -(-self.kernel.shared_size // align) * align
             self.kernel.shared[match[4]] = start
             self.kernel.shared_size = start + bits // 8 * count
+        elif match := _LOCAL.fullmatch(" ".join(text.split())):
+            align, each = int(match[1]), int(match[3])
+            start = -(-self.kernel.shared_size // align) * align
+            self.kernel.local[match[2]] = start, each
+            self.kernel.shared_size = start + each * (self.kernel.threads or 1)
         elif not text.startswith((".param", ".pragma")):
             raise PTXError(f"unknown directive '{text}'", self.line)
 

@@ -459,7 +459,7 @@ def _move(match):
     return Operation(lambda a: a, (match[1],), (match[1],))
 
 
-@_family(r"cvta(?:\.to)?\.(?:global|shared)\.u64")
+@_family(r"cvta(?:\.to)?\.(?:global|shared|local)\.u64")
 def _address(match):
     return Operation(lambda a: a, ("u64",), ("u64",))
 
