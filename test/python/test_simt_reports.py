@@ -244,6 +244,17 @@ def test_bytes_that_nobody_wrote() -> None:
         assert error.kind == "uninitialised register" and "%r2" in error.detail
 
 
+def test_half_that_nobody_wrote() -> None:
+    """The same of two numbers of 16 bits."""
+    body = f"""mov.u16 %rs1, 7; mov.b32 %r3, {{{{%rs1, %rs2}}}}; mov.b32 {{{{%rs3, %rs4}}}}, %r3;
+    {ELEMENT} st.global.b16 [%rd2], {{taken}}; ret;"""
+    arrays = {"out": ("out", np.zeros(32, np.int32))}
+    run(body.format(taken="%rs3"), arrays)
+    for other in ("%rs4", "%rs2"):
+        error = report(body.format(taken=other), arrays)
+        assert error.kind == "uninitialised register"
+
+
 def test_barrier_not_reached() -> None:
     body = "setp.lt.u32 %p1, %r90, {bound}; @%p1 bra $end; bar.sync 0; $end: ret;"
     error = report(body.format(bound=33), threads=64)

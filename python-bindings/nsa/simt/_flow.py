@@ -172,6 +172,25 @@ class Flow:
             for name in reads:
                 readers.setdefault(name, []).append(instruction)
 
+        def moved(reader: Instruction, name: str, bytes: int) -> dict[str, int] | None:
+            """Where bytes of a register are put; None of what does not only move them."""
+            if reader.opcode == "mov.b32":
+                to, source = ([o.strip() for o in x.strip("{}").split(",")] for x in reader.operands)
+                if len(to) == 2:
+                    return {part: bytes >> 2 * at & 0b11 for at, part in enumerate(to)}
+                of_part = [bytes & 0b11 if part == name else 0 for part in source]
+                return {to[0]: of_part[0] | of_part[1] << 2} if len(source) == 2 else None
+            if reader.opcode != "prmt.b32":
+                return None
+            result, *sources, selector = reader.operands
+            if not _NUMBER.fullmatch(selector):
+                return None
+            of_source = [bytes if source == name else 0 for source in sources]
+            either = of_source[0] | of_source[1] << 4
+            choices = int(selector.rstrip("U"), 0)
+            chosen = (either >> (choices >> 4 * byte & 7) & 1 for byte in range(4))
+            return {result: sum(bit << byte for byte, bit in enumerate(chosen))}
+
         seen: set[tuple[str, int]] = set()
 
         def is_harmless(name: str, bytes: int) -> bool:
@@ -180,18 +199,12 @@ class Flow:
                 return True
             seen.add((name, bytes))
             for reader in readers.get(name, ()):
-                if reader.opcode != "prmt.b32" or reader.guard:
-                    return False
-                result, *sources, selector = reader.operands
-                if not _NUMBER.fullmatch(selector) or written[result] != 1:
-                    return False
-                of_source = [bytes if source == name else 0 for source in sources]
-                either = of_source[0] | of_source[1] << 4
-                choices = int(selector.rstrip("U"), 0)
-                taken = sum(
-                    (either >> (choices >> 4 * byte & 7) & 1) << byte for byte in range(4)
-                )
-                if taken and not is_harmless(result, taken):
+                taken = None if reader.guard else moved(reader, name, bytes)
+                if taken is None or not all(
+                    written[result] == 1 and is_harmless(result, some)
+                    for result, some in taken.items()
+                    if some
+                ):
                     return False
             return True
 
