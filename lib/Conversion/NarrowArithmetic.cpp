@@ -46,7 +46,7 @@ class Ranges {
 public:
   explicit Ranges(DataFlowSolver &solver) : solver(solver) {}
 
-  /// Whether `index` is from `least` to 2^31-1 for sure.
+  /// Whether `index` is from `least` to `most` for sure.
   bool isFrom(Value index, int64_t least = INT32_MIN,
               int64_t most = INT32_MAX) const {
     auto *state = solver.lookupState<dataflow::IntegerValueRangeLattice>(index);
@@ -79,6 +79,12 @@ bool Ranges::allow(Operation *op) const {
     return false;
   if (isa<arith::ShLIOp, arith::ShRSIOp, arith::ShRUIOp>(op) &&
       !isFrom(op->getOperand(1), 0, 31))
+    return false;
+  // The one quotient that 32 bits do not hold; LLVM has no remainder of it.
+  if (isa<arith::DivSIOp, arith::FloorDivSIOp, arith::CeilDivSIOp,
+          arith::RemSIOp>(op) &&
+      !isFrom(op->getOperand(0), INT32_MIN + 1) &&
+      !isFrom(op->getOperand(1), 0))
     return false;
   bool isUnsigned = isa<arith::DivUIOp, arith::CeilDivUIOp, arith::RemUIOp,
                         arith::ShRUIOp, arith::MinUIOp, arith::MaxUIOp>(op);
@@ -128,6 +134,8 @@ struct NarrowArithmetic
     SmallVector<arith::CmpIOp> bounds;
     getOperation()->walk([&](Operation *op) {
       auto compare = dyn_cast<arith::CmpIOp>(op);
+      if (!op->getParentOfType<gpu::GPUFuncOp>())
+        return;
       if (ranges.allow(op))
         narrowed.push_back(op);
       else if (compare && compare.getPredicate() == arith::CmpIPredicate::ult &&

@@ -100,21 +100,15 @@ static void emitElementOfRow(KernelBlock &block, SegmentOp segment, Value row,
 
 /// Whether elements of a table are made from what threads compute together.
 static bool readsRowResults(SegmentOp segment) {
-  llvm::SmallDenseSet<Value> results;
-  auto isResult = [&](Value value) { return results.contains(value); };
-  for (Operation &op : segment.getBody().front()) {
-    auto copy = dyn_cast<CopyOp>(op);
-    auto shared = dyn_cast<SharedOpInterface>(op);
-    bool isMade = false;
-    op.walk([&](Operation *inner) {
-      isMade |= llvm::any_of(inner->getOperands(), isResult);
-    });
-    if (copy && isMade && !segment.isOfRow(copy))
-      return true;
-    if (isMade || (shared && segment.isSharedByRow(shared)))
-      results.insert_range(op.getResults());
-  }
-  return false;
+  bool reads = false;
+  for (CopyOp copy : segment.getCopies())
+    if (!segment.isOfRow(copy))
+      walkOrigins(copy.getSources(), [&](Operation *op) {
+        auto shared = dyn_cast<SharedOpInterface>(op);
+        reads |= shared && segment.isSharedByRow(shared);
+        return !reads;
+      });
+  return reads;
 }
 
 /// A row of a table of which each thread has one vector.

@@ -66,12 +66,18 @@ gpu.module @module {
 
 // Signed minima of what 32 bits without a sign hold, unsigned remainders of what
 // may be negative, and shifts by more bits than 31 have 64 bits; upstream's
-// `arith-int-range-narrowing` of LLVM 22 gives them 32.
+// `arith-int-range-narrowing` of LLVM 22 gives them 32. So has a remainder of
+// what may be -2^31 by what may be -1.
 // CHECK-LABEL: gpu.func @traps
 // CHECK:       arith.minsi %{{.*}} : index
 // CHECK:       arith.remui %{{.*}} : index
 // CHECK:       arith.shrsi %{{.*}} : index
 // CHECK:       arith.remui %{{.*}} : i32
+// CHECK:       arith.remsi %{{.*}} : index
+// CHECK:       arith.remsi %{{.*}} : i32
+// What is no kernel is left alone.
+// CHECK:       func.func @host
+// CHECK:       arith.addi %{{.*}} : index
 gpu.module @module {
   gpu.func @traps(%a: memref<?xi32>, %b: memref<?xindex>) kernel {
     %c0 = arith.constant 0 : index
@@ -88,10 +94,20 @@ gpu.module @module {
     %bits = arith.andi %signed, %c63 : index
     %shifted = arith.shrsi %c7, %bits : index
     %place = arith.remui %bits, %c7 : index
+    %by_any = arith.remsi %signed, %signed : index
+    %by_seven = arith.remsi %signed, %c7 : index
+    memref.store %by_any, %b[%c7] : memref<?xindex>
+    memref.store %by_seven, %b[%c63] : memref<?xindex>
     memref.store %least, %b[%c0] : memref<?xindex>
     memref.store %rest, %b[%c1] : memref<?xindex>
     memref.store %shifted, %b[%c2] : memref<?xindex>
     memref.store %place, %b[%c3] : memref<?xindex>
     gpu.return
   }
+}
+func.func @host(%x: i8, %y: i8) -> index {
+  %a = arith.index_cast %x : i8 to index
+  %b = arith.index_cast %y : i8 to index
+  %sum = arith.addi %a, %b : index
+  return %sum : index
 }
