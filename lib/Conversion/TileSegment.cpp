@@ -98,17 +98,15 @@ static void emitElementOfRow(KernelBlock &block, SegmentOp segment, Value row,
   });
 }
 
-/// Whether elements of a table are made from what threads compute together.
-static bool readsRowResults(SegmentOp segment) {
-  bool reads = false;
-  for (CopyOp copy : segment.getCopies())
-    if (!segment.isOfRow(copy))
-      walkOrigins(copy.getSources(), [&](Operation *op) {
-        auto shared = dyn_cast<SharedOpInterface>(op);
-        reads |= shared && segment.isSharedByRow(shared);
-        return !reads;
-      });
-  return reads;
+/// Whether `values` are made from what threads compute together for a row.
+static bool restOnRowResults(SegmentOp segment, ValueRange values) {
+  bool rest = false;
+  walkOrigins(values, [&](Operation *op) {
+    auto shared = dyn_cast<SharedOpInterface>(op);
+    rest |= shared && segment.isSharedByRow(shared);
+    return !rest;
+  });
+  return rest;
 }
 
 /// A row of a table of which each thread has one vector.
@@ -119,14 +117,18 @@ static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
   builder.setRow(&shared);
   emitRowAhead(builder, segment, row);
   for (auto map : segment.getBody().getOps<MapOp>())
-    if (map.getSizes().size() == 2)
+    if (map.getSizes().size() == 2 &&
+        !restOnRowResults(segment, map->getResults()))
       emitOuter(builder, map, row);
   auto emitTable = [&] {
     emitTile(block.b, segment, block.ports, point, width,
              {/*rows=*/{}, &shared, /*pair=*/nullptr, &builder});
   };
   // What waits for no other thread is stored before threads wait.
-  bool isFirst = !readsRowResults(segment);
+  bool isFirst = llvm::none_of(segment.getCopies(), [&](CopyOp copy) {
+    return !segment.isOfRow(copy) &&
+           restOnRowResults(segment, copy.getSources());
+  });
   if (isFirst) {
     for (CopyOp copy : segment.getCopies())
       if (!segment.isOfRow(copy))

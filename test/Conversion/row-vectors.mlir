@@ -17,8 +17,11 @@
 // GPU-LABEL: gpu.func @compact
 // GPU-SAME:  workgroup(%{{[^ ]*}} : memref<2x1x16xi32, #gpu.address_space<workgroup>>
 // GPU-NOT:   memref<2049xi32
+// Nobody walks the row for what the exchange gives.
+// GPU-NOT:   scf.for
 // GPU-COUNT-1: vector.load
 // GPU-NOT:   vector.load
+// GPU-NOT:   scf.for
 // GPU:       gpu.barrier
 // GPU-NOT:   gpu.barrier
 // Places that follow one another take one store, others one each.
