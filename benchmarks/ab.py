@@ -20,6 +20,7 @@ import os
 import re
 import statistics
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -150,7 +151,7 @@ def main() -> int:
     if not reporting.has_device("ab"):
         return 1
     # Its own report would be of these times.
-    sys.argv = [options.benchmark[0], *options.benchmark[1:], "--out", os.devnull]
+    sys.argv = [options.benchmark[0], *options.benchmark[1:], "--out", tempfile.mkdtemp()]
     benchmark = Path(options.benchmark[0]).stem
     sides = {"old": options.old, "new": options.new}
     players = [

@@ -207,6 +207,10 @@ BodyEmitter::Lanes BodyEmitter::emitRead(ReadOp read, size_t point) {
     return *run;
   Lanes lanes;
   int64_t count = isVarying(read.getOperation()) ? numLanes : 1;
+  // Each lane is read by itself, and only where it is inside: what they share
+  // is loaded once and at once.
+  if (count > 1)
+    emitOuterOf(read, point, /*ofArrays=*/true);
   for (int64_t lane = 0; lane < count; ++lane)
     lanes.push_back(emitOp(read, point, lane));
   return lanes;
@@ -244,51 +248,53 @@ Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {
   return result;
 }
 
-void BodyEmitter::emitOuter() {
-  for (auto [number, index] : llvm::enumerate(op.getArguments().drop_back()))
-    for (ArrayRef<Value> point : points)
-      values[index].push_back({point[number]});
-  varying.insert(op.getArguments().back());
+void BodyEmitter::emitInvariant(bool ofArrays) {
   for (Operation &inner : op->getRegion(0).front().without_terminator()) {
-    if (!isVarying(&inner)) {
+    auto read = dyn_cast<ReadOp>(inner);
+    bool isOther =
+        isa<SearchOp>(inner) || (read && !isa<BlockArgument>(read.getSource()));
+    if (!isVarying(&inner) && !(ofArrays && isOther)) {
       for (size_t point = 0; point < points.size(); ++point)
         values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
       continue;
     }
     varying.insert(inner.getResult(0));
-    // What a formula that is read along the row needs for it.
-    auto read = dyn_cast<ReadOp>(inner);
-    auto source = read ? read.getSource().getDefiningOp<MapOp>() : MapOp();
-    if (!source)
-      continue;
-    auto outer = read.getIndices().drop_back();
-    bool isInside = true;
-    for (unsigned dim = 0; dim < outer.size(); ++dim)
-      isInside &= !isVarying(outer[dim]) && read.isKnownInside(dim);
-    for (size_t point = 0; isInside && point < points.size(); ++point)
-      nsa::emitOuter(builders[point], source, get(outer, point, 0));
+    for (size_t point = 0; read && point < points.size(); ++point)
+      emitOuterOf(read, point, ofArrays);
   }
 }
 
-void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer) {
+void BodyEmitter::emitOuterOf(ReadOp read, size_t point, bool ofArrays) {
+  auto source = read.getSource().getDefiningOp<MapOp>();
+  auto outer = read.getIndices().drop_back();
+  if (!source || llvm::any_of(outer, [&](Value index) {
+        return isVarying(index);
+      }))
+    return;
+  for (unsigned dim = 0; dim < outer.size(); ++dim)
+    if (!read.isKnownInside(dim))
+      return;
+  nsa::emitOuter(builders[point], source, get(outer, point, 0), ofArrays);
+}
+
+void BodyEmitter::emitOuter(bool ofArrays) {
+  for (auto [number, index] : llvm::enumerate(op.getArguments().drop_back()))
+    for (ArrayRef<Value> point : points)
+      values[index].push_back({point[number]});
+  varying.insert(op.getArguments().back());
+  emitInvariant(ofArrays);
+}
+
+void nsa::emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer,
+                    bool ofArrays) {
   SmallVector<Value> point(outer);
   point.push_back(Value());
-  BodyEmitter(op, builder, point, /*width=*/0).emitOuter();
+  BodyEmitter(op, builder, point, /*width=*/0).emitOuter(ofArrays);
 }
 
 void BodyEmitter::emitAhead() {
   emitArguments();
-  for (Operation &inner : op->getRegion(0).front().without_terminator()) {
-    auto read = dyn_cast<ReadOp>(inner);
-    bool isOther =
-        isa<SearchOp>(inner) || (read && !isa<BlockArgument>(read.getSource()));
-    if (isOther || isVarying(&inner)) {
-      varying.insert(inner.getResult(0));
-      continue;
-    }
-    for (size_t point = 0; point < points.size(); ++point)
-      values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
-  }
+  emitInvariant(/*ofArrays=*/true);
 }
 
 void nsa::emitAhead(ElementBuilder &builder, MapOp op, ValueRange indices) {

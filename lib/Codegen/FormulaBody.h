@@ -33,8 +33,8 @@ public:
   /// The elements at each point, or one that stands for all.
   llvm::SmallVector<llvm::SmallVector<mlir::Value>> emit();
   /// Emits what does not depend on the innermost index, which points may lack,
-  /// so that builders know it.
-  void emitOuter();
+  /// so that builders know it; `ofArrays`: and rests on arrays alone.
+  void emitOuter(bool ofArrays);
   /// Emits what rests on arrays alone, so that builders know it.
   void emitAhead();
   /// Says what `read` reads.
@@ -59,6 +59,10 @@ private:
   llvm::SmallVector<mlir::Value> get(mlir::ValueRange values, size_t point,
                                      int64_t lane);
 
+  /// Emits what does not vary; `ofArrays`: and rests on arrays alone.
+  void emitInvariant(bool ofArrays);
+  /// Emits what the elements that `read` reads of a formula's row share.
+  void emitOuterOf(ReadOp read, size_t point, bool ofArrays);
   Lanes emitRead(ReadOp read, size_t point);
   /// The element, or the fill where it is outside.
   mlir::Value emitReadAt(ReadOp read, size_t point, int64_t lane);

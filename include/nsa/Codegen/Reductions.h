@@ -14,8 +14,10 @@
 namespace nsa {
 
 /// Emits what the elements of `op` at `outer`, all indices but the innermost,
-/// have in common, so that `builder` knows it. All of `outer` must be inside.
-void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer);
+/// have in common, so that `builder` knows it; `ofArrays`: what of it rests on
+/// arrays alone. All of `outer` must be inside.
+void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer,
+               bool ofArrays = false);
 
 /// Emits what of the element of `op` at `point` rests on arrays alone, so that
 /// `builder` knows it.
