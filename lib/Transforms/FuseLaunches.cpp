@@ -68,11 +68,29 @@ static bool haveEqualSpaces(SegmentOp lhs, SegmentOp rhs) {
          areEquivalent(lhs.getExpansion(), rhs.getExpansion());
 }
 
+/// Whether the blocks of two segments of tiles each make something together,
+/// as sums are, and nothing that the other's make: their blocks run beside each
+/// other, where those of one segment would wait for both.
+static bool makeOthers(SegmentOp lhs, SegmentOp rhs) {
+  auto areMade = [](SegmentOp segment) {
+    return llvm::make_filter_range(
+        segment.getBody().getOps<SharedOpInterface>(),
+        [](SharedOpInterface op) { return !op.getSharedRows(); });
+  };
+  auto ofLhs = areMade(lhs), ofRhs = areMade(rhs);
+  return lhs.getKind() == SegmentKind::Tile && !ofLhs.empty() &&
+         !ofRhs.empty() && llvm::none_of(ofLhs, [&](SharedOpInterface op) {
+           return llvm::any_of(ofRhs, [&](SharedOpInterface other) {
+             return areEquivalent(op, other);
+           });
+         });
+}
+
 /// Whether two segments over the same index space can be one: a tile has
 /// elements of one size, and a block takes a row where there is something to
 /// share in it.
 static bool canJoin(SegmentOp lhs, SegmentOp rhs) {
-  if (lhs.hasSharedRows() != rhs.hasSharedRows())
+  if (lhs.hasSharedRows() != rhs.hasSharedRows() || makeOthers(lhs, rhs))
     return false;
   auto isPlain = [](CopyOp copy) { return copy.isPlain(); };
   if (lhs.takesVectors() || rhs.takesVectors())
