@@ -191,7 +191,10 @@ def main() -> int:
             old, new = (statistics.mean(sides_of[side]) for side in sides)
             rows.append({"benchmark": benchmark, "call": number, "way": name, **sides_of})
             mark = "  SLOWER" if new / old > LIMIT else ""
-            print(f"{benchmark} {number} {name}: {old:.3f} {new:.3f} {new / old:.3f}{mark}", flush=True)
+            print(
+                f"{benchmark} {number} {name}: {old:.3f} {new:.3f} {new / old:.3f}{mark}",
+                flush=True,
+            )
         torch.cuda.empty_cache()
         number += 1
     ratios = [statistics.mean(row["new"]) / statistics.mean(row["old"]) for row in rows]

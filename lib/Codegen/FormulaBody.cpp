@@ -248,17 +248,44 @@ Value BodyEmitter::emitOp(Operation *inner, size_t point, int64_t lane) {
   return result;
 }
 
-void BodyEmitter::emitInvariant(bool ofArrays) {
+/// The operations of a formula in the order in which they are emitted. Where
+/// reads of arrays wait for as many others each, by how many these are, so that
+/// those reads are on their way together; else the text's.
+static SmallVector<Operation *> getInOrder(FormulaOpInterface op) {
+  SmallVector<Operation *> ops;
+  // Twice the reads that have to be done, and one more for a read itself.
+  llvm::SmallDenseMap<Operation *, unsigned> waits;
+  llvm::SmallDenseSet<unsigned> ofReads;
+  bool areTogether = false;
   for (Operation &inner : op->getRegion(0).front().without_terminator()) {
+    unsigned most = 0;
+    for (Value operand : inner.getOperands())
+      most = std::max(most, waits.lookup(operand.getDefiningOp()));
+    bool isRead = isa<ReadOp, SearchOp>(inner);
+    waits[&inner] = llvm::alignTo(most, 2) + isRead;
+    auto read = dyn_cast<ReadOp>(inner);
+    if (read && isa<BlockArgument>(read.getSource()) && most > 0)
+      areTogether |= !ofReads.insert(waits[&inner]).second;
+    ops.push_back(&inner);
+  }
+  if (areTogether)
+    llvm::stable_sort(ops, [&](Operation *lhs, Operation *rhs) {
+      return waits.lookup(lhs) < waits.lookup(rhs);
+    });
+  return ops;
+}
+
+void BodyEmitter::emitInvariant(bool ofArrays) {
+  for (Operation *inner : getInOrder(op)) {
     auto read = dyn_cast<ReadOp>(inner);
     bool isOther =
         isa<SearchOp>(inner) || (read && !isa<BlockArgument>(read.getSource()));
-    if (!isVarying(&inner) && !(ofArrays && isOther)) {
+    if (!isVarying(inner) && !(ofArrays && isOther)) {
       for (size_t point = 0; point < points.size(); ++point)
-        values[inner.getResult(0)].push_back({emitOp(&inner, point, 0)});
+        values[inner->getResult(0)].push_back({emitOp(inner, point, 0)});
       continue;
     }
-    varying.insert(inner.getResult(0));
+    varying.insert(inner->getResult(0));
     for (size_t point = 0; read && point < points.size(); ++point)
       emitOuterOf(read, point, ofArrays);
   }
@@ -267,9 +294,8 @@ void BodyEmitter::emitInvariant(bool ofArrays) {
 void BodyEmitter::emitOuterOf(ReadOp read, size_t point, bool ofArrays) {
   auto source = read.getSource().getDefiningOp<MapOp>();
   auto outer = read.getIndices().drop_back();
-  if (!source || llvm::any_of(outer, [&](Value index) {
-        return isVarying(index);
-      }))
+  if (!source ||
+      llvm::any_of(outer, [&](Value index) { return isVarying(index); }))
     return;
   for (unsigned dim = 0; dim < outer.size(); ++dim)
     if (!read.isKnownInside(dim))
@@ -390,9 +416,10 @@ SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
   SmallVector<Value> first(bypass.conditions);
   first.push_back(bypass.otherwise);
   auto slice = getSlice(first, body);
-  for (Operation &inner : body->without_terminator())
-    if (slice.contains(&inner))
-      emitOpOfLanes(&inner);
+  SmallVector<Operation *> ops = getInOrder(op);
+  for (Operation *inner : ops)
+    if (slice.contains(inner))
+      emitOpOfLanes(inner);
   Value isAny;
   for (size_t point = 0; point < points.size(); ++point) {
     Value isWanted;
@@ -416,9 +443,9 @@ SmallVector<SmallVector<Value>> BodyEmitter::emitBypassed(Bypass bypass) {
   scf::YieldOp::create(b, loc, elements);
   b.setInsertionPointToStart(ifOp.thenBlock());
   elements.clear();
-  for (Operation &inner : body->without_terminator())
-    if (!slice.contains(&inner))
-      emitOpOfLanes(&inner);
+  for (Operation *inner : ops)
+    if (!slice.contains(inner))
+      emitOpOfLanes(inner);
   for (size_t point = 0; point < points.size(); ++point)
     elements.push_back(as(stored, get(op.getYielded(), point, 0)));
   scf::YieldOp::create(b, loc, elements);
@@ -431,8 +458,8 @@ SmallVector<SmallVector<Value>> BodyEmitter::emit() {
   emitArguments();
   if (std::optional<Bypass> bypass = findBypass())
     return emitBypassed(std::move(*bypass));
-  for (Operation &inner : op->getRegion(0).front().without_terminator())
-    emitOpOfLanes(&inner);
+  for (Operation *inner : getInOrder(op))
+    emitOpOfLanes(inner);
   Type stored = getStorageType(op.getYielded().getType());
   SmallVector<SmallVector<Value>> elements;
   for (size_t point = 0; point < points.size(); ++point) {

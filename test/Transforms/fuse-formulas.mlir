@@ -65,3 +65,34 @@ nsa.step @other_stride(in %n : index, in %m : index,
 // Contiguous reads are accesses of 16 bytes.
 // PTX: ld.global.nc.v4
 // PTX: st.global.v4
+
+// Rows that blocks make from different sums are segments by themselves, so that
+// no block waits for both; of the same sums they are one.
+// CHECK-LABEL: nsa.step @sums
+// CHECK:         nsa.segment tile(%n, %c2)
+// CHECK-COUNT-2:   nsa.copy
+// CHECK:         nsa.segment tile(%n, %c2)
+// CHECK:           nsa.copy
+// CHECK-NOT:     nsa.segment
+nsa.step @sums(in %n : index, in %a[%n] : tensor<?xi32>, in %b[%n] : tensor<?xi32>,
+               out %of_a : memref<?x2xi32>, out %too : memref<?x2xi32>,
+               out %of_b : memref<?x2xi32>) {
+  %sums_a = nsa.scan %a : tensor<?xi32> -> tensor<?xi32>
+  %sums_b = nsa.scan %b : tensor<?xi32> -> tensor<?xi32>
+  %x = nsa.map(%r, %c) in (%n, 2) : tensor<?x2xi32> {
+    %sum = nsa.read %sums_a[%r] : tensor<?xi32>
+    nsa.yield %sum : i32
+  }
+  %y = nsa.map(%r, %c) in (%n, 2) : tensor<?x2xi32> {
+    %sum = nsa.read %sums_a[%r] : tensor<?xi32>
+    %more = arith.addi %sum, %sum : i32
+    nsa.yield %more : i32
+  }
+  %z = nsa.map(%r, %c) in (%n, 2) : tensor<?x2xi32> {
+    %sum = nsa.read %sums_b[%r] : tensor<?xi32>
+    nsa.yield %sum : i32
+  }
+  nsa.copy %x to %of_a : tensor<?x2xi32> to memref<?x2xi32>
+  nsa.copy %y to %too : tensor<?x2xi32> to memref<?x2xi32>
+  nsa.copy %z to %of_b : tensor<?x2xi32> to memref<?x2xi32>
+}

@@ -175,7 +175,9 @@ def FuseLaunches : Pass<"nsa-fuse-launches", "nsa::StepOp"> {
 
     - `scan` segments and one-dimensional `tile` segments over the same rows, so
       that small fields and scans share a block;
-    - other segments over the same index space and the same expansion;
+    - other segments over the same index space and the same expansion, unless
+      the blocks of each would make other sums than those of the other: blocks
+      run beside each other, and the sums of one segment one after the other;
     - a segment that copies only `nsa.real_page_table` values joins the one that
       copies the table they are made from, and picks its elements as they pass.
 
