@@ -43,7 +43,7 @@ SHOWN = {
     "copy_decode": 90, "copy_target_verify": 55, "copy_draft_extend": 55, "expand_seqlens": 18,
     "dequant_paged": 45, "compressed_token_ids": 20, "swa_token_ids": 35, "combine_indices": 36,
     "paged_mqa_schedule": 60, "plan_topk": 105, "pooled_decode": 70,
-    "pooled_target_verify": 140, "v4_decode": 140, "v4_draft_extend": 60,
+    "pooled_target_verify": 140, "v4_decode": 136, "v4_draft_extend": 60,
     "vllm_c128a_indices": 20, "vllm_compressed_slot_mapping": 18, "vllm_gather_block_tables": 45,
     "vllm_input_ids": 15, "vllm_pos_seq_lens": 12, "vllm_prefill_inputs": 28,
     "vllm_sampled_and_draft_inputs": 6, "vllm_slot_mappings": 30,
