@@ -6,17 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_LAUNCHTOGPU
+#include "nsa/Conversion/Passes.h"
+
 #include "Guards.h"
 #include "Kernel.h"
 #include "SegmentLowering.h"
 
 #include "nsa/Codegen/KernelParameters.h"
-#include "nsa/Conversion/Passes.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_LAUNCHTOGPU
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

@@ -6,14 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_STORESUMS
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/TypeUtilities.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_STORESUMS
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

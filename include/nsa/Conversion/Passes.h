@@ -39,6 +39,7 @@ unsigned getChipVersion(llvm::StringRef chip);
 /// is not for threads.
 void initializeBackends();
 
+// The base of pass X, too, for the file that defines GEN_PASS_DEF_X before.
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Conversion/Passes.h.inc"

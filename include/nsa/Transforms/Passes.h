@@ -18,6 +18,7 @@
 #include "mlir/Pass/Pass.h"
 
 namespace nsa {
+// The base of pass X, too, for the file that defines GEN_PASS_DEF_X before.
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Transforms/Passes.h.inc"
