@@ -52,23 +52,12 @@ static json::Value getAffine(AffineExpr expr, affine::AffineApplyOp op) {
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
     return getSize(op.getSymbolOperands()[symbol.getPosition()]);
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  auto getName = [](AffineExprKind kind) -> StringRef {
-    switch (kind) {
-    case AffineExprKind::Add:
-      return "add";
-    case AffineExprKind::Mul:
-      return "mul";
-    case AffineExprKind::FloorDiv:
-      return "floordiv";
-    case AffineExprKind::CeilDiv:
-      return "ceildiv";
-    case AffineExprKind::Mod:
-      return "mod";
-    default:
-      llvm_unreachable("not a binary expression");
-    }
-  };
-  return json::Array{getName(expr.getKind()), getAffine(binary.getLHS(), op),
+  // In the order of AffineExprKind.
+  static constexpr StringLiteral names[] = {"add", "mul", "mod", "floordiv",
+                                            "ceildiv"};
+  static_assert(std::size(names) == size_t(AffineExprKind::CeilDiv) + 1);
+  return json::Array{names[static_cast<size_t>(expr.getKind())],
+                     getAffine(binary.getLHS(), op),
                      getAffine(binary.getRHS(), op)};
 }
 

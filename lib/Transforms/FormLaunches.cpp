@@ -6,16 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Codegen/KernelParameters.h"
+#define GEN_PASS_DEF_FORMLAUNCHES
 #include "nsa/Transforms/Passes.h"
+
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_FORMLAUNCHES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -141,7 +138,7 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
       for (CopyOp copy : llvm::make_range(others, copies.end()))
         copy->moveBefore(&step.getBody().front(), step.getBody().front().end());
     for (CopyOp copy : copies) {
-      if (failed(verifyCopied(copy.getValue())))
+      if (!expectCopied(copy.getValue()))
         return failure();
       b.setInsertionPoint(copy);
       if (perCopy)

@@ -77,6 +77,16 @@ class CopyOp;
 class ExpansionOp;
 struct SegmentFacts;
 
+/// What a step says of a port beside its type.
+struct Port {
+  mlir::StringAttr name;
+  /// The numbers of the ports that give the sizes of its dimensions, or -1, and
+  /// what is added to each. Empty for a port without extents.
+  llvm::SmallVector<int64_t> extents, offsets;
+  /// What is known of the array behind it.
+  mlir::DictionaryAttr attrs;
+};
+
 /// The rows and columns that a segment has, and those of a block of threads:
 /// there are ceil(rows / tileRows) * ceil(columns / tileColumns) blocks, none
 /// where either is 0 or less.
@@ -118,13 +128,32 @@ llvm::LogicalResult verifySize(mlir::Operation *op);
 /// that operands come before their uses, and what operations require of them.
 llvm::LogicalResult verifyValues(mlir::Block &body);
 
-/// Checks the operations of class `Op` in `root`, up to the first that fails.
+/// Returns `isRight`; where that is false, `emit` gives the error, which says
+/// that `parts`, one after the other, were expected.
+template <typename... Parts>
+bool expect(llvm::function_ref<mlir::InFlightDiagnostic()> emit, bool isRight,
+            const Parts &...parts) {
+  if (!isRight)
+    ((emit() << "expected ") << ... << parts);
+  return isRight;
+}
+/// The same of `op`.
+template <typename... Parts>
+bool expect(mlir::Operation *op, bool isRight, const Parts &...parts) {
+  return expect([op] { return op->emitOpError(); }, isRight, parts...);
+}
+
+/// Checks that `value`, an operand of `op` that `what` names, is a port.
+bool expectPort(mlir::Operation *op, mlir::Value value, llvm::StringRef what);
+
+/// Whether `check` holds for all operations of class `Op` in `root`; none is
+/// asked after the first for which it does not.
 template <typename Op>
-llvm::LogicalResult
-verifyEach(mlir::Operation *root,
-           llvm::function_ref<llvm::LogicalResult(Op)> verify) {
-  auto visit = [&](Op op) { return mlir::WalkResult(verify(op)); };
-  return llvm::failure(root->walk(visit).wasInterrupted());
+bool expectEach(mlir::Operation *root, llvm::function_ref<bool(Op)> check) {
+  auto visit = [&](Op op) {
+    return mlir::WalkResult(llvm::success(check(op)));
+  };
+  return !root->walk(visit).wasInterrupted();
 }
 
 /// The operation from which `value` has its rows of an expansion, or null.
@@ -135,7 +164,7 @@ ExpandOpInterface getExpandOp(mlir::Value value);
 mlir::Value getRequestValue(mlir::Value value);
 
 /// Checks that a segment can hold copies of `value`.
-llvm::LogicalResult verifyCopied(mlir::Value value);
+bool expectCopied(mlir::Value value);
 
 #include "nsa/IR/NSATypeConstraints.h.inc"
 } // namespace nsa

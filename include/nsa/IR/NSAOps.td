@@ -164,6 +164,13 @@ def NSA_StepOp : NSA_Op<"step", [
     ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
     /// How large the size `port` is expected to be, if the text says so.
     std::optional<int64_t> getExpected(::mlir::BlockArgument port);
+    /// What is said of the ports beside their types.
+    ::llvm::SmallVector<::nsa::Port> getPorts();
+    void setPorts(::llvm::ArrayRef<::nsa::Port> ports) {
+      setPorts(getProperties(), getContext(), ports);
+    }
+    static void setPorts(Properties &properties, ::mlir::MLIRContext *context,
+                         ::llvm::ArrayRef<::nsa::Port> ports);
     /// Adds an `inout` port, named `name` or, if that is taken, with a number.
     ::mlir::BlockArgument addInOutPort(::llvm::StringRef name,
                                        ::mlir::MemRefType type,
@@ -184,8 +191,8 @@ def NSA_StepOp : NSA_Op<"step", [
     /// Checks what all copies require of their destinations: that there is one,
     /// that all are `out` ports of this step, and that none stands twice (C1 and
     /// C2 of the copies).
-    ::llvm::LogicalResult verifyDestinations(::mlir::Operation *copy,
-                                             ::mlir::ValueRange destinations);
+    bool expectDestinations(::mlir::Operation *copy,
+                            ::mlir::ValueRange destinations);
     /// The launches, in order. Empty before launches are formed.
     auto getLaunches() { return getBody().getOps<LaunchOp>(); }
   }];
@@ -655,7 +662,7 @@ def NSA_CopyOp : NSA_Op<"copy", [
       return getOperands().drop_back(getDestinations().size());
     }
     /// Checks what `when` and `at` ask for.
-    ::llvm::LogicalResult verifyElements();
+    bool expectElements();
   }];
 }
 

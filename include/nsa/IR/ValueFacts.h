@@ -72,9 +72,8 @@ public:
   bool isPerRequest(mlir::Value value) const;
   /// Checks that all `values` of `op` that are there have; `what` says of them
   /// that they depend on nothing else.
-  llvm::LogicalResult verifyPerRequest(mlir::Operation *op,
-                                       mlir::ValueRange values,
-                                       llvm::StringRef what) const;
+  bool expectPerRequest(mlir::Operation *op, mlir::ValueRange values,
+                        llvm::StringRef what) const;
 
 private:
   unsigned countReads(mlir::Operation *op) const;
