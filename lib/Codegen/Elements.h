@@ -126,6 +126,20 @@ struct ElementwiseOf : ElementsOf<ConcreteOp> {
   }
 };
 
+/// Elements of rows of requests, each computed from what its request starts
+/// from.
+template <typename ConcreteOp>
+struct RequestElementsOf : ElementsOf<ConcreteOp> {
+  mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
+    auto emit = [&](const ExpandedRow &place) {
+      ElementOpInterface op = this->getInterface();
+      mlir::Value base = op.emitBase(builder, place.request);
+      return op.emitOfRequest(builder, place.request, base, place.number);
+    };
+    return builder.emitOfRow(this->getOp(), indices.front(), emit);
+  }
+};
+
 /// What MLIR asks of `Elements`.
 template <typename Elements>
 struct ElementModel

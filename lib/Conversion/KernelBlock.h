@@ -24,9 +24,10 @@ public:
   KernelBlock(mlir::OpBuilder &b, LaunchOp launch, const mlir::IRMapping &ports,
               mlir::gpu::GPUFuncOp kernel);
 
-  /// Emits elements at `point`.
-  ElementBuilder at(mlir::ValueRange point) const {
-    return ElementBuilder(b, loc, ports, point);
+  /// Emits elements at `point`, of whose row `row` is known.
+  ElementBuilder at(mlir::ValueRange point,
+                    const RowValues *row = nullptr) const {
+    return ElementBuilder(b, loc, ports, point, row);
   }
   /// What a size of a segment is in the kernel.
   mlir::Value lookup(mlir::Value size) const {

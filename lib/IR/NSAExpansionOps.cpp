@@ -59,27 +59,6 @@ Size nsa::getExpandedRows(Value expansion, const Size &requests) {
   return op ? op.getNumRows(requests) : Size();
 }
 
-SmallVector<Size> ExpandSeqlensOp::getResultSizes(Adaptor adaptor) {
-  return {getExpandedRows(adaptor.getExpansion(),
-                          Size::of(adaptor.getSource(), 0))};
-}
-
-SmallVector<Size> ExpandRowsOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {getExpandedRows(adaptor.getExpansion(), Size::of(source, 0)),
-          Size::of(source, 1)};
-}
-
-SmallVector<Size> TotalRowsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::constant(adaptor.getExpansion().getContext(), 1)};
-}
-
-SmallVector<Size> ContextLensOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {Size::of(source, 0),
-          Size::constant(source.getContext(), adaptor.getColumns())};
-}
-
 Size TotalRowsOp::getNumRequests() {
   return Size::of(getExpansion().getDefiningOp<ExpansionOp>().getExtend(), 0);
 }

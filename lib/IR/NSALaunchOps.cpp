@@ -16,8 +16,7 @@ using namespace mlir;
 using namespace nsa;
 
 SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
-  auto step = cast<StepOp>((*this)->getParentOp());
-  Block *ports = &step.getBody().front();
+  Block *ports = (*this)->getBlock();
   llvm::SetVector<Value> used;
   walk([&](Operation *op) { used.insert_range(op->getOperands()); });
   llvm::SetVector<BlockArgument> usedPorts;
@@ -35,7 +34,7 @@ SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
     // The sizes of a port are needed wherever the port is.
     if (auto type = dyn_cast<RankedTensorType>(port.getType()))
       for (int64_t dim = 0; dim < type.getRank(); ++dim)
-        if (BlockArgument extent = step.getExtent(port, dim))
+        if (BlockArgument extent = StepOp::getExtent(port, dim))
           used.insert(extent);
   }
   SmallVector<BlockArgument> result = usedPorts.takeVector();
@@ -81,14 +80,12 @@ int64_t SegmentOp::getElementBits() {
 }
 
 SmallVector<BlockArgument> SegmentOp::getOptionalPorts() {
-  auto step = (*this)->getParentOfType<StepOp>();
   SmallVector<BlockArgument> ports;
   for (CopyOp copy : getCopies())
     for (Value destination : copy.getDestinations()) {
-      auto port = cast<BlockArgument>(destination);
-      if (!step.isOptional(port))
+      if (!StepOp::isOptional(destination))
         return {};
-      ports.push_back(port);
+      ports.push_back(cast<BlockArgument>(destination));
     }
   return ports;
 }

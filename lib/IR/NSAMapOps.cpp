@@ -389,10 +389,6 @@ LogicalResult ScanOp::verify() {
              sums, " for ", type));
 }
 
-SmallVector<Size> TileSumsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getSource(), 0).ceilDiv(int64_t(1) << logTile)};
-}
-
 int64_t TileSumsOp::getMostWidth(TargetAttr) {
   // As many threads as there are sums.
   return 1;

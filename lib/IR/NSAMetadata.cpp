@@ -136,7 +136,7 @@ LogicalResult CopyMetadataOp::verify() {
   auto sourcePort = dyn_cast<BlockArgument>(getSource());
   MetadataType source = getSource().getType();
   auto expectDestination = [&](Value destination) {
-    StringRef name = step.getPortName(cast<BlockArgument>(destination));
+    StringRef name = StepOp::getPortName(destination);
     auto type = cast<MetadataRefType>(destination.getType());
     uint32_t missing = type.getFields() & ~source.getFields();
     StringRef field =

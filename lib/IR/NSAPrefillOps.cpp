@@ -21,15 +21,6 @@ static constexpr int64_t mostTopk = std::numeric_limits<int32_t>::max();
 // Sizes
 //===----------------------------------------------------------------------===//
 
-SmallVector<Size> TokenRangesOp::getResultSizes(Adaptor adaptor) {
-  return {
-      getExpandedRows(adaptor.getExpansion(), Size::of(adaptor.getRows(), 0))};
-}
-
-SmallVector<Size> CompressedIdsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getRows(), 0), Size::of(adaptor.getColumns())};
-}
-
 SmallVector<Size> CombineIndicesOp::getResultSizes(Adaptor adaptor) {
   Size topk;
   if (Value value = adaptor.getTopk())
@@ -40,22 +31,6 @@ SmallVector<Size> CombineIndicesOp::getResultSizes(Adaptor adaptor) {
   Size width =
       (topk + adaptor.getWindow()).ceilDiv(widthAlignment) * widthAlignment;
   return {Size::of(adaptor.getQueries()), width};
-}
-
-/// A size that is given as a value or as a constant.
-static OpFoldResult getMixed(Operation *op, Value value,
-                             std::optional<uint64_t> constant) {
-  if (value)
-    return value;
-  return IntegerAttr::get(IndexType::get(op->getContext()), *constant);
-}
-
-OpFoldResult CombineIndicesOp::getMixedTopk() {
-  return getMixed(*this, getTopk(), getStaticTopk());
-}
-
-OpFoldResult CombineLensOp::getMixedTopk() {
-  return getMixed(*this, getTopk(), getStaticTopk());
 }
 
 //===----------------------------------------------------------------------===//
@@ -107,14 +82,12 @@ LogicalResult WindowBasesOp::verifyInputs(const ValueFacts &facts) {
 
 /// Whether an array has at least one element, whatever the sizes are.
 static bool isNeverEmpty(Value value) {
-  auto port = dyn_cast<BlockArgument>(value);
-  if (!port)
-    return false;
-  auto step = dyn_cast<StepOp>(port.getOwner()->getParentOp());
-  int64_t size = cast<ShapedType>(port.getType()).getDimSize(0);
-  if (!ShapedType::isDynamic(size))
-    return size > 0;
-  return step && step.getExtent(port, 0) && step.getExtentOffset(port, 0) > 0;
+  int64_t size = cast<ShapedType>(value.getType()).getDimSize(0);
+  return isa<BlockArgument>(value) &&
+         (ShapedType::isDynamic(size)
+              ? StepOp::getExtent(value, 0) &&
+                    StepOp::getExtentOffset(value, 0) > 0
+              : size > 0);
 }
 
 static bool expectQueryStartLoc(Operation *op, Value value) {

@@ -15,58 +15,63 @@
 using namespace mlir;
 using namespace nsa;
 
-StringRef StepOp::getPortName(unsigned number) {
-  return cast<StringAttr>(getPortNames()[number]).getValue();
+/// The entry of `attr`, which has one for each port, for `port`.
+template <typename AttrType>
+static AttrType getEntry(ArrayAttr attr, Value port) {
+  return cast<AttrType>(attr[cast<BlockArgument>(port).getArgNumber()]);
 }
 
-BlockArgument StepOp::getExtent(BlockArgument port, unsigned dim) {
-  auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
+StringRef StepOp::getPortName(Value port) {
+  return getEntry<StringAttr>(of(port).getPortNames(), port).getValue();
+}
+
+BlockArgument StepOp::getExtent(Value port, unsigned dim) {
+  StepOp step = of(port);
+  auto extents = getEntry<DenseI64ArrayAttr>(step.getExtents(), port);
   if (dim >= extents.size() || extents[dim] < 0)
     return {};
-  return getBody().getArgument(extents[dim]);
+  return step.getBody().getArgument(extents[dim]);
 }
 
-int64_t StepOp::getExtentOffset(BlockArgument port, unsigned dim) {
-  std::optional<ArrayAttr> offsets = getExtentOffsets();
+int64_t StepOp::getExtentOffset(Value port, unsigned dim) {
+  std::optional<ArrayAttr> offsets = of(port).getExtentOffsets();
   if (!offsets)
     return 0;
-  auto list = cast<DenseI64ArrayAttr>((*offsets)[port.getArgNumber()]);
+  auto list = getEntry<DenseI64ArrayAttr>(*offsets, port);
   return dim < static_cast<size_t>(list.size()) ? list[dim] : 0;
 }
 
 /// What is known of the array behind a port; may be empty.
-static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
-  std::optional<ArrayAttr> attrs = step.getPortAttrs();
-  if (!attrs)
-    return DictionaryAttr::get(step.getContext());
-  return cast<DictionaryAttr>((*attrs)[port.getArgNumber()]);
+static DictionaryAttr getPortAttrDict(Value port) {
+  std::optional<ArrayAttr> attrs = StepOp::of(port).getPortAttrs();
+  return attrs ? getEntry<DictionaryAttr>(*attrs, port)
+               : DictionaryAttr::get(port.getContext());
 }
 
 static constexpr StringLiteral alignmentName = "alignment",
                                layoutName = "layout", optionalName = "optional",
                                inOutName = "inout", expectedName = "expected";
 
-int64_t StepOp::getAlignment(BlockArgument port) {
-  if (auto alignment =
-          getPortAttrDict(*this, port).getAs<IntegerAttr>(alignmentName))
+int64_t StepOp::getAlignment(Value port) {
+  if (auto alignment = getPortAttrDict(port).getAs<IntegerAttr>(alignmentName))
     return alignment.getInt();
   return cast<ShapedType>(port.getType()).getElementTypeBitWidth() / 8;
 }
 
-StridedLayoutAttr StepOp::getLayout(BlockArgument port) {
-  return getPortAttrDict(*this, port).getAs<StridedLayoutAttr>(layoutName);
+StridedLayoutAttr StepOp::getLayout(Value port) {
+  return getPortAttrDict(port).getAs<StridedLayoutAttr>(layoutName);
 }
 
-bool StepOp::isOptional(BlockArgument port) {
-  return getPortAttrDict(*this, port).contains(optionalName);
+bool StepOp::isOptional(Value port) {
+  return getPortAttrDict(port).contains(optionalName);
 }
 
-bool StepOp::isInOut(BlockArgument port) {
-  return getPortAttrDict(*this, port).contains(inOutName);
+bool StepOp::isInOut(Value port) {
+  return getPortAttrDict(port).contains(inOutName);
 }
 
-std::optional<int64_t> StepOp::getExpected(BlockArgument port) {
-  auto expected = getPortAttrDict(*this, port).getAs<IntegerAttr>(expectedName);
+std::optional<int64_t> StepOp::getExpected(Value port) {
+  auto expected = getPortAttrDict(port).getAs<IntegerAttr>(expectedName);
   return expected ? std::optional<int64_t>(expected.getInt()) : std::nullopt;
 }
 
@@ -76,7 +81,7 @@ SmallVector<Port> StepOp::getPorts() {
     Port result = {cast<StringAttr>(getPortNames()[number]),
                    {},
                    {},
-                   getPortAttrDict(*this, port)};
+                   getPortAttrDict(port)};
     auto extents = cast<DenseI64ArrayAttr>(getExtents()[number]);
     llvm::append_range(result.extents, extents.asArrayRef());
     for (int64_t dim = 0; dim < extents.size(); ++dim)
@@ -257,7 +262,7 @@ void StepOp::print(OpAsmPrinter &p) {
       p << ']';
     }
     p << " : " << port.getType();
-    p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue(),
+    p.printOptionalAttrDict(getPortAttrDict(port).getValue(),
                             {optionalName, inOutName});
   });
   p << ')';
@@ -287,16 +292,16 @@ static bool areStrides(ArrayRef<int64_t> strides) {
          (strides.size() != 2 || strides.back() == 1);
 }
 
-static bool expectIn(StepOp step, BlockArgument port) {
+static bool expectIn(BlockArgument port) {
   Type type = port.getType();
   return expect(at(port), isRead(type), // (C2)
-                "'in' port '", step.getPortName(port),
+                "'in' port '", StepOp::getPortName(port),
                 "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
                 "i64, bf16 or f32, but got ",
                 type);
 }
 
-static bool expectOut(StepOp step, BlockArgument port) {
+static bool expectOut(BlockArgument port) {
   auto type = cast<MemRefType>(port.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
@@ -304,7 +309,7 @@ static bool expectOut(StepOp step, BlockArgument port) {
                  succeeded(type.getStridesAndOffset(strides, offset)) &&
                  offset == 0 && areStrides(strides);
   return expect(at(port), isRight, // (C3)
-                "'out' port '", step.getPortName(port),
+                "'out' port '", StepOp::getPortName(port),
                 "' to be a memref of rank 1 or 2 of i8, i16, i32, i64, bf16 or "
                 "f32 with a strided layout without offset and, for rank 2, an "
                 "inner stride of 1, but got ",
@@ -318,7 +323,7 @@ static bool expectExtents(StepOp step, BlockArgument port) {
   auto type = dyn_cast<RankedTensorType>(port.getType());
   if (extents.empty() && !set)
     return true;
-  StringRef name = step.getPortName(port);
+  StringRef name = StepOp::getPortName(port);
   if (set) {
     unsigned count = getNumMetadataSizes(set.getMode());
     if (!expect(at(port), // (C4)
@@ -339,7 +344,7 @@ static bool expectExtents(StepOp step, BlockArgument port) {
   };
   return llvm::all_of(llvm::enumerate(extents), [&](auto extent) { // (C4)
     auto [dim, number] = extent;
-    int64_t offset = step.getExtentOffset(port, dim);
+    int64_t offset = StepOp::getExtentOffset(port, dim);
     return number < 0 ||
            (expect(at(port), isSize(number), "extent ", dim, " of port '", name,
                    "' to be an index port") &&
@@ -358,16 +363,15 @@ static bool isNumber(Attribute attr, int64_t least, int64_t most) {
   return number && number.getInt() >= least && number.getInt() <= most;
 }
 
-static bool expectPortAttr(StepOp step, BlockArgument port,
-                           NamedAttribute attr) {
+static bool expectPortAttr(BlockArgument port, NamedAttribute attr) {
   StringRef key = attr.getName();
   Attribute value = attr.getValue();
   auto type = dyn_cast<ShapedType>(port.getType());
   auto expectValue = [&](bool isRight, StringRef what, StringRef wanted) {
     if (isa<UnitAttr>(value))
-      return expect(at(port), isRight, what, " '", step.getPortName(port),
+      return expect(at(port), isRight, what, " '", StepOp::getPortName(port),
                     "' to be ", wanted);
-    return expect(at(port), isRight, what, " '", step.getPortName(port),
+    return expect(at(port), isRight, what, " '", StepOp::getPortName(port),
                   "' to be ", wanted, ", but got ", value);
   };
   if (key == optionalName)
@@ -378,7 +382,7 @@ static bool expectPortAttr(StepOp step, BlockArgument port,
   if (key == inOutName)
     return expectValue(
         isa<MemRefType>(port.getType()) && isa<UnitAttr>(value) &&
-            !step.isOptional(port), // (C10)
+            !StepOp::isOptional(port), // (C10)
         "'inout' port", "one array that is there, because it is read");
   if (key == expectedName)
     return expectValue(
@@ -402,7 +406,7 @@ static bool expectPortAttr(StepOp step, BlockArgument port,
         "and, for rank 2, an inner stride of 1");
   return expect(at(port), false, // (C7)
                 "'alignment', 'layout' or 'expected' on port '",
-                step.getPortName(port), "', but got '", key, "'");
+                StepOp::getPortName(port), "', but got '", key, "'");
 }
 
 LogicalResult StepOp::verify() {
@@ -426,11 +430,11 @@ LogicalResult StepOp::verify() {
     return expectName(at(port), "a port", name, NameOf::Port) && // (C1)
            expect(at(port), names.insert(name).second,           // (C1)
                   "port names to be unique, but got '", name, "' twice") &&
-           (isa<MemRefType>(type) ? expectOut(*this, port)
-                                  : isOut(type) || expectIn(*this, port)) &&
-           llvm::all_of(getPortAttrDict(*this, port),
+           (isa<MemRefType>(type) ? expectOut(port)
+                                  : isOut(type) || expectIn(port)) &&
+           llvm::all_of(getPortAttrDict(port),
                         [&](NamedAttribute attr) {
-                          return expectPortAttr(*this, port, attr);
+                          return expectPortAttr(port, attr);
                         }) &&
            expectExtents(*this, port);
   }));
@@ -452,13 +456,13 @@ bool StepOp::expectDestinations(Operation *copy, ValueRange destinations) {
 }
 
 /// Checks a read of an array that is written: constraint C11.
-static bool expectRead(StepOp step, ReadOp read) {
+static bool expectRead(ReadOp read) {
   auto port = dyn_cast<BlockArgument>(read.getSource());
   if (!port || !StepOp::isOut(port.getType()))
     return true;
-  std::string name = ("'" + step.getPortName(port) + "'").str();
+  std::string name = ("'" + StepOp::getPortName(port) + "'").str();
   auto map = dyn_cast<MapOp>(read->getParentOp());
-  return expect(read, step.isInOut(port), "port ", name,
+  return expect(read, StepOp::isInOut(port), "port ", name,
                 " to be 'in' or 'inout', because it is read") &&
          expect(read, bool(map), "a read of 'inout' port ", name,
                 " to be in an 'nsa.map', which reads an element once") &&
@@ -496,7 +500,7 @@ LogicalResult StepOp::verifyRegions() {
     return isa<LaunchOp, CopyOp, CopyMetadataOp>(op) || isValue(&op) ||
            succeeded(verifySize(&op));
   };
-  auto expectReadOf = [&](ReadOp read) { return expectRead(*this, read); };
+  auto expectReadOf = [&](ReadOp read) { return expectRead(read); };
   if (!expectEach<ReadOp>(*this, expectReadOf) ||
       !llvm::all_of(body, expectOp) || failed(verifyValues(body)) || // (C8)
       !llvm::all_of(body.getOps<CopyOp>(),
@@ -509,10 +513,9 @@ LogicalResult StepOp::verifyRegions() {
       auto [it, inserted] = writers.try_emplace(destination, copy);
       if (inserted || it->second == copy)
         continue;
-      InFlightDiagnostic diag = copy->emitOpError()
-                                << "writes to port '"
-                                << getPortName(cast<BlockArgument>(destination))
-                                << "', which another copy writes to";
+      InFlightDiagnostic diag =
+          copy->emitOpError() << "writes to port '" << getPortName(destination)
+                              << "', which another copy writes to";
       diag.attachNote(it->second->getLoc()) << "the other copy is here";
       return false;
     }
@@ -524,7 +527,7 @@ LogicalResult StepOp::verifyRegions() {
       return true;
     auto copy = dyn_cast_or_null<CopyOp>(writers.lookup(sums));
     if (!expect(scan,
-                copy && isInOut(cast<BlockArgument>(sums)) && copy.isPlain() &&
+                copy && isInOut(sums) && copy.isPlain() &&
                     copy.getFrom() == 0 &&
                     copy.getValue().getDefiningOp<TileSumsOp>(),
                 "its stored sums to be an 'inout' port that an "

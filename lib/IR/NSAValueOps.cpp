@@ -91,18 +91,6 @@ SmallVector<Size> PageTableOp::getResultSizes(Adaptor adaptor) {
   return {Size::of(adaptor.getRows(), 0), columns};
 }
 
-SmallVector<Size> RealPageTableOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {Size::of(source, 0),
-          Size::of(source, 1).ceilDiv(adaptor.getPageSize())};
-}
-
-SmallVector<Size> DequantPagedOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getIds(), 0),
-          Size::constant(adaptor.getIds().getContext(),
-                         adaptor.getLayout().getRowSize())};
-}
-
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//
@@ -236,7 +224,7 @@ LogicalResult CopyOp::verify() {
   bool isScattered = !getPlaces().empty();
   int64_t rank = isScattered ? getPlaces().size() : valueType.getRank();
   auto expectDestination = [&](Value destination) {
-    StringRef name = step.getPortName(cast<BlockArgument>(destination));
+    StringRef name = StepOp::getPortName(destination);
     auto type = cast<ShapedType>(destination.getType());
     auto expectRoom = [&](int64_t dim) {
       return expect(*this, // (C4)

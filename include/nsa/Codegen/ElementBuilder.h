@@ -69,10 +69,12 @@ class ElementBuilder : public Arith {
 public:
   /// `ports` maps the step's ports to memrefs and sizes. `point` is the point
   /// that is emitted for; elements at it, and at its row, are computed once.
+  /// `row` is what is known of that row.
   ElementBuilder(mlir::OpBuilder &b, mlir::Location loc,
-                 const mlir::IRMapping &ports, mlir::ValueRange point)
-      : Arith(b, loc), ports(ports), point(point), home(b.getInsertionBlock()) {
-  }
+                 const mlir::IRMapping &ports, mlir::ValueRange point,
+                 const RowValues *row = nullptr)
+      : Arith(b, loc), ports(ports), point(point), home(b.getInsertionBlock()),
+        row(row) {}
 
   /// For a region inside of the one that `outer` emits to: knows what it does.
   ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer);
@@ -136,8 +138,6 @@ public:
   /// What `op` said that row `row` shares.
   llvm::SmallVector<mlir::Value> rowValues(mlir::Operation *op,
                                            mlir::Value row);
-  /// Takes the values of a row from `values`.
-  void setRow(const RowValues *values) { row = values; }
   /// What threads computed together for `op`, at row `index` (empty for an
   /// array), or nothing: then whoever asks computes it by himself.
   llvm::ArrayRef<mlir::Value> getShared(mlir::Operation *op,
@@ -152,9 +152,7 @@ public:
   /// The `width` elements of `value` from `indices` on, where they were emitted
   /// and can be used here, or null.
   mlir::Value findElements(mlir::Value value, mlir::ValueRange indices,
-                           int64_t width) const {
-    return findKnown(value, indices, width);
-  }
+                           int64_t width) const;
 
   /// What `op` of a formula's body yielded from `operands`, where that was
   /// emitted and can be used here, or null. Equal operations of all formulas
@@ -188,34 +186,30 @@ private:
 
   /// What was emitted, so that it is emitted once however many ways lead to it.
   struct Known {
-    llvm::SmallVector<mlir::Value, 2> indices;
+    /// An operation of a formula, or a value of which elements are known.
+    llvm::PointerUnion<mlir::Operation *, mlir::Value> of;
+    /// Operands, or indices.
+    llvm::SmallVector<mlir::Value, 2> operands;
     /// Of a vector, or 0 for an element.
     int64_t width;
     mlir::Value result;
     /// Where; null for outside of this builder's block.
     mlir::Block *block;
   };
-  llvm::DenseMap<mlir::Value, llvm::SmallVector<Known, 1>> known;
+  /// By a hash of what it is and of the operands.
+  llvm::DenseMap<unsigned, llvm::SmallVector<Known, 1>> known;
+  /// What is known under `hash` with these operands, if `isSame` holds and it
+  /// can be used here, or null.
+  mlir::Value findKnown(unsigned hash, mlir::ValueRange operands,
+                        llvm::function_ref<bool(const Known &)> isSame) const;
   /// The block in which the builder was made. What was emitted there can be
   /// used wherever the builder is, other things in their own block only.
   mlir::Block *home;
   bool isVisible(const mlir::Block *block) const {
     return !block || block == home || block == b.getInsertionBlock();
   }
-  mlir::Value findKnown(mlir::Value value, mlir::ValueRange indices,
-                        int64_t width) const;
-  mlir::Value setKnown(mlir::Value value, mlir::ValueRange indices,
-                       int64_t width, mlir::Value result);
-  struct KnownFormulaOp {
-    mlir::Operation *op;
-    llvm::SmallVector<mlir::Value, 2> operands;
-    mlir::Value result;
-    /// As in `Known`.
-    mlir::Block *block;
-  };
-  /// By the hash of name and operands.
-  llvm::DenseMap<unsigned, llvm::SmallVector<KnownFormulaOp, 1>>
-      knownFormulaOps;
+  mlir::Value setElements(mlir::Value value, mlir::ValueRange indices,
+                          int64_t width, mlir::Value result);
 
   /// By expansion and row.
   llvm::DenseMap<std::pair<mlir::Value, mlir::Value>,
@@ -224,7 +218,7 @@ private:
 
   std::optional<Team> team;
   mlir::Value condition;
-  const RowValues *row = nullptr;
+  const RowValues *row;
 };
 
 } // namespace nsa

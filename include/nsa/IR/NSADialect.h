@@ -43,7 +43,7 @@ class ReifiedSizes : public mlir::OpTrait::TraitBase<ConcreteOp, ReifiedSizes> {
 template <typename ConcreteOp>
 class RowsOf : public mlir::OpTrait::TraitBase<ConcreteOp, RowsOf> {};
 template <typename ConcreteOp>
-class AsManyAs : public mlir::OpTrait::TraitBase<ConcreteOp, AsManyAs> {};
+class ResultSizes : public mlir::OpTrait::TraitBase<ConcreteOp, ResultSizes> {};
 template <typename ConcreteOp>
 class AnyInputs : public mlir::OpTrait::TraitBase<ConcreteOp, AnyInputs> {};
 template <typename ConcreteOp>
