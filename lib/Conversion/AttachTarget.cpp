@@ -76,13 +76,11 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
       return signalPassFailure();
     }
     constexpr int64_t warp = 32;
-    if (int64_t other = TargetAttr::of(getOperation()).getWarp();
-        other != warp) {
-      getOperation().emitError("expected 'nsa.target' to have warps of ")
-          << warp << " threads, as '" << chip << "' has, but got " << other;
-      return signalPassFailure();
-    }
-    if (!expectDependentLaunches())
+    int64_t given = TargetAttr::of(getOperation()).getWarp();
+    if (!expect([&] { return getOperation().emitError(); }, given == warp,
+                "'nsa.target' to have warps of ", warp, " threads, as '", chip,
+                "' has, but got ", given) ||
+        !expectDependentLaunches())
       return signalPassFailure();
     OpBuilder b(&getContext());
     StringRef features = largeParameters ? "+ptx81" : "";

@@ -27,11 +27,12 @@ LogicalResult nsa::verifyFormed(StepOp step) {
     return expect(segment, !segment.isCut() || segment.getTiling(),
                   "a tiling; run 'nsa-assign-tiles' before");
   };
-  return success(llvm::all_of(step.getLaunches(), [&](LaunchOp launch) {
+  auto expectTiled = [&](LaunchOp launch) {
     return expect(launch, launch.getThreads().has_value(),
                   "a number of threads; run 'nsa-assign-tiles' before") &&
            llvm::all_of(launch.getSegments(), expectTiling);
-  }));
+  };
+  return success(llvm::all_of(step.getLaunches(), expectTiled));
 }
 
 SmallVector<Type> nsa::getKernelArgumentTypes(ArrayRef<BlockArgument> ports) {

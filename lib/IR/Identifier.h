@@ -18,12 +18,11 @@ namespace nsa {
 enum class NameOf { Step = 1, Port = 2, Launch = 4 };
 
 /// Why `name` cannot be used; empty if it can.
-std::string getNameProblem(llvm::StringRef name, NameOf of);
+std::string getNameProblem(StringRef name, NameOf of);
 
 /// Checks that it can. `owner`, what `expect` takes, has it for `what`.
 template <typename Owner>
-bool expectName(const Owner &owner, llvm::StringRef what, llvm::StringRef name,
-                NameOf of) {
+bool expectName(const Owner &owner, StringRef what, StringRef name, NameOf of) {
   std::string problem = getNameProblem(name, of);
   return expect(owner, problem.empty(), "another name for ", what, " than '",
                 name, "', because ", problem);

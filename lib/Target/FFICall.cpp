@@ -16,8 +16,6 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
-namespace json = llvm::json;
-using llvm::StringRef;
 
 /// Those of the struct that writeGiven writes.
 static constexpr CallNames givenNames = {"given->{0}", "given->{0}.base",

@@ -171,7 +171,8 @@ private:
         for (int64_t dim = 0; dim < type.getRank(); ++dim)
           if (StepOp::getExtent(port, dim)) {
             OpBuilder b = OpBuilder::atBlockBegin(&step.getBody().front());
-            addRequirement(port, dim, getDimSize(b, step.getLoc(), port, dim));
+            addRequirement(port, dim,
+                           Size::of(port, dim).materialize(b, step.getLoc()));
           }
     step.walk([&](DequantPagedOp op) {
       int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());

@@ -17,8 +17,6 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
-namespace json = llvm::json;
-using llvm::StringRef;
 
 /// Sizes and shapes that passed are no greater; results are far from 2^63.
 static constexpr uint64_t maxSize = uint64_t(1) << 31;

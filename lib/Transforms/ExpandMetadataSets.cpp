@@ -76,11 +76,60 @@ class Expansion {
 public:
   explicit Expansion(StepOp step) : step(step), block(step.getBody().front()) {}
 
-  void run();
+  void run() {
+    // Where a port that was there is now.
+    SmallVector<int64_t> places;
+    SmallVector<BlockArgument> arguments(block.getArguments());
+    for (auto [argument, port] : llvm::zip_equal(arguments, step.getPorts())) {
+      places.push_back(ports.size());
+      if (isSet(argument.getType()))
+        expandSet(argument, port);
+      else
+        ports.push_back(port);
+    }
+    for (Port &port : ports)
+      for (int64_t &extent : port.extents)
+        if (extent >= 0)
+          extent = places[extent];
+    expandCopies();
+    block.eraseArguments(
+        [](BlockArgument argument) { return isSet(argument.getType()); });
+    step.setPorts(ports);
+  }
 
 private:
-  void expandSet(BlockArgument set, const Port &port);
-  void expandCopies();
+  void expandSet(BlockArgument set, const Port &port) {
+    Type type = set.getType();
+    SmallVector<Value> &values = fields[set];
+    values.resize(getMetadataFields().size());
+    unsigned at = set.getArgNumber();
+    for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
+      if (!(getFields(type) & (1u << bit)))
+        continue;
+      values[bit] = block.insertArgument(
+          ++at, getFieldType(step.getContext(), field, StepOp::isOut(type)),
+          set.getLoc());
+      ports.push_back(getFieldPort(field, port, type));
+    }
+  }
+
+  void expandCopies() {
+    for (auto copy :
+         llvm::make_early_inc_range(block.getOps<CopyMetadataOp>())) {
+      OpBuilder b(copy);
+      for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
+        SmallVector<Value> destinations;
+        for (Value set : copy.getDestinations())
+          if (Value destination = fields[set][bit])
+            destinations.push_back(destination);
+        if (!destinations.empty())
+          CopyOp::create(b, copy.getLoc(), fields[copy.getSource()][bit],
+                         /*mask=*/Value(), /*places=*/ValueRange(),
+                         destinations, field.from);
+      }
+      copy.erase();
+    }
+  }
 
   StepOp step;
   Block &block;
@@ -90,59 +139,6 @@ private:
   DenseMap<Value, SmallVector<Value>> fields;
 };
 } // namespace
-
-void Expansion::expandSet(BlockArgument set, const Port &port) {
-  Type type = set.getType();
-  SmallVector<Value> &values = fields[set];
-  values.resize(getMetadataFields().size());
-  unsigned at = set.getArgNumber();
-  for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
-    if (!(getFields(type) & (1u << bit)))
-      continue;
-    values[bit] = block.insertArgument(
-        ++at, getFieldType(step.getContext(), field, StepOp::isOut(type)),
-        set.getLoc());
-    ports.push_back(getFieldPort(field, port, type));
-  }
-}
-
-void Expansion::expandCopies() {
-  for (auto copy : llvm::make_early_inc_range(block.getOps<CopyMetadataOp>())) {
-    OpBuilder b(copy);
-    for (auto [bit, field] : llvm::enumerate(getMetadataFields())) {
-      SmallVector<Value> destinations;
-      for (Value set : copy.getDestinations())
-        if (Value destination = fields[set][bit])
-          destinations.push_back(destination);
-      if (!destinations.empty())
-        CopyOp::create(b, copy.getLoc(), fields[copy.getSource()][bit],
-                       /*mask=*/Value(), /*places=*/ValueRange(), destinations,
-                       field.from);
-    }
-    copy.erase();
-  }
-}
-
-void Expansion::run() {
-  // Where a port that was there is now.
-  SmallVector<int64_t> places;
-  SmallVector<BlockArgument> arguments(block.getArguments());
-  for (auto [argument, port] : llvm::zip_equal(arguments, step.getPorts())) {
-    places.push_back(ports.size());
-    if (isSet(argument.getType()))
-      expandSet(argument, port);
-    else
-      ports.push_back(port);
-  }
-  for (Port &port : ports)
-    for (int64_t &extent : port.extents)
-      if (extent >= 0)
-        extent = places[extent];
-  expandCopies();
-  block.eraseArguments(
-      [](BlockArgument argument) { return isSet(argument.getType()); });
-  step.setPorts(ports);
-}
 
 namespace {
 struct ExpandMetadataSets

@@ -105,18 +105,17 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
     if (pdl)
       step.setPdl(true);
     Block &body = step.getBody().front();
-    for (CopyMetadataOp copy : body.getOps<CopyMetadataOp>()) {
-      copy.emitOpError("expected sets to be expanded; run "
-                       "'nsa-expand-metadata-sets' before");
-      return signalPassFailure();
-    }
+    auto expectExpanded = [](CopyMetadataOp copy) {
+      return expect(
+          copy, false,
+          "sets to be expanded; run 'nsa-expand-metadata-sets' before");
+    };
     // Launches that are there have numbered their values.
     bool hasCopies = !body.getOps<CopyOp>().empty();
-    if (hasCopies && !step.getLaunches().empty()) {
-      step.emitOpError("expected copies or launches, but got both");
-      return signalPassFailure();
-    }
-    if (hasCopies && failed(formLaunches(step)))
+    if (!llvm::all_of(body.getOps<CopyMetadataOp>(), expectExpanded) ||
+        !expect(step, !hasCopies || step.getLaunches().empty(),
+                "copies or launches, but got both") ||
+        (hasCopies && failed(formLaunches(step))))
       return signalPassFailure();
     // Values live in the launches now.
     for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))

@@ -24,7 +24,7 @@ namespace nsa {
 #include "nsa/Transforms/Passes.h.inc"
 
 /// What a remark of pass `name` is filed under.
-inline mlir::remark::RemarkOpts remarkBy(llvm::StringRef name) {
+inline mlir::remark::RemarkOpts remarkBy(StringRef name) {
   return mlir::remark::RemarkOpts::name(name).category("nsa");
 }
 } // namespace nsa
