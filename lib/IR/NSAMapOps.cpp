@@ -389,13 +389,6 @@ LogicalResult ScanOp::verify() {
              sums, " for ", type));
 }
 
-int64_t TileSumsOp::getMostWidth(TargetAttr) {
-  // As many threads as there are sums.
-  return 1;
-}
-
-int64_t TileSumsOp::getLoadBits() { return getType().getElementTypeBitWidth(); }
-
 std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
 
 std::optional<Size> ScanOp::getSharedRows() {

@@ -153,11 +153,6 @@ LogicalResult CombineIndicesOp::verifyInputs(const ValueFacts &facts) {
       expectQueryPos(*this, getQueryPos(), getQueries()));     // (C5)
 }
 
-/// Each element searches for its request.
-int64_t CombineLensOp::getMostWidth(TargetAttr) { return 1; }
-
-int64_t CombineLensOp::getLoadBits() { return 32; }
-
 LogicalResult CombineLensOp::verify() {
   return verifyTopk(*this, getTopk(), getStaticTopk());
 }

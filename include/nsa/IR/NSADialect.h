@@ -52,6 +52,8 @@ template <typename ConcreteOp>
 class PlainVectors : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {
 };
 template <typename ConcreteOp>
+class OneAtATime : public mlir::OpTrait::TraitBase<ConcreteOp, OneAtATime> {};
+template <typename ConcreteOp>
 class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
 
 LogicalResult verifyNoUnknownAttrs(Operation *op);

@@ -145,6 +145,17 @@ defvar NSA_PlainVectors = NSA_Trait<"PlainVectors",
       }
     }]>;
 
+// Elements are computed one by one, as each takes long: as many threads as there
+// are elements.
+defvar NSA_OneAtATime = NSA_Trait<"OneAtATime",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      int64_t $cppClass::getMostWidth(::nsa::TargetAttr) { return 1; }
+      int64_t $cppClass::getLoadBits() {
+        return getType().getElementTypeBitWidth();
+      }
+    }]>;
+
 // A pure operation whose result is a tensor that exists only in the text.
 class NSA_ValueOp<string mnemonic, Type resultType, string iteration,
                   list<Trait> traits = [],

@@ -347,7 +347,7 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [
 }
 
 def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [
-    NSA_Sizes<"Size::of(adaptor.getQueries())">, NSA_AllLive, AttrSizedOperandSegments
+    NSA_Sizes<"Size::of(adaptor.getQueries())">, NSA_AllLive, NSA_OneAtATime, AttrSizedOperandSegments
   ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{
