@@ -17,15 +17,14 @@ namespace nsa {
 /// e4m3 numbers times `scale` (one of f32 as vector<1xi32>, or of ue8m0 as
 /// vector<1xi8>), rounded once to bf16, in storage. `bytes` is a vector of i8,
 /// or of i32 words of four numbers each.
-mlir::Value emitScaledE4M3(Arith &math, mlir::Value bytes, mlir::Value scale,
-                           KVType scaleType);
+Value emitScaledE4M3(Arith &math, Value bytes, Value scale, KVType scaleType);
 
 /// The storage of `width` bf16: words of i32, or of i16 if their number is odd.
-mlir::VectorType getBF16StorageType(Arith &math, int64_t width);
+VectorType getBF16StorageType(Arith &math, int64_t width);
 
 /// A vector of f32, which is rounded, of bf16 or of its bytes as the storage of
 /// bf16.
-mlir::Value toBF16Storage(Arith &math, mlir::Value value);
+Value toBF16Storage(Arith &math, Value value);
 
 } // namespace nsa
 

@@ -34,18 +34,11 @@ Value ElementBuilder::size(const Size &size) {
 }
 
 Value ElementBuilder::dim(Value port, unsigned dim) {
-  auto argument = cast<BlockArgument>(port);
-  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
-  if (BlockArgument extent = step.getExtent(argument, dim)) {
-    Value size = lookup(extent);
-    int64_t offset = step.getExtentOffset(argument, dim);
-    if (offset == 0)
-      return size;
-    return add(size, index(offset));
-  }
+  if (BlockArgument extent = StepOp::getExtent(port, dim))
+    return add(lookup(extent), StepOp::getExtentOffset(port, dim));
   // What is read of an array that is written is as much as is written.
-  if (step.isInOut(argument))
-    for (Operation *user : argument.getUsers())
+  if (StepOp::isInOut(port))
+    for (Operation *user : port.getUsers())
       if (auto copy = dyn_cast<CopyOp>(user))
         return this->size(Size::of(copy.getValue(), dim));
   return memref::DimOp::create(b, loc, lookup(port), dim);
@@ -69,62 +62,67 @@ ElementBuilder::ElementBuilder(OpBuilder &b, const ElementBuilder &outer)
 }
 
 void ElementBuilder::inherit(const ElementBuilder &outer) {
-  for (const auto &[value, entries] : outer.known)
-    for (const Known &entry : entries)
-      if (outer.isVisible(entry.block))
-        known[value].push_back(
-            {entry.indices, entry.width, entry.result, nullptr});
-  for (const auto &[hash, entries] : outer.knownFormulaOps)
-    for (const KnownFormulaOp &entry : entries)
-      if (outer.isVisible(entry.block))
-        knownFormulaOps[hash].push_back(
-            {entry.op, entry.operands, entry.result, nullptr});
-}
-
-Value ElementBuilder::findKnown(Value value, ValueRange indices,
-                                int64_t width) const {
-  auto it = known.find(value);
-  if (it == known.end())
-    return {};
-  for (const Known &entry : it->second)
-    if (entry.width == width && llvm::equal(entry.indices, indices) &&
-        isVisible(entry.block))
-      return entry.result;
-  return {};
-}
-
-Value ElementBuilder::setKnown(Value value, ValueRange indices, int64_t width,
-                               Value result) {
-  known[value].push_back(
-      {llvm::to_vector<2>(indices), width, result, b.getInsertionBlock()});
-  return result;
+  for (const auto &[hash, entries] : outer.known)
+    for (Known entry : entries)
+      if (outer.isVisible(entry.block)) {
+        entry.block = nullptr;
+        known[hash].push_back(std::move(entry));
+      }
 }
 
 /// Never one of the two keys that a DenseMap keeps for itself.
-static unsigned hashFormulaOp(Operation *op, ValueRange operands) {
+static unsigned getHash(const void *of, ValueRange operands) {
   size_t hash = llvm::hash_combine(
-      op->getName().getAsOpaquePointer(),
-      llvm::hash_combine_range(operands.begin(), operands.end()));
+      of, llvm::hash_combine_range(operands.begin(), operands.end()));
   return unsigned(hash) >> 1;
 }
 
-Value ElementBuilder::findFormulaOp(Operation *op, ValueRange operands) const {
-  auto it = knownFormulaOps.find(hashFormulaOp(op, operands));
-  if (it == knownFormulaOps.end())
+Value ElementBuilder::findKnown(
+    unsigned hash, ValueRange operands,
+    function_ref<bool(const Known &)> isSame) const {
+  auto it = known.find(hash);
+  if (it == known.end())
     return {};
-  for (const KnownFormulaOp &entry : it->second)
-    if (entry.op->getName() == op->getName() &&
-        entry.op->getResultTypes() == op->getResultTypes() &&
-        entry.op->getAttrDictionary() == op->getAttrDictionary() &&
-        llvm::equal(entry.operands, operands) && isVisible(entry.block))
+  for (const Known &entry : it->second)
+    if (llvm::equal(entry.operands, operands) && isVisible(entry.block) &&
+        isSame(entry))
       return entry.result;
   return {};
+}
+
+Value ElementBuilder::findElements(Value value, ValueRange indices,
+                                   int64_t width) const {
+  return findKnown(getHash(value.getAsOpaquePointer(), indices), indices,
+                   [&](const Known &entry) {
+                     return dyn_cast<Value>(entry.of) == value &&
+                            entry.width == width;
+                   });
+}
+
+Value ElementBuilder::setElements(Value value, ValueRange indices,
+                                  int64_t width, Value result) {
+  known[getHash(value.getAsOpaquePointer(), indices)].push_back(
+      {value, llvm::to_vector<2>(indices), width, result,
+       b.getInsertionBlock()});
+  return result;
+}
+
+Value ElementBuilder::findFormulaOp(Operation *op, ValueRange operands) const {
+  return findKnown(getHash(op->getName().getAsOpaquePointer(), operands),
+                   operands, [&](const Known &entry) {
+                     auto *other = dyn_cast<Operation *>(entry.of);
+                     return other && other->getName() == op->getName() &&
+                            other->getResultTypes() == op->getResultTypes() &&
+                            other->getAttrDictionary() ==
+                                op->getAttrDictionary();
+                   });
 }
 
 void ElementBuilder::setFormulaOp(Operation *op, ValueRange operands,
                                   Value result) {
-  knownFormulaOps[hashFormulaOp(op, operands)].push_back(
-      {op, llvm::to_vector<2>(operands), result, b.getInsertionBlock()});
+  known[getHash(op->getName().getAsOpaquePointer(), operands)].push_back(
+      {op, llvm::to_vector<2>(operands), /*width=*/0, result,
+       b.getInsertionBlock()});
 }
 
 Value ElementBuilder::once(Value value) {
@@ -139,13 +137,13 @@ Value ElementBuilder::once(Value value) {
 
 void ElementBuilder::bind(Value value, Value scalar) {
   int64_t rank = cast<ShapedType>(value.getType()).getRank();
-  setKnown(value, ValueRange(point).take_front(rank), 0, scalar);
+  setElements(value, ValueRange(point).take_front(rank), 0, scalar);
 }
 
 void ElementBuilder::bindElements(Value value, ValueRange indices,
                                   Value vector) {
-  setKnown(value, indices, cast<VectorType>(vector.getType()).getNumElements(),
-           vector);
+  setElements(value, indices,
+              cast<VectorType>(vector.getType()).getNumElements(), vector);
 }
 
 EmittedFor::EmittedFor(Arith &math, Operation *op)
@@ -154,15 +152,15 @@ EmittedFor::EmittedFor(Arith &math, Operation *op)
 }
 
 Value ElementBuilder::element(Value value, ValueRange indices) {
-  if (Value scalar = findKnown(value, indices, 0))
+  if (Value scalar = findElements(value, indices, 0))
     return scalar;
   Operation *op = value.getDefiningOp();
   if (!op)
-    return setKnown(value, indices, 0,
-                    emitLoad(b, loc, lookup(value), indices));
+    return setElements(value, indices, 0,
+                       emitLoad(b, loc, lookup(value), indices));
   EmittedFor scope(*this, op);
-  return setKnown(value, indices, 0,
-                  cast<ElementOpInterface>(op).emitElement(*this, indices));
+  return setElements(value, indices, 0,
+                     cast<ElementOpInterface>(op).emitElement(*this, indices));
 }
 
 Value ElementBuilder::emitLanes(ValueRange indices, int64_t width,
@@ -186,9 +184,7 @@ Value ElementBuilder::isRowAligned(Value port, Value row, int64_t width) {
     return {};
   int64_t bytes = type.getElementTypeBitWidth() / 8;
   // What the text says of the base and the row stride need not be looked at.
-  auto argument = cast<BlockArgument>(port);
-  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
-  bool isBaseAligned = step.getAlignment(argument) % (bytes * width) == 0;
+  bool isBaseAligned = StepOp::getAlignment(port) % (bytes * width) == 0;
   bool areRowsAligned =
       type.getRank() == 1 ||
       (!ShapedType::isDynamic(strides[0]) && strides[0] % width == 0);
@@ -250,13 +246,13 @@ Value ElementBuilder::load(Value port, ValueRange indices, int64_t width,
 }
 
 Value ElementBuilder::elements(Value value, ValueRange indices, int64_t width) {
-  if (Value vector = findKnown(value, indices, width))
+  if (Value vector = findElements(value, indices, width))
     return vector;
   Operation *op = value.getDefiningOp();
   if (!op)
-    return setKnown(value, indices, width, load(value, indices, width));
+    return setElements(value, indices, width, load(value, indices, width));
   EmittedFor scope(*this, op);
-  return setKnown(
+  return setElements(
       value, indices, width,
       cast<ElementOpInterface>(op).emitElements(*this, indices, width));
 }

@@ -27,74 +27,66 @@ namespace nsa {
 template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
   using OpType = ConcreteOp;
   /// Not explicit: what comes of this needs no constructor.
-  ElementsOf(mlir::Operation *op) : ConcreteOp(op) {}
+  ElementsOf(Operation *op) : ConcreteOp(op) {}
 
   ConcreteOp getOp() { return *this; }
   ElementOpInterface getInterface() {
-    return llvm::cast<ElementOpInterface>(this->getOperation());
+    return cast<ElementOpInterface>(this->getOperation());
   }
 
   /// Lane by lane.
-  mlir::Value emitElements(ElementBuilder &builder, mlir::ValueRange indices,
-                           int64_t width) {
-    return builder.emitLanes(indices, width, [&](mlir::ValueRange lane) {
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    return builder.emitLanes(indices, width, [&](ValueRange lane) {
       return getInterface().emitElement(builder, lane);
     });
   }
   /// One point after the other.
-  llvm::SmallVector<mlir::Value>
-  emitPoints(llvm::MutableArrayRef<ElementBuilder> builders,
-             llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-             int64_t width) {
-    llvm::SmallVector<mlir::Value> vectors;
+  SmallVector<Value> emitPoints(MutableArrayRef<ElementBuilder> builders,
+                                ArrayRef<SmallVector<Value>> points,
+                                int64_t width) {
+    SmallVector<Value> vectors;
     for (auto [builder, point] : llvm::zip_equal(builders, points))
       vectors.push_back(
           builder.elements(this->getOperation()->getResult(0), point, width));
     return vectors;
   }
   /// Nothing.
-  llvm::SmallVector<mlir::Value> emitRow(ElementBuilder &, mlir::Value) {
-    return {};
-  }
+  SmallVector<Value> emitRow(ElementBuilder &, Value) { return {}; }
   /// All are, if none is dead.
-  mlir::Value emitIsLive(ElementBuilder &, mlir::ValueRange) {
+  Value emitIsLive(ElementBuilder &, ValueRange) {
     assert(!this->hasDeadElements() && "expected to know which are read");
     return {};
   }
   /// One element after the other is compared, by halves.
-  mlir::Value emitSearch(ElementBuilder &builder, mlir::ValueRange row,
-                         mlir::Value position) {
-    mlir::Value result = this->getOperation()->getResult(0);
+  Value emitSearch(ElementBuilder &builder, ValueRange row, Value position) {
+    Value result = this->getOperation()->getResult(0);
     return emitBinarySearch(builder, result, row, builder.index(0),
                             builder.size(Size::of(result, row.size())),
                             position);
   }
   /// Nothing can.
-  bool canShareWith(llvm::ArrayRef<mlir::Operation *> others) {
-    return others.empty();
-  }
-  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
-  emitSharedTogether(ElementBuilder &builder,
-                     llvm::ArrayRef<mlir::Operation *> ops, Threads &threads) {
+  bool canShareWith(ArrayRef<Operation *> others) { return others.empty(); }
+  SmallVector<SmallVector<Value>> emitSharedTogether(ElementBuilder &builder,
+                                                     ArrayRef<Operation *> ops,
+                                                     Threads &threads) {
     return {getInterface().emitShared(builder, /*row=*/{}, threads)};
   }
 
   // What only operations of some interfaces are asked for.
-  llvm::SmallVector<mlir::Value> emitShared(ElementBuilder &, mlir::ValueRange,
-                                            Threads &) {
+  SmallVector<Value> emitShared(ElementBuilder &, ValueRange, Threads &) {
     llvm_unreachable("an operation that shares nothing");
   }
-  mlir::Value emitPicked(ElementBuilder &, mlir::ValueRange, mlir::Value) {
+  Value emitPicked(ElementBuilder &, ValueRange, Value) {
     llvm_unreachable("an operation that picks nothing");
   }
-  mlir::Value emitBase(ElementBuilder &, mlir::Value) {
+  Value emitBase(ElementBuilder &, Value) {
     llvm_unreachable("an operation without rows of requests");
   }
-  mlir::Value emitOfRequest(ElementBuilder &, mlir::Value, mlir::Value,
-                            mlir::Value) {
+  Value emitOfRequest(ElementBuilder &, Value, Value, Value) {
     llvm_unreachable("an operation without rows of requests");
   }
-  mlir::Value emitSum(ElementBuilder &, mlir::Value, mlir::Value, int64_t) {
+  Value emitSum(ElementBuilder &, Value, Value, int64_t) {
     llvm_unreachable("an operation without sums of requests");
   }
 };
@@ -102,7 +94,7 @@ template <typename ConcreteOp> struct ElementsOf : ConcreteOp {
 /// Elements that are made like vectors, as vectors of one.
 template <typename ConcreteOp>
 struct VectorElementsOf : ElementsOf<ConcreteOp> {
-  mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return builder.extract(
         this->getInterface().emitElements(builder, indices, 1), 0);
   }
@@ -112,17 +104,29 @@ struct VectorElementsOf : ElementsOf<ConcreteOp> {
 /// from vectors: `emitFrom` asks its second argument for them.
 template <typename Elements, typename ConcreteOp>
 struct ElementwiseOf : ElementsOf<ConcreteOp> {
-  mlir::Value emitElement(ElementBuilder &builder, mlir::ValueRange indices) {
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
     return static_cast<Elements *>(this)->emitFrom(
-        builder,
-        [&](mlir::Value value) { return builder.element(value, indices); });
+        builder, [&](Value value) { return builder.element(value, indices); });
   }
-  mlir::Value emitElements(ElementBuilder &builder, mlir::ValueRange indices,
-                           int64_t width) {
-    return static_cast<Elements *>(this)->emitFrom(
-        builder, [&](mlir::Value value) {
-          return builder.elements(value, indices, width);
-        });
+  Value emitElements(ElementBuilder &builder, ValueRange indices,
+                     int64_t width) {
+    return static_cast<Elements *>(this)->emitFrom(builder, [&](Value value) {
+      return builder.elements(value, indices, width);
+    });
+  }
+};
+
+/// Elements of rows of requests, each computed from what its request starts
+/// from.
+template <typename ConcreteOp>
+struct RequestElementsOf : ElementsOf<ConcreteOp> {
+  Value emitElement(ElementBuilder &builder, ValueRange indices) {
+    auto emit = [&](const ExpandedRow &place) {
+      ElementOpInterface op = this->getInterface();
+      Value base = op.emitBase(builder, place.request);
+      return op.emitOfRequest(builder, place.request, base, place.number);
+    };
+    return builder.emitOfRow(this->getOp(), indices.front(), emit);
   }
 };
 
@@ -133,7 +137,7 @@ struct ElementModel
                                         typename Elements::OpType> {
 #define NSA_FORWARD(method)                                                    \
   template <typename... Args>                                                  \
-  auto method(mlir::Operation *op, Args &&...args) const {                     \
+  auto method(Operation *op, Args &&...args) const {                           \
     return Elements{{op}}.method(args...);                                     \
   }
   NSA_FORWARD(emitElement)
@@ -152,19 +156,19 @@ struct ElementModel
 #undef NSA_FORWARD
 };
 
-template <typename... Elements> void attach(mlir::MLIRContext &context) {
+template <typename... Elements> void attach(MLIRContext &context) {
   (Elements::OpType::template attachInterface<ElementModel<Elements>>(context),
    ...);
 }
 
 // Those of each file.
-void attachDequantElements(mlir::MLIRContext &context);
-void attachExpansionElements(mlir::MLIRContext &context);
-void attachMapElements(mlir::MLIRContext &context);
-void attachPrefillElements(mlir::MLIRContext &context);
-void attachStoredSumElements(mlir::MLIRContext &context);
-void attachSumElements(mlir::MLIRContext &context);
-void attachValueElements(mlir::MLIRContext &context);
+void attachDequantElements(MLIRContext &context);
+void attachExpansionElements(MLIRContext &context);
+void attachMapElements(MLIRContext &context);
+void attachPrefillElements(MLIRContext &context);
+void attachStoredSumElements(MLIRContext &context);
+void attachSumElements(MLIRContext &context);
+void attachValueElements(MLIRContext &context);
 
 } // namespace nsa
 

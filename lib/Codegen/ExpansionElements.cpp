@@ -102,7 +102,7 @@ struct TotalRowsElements : ElementsOf<TotalRowsOp> {
   }
 };
 
-struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
+struct ExpandSeqlensElements : RequestElementsOf<ExpandSeqlensOp> {
   /// The value that the lengths of a request's rows start from (i32).
   Value emitBase(ElementBuilder &builder, Value request) {
     Value length = builder.element(getSource(), request);
@@ -133,14 +133,6 @@ struct ExpandSeqlensElements : ElementsOf<ExpandSeqlensOp> {
     if (getKind() == ExpandKind::Following)
       return length;
     return builder.max(length, builder.i32(0));
-  }
-
-  Value emitElement(ElementBuilder &builder, ValueRange indices) {
-    auto emit = [&](const ExpandedRow &place) {
-      return emitOfRequest(builder, place.request,
-                           emitBase(builder, place.request), place.number);
-    };
-    return builder.emitOfRow(getOp(), indices.front(), emit);
   }
 
   Value emitSum(ElementBuilder &builder, Value base, Value count,

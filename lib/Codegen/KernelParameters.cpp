@@ -23,8 +23,7 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
   SmallVector<int64_t> strides(tensor.getRank(), ShapedType::kDynamic);
   if (tensor.getRank() == 2)
     strides.back() = 1;
-  auto step = cast<StepOp>(port.getOwner()->getParentOp());
-  if (StridedLayoutAttr layout = step.getLayout(port))
+  if (StridedLayoutAttr layout = StepOp::getLayout(port))
     strides.assign(layout.getStrides().begin(), layout.getStrides().end());
   return MemRefType::get(
       tensor.getShape(), getStorageType(tensor.getElementType()),
@@ -61,7 +60,7 @@ SmallVector<SmallVector<BlockArgument, 0>>
 nsa::getPresenceWords(ArrayRef<BlockArgument> ports) {
   SmallVector<SmallVector<BlockArgument, 0>> words;
   for (BlockArgument port : ports) {
-    if (!cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port))
+    if (!StepOp::isOptional(port))
       continue;
     if (words.empty() || words.back().size() == 64)
       words.emplace_back();
@@ -87,11 +86,11 @@ nsa::getKernelParameters(ArrayRef<BlockArgument> ports) {
         parameters.push_back({Field::Stride, port, unsigned(dim), {}});
     // Sizes are needed where they bound an index from device memory, and by
     // guards.
-    auto step = cast<StepOp>(port.getOwner()->getParentOp());
+    bool hasGuards = StepOp::of(port).getGuards();
     bool isOut = StepOp::isOut(port.getType());
     for (int64_t dim = 0; dim < type.getRank(); ++dim)
-      if (type.isDynamicDim(dim) && (step.getGuards() || isScattered(port) ||
-                                     (!isOut && !step.getExtent(port, dim))))
+      if (type.isDynamicDim(dim) && (hasGuards || isScattered(port) ||
+                                     (!isOut && !StepOp::getExtent(port, dim))))
         parameters.push_back({Field::Size, port, unsigned(dim), {}});
   }
   for (auto &word : getPresenceWords(ports))

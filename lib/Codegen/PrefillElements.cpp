@@ -65,7 +65,7 @@ struct WindowStartsElements
   }
 };
 
-struct TokenRangesElements : ElementsOf<TokenRangesOp> {
+struct TokenRangesElements : RequestElementsOf<TokenRangesOp> {
   Value emitBase(ElementBuilder &, Value) { return {}; }
 
   Value emitOfRequest(ElementBuilder &builder, Value request, Value,
@@ -77,13 +77,6 @@ struct TokenRangesElements : ElementsOf<TokenRangesOp> {
         builder.isInside(row, builder.dim(getReqToToken(), 0)),
         builder.isInside(position, builder.dim(getReqToToken(), 1)));
     return emitLoad(builder, getReqToToken(), {row, position}, isToken);
-  }
-
-  Value emitElement(ElementBuilder &builder, ValueRange indices) {
-    auto emit = [&](const ExpandedRow &place) {
-      return emitOfRequest(builder, place.request, {}, place.number);
-    };
-    return builder.emitOfRow(getOp(), indices.front(), emit);
   }
 };
 

@@ -16,27 +16,16 @@ using namespace mlir;
 using namespace nsa;
 
 static Value emitCombine(Arith &math, ReduceKind kind, Value lhs, Value rhs) {
-  switch (kind) {
-  case ReduceKind::Add:
-    return math.add(lhs, rhs);
-  case ReduceKind::Max:
-    return math.max(lhs, rhs);
-  case ReduceKind::Min:
-    return math.min(lhs, rhs);
-  }
-  llvm_unreachable("a ReduceKind");
+  return kind == ReduceKind::Add   ? math.add(lhs, rhs)
+         : kind == ReduceKind::Max ? math.max(lhs, rhs)
+                                   : math.min(lhs, rhs);
 }
 
 static gpu::AllReduceOperation getUpstreamKind(ReduceOp op) {
-  switch (op.getKind()) {
-  case ReduceKind::Add:
-    return gpu::AllReduceOperation::ADD;
-  case ReduceKind::Max:
-    return gpu::AllReduceOperation::MAXSI;
-  case ReduceKind::Min:
-    return gpu::AllReduceOperation::MINSI;
-  }
-  llvm_unreachable("a ReduceKind");
+  using Kind = gpu::AllReduceOperation;
+  return op.getKind() == ReduceKind::Add   ? Kind::ADD
+         : op.getKind() == ReduceKind::Max ? Kind::MAXSI
+                                           : Kind::MINSI;
 }
 
 static Size getNumElements(ReduceOp op) {

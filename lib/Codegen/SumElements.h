@@ -25,11 +25,10 @@ namespace nsa {
 /// number, too. `visit` gets the number of an element and the element, in the
 /// thread that has it.
 void emitPredictedSteps(
-    ElementBuilder &builder, Threads &threads, mlir::Value size,
-    mlir::Value first, bool isNumbered,
-    llvm::function_ref<mlir::Value(ElementBuilder &, mlir::Value, mlir::Value)>
-        emitStep,
-    llvm::function_ref<void(mlir::Value, mlir::Value)> visit);
+    ElementBuilder &builder, Threads &threads, Value size, Value first,
+    bool isNumbered,
+    function_ref<Value(ElementBuilder &, Value, Value)> emitStep,
+    function_ref<void(Value, Value)> visit);
 
 //===----------------------------------------------------------------------===//
 // Sums that a launch before has made (StoredSums.cpp)
@@ -37,21 +36,19 @@ void emitPredictedSteps(
 
 /// `sum` and elements `begin` to `end` of `scan`, whose tiles are stored;
 /// `begin` is the first element of a tile.
-mlir::Value emitStoredSum(ElementBuilder &builder, ScanOp scan,
-                          mlir::Value begin, mlir::Value end, mlir::Value sum);
+Value emitStoredSum(ElementBuilder &builder, ScanOp scan, Value begin,
+                    Value end, Value sum);
 
 /// The same where both are tiles' numbers.
-mlir::Value emitStoredTiles(ElementBuilder &builder, ScanOp scan,
-                            mlir::Value begin, mlir::Value end,
-                            mlir::Value sum);
+Value emitStoredTiles(ElementBuilder &builder, ScanOp scan, Value begin,
+                      Value end, Value sum);
 
 /// The first element from `begin` on, of the `size` elements that `scan` adds
 /// up, with which the sum is more than `position`; `size` where there is none.
 /// `begin` is the first element of a tile or one past the last tile, `sum` that
 /// of the elements before it.
-mlir::Value emitStoredSearch(ElementBuilder &builder, ScanOp scan,
-                             mlir::Value begin, mlir::Value size,
-                             mlir::Value sum, mlir::Value position);
+Value emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
+                       Value size, Value sum, Value position);
 
 //===----------------------------------------------------------------------===//
 // Searches in what a block shares (TileSearch.cpp)
@@ -59,13 +56,12 @@ mlir::Value emitStoredSearch(ElementBuilder &builder, ScanOp scan,
 
 /// Emits the first stride (i32) of searches among `numTiles` tiles (index), of
 /// which there are fewer than 2^30.
-mlir::Value emitSearchStride(ElementBuilder &builder, mlir::Value numTiles);
+Value emitSearchStride(ElementBuilder &builder, Value numTiles);
 
 /// Emits the last of the tiles 1 to `numTiles` whose entry of `before` is
 /// `position` (index) or less, or 0 (index). Entries ascend.
-mlir::Value emitTileSearch(ElementBuilder &builder, mlir::Value before,
-                           mlir::Value numTiles, mlir::Value stride,
-                           mlir::Value position);
+Value emitTileSearch(ElementBuilder &builder, Value before, Value numTiles,
+                     Value stride, Value position);
 
 } // namespace nsa
 

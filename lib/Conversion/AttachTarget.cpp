@@ -6,7 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_ATTACHTARGET
 #include "nsa/Conversion/Passes.h"
+
 #include "nsa/IR/NSADialect.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -15,11 +17,6 @@
 #include "llvm/Support/TargetSelect.h"
 
 #include <mutex>
-
-namespace nsa {
-#define GEN_PASS_DEF_ATTACHTARGET
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -79,13 +76,11 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
       return signalPassFailure();
     }
     constexpr int64_t warp = 32;
-    if (int64_t other = TargetAttr::of(getOperation()).getWarp();
-        other != warp) {
-      getOperation().emitError("expected 'nsa.target' to have warps of ")
-          << warp << " threads, as '" << chip << "' has, but got " << other;
-      return signalPassFailure();
-    }
-    if (failed(verifyDependentLaunches()))
+    int64_t given = TargetAttr::of(getOperation()).getWarp();
+    if (!expect([&] { return getOperation().emitError(); }, given == warp,
+                "'nsa.target' to have warps of ", warp, " threads, as '", chip,
+                "' has, but got ", given) ||
+        !expectDependentLaunches())
       return signalPassFailure();
     OpBuilder b(&getContext());
     StringRef features = largeParameters ? "+ptx81" : "";
@@ -96,17 +91,17 @@ struct AttachTarget : public nsa::impl::AttachTargetBase<AttachTarget> {
   }
 
   /// That the chip has what the kernels ask for.
-  LogicalResult verifyDependentLaunches() {
-    if (getChipVersion(chip) >= firstDependentChip)
-      return success();
-    return verifyEach<gpu::GPUFuncOp>(
-        getOperation(), [&](gpu::GPUFuncOp kernel) -> LogicalResult {
-          if (!kernel->hasAttr(dependentLaunchAttrName))
-            return success();
-          return emitError(kernel.getLoc())
-                 << "programmatic dependent launch ('pdl') needs sm_"
-                 << firstDependentChip << " or later, but the chip is '" << chip
-                 << "'";
+  bool expectDependentLaunches() {
+    return expectEach<gpu::GPUFuncOp>(
+        getOperation(), [&](gpu::GPUFuncOp kernel) {
+          if (getChipVersion(chip) >= firstDependentChip ||
+              !kernel->hasAttr(dependentLaunchAttrName))
+            return true;
+          emitError(kernel.getLoc())
+              << "programmatic dependent launch ('pdl') needs sm_"
+              << firstDependentChip << " or later, but the chip is '" << chip
+              << "'";
+          return false;
         });
   }
 };

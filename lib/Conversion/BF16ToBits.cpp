@@ -6,14 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_BF16TOBITS
 #include "nsa/Conversion/Passes.h"
 
 #include "mlir/IR/TypeUtilities.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_BF16TOBITS
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -53,13 +49,14 @@ static void convert(Value value) {
 namespace {
 struct BF16ToBits : public nsa::impl::BF16ToBitsBase<BF16ToBits> {
   void runOnOperation() override {
-    auto verify = [](Operation *op) -> LogicalResult {
-      if (isMove(op) || (!llvm::any_of(op->getOperandTypes(), isBF16) &&
-                         !llvm::any_of(op->getResultTypes(), isBF16)))
-        return success();
-      return op->emitOpError("expected no arithmetic on bf16");
+    auto expectMove = [](Operation *op) {
+      return expect(op,
+                    isMove(op) ||
+                        (llvm::none_of(op->getOperandTypes(), isBF16) &&
+                         llvm::none_of(op->getResultTypes(), isBF16)),
+                    "no arithmetic on bf16");
     };
-    if (failed(verifyEach<Operation *>(getOperation(), verify)))
+    if (!expectEach<Operation *>(getOperation(), expectMove))
       return signalPassFailure();
 
     SmallVector<LLVM::BitcastOp> casts;

@@ -22,20 +22,19 @@ class CarriedLoads {
 public:
   /// `first` is the computation of the first round, at `row`: what it yields,
   /// or zeros. It yields what is carried from now on.
-  CarriedLoads(mlir::scf::IfOp &first, mlir::Value row);
+  CarriedLoads(mlir::scf::IfOp &first, Value row);
 
   /// Has the same computation at another `row` yield what is carried.
-  void cut(mlir::scf::IfOp &other, mlir::Value row) const;
+  void cut(mlir::scf::IfOp &other, Value row) const;
 
   /// The values of a round, from what the loop has carried for it; `isThere` is
   /// the round's condition.
-  llvm::SmallVector<mlir::Value> emit(Arith &math, mlir::ValueRange carried,
-                                      mlir::Value isThere) const;
+  SmallVector<Value> emit(Arith &math, ValueRange carried, Value isThere) const;
 
 private:
   /// What makes the values of the first round, in order, from what it loads.
-  llvm::SmallVector<mlir::Operation *> rest;
-  llvm::SmallVector<mlir::Value> loads, values;
+  SmallVector<Operation *> rest;
+  SmallVector<Value> loads, values;
   /// Whether loads are carried: they are no more bits than the values.
   bool isCut = false;
 };

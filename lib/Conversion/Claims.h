@@ -25,24 +25,21 @@ public:
   /// host, "STEP." stands before the name. Fails, with a diagnostic, if
   /// something else has that name; `use` says what guards do there.
   static mlir::FailureOr<GuardWords> create(mlir::FunctionOpInterface kernel,
-                                            LaunchOp launch,
-                                            llvm::StringRef name, int64_t words,
-                                            llvm::StringRef use);
+                                            LaunchOp launch, StringRef name,
+                                            int64_t words, StringRef use);
 
   /// The address of word `number`, a constant or an i64.
-  mlir::Value emitAddress(Arith &math, mlir::LLVM::GEPArg number) const;
-  mlir::Value emitLoad(Arith &math, mlir::Value address) const;
+  Value emitAddress(Arith &math, mlir::LLVM::GEPArg number) const;
+  Value emitLoad(Arith &math, Value address) const;
   /// Adds `value`, or 1, to word `number`; returns what was there.
-  mlir::Value emitAdd(Arith &math, int32_t number,
-                      mlir::Value value = {}) const;
+  Value emitAdd(Arith &math, int32_t number, Value value = {}) const;
   /// Puts `value` at `address`, if `found` is still there; returns what was.
-  mlir::Value emitSwap(Arith &math, mlir::Value address, mlir::Value found,
-                       mlir::Value value) const;
+  Value emitSwap(Arith &math, Value address, Value found, Value value) const;
 
 private:
-  llvm::StringRef getScope() const { return isGPU ? "device" : ""; }
+  StringRef getScope() const { return isGPU ? "device" : ""; }
 
-  llvm::StringRef symbol;
+  StringRef symbol;
   bool isGPU = false;
 };
 
@@ -57,9 +54,7 @@ public:
                                         LaunchOp launch);
 
   /// Whether `port` is stored to at computed places.
-  bool has(mlir::BlockArgument port) const {
-    return llvm::is_contained(ports, port);
-  }
+  bool has(BlockArgument port) const { return llvm::is_contained(ports, port); }
 
   enum State : int32_t {
     /// The table has no room near the place, the address is too large, or
@@ -70,15 +65,14 @@ public:
   };
   /// Claims the element at address `element` (i64), in elements, of the array
   /// behind `port`. Returns a state (i32).
-  mlir::Value emitClaim(Arith &math, mlir::BlockArgument port,
-                        mlir::Value element) const;
+  Value emitClaim(Arith &math, BlockArgument port, Value element) const;
 
 private:
   void emitBegin(mlir::FunctionOpInterface kernel) const;
   void emitEnd(mlir::FunctionOpInterface kernel) const;
   int64_t getNumWords() const;
 
-  llvm::SmallVector<mlir::BlockArgument> ports;
+  SmallVector<BlockArgument> ports;
   GuardWords words;
 };
 

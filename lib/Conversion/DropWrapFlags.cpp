@@ -6,12 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Conversion/Passes.h"
-
-namespace nsa {
 #define GEN_PASS_DEF_DROPWRAPFLAGS
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
+#include "nsa/Conversion/Passes.h"
 
 using namespace mlir;
 using namespace nsa;

@@ -6,17 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Kernel.h"
-
+#define GEN_PASS_DEF_FLATTENKERNELARGS
 #include "nsa/Conversion/Passes.h"
+
+#include "Kernel.h"
 
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_FLATTENKERNELARGS
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -51,7 +47,7 @@ struct FlattenKernelArgs
       auto kernel = dyn_cast<FunctionOpInterface>(op);
       if (!kernel || !op->removeAttr(kernelAttrName))
         return WalkResult::advance();
-      if (failed(verifySizes(kernel)))
+      if (!expectSizes(kernel))
         return WalkResult::interrupt();
       OpBuilder b(op);
       b.setInsertionPointToStart(&kernel.getFunctionBody().front());
@@ -89,24 +85,19 @@ struct FlattenKernelArgs
   }
 
   /// Checks that the kernel reads no other size.
-  static LogicalResult verifySizes(FunctionOpInterface kernel) {
-    auto isKnown = [&](memref::DimOp dim) {
+  static bool expectSizes(FunctionOpInterface kernel) {
+    return expectEach<memref::DimOp>(kernel, [&](memref::DimOp dim) {
       auto argument = dyn_cast<BlockArgument>(dim.getSource());
       std::optional<int64_t> number = dim.getConstantIndex();
-      if (!argument || !number ||
-          argument.getOwner() != &kernel.getFunctionBody().front())
-        return false;
-      return !cast<MemRefType>(argument.getType()).isDynamicDim(*number) ||
-             llvm::is_contained(getSizes(kernel, argument.getArgNumber()),
-                                *number);
-    };
-    return verifyEach<memref::DimOp>(
-        kernel, [&](memref::DimOp dim) -> LogicalResult {
-          if (isKnown(dim))
-            return success();
-          return dim.emitOpError(
-              "reads a size that the kernel is not launched with");
-        });
+      if (argument && number &&
+          argument.getOwner() == &kernel.getFunctionBody().front() &&
+          (!cast<MemRefType>(argument.getType()).isDynamicDim(*number) ||
+           llvm::is_contained(getSizes(kernel, argument.getArgNumber()),
+                              *number)))
+        return true;
+      dim.emitOpError("reads a size that the kernel is not launched with");
+      return false;
+    });
   }
 
   /// Makes the first `count` arguments of parameters.

@@ -47,21 +47,144 @@ struct Check {
 class Guards {
 public:
   Guards(LaunchOp launch, GuardWords buffer, Claims claims, bool isGPU);
-  void guard(Operation *op, const Access &access);
+  void guard(Operation *op, const Access &access) {
+    OpBuilder b(op);
+    Arith math(b, op->getLoc());
+    SmallVector<Check> checks = emitChecks(math, access);
+    if (checks.empty())
+      return;
+    Value isInside;
+    for (const Check &check : checks)
+      isInside = math.both(isInside, check.isInside);
+    // So that what is recorded stands out of the way.
+    isInside = math.apply<LLVM::ExpectOp>(isInside, math.i1(true));
+    SmallVector<Value> guarded = math.emitIf(
+        op->getResultTypes(), isInside,
+        [&] {
+          op->moveBefore(b.getInsertionBlock(), b.getInsertionPoint());
+          return SmallVector<Value>(op->getResults());
+        },
+        [&] {
+          emitFailed(math, access, checks);
+          return llvm::map_to_vector(
+              op->getResultTypes(), [&](Type type) { return math.zero(type); });
+        });
+    for (auto [result, value] : llvm::zip_equal(op->getResults(), guarded))
+      result.replaceUsesWithIf(value, [&](OpOperand &use) {
+        return use.getOwner()->getParentOp() != value.getDefiningOp();
+      });
+    if (claims.has(getPort(access)))
+      claim(op, access);
+  }
 
 private:
-  SmallVector<Check> emitChecks(Arith &math, const Access &access);
+  SmallVector<Check> emitChecks(Arith &math, const Access &access) {
+    SmallVector<Check> checks;
+    for (auto [dim, index] : llvm::enumerate(access.indices)) {
+      Value size = math.apply<memref::DimOp>(access.memref, dim);
+      auto add = [&, dim = int64_t(dim)](Value index) {
+        checks.push_back({dim, index, size, math.isInside(index, size)});
+      };
+      add(index);
+      // Both ends, so that a vector that wraps around is outside as well.
+      if (dim + 1 == access.indices.size() && access.width > 1)
+        add(math.add(index, access.width - 1));
+    }
+    return checks;
+  }
+
   /// Has `op`, a store to a computed place that is inside, happen only if no
   /// other element of the launch goes there.
-  void claim(Operation *op, const Access &access);
+  void claim(Operation *op, const Access &access) {
+    OpBuilder b(op);
+    Arith math(b, op->getLoc());
+    Value number = emitElementNumber(math, access);
+    Value state = claims.emitClaim(math, getPort(access), number);
+    math.emitIf(math.equal(state, math.i32(Claims::Unknown)),
+                [&] { buffer.emitAdd(math, guardUnclaimedWord); });
+    math.emitIf(
+        math.equal(state, math.i32(Claims::Taken)),
+        [&] {
+          int64_t last = access.indices.size() - 1;
+          Value size = math.apply<memref::DimOp>(access.memref, last);
+          Value place = access.indices.front();
+          for (Value index : access.indices.drop_front())
+            place = math.add(math.mul(place, size), index);
+          int64_t site =
+              getSite(math.loc, access) | last << 56 | int64_t(1) << 61;
+          emitRecord(math, math.i64(site), place, size);
+        },
+        [&] { op->moveBefore(b.getInsertionBlock(), b.getInsertionPoint()); });
+  }
+
   /// The element's address, in elements (i64).
-  Value emitElementNumber(Arith &math, const Access &access);
+  Value emitElementNumber(Arith &math, const Access &access) {
+    auto type = cast<MemRefType>(access.memref.getType());
+    auto [strides, offset] = type.getStridesAndOffset();
+    auto metadata = memref::ExtractStridedMetadataOp::create(math.b, math.loc,
+                                                             access.memref);
+    Value number = math.i64(0);
+    for (auto [dim, index] : llvm::enumerate(access.indices)) {
+      Value stride = ShapedType::isDynamic(strides[dim])
+                         ? math.toI64(metadata.getStrides()[dim])
+                         : math.i64(strides[dim]);
+      number = math.add(number, math.mul(math.toI64(index), stride));
+    }
+    // Arrays are aligned to their elements.
+    Value address = math.toI64(
+        math.apply<memref::ExtractAlignedPointerAsIndexOp>(access.memref));
+    int64_t bytes = type.getElementTypeBitWidth() / 8;
+    Value first = math.shiftRight(address, math.i64(llvm::Log2_64(bytes)));
+    return math.add(first, number);
+  }
+
   /// Records the first of `checks` that fails; one does.
-  void emitFailed(Arith &math, const Access &access, ArrayRef<Check> checks);
+  void emitFailed(Arith &math, const Access &access, ArrayRef<Check> checks) {
+    int64_t site = getSite(math.loc, access);
+    auto siteOf = [&](const Check &check) {
+      return math.i64(site | check.dim << 56);
+    };
+    Value first = siteOf(checks.back());
+    Value index = checks.back().index, size = checks.back().size;
+    for (const Check &check : llvm::reverse(checks.drop_back())) {
+      first = math.select(check.isInside, first, siteOf(check));
+      index = math.select(check.isInside, index, check.index);
+      size = math.select(check.isInside, size, check.size);
+    }
+    emitRecord(math, first, index, size);
+  }
+
   /// Records the first three words, as docs/Bundle.md has them.
-  void emitRecord(Arith &math, Value site, Value index, Value size);
+  void emitRecord(Arith &math, Value site, Value index, Value size) {
+    // A host kernel has no blocks.
+    Value thread = math.i64(-1);
+    if (isGPU) {
+      Value block = math.toI64(emitBlockNumber(math));
+      Value lane = math.toI64(math.apply<gpu::ThreadIdOp>(gpu::Dimension::x));
+      thread = math.either(math.shiftLeft(block, math.i64(32)), lane);
+    }
+    Value number = buffer.emitAdd(math, /*number=*/0);
+    Value hasRoom = math.isInside(number, math.i64(guardNumRecords));
+    math.emitIf(hasRoom, [&] {
+      Value numWords = math.i64(guardRecordWords);
+      Value place = math.mul(math.add(number, math.i64(1)), numWords);
+      Value words[guardRecordWords] = {site, math.toI64(index),
+                                       math.toI64(size), thread};
+      for (auto [word, value] : llvm::enumerate(words)) {
+        Value at = math.add(place, math.i64(word));
+        LLVM::StoreOp::create(math.b, math.loc, value,
+                              buffer.emitAddress(math, at));
+      }
+    });
+  }
+
   /// The first word of a record, but for the dimension.
-  int64_t getSite(Location loc, const Access &access);
+  int64_t getSite(Location loc, const Access &access) {
+    int64_t port = getPort(access).getArgNumber();
+    return ops.getNumber(loc) | port << 20 | kernelNumber << 40 |
+           int64_t(access.isStore) << 60;
+  }
+
   BlockArgument getPort(const Access &access) {
     return ports[cast<BlockArgument>(access.memref).getArgNumber()];
   }
@@ -75,6 +198,13 @@ private:
 };
 } // namespace
 
+Guards::Guards(LaunchOp launch, GuardWords buffer, Claims claims, bool isGPU)
+    : ports(getKernelPorts(launch)), ops(cast<StepOp>(launch->getParentOp())),
+      buffer(buffer), claims(std::move(claims)), isGPU(isGPU) {
+  auto launches = cast<StepOp>(launch->getParentOp()).getLaunches();
+  kernelNumber = std::distance(launches.begin(), llvm::find(launches, launch));
+}
+
 static std::optional<Access> getAccess(Operation *op) {
   return llvm::TypeSwitch<Operation *, std::optional<Access>>(op)
       .Case<memref::LoadOp, memref::StoreOp>([](auto access) {
@@ -87,145 +217,6 @@ static std::optional<Access> getAccess(Operation *op) {
                       isa<vector::StoreOp>(access)};
       })
       .Default(std::nullopt);
-}
-
-Guards::Guards(LaunchOp launch, GuardWords buffer, Claims claims, bool isGPU)
-    : ports(getKernelPorts(launch)), ops(cast<StepOp>(launch->getParentOp())),
-      buffer(buffer), claims(std::move(claims)), isGPU(isGPU) {
-  auto launches = cast<StepOp>(launch->getParentOp()).getLaunches();
-  kernelNumber = std::distance(launches.begin(), llvm::find(launches, launch));
-}
-
-int64_t Guards::getSite(Location loc, const Access &access) {
-  int64_t port = getPort(access).getArgNumber();
-  return ops.getNumber(loc) | port << 20 | kernelNumber << 40 |
-         int64_t(access.isStore) << 60;
-}
-
-SmallVector<Check> Guards::emitChecks(Arith &math, const Access &access) {
-  SmallVector<Check> checks;
-  for (auto [dim, index] : llvm::enumerate(access.indices)) {
-    Value size = math.apply<memref::DimOp>(access.memref, dim);
-    auto add = [&, dim = int64_t(dim)](Value index) {
-      checks.push_back({dim, index, size, math.isInside(index, size)});
-    };
-    add(index);
-    // Both ends, so that a vector that wraps around is outside as well.
-    if (dim + 1 == access.indices.size() && access.width > 1)
-      add(math.add(index, access.width - 1));
-  }
-  return checks;
-}
-
-void Guards::emitFailed(Arith &math, const Access &access,
-                        ArrayRef<Check> checks) {
-  int64_t site = getSite(math.loc, access);
-  auto siteOf = [&](const Check &check) {
-    return math.i64(site | check.dim << 56);
-  };
-  Value first = siteOf(checks.back());
-  Value index = checks.back().index, size = checks.back().size;
-  for (const Check &check : llvm::reverse(checks.drop_back())) {
-    first = math.select(check.isInside, first, siteOf(check));
-    index = math.select(check.isInside, index, check.index);
-    size = math.select(check.isInside, size, check.size);
-  }
-  emitRecord(math, first, index, size);
-}
-
-void Guards::emitRecord(Arith &math, Value site, Value index, Value size) {
-  // A host kernel has no blocks.
-  Value thread = math.i64(-1);
-  if (isGPU) {
-    Value block = math.toI64(emitBlockNumber(math));
-    Value lane = math.toI64(math.apply<gpu::ThreadIdOp>(gpu::Dimension::x));
-    thread = math.either(math.shiftLeft(block, math.i64(32)), lane);
-  }
-  Value number = buffer.emitAdd(math, /*number=*/0);
-  Value hasRoom = math.isInside(number, math.i64(guardNumRecords));
-  math.emitIf(hasRoom, [&] {
-    Value numWords = math.i64(guardRecordWords);
-    Value place = math.mul(math.add(number, math.i64(1)), numWords);
-    Value words[guardRecordWords] = {site, math.toI64(index), math.toI64(size),
-                                     thread};
-    for (auto [word, value] : llvm::enumerate(words)) {
-      Value at = math.add(place, math.i64(word));
-      LLVM::StoreOp::create(math.b, math.loc, value,
-                            buffer.emitAddress(math, at));
-    }
-  });
-}
-
-Value Guards::emitElementNumber(Arith &math, const Access &access) {
-  auto type = cast<MemRefType>(access.memref.getType());
-  auto [strides, offset] = type.getStridesAndOffset();
-  auto metadata =
-      memref::ExtractStridedMetadataOp::create(math.b, math.loc, access.memref);
-  Value number = math.i64(0);
-  for (auto [dim, index] : llvm::enumerate(access.indices)) {
-    Value stride = ShapedType::isDynamic(strides[dim])
-                       ? math.toI64(metadata.getStrides()[dim])
-                       : math.i64(strides[dim]);
-    number = math.add(number, math.mul(math.toI64(index), stride));
-  }
-  // Arrays are aligned to their elements.
-  Value address = math.toI64(
-      math.apply<memref::ExtractAlignedPointerAsIndexOp>(access.memref));
-  int64_t bytes = type.getElementTypeBitWidth() / 8;
-  Value first = math.shiftRight(address, math.i64(llvm::Log2_64(bytes)));
-  return math.add(first, number);
-}
-
-void Guards::claim(Operation *op, const Access &access) {
-  OpBuilder b(op);
-  Arith math(b, op->getLoc());
-  Value number = emitElementNumber(math, access);
-  Value state = claims.emitClaim(math, getPort(access), number);
-  math.emitIf(math.equal(state, math.i32(Claims::Unknown)),
-              [&] { buffer.emitAdd(math, guardUnclaimedWord); });
-  math.emitIf(
-      math.equal(state, math.i32(Claims::Taken)),
-      [&] {
-        int64_t last = access.indices.size() - 1;
-        Value size = math.apply<memref::DimOp>(access.memref, last);
-        Value place = access.indices.front();
-        for (Value index : access.indices.drop_front())
-          place = math.add(math.mul(place, size), index);
-        int64_t site =
-            getSite(math.loc, access) | last << 56 | int64_t(1) << 61;
-        emitRecord(math, math.i64(site), place, size);
-      },
-      [&] { op->moveBefore(b.getInsertionBlock(), b.getInsertionPoint()); });
-}
-
-void Guards::guard(Operation *op, const Access &access) {
-  OpBuilder b(op);
-  Arith math(b, op->getLoc());
-  SmallVector<Check> checks = emitChecks(math, access);
-  if (checks.empty())
-    return;
-  Value isInside;
-  for (const Check &check : checks)
-    isInside = math.both(isInside, check.isInside);
-  // So that what is recorded stands out of the way.
-  isInside = math.apply<LLVM::ExpectOp>(isInside, math.i1(true));
-  SmallVector<Value> guarded = math.emitIf(
-      op->getResultTypes(), isInside,
-      [&] {
-        op->moveBefore(b.getInsertionBlock(), b.getInsertionPoint());
-        return SmallVector<Value>(op->getResults());
-      },
-      [&] {
-        emitFailed(math, access, checks);
-        return llvm::map_to_vector(op->getResultTypes(),
-                                   [&](Type type) { return math.zero(type); });
-      });
-  for (auto [result, value] : llvm::zip_equal(op->getResults(), guarded))
-    result.replaceUsesWithIf(value, [&](OpOperand &use) {
-      return use.getOwner()->getParentOp() != value.getDefiningOp();
-    });
-  if (claims.has(getPort(access)))
-    claim(op, access);
 }
 
 LogicalResult nsa::guardAccesses(FunctionOpInterface kernel, LaunchOp launch) {

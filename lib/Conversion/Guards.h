@@ -20,8 +20,7 @@ namespace nsa {
 /// not loads 0 or stores nothing, and is recorded in a global beside the kernel
 /// (docs/Bundle.md, "Guards"). Fails, with a diagnostic, if a kernel has the
 /// name of that.
-llvm::LogicalResult guardAccesses(mlir::FunctionOpInterface kernel,
-                                  LaunchOp launch);
+LogicalResult guardAccesses(mlir::FunctionOpInterface kernel, LaunchOp launch);
 
 } // namespace nsa
 

@@ -17,24 +17,22 @@ using namespace mlir;
 using namespace nsa;
 
 LogicalResult nsa::verifyFormed(StepOp step) {
-  for (Operation &op : step.getBody().front()) {
-    if (isa<CopyMetadataOp>(op))
-      return op.emitOpError("expected sets to be expanded; run "
-                            "'nsa-expand-metadata-sets' before");
-    if (isa<CopyOp>(op))
-      return op.emitOpError("expected copies to be in launches; run "
-                            "'nsa-form-launches' before");
-  }
-  for (LaunchOp launch : step.getLaunches()) {
-    if (!launch.getThreads())
-      return launch.emitOpError("expected a number of threads; run "
-                                "'nsa-assign-tiles' before");
-    for (SegmentOp segment : launch.getSegments())
-      if (segment.isCut() && !segment.getTiling())
-        return segment.emitOpError("expected a tiling; run 'nsa-assign-tiles' "
-                                   "before");
-  }
-  return success();
+  for (Operation &op : step.getBody().front())
+    if (!expect(&op, !isa<CopyMetadataOp>(op),
+                "sets to be expanded; run 'nsa-expand-metadata-sets' before") ||
+        !expect(&op, !isa<CopyOp>(op),
+                "copies to be in launches; run 'nsa-form-launches' before"))
+      return failure();
+  auto expectTiling = [](SegmentOp segment) {
+    return expect(segment, !segment.isCut() || segment.getTiling(),
+                  "a tiling; run 'nsa-assign-tiles' before");
+  };
+  auto expectTiled = [&](LaunchOp launch) {
+    return expect(launch, launch.getThreads().has_value(),
+                  "a number of threads; run 'nsa-assign-tiles' before") &&
+           llvm::all_of(launch.getSegments(), expectTiling);
+  };
+  return success(llvm::all_of(step.getLaunches(), expectTiled));
 }
 
 SmallVector<Type> nsa::getKernelArgumentTypes(ArrayRef<BlockArgument> ports) {

@@ -20,34 +20,32 @@ namespace nsa {
 
 /// A function argument attribute on kernels: the sizes that the kernel is
 /// launched with, as a list of dimensions (DenseI64ArrayAttr).
-inline constexpr llvm::StringLiteral sizesAttrName = "nsa.sizes";
+inline constexpr StringLiteral sizesAttrName = "nsa.sizes";
 /// A function argument attribute on kernels: the array is only read.
-inline constexpr llvm::StringLiteral readOnlyAttrName = "nsa.readonly";
+inline constexpr StringLiteral readOnlyAttrName = "nsa.readonly";
 /// On a kernel: the numbers of the ports whose presence its last arguments say,
 /// 64 in a word.
-inline constexpr llvm::StringLiteral presenceAttrName = "nsa.presence";
+inline constexpr StringLiteral presenceAttrName = "nsa.presence";
 
 /// An attribute on kernels whose arguments are those of a launch: memrefs and
 /// sizes.
-inline constexpr llvm::StringLiteral kernelAttrName = "nsa.kernel";
+inline constexpr StringLiteral kernelAttrName = "nsa.kernel";
 
 /// Checks that all copies of `step` are in launches.
-llvm::LogicalResult verifyFormed(StepOp step);
+LogicalResult verifyFormed(StepOp step);
 
 /// The argument types of the kernel of a launch that uses `ports`.
-llvm::SmallVector<mlir::Type>
-getKernelArgumentTypes(llvm::ArrayRef<mlir::BlockArgument> ports);
+SmallVector<Type> getKernelArgumentTypes(ArrayRef<BlockArgument> ports);
 
 /// Names and describes the arguments of `kernel`, maps `ports` to them, and
 /// re-computes at the insertion point the sizes that the launch takes from
 /// outside.
-void mapPorts(mlir::OpBuilder &b, LaunchOp launch,
-              llvm::ArrayRef<mlir::BlockArgument> ports,
-              mlir::FunctionOpInterface kernel, mlir::IRMapping &mapping);
+void mapPorts(OpBuilder &b, LaunchOp launch, ArrayRef<BlockArgument> ports,
+              mlir::FunctionOpInterface kernel, IRMapping &mapping);
 
 /// The number (index) of the block of a GPU, less than 2^31: launchers refuse
 /// more blocks.
-mlir::Value emitBlockNumber(Arith &math);
+Value emitBlockNumber(Arith &math);
 
 } // namespace nsa
 

@@ -21,17 +21,15 @@ namespace nsa {
 /// of that.
 class KernelBlock : public Arith {
 public:
-  KernelBlock(mlir::OpBuilder &b, LaunchOp launch, const mlir::IRMapping &ports,
+  KernelBlock(OpBuilder &b, LaunchOp launch, const IRMapping &ports,
               mlir::gpu::GPUFuncOp kernel);
 
-  /// Emits elements at `point`.
-  ElementBuilder at(mlir::ValueRange point) const {
-    return ElementBuilder(b, loc, ports, point);
+  /// Emits elements at `point`, of whose row `row` is known.
+  ElementBuilder at(ValueRange point, const RowValues *row = nullptr) const {
+    return ElementBuilder(b, loc, ports, point, row);
   }
   /// What a size of a segment is in the kernel.
-  mlir::Value lookup(mlir::Value size) const {
-    return ports.lookupOrDefault(size);
-  }
+  Value lookup(Value size) const { return ports.lookupOrDefault(size); }
   /// The threads of the block, who share the memory of the segment.
   BlockThreads getThreads() {
     return BlockThreads(kernel, threads, mostTiles, sharedMemory);
@@ -39,48 +37,46 @@ public:
 
   /// The number of blocks of a segment, as i32, which is 0 where nothing is
   /// there that it writes. (The launcher sees to it that it fits.)
-  mlir::Value emitNumBlocks(SegmentOp segment);
+  Value emitNumBlocks(SegmentOp segment);
   /// The row (of packed ones: the number of the rows that share a tile) and the
   /// number of the tile (i32) in it of block `block` (i32), for tiles of one
   /// row, or packed ones. An array has no row.
-  std::pair<mlir::Value, mlir::Value> emitRowAndTile(SegmentOp segment,
-                                                     mlir::Value block);
+  std::pair<Value, Value> emitRowAndTile(SegmentOp segment, Value block);
   /// The row and the first column of this thread in it.
-  std::pair<mlir::Value, mlir::Value> emitRowAndColumn(SegmentOp segment,
-                                                       mlir::Value block);
+  std::pair<Value, Value> emitRowAndColumn(SegmentOp segment, Value block);
   /// The points in a tile of one row, from `column` on, of a thread that shares
   /// it with `numThreads`.
-  llvm::SmallVector<llvm::SmallVector<mlir::Value>>
-  emitPoints(SegmentOp segment, llvm::ArrayRef<mlir::Value> row,
-             mlir::Value column, int64_t numThreads);
+  SmallVector<SmallVector<Value>> emitPoints(SegmentOp segment,
+                                             ArrayRef<Value> row, Value column,
+                                             int64_t numThreads);
 
-  const mlir::IRMapping &ports;
+  const IRMapping &ports;
   mlir::gpu::GPUFuncOp kernel;
   ThreadBlock threads;
   /// This thread's number (index).
-  mlir::Value thread;
+  Value thread;
 
 private:
   /// `value`, which is made from size `size` of a segment, or 0 where it may be
   /// negative: launchers count no blocks for it then.
-  mlir::Value emitSize(mlir::Value size, mlir::Value value);
+  Value emitSize(Value size, Value value);
   /// The number of tiles that `count` elements take, as i32. `size` is that of
   /// the segment that `count` is made from.
-  mlir::Value emitNumTiles(mlir::Value size, const Size &count, int64_t tile);
+  Value emitNumTiles(Value size, const Size &count, int64_t tile);
   /// The number of tiles in a row of a segment, as i32.
-  mlir::Value emitTilesPerRow(SegmentOp segment);
+  Value emitTilesPerRow(SegmentOp segment);
   /// The number of tiles from a segment's first row to its last, as i32.
-  mlir::Value emitRowTiles(SegmentOp segment);
-  mlir::Value emitNumBlocksIfWanted(SegmentOp segment);
+  Value emitRowTiles(SegmentOp segment);
+  Value emitNumBlocksIfWanted(SegmentOp segment);
 
   int64_t mostTiles;
   /// Workgroup memory of what elements of a segment share.
-  llvm::SmallVector<mlir::Value> sharedMemory;
+  SmallVector<Value> sharedMemory;
 };
 
 /// Emits an instruction that stays where it is.
-void emitInstruction(Arith &math, llvm::StringRef instruction,
-                     mlir::ValueRange operands, llvm::StringRef constraints);
+void emitInstruction(Arith &math, StringRef instruction, ValueRange operands,
+                     StringRef constraints);
 
 } // namespace nsa
 

@@ -6,17 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_LAUNCHTOGPU
+#include "nsa/Conversion/Passes.h"
+
 #include "Guards.h"
 #include "Kernel.h"
 #include "SegmentLowering.h"
 
 #include "nsa/Codegen/KernelParameters.h"
-#include "nsa/Conversion/Passes.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_LAUNCHTOGPU
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -72,12 +69,12 @@ LogicalResult verifySharedMemory(LaunchOp launch, gpu::GPUFuncOp kernel) {
         llvm::alignTo(type.getNumElements() * type.getElementTypeBitWidth() / 8,
                       target.getAccessBytes());
   }
-  if (bytes <= target.getSharedBytes())
-    return success();
-  return launch.emitOpError("expected sums and reductions that fit the ")
-         << target.getSharedBytes() << " bytes that a block shares, but "
-         << "those of one segment take " << bytes
-         << "; write some of them in another step";
+  return success(expect(launch, bytes <= target.getSharedBytes(),
+                        "sums and reductions that fit the ",
+                        target.getSharedBytes(),
+                        " bytes that a block shares, but those of one segment "
+                        "take ",
+                        bytes, "; write some of them in another step"));
 }
 
 struct LaunchToGPU : public nsa::impl::LaunchToGPUBase<LaunchToGPU> {

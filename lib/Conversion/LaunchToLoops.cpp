@@ -6,18 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_LAUNCHTOLOOPS
+#include "nsa/Conversion/Passes.h"
+
 #include "Guards.h"
 #include "Kernel.h"
 #include "SegmentLowering.h"
 #include "Stores.h"
 
 #include "nsa/Codegen/KernelParameters.h"
-#include "nsa/Conversion/Passes.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_LAUNCHTOLOOPS
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

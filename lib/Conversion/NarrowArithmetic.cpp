@@ -12,19 +12,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Codegen/Arith.h"
+#define GEN_PASS_DEF_NARROWARITHMETIC
 #include "nsa/Conversion/Passes.h"
+
+#include "nsa/Codegen/Arith.h"
 
 #include "mlir/Analysis/DataFlow/IntegerRangeAnalysis.h"
 #include "mlir/Analysis/DataFlow/Utils.h"
 #include "mlir/Analysis/DataFlowFramework.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_NARROWARITHMETIC
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

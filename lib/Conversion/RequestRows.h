@@ -22,64 +22,60 @@ namespace nsa {
 /// triangular numbers. All of it is exact modulo 2^32, as sums are.
 class RequestRows {
 public:
-  RequestRows(SegmentOp segment, const mlir::IRMapping &ports);
+  RequestRows(SegmentOp segment, const IRMapping &ports);
 
   size_t getNumScans() { return scans.size(); }
   bool isUniform() { return expansion.isUniform(); }
   bool isPadded() { return expansion.getPadded(); }
 
   /// The number of requests and the most rows that there may be (index).
-  mlir::Value emitNumRequests(ElementBuilder &builder);
-  mlir::Value emitBound(ElementBuilder &builder);
+  Value emitNumRequests(ElementBuilder &builder);
+  Value emitBound(ElementBuilder &builder);
   /// The rows that `request` asks for, between 0 and the bound (index).
-  mlir::Value emitCount(ElementBuilder &builder, mlir::Value request);
+  Value emitCount(ElementBuilder &builder, Value request);
 
   /// What the rows of a request start from, for each value that is computed
   /// from requests; null where it needs nothing.
-  llvm::SmallVector<mlir::Value> emitBases(ElementBuilder &builder,
-                                           mlir::Value request);
+  SmallVector<Value> emitBases(ElementBuilder &builder, Value request);
   /// What the first `count` rows of a request add to each scan (i32).
-  llvm::SmallVector<mlir::Value>
-  emitSums(ElementBuilder &builder, mlir::ValueRange bases, mlir::Value count);
+  SmallVector<Value> emitSums(ElementBuilder &builder, ValueRange bases,
+                              Value count);
 
   /// Stores row `row`, the `number`-th of `request`, `before` being each scan's
   /// sum of the rows of the requests before that.
-  void emitRow(ElementBuilder &builder, mlir::Value row, mlir::Value request,
-               mlir::Value number, mlir::ValueRange bases,
-               mlir::ValueRange before);
+  void emitRow(ElementBuilder &builder, Value row, Value request, Value number,
+               ValueRange bases, ValueRange before);
   /// Stores row `row` past the last one.
-  void emitPadding(ElementBuilder &builder, mlir::Value row,
-                   mlir::ValueRange sums);
+  void emitPadding(ElementBuilder &builder, Value row, ValueRange sums);
   /// Stores what does not belong to a row: the leading 0 of cumulative sums and
   /// the number of rows.
-  void emitTotals(ElementBuilder &builder, mlir::Value numRows);
+  void emitTotals(ElementBuilder &builder, Value numRows);
 
 private:
   /// Stores what is known for `row` at it, and sums after it.
-  void emitStores(ElementBuilder &builder, mlir::Value row,
-                  mlir::ValueRange sums);
+  void emitStores(ElementBuilder &builder, Value row, ValueRange sums);
 
-  const mlir::IRMapping &ports;
+  const IRMapping &ports;
   SegmentOp segment;
   ExpansionOp expansion;
-  llvm::SmallVector<ExpandOpInterface> rows;
-  llvm::SmallVector<SumOpInterface> scans;
-  llvm::SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
+  SmallVector<ExpandOpInterface> rows;
+  SmallVector<SumOpInterface> scans;
+  SmallVector<CopyOp> rowCopies, scanCopies, totalCopies;
 };
 
 /// Where a thread's row of an expansion lies.
 struct RowPlace {
   /// Whether it is a row of a request (i1). If not, what follows up to the
   /// totals is unspecified, but requests and rows are 0 or more.
-  mlir::Value isRow;
+  Value isRow;
   /// Its request, and the first row of that (index).
-  mlir::Value request, first;
+  Value request, first;
   /// Each scan's sum of the rows of the requests before that (i32).
-  llvm::SmallVector<mlir::Value> before;
+  SmallVector<Value> before;
   /// Over all requests, for blocks that are not full of rows: the number of
   /// rows (index) and each scan's sum of them (i32).
-  mlir::Value numRows;
-  llvm::SmallVector<mlir::Value> totals;
+  Value numRows;
+  SmallVector<Value> totals;
 };
 
 /// Emits the search for the request of row `row` (index) of each thread of a
@@ -90,8 +86,8 @@ struct RowPlace {
 /// whose row is among those finds its request there by bisection. It stops at
 /// the first request past its rows. So no block waits for another, and one
 /// that is given rows past the last sees all requests, and knows the totals.
-RowPlace emitRowSearch(KernelBlock &block, RequestRows &expand, mlir::Value row,
-                       mlir::Value end);
+RowPlace emitRowSearch(KernelBlock &block, RequestRows &expand, Value row,
+                       Value end);
 
 } // namespace nsa
 

@@ -19,6 +19,11 @@ using namespace nsa;
 // Rows
 //===----------------------------------------------------------------------===//
 
+/// Has `value` computed here: no optimisation moves it to its uses.
+static void emitHere(Arith &math, Value value) {
+  emitInstruction(math, "", math.toI64(value), /*constraints=*/"l");
+}
+
 namespace {
 /// The parts of a `scan` segment that its lowerings order in time.
 class ScanSegment {
@@ -28,22 +33,85 @@ public:
   size_t getNumScans() { return scans.size(); }
   /// Computes where `row` is in some of the arrays that are written, here and
   /// not where it is stored. `builder` is for a GPU.
-  void emitPlaces(ElementBuilder &builder, Value row);
+  void emitPlaces(ElementBuilder &builder, Value row) {
+    // Strides are parameters, and a block waits for each line of those that it
+    // is the first to read. Here it waits for lengths at the same time. Every
+    // other one is enough: two are in a line at least, and the registers are
+    // scarce.
+    OpBuilder &b = builder.b;
+    Location loc = builder.loc;
+    SmallVector<Value> strided;
+    for (ArrayRef<CopyOp> some : {ArrayRef(copies), ArrayRef(lastCopies)})
+      for (CopyOp copy : some)
+        for (Value destination : copy.getDestinations()) {
+          auto type = cast<MemRefType>(builder.lookup(destination).getType());
+          if (ShapedType::isDynamic(type.getStridesAndOffset().first.front()))
+            strided.push_back(destination);
+        }
+    llvm::sort(strided, StepOp::isBefore);
+    strided.erase(llvm::unique(strided), strided.end());
+    constexpr size_t mostPlaces = 8;
+    size_t count = std::min(strided.size(), 2 * mostPlaces);
+    for (size_t number = 0; number < count; number += 2) {
+      auto layout = memref::ExtractStridedMetadataOp::create(
+          b, loc, builder.lookup(strided[number]));
+      emitHere(builder, builder.mul(row, layout.getStrides().front()));
+    }
+  }
+
   /// The values that the scans add up, at `row`.
-  SmallVector<Value> emitSources(ElementBuilder &builder, Value row);
+  SmallVector<Value> emitSources(ElementBuilder &builder, Value row) {
+    return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
+      EmittedFor scope(builder, scan);
+      return builder.element(scan.getSummed(), row);
+    });
+  }
+
   /// Stores all values at `row`, given what each scan adds up there and its sum
   /// of the rows before it; those that go on past the last row only, if it is
   /// not `isRow`, where that is not null.
   void emitStores(ElementBuilder &builder, Value row, ValueRange sources,
-                  ValueRange sums, Value isRow = {});
+                  ValueRange sums, Value isRow = {}) {
+    for (auto [scan, source, sum] : llvm::zip_equal(scans, sources, sums)) {
+      builder.bind(scan.getSummed(), source);
+      builder.bind(scan->getResult(0), sum);
+    }
+    // All values before the first store, so that no load has to wait for one.
+    SmallVector<Value> last = emitValues(builder, lastCopies, row);
+    builder.emitIf(isRow, [&] {
+      ElementBuilder inner(builder.b, builder);
+      storeValues(inner, copies, row, emitValues(inner, copies, row));
+    });
+    storeValues(builder, lastCopies, row, last);
+  }
+
   /// Stores the values that go on past the last row there, given the sums.
-  void emitLastStores(ElementBuilder &builder, Value row, ValueRange sums);
+  void emitLastStores(ElementBuilder &builder, Value row, ValueRange sums) {
+    for (auto [scan, sum] : llvm::zip_equal(scans, sums))
+      builder.bind(scan->getResult(0), sum);
+    emitIfNotNegative(builder, size, [&] {
+      storeValues(builder, lastCopies, row,
+                  emitValues(builder, lastCopies, row));
+    });
+  }
 
 private:
   SmallVector<Value> emitValues(ElementBuilder &builder,
-                                ArrayRef<CopyOp> copies, Value row);
+                                ArrayRef<CopyOp> copies, Value row) {
+    return llvm::map_to_vector(copies, [&](CopyOp copy) {
+      return builder.element(copy.getValue(), row);
+    });
+  }
+
   void storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies, Value row,
-                   ValueRange values);
+                   ValueRange values) {
+    for (auto [number, value] : llvm::enumerate(values)) {
+      CopyOp copy = copies[number];
+      emitIfCopied(builder, copy, row, [&, value = value] {
+        storeElement(builder, copy, value, row);
+      });
+    }
+  }
 
   Value size;
   SmallVector<SumOpInterface> scans;
@@ -61,85 +129,6 @@ ScanSegment::ScanSegment(SegmentOp segment)
                   !Size::of(copy.getValue(), 0).isSameAs(Size::of(size));
     (goesOn ? lastCopies : copies).push_back(copy);
   }
-}
-
-/// Has `value` computed here: no optimisation moves it to its uses.
-static void emitHere(Arith &math, Value value) {
-  emitInstruction(math, "", math.toI64(value), /*constraints=*/"l");
-}
-
-void ScanSegment::emitPlaces(ElementBuilder &builder, Value row) {
-  // Strides are parameters, and a block waits for each line of those that it is
-  // the first to read. Here it waits for lengths at the same time. Every other
-  // one is enough: two are in a line at least, and the registers are scarce.
-  OpBuilder &b = builder.b;
-  Location loc = builder.loc;
-  SmallVector<Value> strided;
-  for (ArrayRef<CopyOp> some : {ArrayRef(copies), ArrayRef(lastCopies)})
-    for (CopyOp copy : some)
-      for (Value destination : copy.getDestinations()) {
-        auto type = cast<MemRefType>(builder.lookup(destination).getType());
-        if (ShapedType::isDynamic(type.getStridesAndOffset().first.front()))
-          strided.push_back(destination);
-      }
-  llvm::sort(strided, StepOp::isBefore);
-  strided.erase(llvm::unique(strided), strided.end());
-  constexpr size_t mostPlaces = 8;
-  size_t count = std::min(strided.size(), 2 * mostPlaces);
-  for (size_t number = 0; number < count; number += 2) {
-    auto layout = memref::ExtractStridedMetadataOp::create(
-        b, loc, builder.lookup(strided[number]));
-    emitHere(builder, builder.mul(row, layout.getStrides().front()));
-  }
-}
-
-SmallVector<Value> ScanSegment::emitSources(ElementBuilder &builder,
-                                            Value row) {
-  return llvm::map_to_vector(scans, [&](SumOpInterface scan) {
-    EmittedFor scope(builder, scan);
-    return builder.element(scan.getSummed(), row);
-  });
-}
-
-SmallVector<Value> ScanSegment::emitValues(ElementBuilder &builder,
-                                           ArrayRef<CopyOp> copies, Value row) {
-  return llvm::map_to_vector(copies, [&](CopyOp copy) {
-    return builder.element(copy.getValue(), row);
-  });
-}
-
-void ScanSegment::storeValues(ElementBuilder &builder, ArrayRef<CopyOp> copies,
-                              Value row, ValueRange values) {
-  for (auto [number, value] : llvm::enumerate(values)) {
-    CopyOp copy = copies[number];
-    emitIfCopied(builder, copy, row, [&, value = value] {
-      storeElement(builder, copy, value, row);
-    });
-  }
-}
-
-void ScanSegment::emitStores(ElementBuilder &builder, Value row,
-                             ValueRange sources, ValueRange sums, Value isRow) {
-  for (auto [scan, source, sum] : llvm::zip_equal(scans, sources, sums)) {
-    builder.bind(scan.getSummed(), source);
-    builder.bind(scan->getResult(0), sum);
-  }
-  // All values before the first store, so that no load has to wait for one.
-  SmallVector<Value> last = emitValues(builder, lastCopies, row);
-  builder.emitIf(isRow, [&] {
-    ElementBuilder inner(builder.b, builder);
-    storeValues(inner, copies, row, emitValues(inner, copies, row));
-  });
-  storeValues(builder, lastCopies, row, last);
-}
-
-void ScanSegment::emitLastStores(ElementBuilder &builder, Value row,
-                                 ValueRange sums) {
-  for (auto [scan, sum] : llvm::zip_equal(scans, sums))
-    builder.bind(scan->getResult(0), sum);
-  emitIfNotNegative(builder, size, [&] {
-    storeValues(builder, lastCopies, row, emitValues(builder, lastCopies, row));
-  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -165,8 +154,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
     return scf::IfOp::create(
         b, loc, block.less(row, rows),
         [&](OpBuilder &b, Location loc) {
-          ElementBuilder builder = block.at(row);
-          builder.setRow(&shared);
+          ElementBuilder builder = block.at(row, &shared);
           scf::YieldOp::create(b, loc, scan.emitSources(builder, row));
         },
         [&](OpBuilder &b, Location loc) {
@@ -206,8 +194,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         }
         // The sum before the row past the last one is that of all.
         block.emitIf(block.isAtMost(row, rows), [&] {
-          ElementBuilder builder = block.at(row);
-          builder.setRow(&shared);
+          ElementBuilder builder = block.at(row, &shared);
           scan.emitStores(builder, row, sources, before, block.less(row, rows));
         });
         llvm::append_range(next, nextSources.getResults());
@@ -220,8 +207,7 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
   Value isFull = block.equal(first, block.index(0));
   Value isFirst = block.equal(block.thread, block.index(0));
   block.emitIf(block.both(isFull, isFirst), [&] {
-    ElementBuilder builder = block.at(rows);
-    builder.setRow(&shared);
+    ElementBuilder builder = block.at(rows, &shared);
     scan.emitLastStores(builder, rows, ArrayRef(sums).take_front(numScans));
   });
 }
@@ -241,16 +227,14 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   Value one = math.index(1), zero = math.index(0);
   SmallVector<Value> sums =
       math.emitFor(zero, rows, one, zeros, [&](Value row, ValueRange sums) {
-        ElementBuilder builder(b, math.loc, function.ports, row);
-        builder.setRow(&shared);
+        ElementBuilder builder(b, math.loc, function.ports, row, &shared);
         SmallVector<Value> next = scan.emitSources(builder, row);
         scan.emitStores(builder, row, next, sums);
         for (auto [sum, source] : llvm::zip_equal(sums, next))
           source = math.add(sum, source);
         return next;
       });
-  ElementBuilder builder(b, math.loc, function.ports, rows);
-  builder.setRow(&shared);
+  ElementBuilder builder(b, math.loc, function.ports, rows, &shared);
   scan.emitLastStores(builder, rows, sums);
 }
 

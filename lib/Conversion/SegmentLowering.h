@@ -15,15 +15,15 @@ namespace nsa {
 
 /// What the code of a function on the host knows.
 struct HostFunction {
-  mlir::OpBuilder &b;
-  const mlir::IRMapping &ports;
+  OpBuilder &b;
+  const IRMapping &ports;
   HostThread &thread;
 };
 
 /// How a kind of segment is lowered.
 struct SegmentLowering {
   /// Emits what block `number` (i32) of the segment's does.
-  void (*emitBlock)(KernelBlock &block, SegmentOp segment, mlir::Value number);
+  void (*emitBlock)(KernelBlock &block, SegmentOp segment, Value number);
   /// Emits loops that do all of it.
   void (*emitLoops)(HostFunction &function, SegmentOp segment);
 };

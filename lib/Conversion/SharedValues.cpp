@@ -103,8 +103,7 @@ RowValues nsa::emitSharedValues(OpBuilder &b, SegmentOp segment,
   auto emitTogether = [&] {
     if (together.empty())
       return;
-    ElementBuilder builder(b, segment.getLoc(), ports, {});
-    builder.setRow(&values);
+    ElementBuilder builder(b, segment.getLoc(), ports, {}, &values);
     auto first = cast<ElementOpInterface>(together.front());
     EmittedFor scope(builder, first);
     SmallVector<SmallVector<Value>> shared =

@@ -24,60 +24,57 @@ public:
   /// Workgroup memory is taken from `memory`, which grows: a block runs one
   /// segment, so segments use the same.
   BlockThreads(mlir::gpu::GPUFuncOp kernel, const ThreadBlock &block,
-               int64_t mostTiles, llvm::SmallVectorImpl<mlir::Value> &memory)
+               int64_t mostTiles, SmallVectorImpl<Value> &memory)
       : kernel(kernel), block(block), mostTiles(mostTiles), memory(memory) {}
 
   int64_t getSize() const override { return block.size; }
   int64_t getMostTiles() const override { return mostTiles; }
-  mlir::Value emitThread(Arith &) override { return block.thread; }
-  mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
-  Sums emitSums(Arith &math, mlir::Value value) override;
-  llvm::SmallVector<mlir::Value> emitReduce(Arith &math,
-                                            mlir::ValueRange values,
-                                            Kinds kinds,
-                                            Combine combine) override;
+  Value emitThread(Arith &) override { return block.thread; }
+  Value emitMemory(Arith &math, int64_t count, Type type) override;
+  Sums emitSums(Arith &math, Value value) override;
+  SmallVector<Value> emitReduce(Arith &math, ValueRange values, Kinds kinds,
+                                Combine combine) override;
   void emitBarrier(Arith &math) override;
-  NumberedValue emitFirstWithout(Arith &math, mlir::Value condition,
-                                 mlir::Value value, mlir::Value most,
-                                 mlir::Value half) override;
+  NumberedValue emitFirstWithout(Arith &math, Value condition, Value value,
+                                 Value most, Value half) override;
 
 private:
   /// Memory that nothing of this segment is in.
-  mlir::Value take(mlir::MemRefType type);
+  Value take(MemRefType type);
 
   mlir::gpu::GPUFuncOp kernel;
   ThreadBlock block;
   int64_t mostTiles;
-  llvm::SmallVectorImpl<mlir::Value> &memory;
-  llvm::DenseSet<mlir::Value> taken;
+  SmallVectorImpl<Value> &memory;
+  llvm::DenseSet<Value> taken;
 };
 
 /// The only thread of a function on the host.
 class HostThread : public Threads {
 public:
   /// Memory is on the stack, from the beginning of `entry` on.
-  HostThread(mlir::Block &entry, int64_t mostTiles)
+  HostThread(Block &entry, int64_t mostTiles)
       : entry(entry), mostTiles(mostTiles) {}
 
   int64_t getSize() const override { return 1; }
   int64_t getMostTiles() const override { return mostTiles; }
-  mlir::Value emitThread(Arith &math) override { return math.index(0); }
-  mlir::Value emitMemory(Arith &math, int64_t count, mlir::Type type) override;
-  Sums emitSums(Arith &math, mlir::Value value) override {
+  Value emitThread(Arith &math) override { return math.index(0); }
+  Value emitMemory(Arith &math, int64_t count, Type type) override;
+  Sums emitSums(Arith &math, Value value) override {
     return {math.zero(value.getType()), value};
   }
-  llvm::SmallVector<mlir::Value> emitReduce(Arith &, mlir::ValueRange values,
-                                            Kinds, Combine) override {
+  SmallVector<Value> emitReduce(Arith &, ValueRange values, Kinds,
+                                Combine) override {
     return values;
   }
   void emitBarrier(Arith &) override {}
-  NumberedValue emitFirstWithout(Arith &math, mlir::Value, mlir::Value value,
-                                 mlir::Value, mlir::Value) override {
+  NumberedValue emitFirstWithout(Arith &math, Value, Value value, Value,
+                                 Value) override {
     return {math.index(0), value};
   }
 
 private:
-  mlir::Block &entry;
+  Block &entry;
   int64_t mostTiles;
 };
 
@@ -85,12 +82,12 @@ private:
 int64_t getMostTiles(LaunchOp launch);
 
 /// Emits what all elements of `segment` share, of arrays.
-RowValues emitSharedValues(mlir::OpBuilder &b, SegmentOp segment,
-                           const mlir::IRMapping &ports, Threads &threads);
+RowValues emitSharedValues(OpBuilder &b, SegmentOp segment,
+                           const IRMapping &ports, Threads &threads);
 /// Adds what the elements of its row `row` share, of tables, to `values`, which
 /// `builder` has to have.
 void emitSharedRow(ElementBuilder &builder, SegmentOp segment, Threads &threads,
-                   mlir::Value row, RowValues &values);
+                   Value row, RowValues &values);
 
 } // namespace nsa
 

@@ -6,17 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_SINKCASTS
 #include "nsa/Conversion/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/Dominance.h"
 #include "mlir/Transforms/ControlFlowSinkUtils.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_SINKCASTS
-#include "nsa/Conversion/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

@@ -73,18 +73,13 @@ static Value emitIsAnyThere(ElementBuilder &builder,
   return any;
 }
 
-static bool isOptional(Value destination) {
-  auto port = cast<BlockArgument>(destination);
-  return cast<StepOp>(port.getOwner()->getParentOp()).isOptional(port);
-}
-
 bool nsa::hasOptionalDestinations(CopyOp copy) {
-  return llvm::any_of(copy.getDestinations(), isOptional);
+  return llvm::any_of(copy.getDestinations(), StepOp::isOptional);
 }
 
 /// Whether the array behind `destination` is there (i1), or null for yes.
 static Value emitIsThere(ElementBuilder &builder, Value destination) {
-  if (!isOptional(destination))
+  if (!StepOp::isOptional(destination))
     return {};
   return emitIsAnyThere(builder, cast<BlockArgument>(destination));
 }
@@ -101,7 +96,7 @@ void nsa::emitForDestinations(ElementBuilder &builder, CopyOp copy,
   // look at the bits of the others is enough then.
   ValueRange destinations = copy.getDestinations();
   ValueRange others = destinations.drop_front();
-  if (others.size() < 2 || !llvm::all_of(others, isOptional))
+  if (others.size() < 2 || !llvm::all_of(others, StepOp::isOptional))
     return emitEach(destinations);
   emitEach(destinations.take_front());
   auto ports = llvm::map_to_vector(
@@ -233,8 +228,7 @@ static Value emitIsRun(ElementBuilder &builder, Value port,
                        const Written &written) {
   int64_t width = places.size();
   // A guard says of each element where it goes.
-  if (width == 1 ||
-      cast<StepOp>(port.getParentBlock()->getParentOp()).getGuards())
+  if (width == 1 || StepOp::of(port).getGuards())
     return {};
   ArrayRef<Value> first = places.front();
   Value isRun = builder.isRowAligned(

@@ -113,8 +113,7 @@ static bool restOnRowResults(SegmentOp segment, ValueRange values) {
 static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
                              int64_t width, RowValues shared) {
   SmallVector<Value> point = {row, block.mul(block.thread, block.index(width))};
-  ElementBuilder builder(block.b, block.loc, block.ports, point);
-  builder.setRow(&shared);
+  ElementBuilder builder(block.b, block.loc, block.ports, point, &shared);
   emitRowAhead(builder, segment, row);
   for (auto map : segment.getBody().getOps<MapOp>())
     if (map.getSizes().size() == 2 &&
@@ -146,8 +145,7 @@ static void emitRowOfVectors(KernelBlock &block, SegmentOp segment, Value row,
 /// The same of any number of elements, or a row's only element.
 static void emitRowOfTiles(KernelBlock &block, SegmentOp segment, Value row,
                            BlockThreads &together, RowValues shared) {
-  ElementBuilder builder = block.at(row);
-  builder.setRow(&shared);
+  ElementBuilder builder = block.at(row, &shared);
   emitRowAhead(builder, segment, row);
   emitSharedRow(builder, segment, together, row, shared);
   bool isTable = segment.getSizes().size() == 2;
@@ -246,8 +244,7 @@ static void emitPackedTile(KernelBlock &block, SegmentOp segment, Value number,
   Value rows = block.lookup(segment.getSizes().front());
   Value columns = block.lookup(segment.getSizes().back());
   block.emitIf(block.isInside(row, rows), [&, row = row, first = first] {
-    ElementBuilder outer = block.at(row);
-    outer.setRow(&shared);
+    ElementBuilder outer = block.at(row, &shared);
     for (CopyOp copy : segment.getCopies())
       forEachMap(copy, [&](MapOp map) { emitOuter(outer, map, row); });
     Value end =
@@ -334,8 +331,7 @@ static void emitLoops(HostFunction &function, SegmentOp segment) {
   if (segment.hasSharedRows())
     return emitRows(function, segment, [&](Value row) {
       RowValues values = shared;
-      ElementBuilder builder(b, segment.getLoc(), ports, row);
-      builder.setRow(&values);
+      ElementBuilder builder(b, segment.getLoc(), ports, row, &values);
       emitSharedRow(builder, segment, function.thread, row, values);
       return values;
     });

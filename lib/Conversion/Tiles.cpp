@@ -149,8 +149,7 @@ static Value emitIsLive(ElementBuilder &builder, Value value,
 }
 
 TileValue TileEmitter::emitValue(Value value, ArrayRef<Value> point) {
-  ElementBuilder builder(b, loc, ports, point);
-  builder.setRow(rowValues);
+  ElementBuilder builder(b, loc, ports, point, rowValues);
   Value isLive = emitIsLive(builder, value, point);
   // All or none of a vector, so that a live one has no made-up elements. Not a
   // branch: LLVM would move into it what else the loads need, to be loaded
@@ -182,8 +181,8 @@ TileEmitter::emitValues(ArrayRef<SmallVector<Value>> points) {
   // One for all values at a point, so that what they share is emitted once.
   SmallVector<ElementBuilder, 1> builders;
   for (const SmallVector<Value> &point : points) {
-    ElementBuilder &builder = builders.emplace_back(b, loc, ports, point);
-    builder.setRow(rowValues);
+    ElementBuilder &builder =
+        builders.emplace_back(b, loc, ports, point, rowValues);
     if (known)
       builder.inherit(*known);
   }
@@ -364,8 +363,7 @@ void TileEmitter::emitTogether() {
   for (CopyOp copy : togetherCopies) {
     PickOpInterface pick = getPick(copy);
     int64_t stride = pick.getPickStride();
-    ElementBuilder builder(b, loc, ports, tile->row);
-    builder.setRow(rowValues);
+    ElementBuilder builder(b, loc, ports, tile->row, rowValues);
     Value number = builder.add(
         builder.divUnsigned(tile->first, builder.index(stride)), tile->thread);
     Value column = builder.mul(number, builder.index(stride));
@@ -408,8 +406,7 @@ RowValues nsa::emitRowValues(OpBuilder &b, SegmentOp segment,
     auto op = copy.getValue().getDefiningOp<ElementOpInterface>();
     if (!op || values.contains(op))
       continue;
-    ElementBuilder builder(b, segment.getLoc(), ports, row);
-    builder.setRow(&values);
+    ElementBuilder builder(b, segment.getLoc(), ports, row, &values);
     if (team)
       builder.setTeam(*team);
     EmittedFor scope(builder, op);

@@ -15,31 +15,30 @@ namespace nsa {
 
 /// The rows that one request of an expansion takes.
 struct RowRange {
-  mlir::Value first, count;
+  Value first, count;
   /// Whether these are rows past the last request, which are zeros (i1). Null
   /// for no.
-  mlir::Value isPadding = {};
+  Value isPadding = {};
 
   /// Emits `body` for each of them.
-  void emitLoop(ElementBuilder &builder,
-                llvm::function_ref<void(mlir::Value)> body) const;
+  void emitLoop(ElementBuilder &builder, function_ref<void(Value)> body) const;
 };
 
 /// Two threads whose vectors are neighbours in a row.
 struct ThreadPair {
   /// Whether this thread has the second vector (i1).
-  mlir::Value isSecond;
+  Value isSecond;
   /// Emits what an i32 is in the other thread. Both have to get there.
-  std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitOther;
+  std::function<Value(OpBuilder &, Value)> emitOther;
 };
 
 /// A tile of one row, all of which a block takes.
 struct RowTile {
   /// The row, its first column, and how many there are room for.
-  mlir::Value row, first;
+  Value row, first;
   int64_t columns;
   /// The number of this thread of the block (index), and how many a warp has.
-  mlir::Value thread;
+  Value thread;
   int64_t warp;
 };
 
@@ -64,16 +63,14 @@ struct TileOptions {
 /// a table's rows have): loads for all points first, then the
 /// stores, each guarded by the segment's number of columns. Columns of points
 /// are multiples of `width`.
-void emitTile(mlir::OpBuilder &b, SegmentOp segment,
-              const mlir::IRMapping &ports,
-              llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-              int64_t width, const TileOptions &options = {});
+void emitTile(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+              ArrayRef<SmallVector<Value>> points, int64_t width,
+              const TileOptions &options = {});
 
 /// Emits what row `row` of a segment that is walked shares, beside what all its
 /// rows do.
-RowValues emitRowValues(mlir::OpBuilder &b, SegmentOp segment,
-                        const mlir::IRMapping &ports, mlir::Value row,
-                        std::optional<Team> team = {},
+RowValues emitRowValues(OpBuilder &b, SegmentOp segment, const IRMapping &ports,
+                        Value row, std::optional<Team> team = {},
                         RowValues values = RowValues());
 
 } // namespace nsa

@@ -12,7 +12,6 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 
-using llvm::StringRef;
 using namespace nsa;
 
 namespace {

@@ -9,9 +9,7 @@
 #ifndef NSA_LIB_IR_IDENTIFIER_H
 #define NSA_LIB_IR_IDENTIFIER_H
 
-#include "llvm/ADT/StringRef.h"
-
-#include <string>
+#include "nsa/IR/NSADialect.h"
 
 namespace nsa {
 
@@ -19,9 +17,16 @@ namespace nsa {
 /// port's in C and Python, a launch's in PTX.
 enum class NameOf { Step = 1, Port = 2, Launch = 4 };
 
-/// Why `name` cannot be used, as in "expected ... but got 'switch', because "
-/// and the reason; empty if it can.
-std::string getNameProblem(llvm::StringRef name, NameOf of);
+/// Why `name` cannot be used; empty if it can.
+std::string getNameProblem(StringRef name, NameOf of);
+
+/// Checks that it can. `owner`, what `expect` takes, has it for `what`.
+template <typename Owner>
+bool expectName(const Owner &owner, StringRef what, StringRef name, NameOf of) {
+  std::string problem = getNameProblem(name, of);
+  return expect(owner, problem.empty(), "another name for ", what, " than '",
+                name, "', because ", problem);
+}
 
 } // namespace nsa
 

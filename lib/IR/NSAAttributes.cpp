@@ -177,54 +177,47 @@ LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   auto inRange = [](int64_t value, int64_t least) {
     return value >= least && value <= std::numeric_limits<int32_t>::max();
   };
-  if (!inRange(dataBytes, 1) || !inRange(pageMultiple, 1) ||
-      !inRange(footerBytes, 0) || !inRange(group, 1))
-    return emitError() // (C5)
-           << "expected bytes, group and page multiple from 1 to 2^31-1";
-  if (fields.empty() || fields.size() > mostFields)
-    return emitError() // (C1)
-           << "expected 1 to " << mostFields << " fields, but got "
-           << fields.size();
+  auto expectRun = [&](const KVRun &run, StringRef what, KVType type,
+                       KVType other) { // (C1)
+    return expect(emitError, run.type == type || run.type == other, what,
+                  " of type ", stringifyKVType(type), " or ",
+                  stringifyKVType(other), " but got ",
+                  stringifyKVType(run.type)) &&
+           expect(emitError, inRange(run.count, 1) && inRange(run.offset, 0),
+                  "counts from 1 and offsets from 0 to 2^31-1");
+  };
+  if (!expect(emitError, // (C5)
+              inRange(dataBytes, 1) && inRange(pageMultiple, 1) &&
+                  inRange(footerBytes, 0) && inRange(group, 1),
+              "bytes, group and page multiple from 1 to 2^31-1") ||
+      !expect(emitError, !fields.empty() && fields.size() <= mostFields, // (C1)
+              "1 to ", mostFields, " fields, but got ", fields.size()))
+    return failure();
 
   int64_t groups = 0;
   for (const KVRun &field : fields) {
-    if (field.type != KVType::E4M3 && field.type != KVType::BF16)
-      return emitError() // (C1)
-             << "expected fields of type e4m3 or bf16 but got "
-             << stringifyKVType(field.type);
-    if (!inRange(field.count, 1) || !inRange(field.offset, 0))
-      return emitError() // (C1)
-             << "expected counts from 1 and offsets from 0 to 2^31-1";
-    if (field.getEnd() > dataBytes)
-      return emitError() // (C2)
-             << "expected fields inside of the " << dataBytes
-             << " bytes of data, but one ends at byte " << field.getEnd();
-    if (field.type != KVType::E4M3)
-      continue;
-    if (field.count % group != 0)
-      return emitError() // (C4)
-             << "expected the group of " << group
-             << " to divide the count of e4m3 fields, but got " << field.count;
-    groups += field.count / group;
+    bool isScaled = field.type == KVType::E4M3;
+    if (!expectRun(field, "fields", KVType::E4M3, KVType::BF16) ||
+        !expect(emitError, field.getEnd() <= dataBytes, // (C2)
+                "fields inside of the ", dataBytes,
+                " bytes of data, but one ends at byte ", field.getEnd()) ||
+        !expect(emitError, !isScaled || field.count % group == 0, // (C4)
+                "the group of ", group,
+                " to divide the count of e4m3 fields, but got ", field.count))
+      return failure();
+    groups += isScaled ? field.count / group : 0;
   }
 
-  if (scales.type != KVType::F32 && scales.type != KVType::UE8M0)
-    return emitError() // (C1)
-           << "expected scales of type f32 or ue8m0 but got "
-           << stringifyKVType(scales.type);
-  if (!inRange(scales.count, 1) || !inRange(scales.offset, 0))
-    return emitError() // (C1)
-           << "expected counts from 1 and offsets from 0 to 2^31-1";
-  if (scales.count != groups)
-    return emitError() // (C4)
-           << "expected a scale for each of the " << groups
-           << " groups but got " << scales.count;
   int64_t space = footerBytes == 0 ? dataBytes : footerBytes;
-  if (scales.getEnd() > space)
-    return emitError() // (C2)
-           << "expected scales inside of the " << space << " bytes of "
-           << (footerBytes == 0 ? "data" : "a footer entry")
-           << ", but they end at byte " << scales.getEnd();
+  if (!expectRun(scales, "scales", KVType::F32, KVType::UE8M0) ||
+      !expect(emitError, scales.count == groups, // (C4)
+              "a scale for each of the ", groups, " groups but got ",
+              scales.count) ||
+      !expect(emitError, scales.getEnd() <= space, // (C2)
+              "scales inside of the ", space, " bytes of ",
+              footerBytes == 0 ? "data" : "a footer entry",
+              ", but they end at byte ", scales.getEnd()))
+    return failure();
 
   SmallVector<KVRun> runs(fields);
   if (footerBytes == 0)
@@ -233,10 +226,10 @@ LogicalResult KVLayoutAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     return lhs.offset < rhs.offset;
   });
   for (auto [lhs, rhs] : llvm::zip(runs, llvm::drop_begin(runs)))
-    if (rhs.offset < lhs.getEnd())
-      return emitError() // (C3)
-             << "expected fields and scales that do not overlap, but byte "
-             << rhs.offset << " belongs to two of them";
+    if (!expect(emitError, rhs.offset >= lhs.getEnd(), // (C3)
+                "fields and scales that do not overlap, but byte ", rhs.offset,
+                " belongs to two of them"))
+      return failure();
   return success();
 }
 
@@ -250,21 +243,22 @@ LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  bool packed) {
   bool isTile = unit == TilingUnit::Tile;
   constexpr int64_t most = 1 << 20;
-  if (rows < 1 || rows > most || vectors < 1 || vectors > mostVectors ||
-      (isTile ? columns < 1 || columns > most : columns != 0))
-    return emitError() // (C1)
-           << "expected 'rows' from 1 to " << most << ", 'vectors' from 1 to "
-           << mostVectors << " and, for '" << stringifyTilingUnit(unit)
-           << "', 'columns' "
-           << (isTile ? "from 1 to " + std::to_string(most) : "of 0")
-           << ", but got " << rows << ", " << vectors << " and " << columns;
-  if (width < 1 || width > 16 || !llvm::isPowerOf2_64(width))
-    return emitError() // (C2)
-           << "expected 'width' to be a power of 2, at most 16, but got "
-           << width;
-  if (packed && (!isTile || columns % (vectors * width) != 0))
-    return emitError() // (C3)
-           << "expected a 'packed' tile to have 'columns' of whole vectors, as "
-              "many for each of a thread's";
-  return success();
+  auto inRange = [](int64_t value, int64_t most) {
+    return value >= 1 && value <= most;
+  };
+  return success(
+      expect(emitError, // (C1)
+             inRange(rows, most) && inRange(vectors, mostVectors) &&
+                 (isTile ? inRange(columns, most) : columns == 0),
+             "'rows' from 1 to ", most, ", 'vectors' from 1 to ", mostVectors,
+             " and, for '", stringifyTilingUnit(unit), "', 'columns' ",
+             isTile ? "from 1 to " + std::to_string(most) : "of 0",
+             ", but got ", rows, ", ", vectors, " and ", columns) &&
+      expect(emitError,
+             inRange(width, 16) && llvm::isPowerOf2_64(width), // (C2)
+             "'width' to be a power of 2, at most 16, but got ", width) &&
+      expect(emitError, // (C3)
+             !packed || (isTile && columns % (vectors * width) == 0),
+             "a 'packed' tile to have 'columns' of whole vectors, as many for "
+             "each of a thread's"));
 }

@@ -66,17 +66,12 @@ void NSADialect::initialize() {
       >();
 }
 
-OpFoldResult nsa::getDimSize(OpBuilder &b, Location loc, Value value,
-                             unsigned dim) {
-  return Size::of(value, dim).materialize(b, loc);
-}
-
 SmallVector<OpFoldResult> nsa::getSizes(OpBuilder &b, Location loc,
                                         Value value) {
   SmallVector<OpFoldResult> sizes;
   int64_t rank = cast<ShapedType>(value.getType()).getRank();
   for (int64_t dim = 0; dim < rank; ++dim)
-    sizes.push_back(getDimSize(b, loc, value, dim));
+    sizes.push_back(Size::of(value, dim).materialize(b, loc));
   return sizes;
 }
 

@@ -21,32 +21,26 @@ static bool isInt32Count(int64_t count) {
 }
 
 LogicalResult ExpansionOp::verify() {
-  if (bool(getExtend()) == getStaticExtend().has_value())
-    return emitOpError() // (C1)
-           << "expected the rows of a request either as an array or as a "
-              "constant";
-  if (isUniform() && !isInt32Count(*getStaticExtend()))
-    return emitOpError() // (C2)
-           << "expected 0 to 2^31-1 rows for a request, but got "
-           << int64_t(*getStaticExtend());
-  if (!isUniform() && !getBound())
-    return emitOpError() // (C3)
-           << "expected a bound, because only the device knows how many rows "
-              "there are";
-  if (getPadded() && !getBound())
-    return emitOpError("expected a bound to pad to"); // (C4)
-  if (isUniform() && getBound() && !getPadded())
-    return emitOpError() // (C5)
-           << "expected no bound, because the host knows how many rows there "
-              "are";
-  if (getBound() && !isa<BlockArgument>(getBound()))
-    return emitOpError("expected its bound to be an 'index' port"); // (C7)
-  return success();
+  int64_t constant = getStaticExtend().value_or(0);
+  bool isBounded = bool(getBound());
+  return success(
+      expect(*this, bool(getExtend()) != getStaticExtend().has_value(), // (C1)
+             "the rows of a request either as an array or as a constant") &&
+      expect(*this, isInt32Count(constant), // (C2)
+             "0 to 2^31-1 rows for a request, but got ", constant) &&
+      expect(*this, isUniform() || isBounded, // (C3)
+             "a bound, because only the device knows how many rows there "
+             "are") &&
+      expect(*this, !getPadded() || isBounded, "a bound to pad to") && // (C4)
+      expect(*this, !isUniform() || !isBounded || getPadded(),         // (C5)
+             "no bound, because the host knows how many rows there are") &&
+      expect(*this, !isBounded || isa<BlockArgument>(getBound()), // (C7)
+             "its bound to be an 'index' port"));
 }
 
 LogicalResult ExpansionOp::verifyInputs(const ValueFacts &facts) {
-  return facts.verifyPerRequest(*this, getExtend(), // (C6)
-                                "an array that depends");
+  return success(facts.expectPerRequest(*this, getExtend(), // (C6)
+                                        "an array that depends"));
 }
 
 Size ExpansionOp::getNumRows(const Size &requests) {
@@ -65,27 +59,6 @@ Size nsa::getExpandedRows(Value expansion, const Size &requests) {
   return op ? op.getNumRows(requests) : Size();
 }
 
-SmallVector<Size> ExpandSeqlensOp::getResultSizes(Adaptor adaptor) {
-  return {getExpandedRows(adaptor.getExpansion(),
-                          Size::of(adaptor.getSource(), 0))};
-}
-
-SmallVector<Size> ExpandRowsOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {getExpandedRows(adaptor.getExpansion(), Size::of(source, 0)),
-          Size::of(source, 1)};
-}
-
-SmallVector<Size> TotalRowsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::constant(adaptor.getExpansion().getContext(), 1)};
-}
-
-SmallVector<Size> ContextLensOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {Size::of(source, 0),
-          Size::constant(source.getContext(), adaptor.getColumns())};
-}
-
 Size TotalRowsOp::getNumRequests() {
   return Size::of(getExpansion().getDefiningOp<ExpansionOp>().getExtend(), 0);
 }
@@ -99,14 +72,12 @@ ExpandOpInterface ExpandSeqlensOp::getSummand() { return *this; }
 static LogicalResult verifyExpanded(Operation *op, Value source,
                                     ExpansionOp expansion,
                                     const ValueFacts &facts) {
-  if (failed(facts.verifyPerRequest(op, source, // (C1)
-                                    "a source that depends")))
-    return failure();
-  if (expansion.getExtend() && !haveSameRequests(source, expansion.getExtend()))
-    return op->emitOpError() // (C2)
-           << "expected a source with as many requests as the array of its "
-              "expansion, with the same extent or static size";
-  return success();
+  Value extend = expansion.getExtend();
+  return success(
+      facts.expectPerRequest(op, source, "a source that depends") && // (C1)
+      expect(op, !extend || haveSameRequests(source, extend),        // (C2)
+             "a source with as many requests as the array of its expansion, "
+             "with the same extent or static size"));
 }
 
 LogicalResult ExpandSeqlensOp::verifyInputs(const ValueFacts &facts) {
@@ -120,12 +91,11 @@ LogicalResult ExpandRowsOp::verifyInputs(const ValueFacts &facts) {
 }
 
 LogicalResult TotalRowsOp::verifyInputs(const ValueFacts &facts) {
-  if (facts.getExpansion(getExpansion()).isUniform())
-    return emitOpError() // (C1)
-           << "expected an expansion by an array, because the host knows how "
-              "many rows a constant gives";
-  if (!llvm::all_of(getResult().getUsers(), llvm::IsaPred<CopyOp>))
-    return emitOpError() // (C2)
-           << "expected its result to be copied only";
-  return success();
+  return success(
+      expect(*this, !facts.getExpansion(getExpansion()).isUniform(), // (C1)
+             "an expansion by an array, because the host knows how many rows a "
+             "constant gives") &&
+      expect(*this, // (C2)
+             llvm::all_of(getResult().getUsers(), llvm::IsaPred<CopyOp>),
+             "its result to be copied only"));
 }

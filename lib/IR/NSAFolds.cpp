@@ -42,9 +42,8 @@ OpFoldResult ClipSeqlensOp::fold(FoldAdaptor) {
 /// One row a request: its length, or with `following` the next one.
 OpFoldResult ExpandSeqlensOp::fold(FoldAdaptor) {
   bool isIdentity = nsa::getExpansion(getExpansion()).isIdentity();
-  if (isIdentity && getKind() == ExpandKind::Broadcast)
-    return getSource();
-  return {};
+  bool isSame = isIdentity && getKind() == ExpandKind::Broadcast;
+  return isSame ? OpFoldResult(getSource()) : OpFoldResult();
 }
 
 LogicalResult ExpandSeqlensOp::canonicalize(ExpandSeqlensOp op,
@@ -59,16 +58,13 @@ LogicalResult ExpandSeqlensOp::canonicalize(ExpandSeqlensOp op,
 
 /// One row a request is that request's.
 OpFoldResult ExpandRowsOp::fold(FoldAdaptor) {
-  if (nsa::getExpansion(getExpansion()).isIdentity())
-    return getSource();
-  return {};
+  bool isIdentity = nsa::getExpansion(getExpansion()).isIdentity();
+  return isIdentity ? OpFoldResult(getSource()) : OpFoldResult();
 }
 
 /// Pages of one token are tokens.
 OpFoldResult RealPageTableOp::fold(FoldAdaptor) {
-  if (getPageSize() == 1)
-    return getSource();
-  return {};
+  return getPageSize() == 1 ? OpFoldResult(getSource()) : OpFoldResult();
 }
 
 /// Pages of `a` pages of `b` tokens are pages of `a * b` tokens: both the

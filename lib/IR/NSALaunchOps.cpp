@@ -16,8 +16,7 @@ using namespace mlir;
 using namespace nsa;
 
 SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
-  auto step = cast<StepOp>((*this)->getParentOp());
-  Block *ports = &step.getBody().front();
+  Block *ports = (*this)->getBlock();
   llvm::SetVector<Value> used;
   walk([&](Operation *op) { used.insert_range(op->getOperands()); });
   llvm::SetVector<BlockArgument> usedPorts;
@@ -35,7 +34,7 @@ SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
     // The sizes of a port are needed wherever the port is.
     if (auto type = dyn_cast<RankedTensorType>(port.getType()))
       for (int64_t dim = 0; dim < type.getRank(); ++dim)
-        if (BlockArgument extent = step.getExtent(port, dim))
+        if (BlockArgument extent = StepOp::getExtent(port, dim))
           used.insert(extent);
   }
   SmallVector<BlockArgument> result = usedPorts.takeVector();
@@ -44,36 +43,28 @@ SmallVector<BlockArgument> LaunchOp::getUsedPorts() {
 }
 
 LogicalResult LaunchOp::verify() {
-  if (std::string problem = getNameProblem(getSymName(), NameOf::Launch);
-      !problem.empty())
-    return emitOpError() // (C2)
-           << "expected another name for the launch than '" << getSymName()
-           << "', because " << problem;
   constexpr uint64_t most = 1024;
-  if (std::optional<uint64_t> threads = getThreads();
-      threads && (*threads > most || !llvm::isPowerOf2_64(*threads)))
-    return emitOpError() // (C3)
-           << "expected 'threads' to be a power of 2, at most " << most
-           << ", but got " << int64_t(*threads);
-  return success();
+  uint64_t threads = getThreads().value_or(most);
+  return success(
+      expectName(*this, "the launch", getSymName(), NameOf::Launch) && // (C2)
+      expect(*this, threads <= most && llvm::isPowerOf2_64(threads),   // (C3)
+             "'threads' to be a power of 2, at most ", most, ", but got ",
+             int64_t(threads)));
 }
 
 LogicalResult LaunchOp::verifyRegions() {
-  for (Operation &op : getBody().front())
-    if (!isa<SegmentOp>(op))
-      return emitOpError() // (C1)
-             << "expected its body to hold segments only, but got '"
-             << op.getName() << "'";
-  return success();
+  return success(llvm::all_of(getBody().front(), [&](Operation &op) {
+    return expect(*this, isa<SegmentOp>(op), // (C1)
+                  "its body to hold segments only, but got '", op.getName(),
+                  "'");
+  }));
 }
 
 LogicalResult SegmentOp::verify() {
-  size_t most = getFacts(getKind()).mostSizes;
-  if (getSizes().empty() || getSizes().size() > most)
-    return emitOpError() // (C1)
-           << "expected " << (most == 1 ? "1 size" : "1 or 2 sizes")
-           << " but got " << getSizes().size();
-  return success();
+  size_t most = getFacts(getKind()).mostSizes, count = getSizes().size();
+  return success(expect(*this, count >= 1 && count <= most, // (C1)
+                        most == 1 ? "1 size" : "1 or 2 sizes", " but got ",
+                        count));
 }
 
 bool SegmentOp::isCut() { return getFacts(getKind()).isCut; }
@@ -89,14 +80,12 @@ int64_t SegmentOp::getElementBits() {
 }
 
 SmallVector<BlockArgument> SegmentOp::getOptionalPorts() {
-  auto step = (*this)->getParentOfType<StepOp>();
   SmallVector<BlockArgument> ports;
   for (CopyOp copy : getCopies())
     for (Value destination : copy.getDestinations()) {
-      auto port = cast<BlockArgument>(destination);
-      if (!step.isOptional(port))
+      if (!StepOp::isOptional(destination))
         return {};
-      ports.push_back(port);
+      ports.push_back(cast<BlockArgument>(destination));
     }
   return ports;
 }
@@ -152,37 +141,30 @@ IndexSpace IndexSpace::of(Value value) {
 
 /// Sums over a request's rows are computed without visiting them, which not all
 /// values know how to.
-static LogicalResult verifyExpandedScan(Value value) {
+static bool expectExpandedScan(Value value) {
   if (!nsa::getExpansion(value) || !dependsOnScan(value))
-    return success();
+    return true;
   auto scan =
       cast<SumOpInterface>(findOrigin(value, llvm::IsaPred<SumOpInterface>));
   auto summed = scan.getSummed().getDefiningOp<RequestSumOpInterface>();
-  if (summed && summed.getSummand())
-    return success();
-  return scan.emitOpError("expected the rows that it adds up to be "
-                          "'nsa.expand_seqlens' or a clip of it");
+  return expect(scan, summed && summed.getSummand(),
+                "the rows that it adds up to be 'nsa.expand_seqlens' or a clip "
+                "of it");
 }
 
 /// Rows are repeated where they are stored, so nothing is computed from
 /// repeated rows; canonicalisation moves `nsa.expand_rows` outwards.
-static LogicalResult verifyExpandedRows(Value value) {
+static bool expectExpandedRows(Value value) {
   Operation *op = value.getDefiningOp();
-  auto areRepeated = [](Value value) {
-    return getRequestValue(value) != value;
-  };
-  if (!op || areRepeated(value))
-    return success();
-  for (Value operand : op->getOperands())
-    if (areRepeated(operand))
-      return op->emitOpError("expected a source that is not 'nsa.expand_rows'; "
-                             "run 'canonicalize' before");
-  return success();
+  auto isRepeated = [](Value value) { return getRequestValue(value) != value; };
+  return !op || isRepeated(value) ||
+         expect(op, llvm::none_of(op->getOperands(), isRepeated),
+                "a source that is not 'nsa.expand_rows'; run 'canonicalize' "
+                "before");
 }
 
-LogicalResult nsa::verifyCopied(Value value) {
-  return success(succeeded(verifyExpandedScan(value)) &&
-                 succeeded(verifyExpandedRows(value)));
+bool nsa::expectCopied(Value value) {
+  return expectExpandedScan(value) && expectExpandedRows(value);
 }
 
 //===----------------------------------------------------------------------===//
@@ -190,41 +172,36 @@ LogicalResult nsa::verifyCopied(Value value) {
 //===----------------------------------------------------------------------===//
 
 /// Checks that the value of `copy` belongs to `segment`: constraint C4.
-static LogicalResult verifySpace(SegmentOp segment, CopyOp copy) {
+static bool expectSpace(SegmentOp segment, CopyOp copy) {
   IndexSpace space = IndexSpace::of(copy.getValue());
-  bool isVector = space.sizes.size() == 1;
   bool isTaken = segment.takesVectors() && space.kind == SegmentKind::Tile &&
-                 isVector && copy.isPlain();
-  if (space.kind != segment.getKind() && !isTaken)
-    return copy.emitOpError()
-           << "expected a value for a '"
-           << stringifySegmentKind(segment.getKind())
-           << "' segment, but got one for a '"
-           << stringifySegmentKind(space.kind) << "' segment";
-  if (segment.isPicked(copy) ||
-      (segment.isOfRow(copy) && segment.hasSharedRows()))
-    return success();
+                 space.sizes.size() == 1 && copy.isPlain();
+  bool hasOtherSizes = segment.isPicked(copy) ||
+                       (segment.isOfRow(copy) && segment.hasSharedRows());
   auto isSame = [](Value size, const Size &wanted) {
     return Size::of(size).isSameAs(wanted);
   };
-  if (!llvm::equal(segment.getSizes(), space.sizes, isSame))
-    return copy.emitOpError()
-           << "expected a value with the sizes of its segment";
-  return success();
+  return expect(copy, space.kind == segment.getKind() || isTaken,
+                "a value for a '", stringifySegmentKind(segment.getKind()),
+                "' segment, but got one for a '",
+                stringifySegmentKind(space.kind), "' segment") &&
+         expect(copy,
+                hasOtherSizes ||
+                    llvm::equal(segment.getSizes(), space.sizes, isSame),
+                "a value with the sizes of its segment");
 }
 
 LogicalResult SegmentOp::verifyRegions() {
   for (Operation &op : getBody().front())
-    if (!isa<CopyOp>(op) && !isValue(&op))
-      return emitOpError() // (C2)
-             << "expected its body to hold copies and nsa values only, but got "
-                "'"
-             << op.getName() << "'";
+    if (!expect(*this, isa<CopyOp>(op) || isValue(&op), // (C2)
+                "its body to hold copies and nsa values only, but got '",
+                op.getName(), "'"))
+      return failure();
   if (failed(verifyValues(getBody().front()))) // (C2)
     return failure();
   for (CopyOp copy : getCopies())
-    if (failed(copy.verifyElements()) || failed(verifySpace(*this, copy)) ||
-        failed(verifyCopied(copy.getValue()))) // (C4)
+    if (!copy.expectElements() || !expectSpace(*this, copy) || // (C4)
+        !expectCopied(copy.getValue()))
       return failure();
   return getFacts(getKind()).verifyCopies(*this);
 }

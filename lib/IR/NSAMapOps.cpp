@@ -99,32 +99,29 @@ static void printFormula(OpAsmPrinter &p, Operation *op, OperandRange operands,
 }
 
 /// Whether the sizes of `op` are numbers or have an operand each.
-static LogicalResult verifySizes(Operation *op, ArrayRef<int64_t> sizes) {
-  if (size_t(llvm::count(sizes, ShapedType::kDynamic)) != op->getNumOperands())
-    return op->emitOpError() // (C1)
-           << "expected an operand for each size that is not a constant";
-  for (int64_t size : sizes)
-    if (!ShapedType::isDynamic(size) &&
-        (size < 0 || size > std::numeric_limits<int32_t>::max()))
-      return op->emitOpError() // (C1)
-             << "expected sizes from 0 to 2147483647, but got " << size;
-  return success();
+static bool expectSizes(Operation *op, ArrayRef<int64_t> sizes) {
+  size_t numDynamic = llvm::count(sizes, ShapedType::kDynamic);
+  return expect(op, numDynamic == op->getNumOperands(), // (C1)
+                "an operand for each size that is not a constant") &&
+         llvm::all_of(sizes, [&](int64_t size) {
+           return ShapedType::isDynamic(size) ||
+                  expect(op, size >= 0 && size <= INT32_MAX, // (C1)
+                         "sizes from 0 to 2147483647, but got ", size);
+         });
 }
 
-static LogicalResult verifyResult(Operation *op, ArrayRef<int64_t> shape) {
+static bool expectResult(Operation *op, ArrayRef<int64_t> shape) {
   auto type = cast<ShapedType>(op->getResult(0).getType());
-  if (type.getShape() != shape)
-    return op->emitOpError() // (C3)
-           << "expected a result of type "
-           << RankedTensorType::get(shape, type.getElementType()) << " but got "
-           << type;
-  return success();
+  return expect(op, type.getShape() == shape, // (C3)
+                "a result of type ",
+                RankedTensorType::get(shape, type.getElementType()),
+                " but got ", type);
 }
 
-/// What is not right with `op` in the body of a map, or nothing.
-static std::optional<std::string> getFormulaProblem(Operation &op) {
+/// Checks `op` in the body of a map: constraint C4.
+static bool expectFormulaOp(Operation &op) {
   if (isa<ReadOp, SearchOp, YieldOp>(op))
-    return std::nullopt;
+    return true;
   bool isKnown =
       isa<arith::AddIOp, arith::SubIOp, arith::MulIOp, arith::AndIOp,
           arith::OrIOp, arith::XOrIOp, arith::MinSIOp, arith::MinUIOp,
@@ -138,61 +135,63 @@ static std::optional<std::string> getFormulaProblem(Operation &op) {
           arith::MinimumFOp, arith::MaximumFOp, arith::CmpFOp, arith::ExtFOp,
           arith::TruncFOp, arith::SIToFPOp, arith::UIToFPOp, arith::FPToSIOp,
           arith::FPToUIOp>(op);
-  if (!isKnown)
-    return "expected a formula of 'nsa.read', 'nsa.search' and the operations "
-           "of 'arith' that 'nsa.map' lists";
   bool isMove =
       isa<arith::SelectOp, arith::ConstantOp, arith::BitcastOp, arith::ExtFOp,
           arith::TruncFOp, arith::SIToFPOp, arith::UIToFPOp>(op);
-  for (Type type :
-       llvm::concat<const Type>(op.getOperandTypes(), op.getResultTypes())) {
-    if (!isScalar(type))
-      return "expected numbers of type i1, i8, i16, i32, i64, index, bf16 or "
-             "f32";
-    if (type.isBF16() && !isMove)
-      return "expected no arithmetic on bf16, which is converted to f32 before";
-  }
-  for (NamedAttribute attr : op.getAttrs()) {
+  auto expectType = [&](Type type) {
+    return expect(&op, isScalar(type),
+                  "numbers of type i1, i8, i16, i32, i64, index, bf16 or "
+                  "f32") &&
+           expect(&op, isMove || !type.isBF16(),
+                  "no arithmetic on bf16, which is converted to f32 before");
+  };
+  auto expectNoFlag = [&](NamedAttribute attr) {
     Attribute value = attr.getValue();
     auto overflow = dyn_cast<arith::IntegerOverflowFlagsAttr>(value);
     auto fast = dyn_cast<arith::FastMathFlagsAttr>(value);
     bool isNone = (overflow &&
                    overflow.getValue() == arith::IntegerOverflowFlags::none) ||
                   (fast && fast.getValue() == arith::FastMathFlags::none);
-    if (!isNone && attr.getName() != "value" && attr.getName() != "predicate")
-      return "expected no flag, because it promises what contents of a device "
-             "array can break";
-  }
-  return std::nullopt;
+    return expect(&op,
+                  isNone || attr.getName() == "value" ||
+                      attr.getName() == "predicate",
+                  "no flag, because it promises what contents of a device "
+                  "array can break");
+  };
+  return expect(&op, isKnown,
+                "a formula of 'nsa.read', 'nsa.search' and the operations of "
+                "'arith' that 'nsa.map' lists") &&
+         llvm::all_of(llvm::concat<const Type>(op.getOperandTypes(),
+                                               op.getResultTypes()),
+                      expectType) &&
+         llvm::all_of(op.getAttrs(), expectNoFlag);
 }
 
 LogicalResult nsa::verifyFormula(Operation *formula) {
   Block &body = formula->getRegion(0).front();
-  for (Operation &op : body)
-    if (std::optional<std::string> problem = getFormulaProblem(op))
-      return op.emitOpError() << *problem; // (C4)
+  Operation *yield = body.getTerminator();
   Type element = getElementTypeOrSelf(formula->getResult(0).getType());
-  Type yielded = body.getTerminator()->getOperand(0).getType();
-  if (yielded != element)
-    return body.getTerminator()->emitOpError() // (C3)
-           << "expected an element of type " << element << " but got "
-           << yielded;
-  return success();
+  Type yielded = yield->getOperand(0).getType();
+  return success(llvm::all_of(body, expectFormulaOp) && // (C4)
+                 expect(yield, yielded == element,      // (C3)
+                        "an element of type ", element, " but got ", yielded));
 }
 
 /// Whether reads without a fill are known to be inside.
 static LogicalResult verifyReads(Region &body) {
-  for (ReadOp read : body.getOps<ReadOp>()) {
-    if (read.getFill())
-      continue;
-    for (unsigned dim = 0; dim < read.getIndices().size(); ++dim)
-      if (!read.isKnownInside(dim))
-        return read.emitOpError() // (C3)
-               << "expected an 'else', because nothing says that index " << dim
-               << " is 0 or more and less than the size of dimension " << dim
-               << " of " << read.getSource().getType();
-  }
-  return success();
+  return success(llvm::all_of(body.getOps<ReadOp>(), [](ReadOp read) {
+    return read.getFill() ||
+           llvm::all_of(llvm::seq<unsigned>(read.getIndices().size()),
+                        [&](unsigned dim) {
+                          return expect(
+                              read, read.isKnownInside(dim), // (C3)
+                              "an 'else', because nothing says that index ",
+                              dim,
+                              " is 0 or more and less than the size of "
+                              "dimension ",
+                              dim, " of ", read.getSource().getType());
+                        });
+  }));
 }
 
 //===----------------------------------------------------------------------===//
@@ -221,24 +220,21 @@ void MapOp::print(OpAsmPrinter &p) {
 
 LogicalResult MapOp::verify() {
   ArrayRef<int64_t> sizes = getStaticSizes();
-  if (sizes.empty() || sizes.size() > 2)
-    return emitOpError() // (C1)
-           << "expected 1 or 2 sizes but got " << sizes.size();
-  if (failed(verifySizes(*this, sizes)))
-    return failure();
   auto isIndex = [](BlockArgument argument) {
     return argument.getType().isIndex();
   };
-  if (getArguments().size() != sizes.size() ||
-      !llvm::all_of(getArguments(), isIndex))
-    return emitOpError() // (C2)
-           << "expected a body with " << sizes.size()
-           << (sizes.size() == 1 ? " argument" : " arguments")
-           << " of type 'index'";
-  if (getPacked() && sizes.size() != 2)
-    return emitOpError() // (C6)
-           << "expected two sizes of what is 'packed'";
-  return verifyResult(*this, sizes);
+  return success(expect(*this, sizes.size() == 1 || sizes.size() == 2, // (C1)
+                        "1 or 2 sizes but got ", sizes.size()) &&
+                 expectSizes(*this, sizes) &&
+                 expect(*this, // (C2)
+                        getArguments().size() == sizes.size() &&
+                            llvm::all_of(getArguments(), isIndex),
+                        "a body with ", sizes.size(),
+                        sizes.size() == 1 ? " argument" : " arguments",
+                        " of type 'index'") &&
+                 expect(*this, !getPacked() || sizes.size() == 2, // (C6)
+                        "two sizes of what is 'packed'") &&
+                 expectResult(*this, sizes));
 }
 
 LogicalResult MapOp::verifyInputs(const ValueFacts &) {
@@ -274,20 +270,20 @@ void IterateOp::print(OpAsmPrinter &p) {
 
 LogicalResult IterateOp::verify() {
   ArrayRef<int64_t> sizes = getStaticSizes();
-  if (sizes.size() != 1)
-    return emitOpError() // (C1)
-           << "expected 1 size but got " << sizes.size();
-  if (failed(verifySizes(*this, sizes)))
+  if (!expect(*this, sizes.size() == 1, // (C1)
+              "1 size but got ", sizes.size()) ||
+      !expectSizes(*this, sizes))
     return failure();
   Type element = getElementTypeOrSelf(getType());
   auto arguments = getArguments();
-  if (arguments.size() != 2 || !arguments[0].getType().isIndex() ||
-      arguments[1].getType() != element)
-    return emitOpError() // (C2)
-           << "expected a body with an 'index' and an element of type "
-           << element << " as arguments";
   int64_t size = sizes.front();
-  return verifyResult(*this, ShapedType::isDynamic(size) ? size : size + 1);
+  return success(
+      expect(*this, // (C2)
+             arguments.size() == 2 && arguments[0].getType().isIndex() &&
+                 arguments[1].getType() == element,
+             "a body with an 'index' and an element of type ", element,
+             " as arguments") &&
+      expectResult(*this, ShapedType::isDynamic(size) ? size : size + 1));
 }
 
 LogicalResult IterateOp::verifyInputs(const ValueFacts &) {
@@ -299,17 +295,14 @@ LogicalResult IterateOp::verifyInputs(const ValueFacts &) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult ReadOp::verify() {
-  int64_t rank = getSourceType().getRank();
-  if (int64_t(getIndices().size()) != rank)
-    return emitOpError() // (C1)
-           << "expected " << rank << (rank == 1 ? " index" : " indices")
-           << " for " << getSource().getType() << " but got "
-           << getIndices().size();
-  if (getFill() && getFill().getType() != getType())
-    return emitOpError() // (C2)
-           << "expected an 'else' of type " << getType() << " but got "
-           << getFill().getType();
-  return success();
+  size_t rank = getSourceType().getRank();
+  Type fill = getFill() ? getFill().getType() : getType();
+  return success(expect(*this, getIndices().size() == rank, // (C1)
+                        rank, rank == 1 ? " index" : " indices", " for ",
+                        getSource().getType(), " but got ",
+                        getIndices().size()) &&
+                 expect(*this, fill == getType(), // (C2)
+                        "an 'else' of type ", getType(), " but got ", fill));
 }
 
 Size ReadOp::getSourceSize(unsigned dim) {
@@ -352,11 +345,9 @@ bool ReadOp::isKnownInside(unsigned dim) {
 
 LogicalResult SearchOp::verify() {
   bool isTable = getSource().getType().getRank() == 2;
-  if (isTable != bool(getRow()))
-    return emitOpError() // (C1)
-           << (isTable ? "expected a row of the table to search in"
-                       : "expected no row of an array of one dimension");
-  return success();
+  return success(expect(*this, isTable == bool(getRow()), // (C1)
+                        isTable ? "a row of the table to search in"
+                                : "no row of an array of one dimension"));
 }
 
 //===----------------------------------------------------------------------===//
@@ -386,28 +377,17 @@ SmallVector<Size> ScanOp::getResultSizes(Adaptor adaptor) {
 }
 
 LogicalResult ScanOp::verify() {
-  if (!getSums())
-    return success();
+  Type sums = getSums() ? getSums().getType() : Type();
   auto type = cast<ShapedType>(getSource().getType());
-  if (type.getRank() != 1 ||
-      getElementTypeOrSelf(getSums().getType()) != type.getElementType())
-    return emitOpError() // (C1)
-           << "expected stored sums to be of an array of one dimension, with "
-              "elements like its own, but got "
-           << getSums().getType() << " for " << type;
-  return success();
+  return success(
+      !sums ||
+      expect(*this, // (C1)
+             type.getRank() == 1 &&
+                 getElementTypeOrSelf(sums) == type.getElementType(),
+             "stored sums to be of an array of one dimension, with elements "
+             "like its own, but got ",
+             sums, " for ", type));
 }
-
-SmallVector<Size> TileSumsOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getSource(), 0).ceilDiv(int64_t(1) << logTile)};
-}
-
-int64_t TileSumsOp::getMostWidth(TargetAttr) {
-  // As many threads as there are sums.
-  return 1;
-}
-
-int64_t TileSumsOp::getLoadBits() { return getType().getElementTypeBitWidth(); }
 
 std::optional<Size> IterateOp::getSharedRows() { return std::nullopt; }
 

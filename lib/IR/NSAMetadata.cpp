@@ -134,25 +134,25 @@ void nsa::printMetadataSet(AsmPrinter &printer, MetadataMode mode,
 LogicalResult CopyMetadataOp::verify() {
   auto step = cast<StepOp>((*this)->getParentOp());
   auto sourcePort = dyn_cast<BlockArgument>(getSource());
-  if (!sourcePort || sourcePort.getOwner() != &step.getBody().front())
-    return emitOpError("expected an 'in' port as its source"); // (C1)
-  if (failed(step.verifyDestinations(*this, getDestinations())))
-    return failure();
   MetadataType source = getSource().getType();
-  for (Value destination : getDestinations()) {
-    StringRef name = step.getPortName(cast<BlockArgument>(destination));
+  auto expectDestination = [&](Value destination) {
+    StringRef name = StepOp::getPortName(destination);
     auto type = cast<MetadataRefType>(destination.getType());
-    if (type.getMode() != source.getMode())
-      return emitOpError() // (C3)
-             << "expected destination '" << name << "' to have mode "
-             << stringifyMetadataMode(source.getMode()) << " but got "
-             << stringifyMetadataMode(type.getMode());
-    for (auto [number, field] : llvm::enumerate(getMetadataFields()))
-      if (type.getFields() & ~source.getFields() & (1u << number))
-        return emitOpError() // (C4)
-               << "expected the source to have field '" << field.name
-               << "', which destination '" << name << "' has, but got "
-               << source;
-  }
-  return success();
+    uint32_t missing = type.getFields() & ~source.getFields();
+    StringRef field =
+        missing ? getMetadataFields()[llvm::countr_zero(missing)].name : "";
+    return expect(*this, type.getMode() == source.getMode(), // (C3)
+                  "destination '", name, "' to have mode ",
+                  stringifyMetadataMode(source.getMode()), " but got ",
+                  stringifyMetadataMode(type.getMode())) &&
+           expect(*this, !missing, // (C4)
+                  "the source to have field '", field, "', which destination '",
+                  name, "' has, but got ", source);
+  };
+  return success(
+      expect(*this, // (C1)
+             sourcePort && sourcePort.getOwner() == &step.getBody().front(),
+             "an 'in' port as its source") &&
+      step.expectDestinations(*this, getDestinations()) &&
+      llvm::all_of(getDestinations(), expectDestination));
 }

@@ -15,59 +15,102 @@
 using namespace mlir;
 using namespace nsa;
 
-StringRef StepOp::getPortName(unsigned number) {
-  return cast<StringAttr>(getPortNames()[number]).getValue();
+/// The entry of `attr`, which has one for each port, for `port`.
+template <typename AttrType>
+static AttrType getEntry(ArrayAttr attr, Value port) {
+  return cast<AttrType>(attr[cast<BlockArgument>(port).getArgNumber()]);
 }
 
-BlockArgument StepOp::getExtent(BlockArgument port, unsigned dim) {
-  auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
+StringRef StepOp::getPortName(Value port) {
+  return getEntry<StringAttr>(of(port).getPortNames(), port).getValue();
+}
+
+BlockArgument StepOp::getExtent(Value port, unsigned dim) {
+  StepOp step = of(port);
+  auto extents = getEntry<DenseI64ArrayAttr>(step.getExtents(), port);
   if (dim >= extents.size() || extents[dim] < 0)
     return {};
-  return getBody().getArgument(extents[dim]);
+  return step.getBody().getArgument(extents[dim]);
 }
 
-int64_t StepOp::getExtentOffset(BlockArgument port, unsigned dim) {
-  std::optional<ArrayAttr> offsets = getExtentOffsets();
+int64_t StepOp::getExtentOffset(Value port, unsigned dim) {
+  std::optional<ArrayAttr> offsets = of(port).getExtentOffsets();
   if (!offsets)
     return 0;
-  auto list = cast<DenseI64ArrayAttr>((*offsets)[port.getArgNumber()]);
+  auto list = getEntry<DenseI64ArrayAttr>(*offsets, port);
   return dim < static_cast<size_t>(list.size()) ? list[dim] : 0;
 }
 
 /// What is known of the array behind a port; may be empty.
-static DictionaryAttr getPortAttrDict(StepOp step, BlockArgument port) {
-  std::optional<ArrayAttr> attrs = step.getPortAttrs();
-  if (!attrs)
-    return DictionaryAttr::get(step.getContext());
-  return cast<DictionaryAttr>((*attrs)[port.getArgNumber()]);
+static DictionaryAttr getPortAttrDict(Value port) {
+  std::optional<ArrayAttr> attrs = StepOp::of(port).getPortAttrs();
+  return attrs ? getEntry<DictionaryAttr>(*attrs, port)
+               : DictionaryAttr::get(port.getContext());
 }
 
 static constexpr StringLiteral alignmentName = "alignment",
                                layoutName = "layout", optionalName = "optional",
                                inOutName = "inout", expectedName = "expected";
 
-int64_t StepOp::getAlignment(BlockArgument port) {
-  if (auto alignment =
-          getPortAttrDict(*this, port).getAs<IntegerAttr>(alignmentName))
+int64_t StepOp::getAlignment(Value port) {
+  if (auto alignment = getPortAttrDict(port).getAs<IntegerAttr>(alignmentName))
     return alignment.getInt();
   return cast<ShapedType>(port.getType()).getElementTypeBitWidth() / 8;
 }
 
-StridedLayoutAttr StepOp::getLayout(BlockArgument port) {
-  return getPortAttrDict(*this, port).getAs<StridedLayoutAttr>(layoutName);
+StridedLayoutAttr StepOp::getLayout(Value port) {
+  return getPortAttrDict(port).getAs<StridedLayoutAttr>(layoutName);
 }
 
-bool StepOp::isOptional(BlockArgument port) {
-  return getPortAttrDict(*this, port).contains(optionalName);
+bool StepOp::isOptional(Value port) {
+  return getPortAttrDict(port).contains(optionalName);
 }
 
-bool StepOp::isInOut(BlockArgument port) {
-  return getPortAttrDict(*this, port).contains(inOutName);
+bool StepOp::isInOut(Value port) {
+  return getPortAttrDict(port).contains(inOutName);
 }
 
-std::optional<int64_t> StepOp::getExpected(BlockArgument port) {
-  auto expected = getPortAttrDict(*this, port).getAs<IntegerAttr>(expectedName);
+std::optional<int64_t> StepOp::getExpected(Value port) {
+  auto expected = getPortAttrDict(port).getAs<IntegerAttr>(expectedName);
   return expected ? std::optional<int64_t>(expected.getInt()) : std::nullopt;
+}
+
+SmallVector<Port> StepOp::getPorts() {
+  return llvm::map_to_vector(getBody().getArguments(), [&](BlockArgument port) {
+    unsigned number = port.getArgNumber();
+    Port result = {cast<StringAttr>(getPortNames()[number]),
+                   {},
+                   {},
+                   getPortAttrDict(port)};
+    auto extents = cast<DenseI64ArrayAttr>(getExtents()[number]);
+    llvm::append_range(result.extents, extents.asArrayRef());
+    for (int64_t dim = 0; dim < extents.size(); ++dim)
+      result.offsets.push_back(getExtentOffset(port, dim));
+    return result;
+  });
+}
+
+void StepOp::setPorts(Properties &properties, MLIRContext *context,
+                      ArrayRef<Port> ports) {
+  Builder b(context);
+  SmallVector<Attribute> names, extents, offsets, attrs;
+  for (const Port &port : ports) {
+    names.push_back(port.name);
+    extents.push_back(b.getDenseI64ArrayAttr(port.extents));
+    offsets.push_back(b.getDenseI64ArrayAttr(port.offsets));
+    attrs.push_back(port.attrs);
+  }
+  properties.port_names = b.getArrayAttr(names);
+  properties.extents = b.getArrayAttr(extents);
+  bool hasOffsets = llvm::any_of(ports, [](const Port &port) {
+    return llvm::any_of(port.offsets,
+                        [](int64_t offset) { return offset != 0; });
+  });
+  properties.extent_offsets =
+      hasOffsets ? b.getArrayAttr(offsets) : ArrayAttr();
+  bool hasAttrs =
+      llvm::any_of(ports, [](const Port &port) { return !port.attrs.empty(); });
+  properties.port_attrs = hasAttrs ? b.getArrayAttr(attrs) : ArrayAttr();
 }
 
 BlockArgument StepOp::addInOutPort(StringRef name, MemRefType type,
@@ -76,20 +119,10 @@ BlockArgument StepOp::addInOutPort(StringRef name, MemRefType type,
   StringAttr free = b.getStringAttr(name);
   for (unsigned number = 1; llvm::is_contained(getPortNames(), free); ++number)
     free = b.getStringAttr(name + Twine(number));
-  auto append = [](ArrayAttr attrs, Attribute attr) {
-    SmallVector<Attribute> values(attrs.getValue());
-    values.push_back(attr);
-    return ArrayAttr::get(attrs.getContext(), values);
-  };
-  setPortNamesAttr(append(getPortNames(), free));
-  setExtentsAttr(append(getExtents(), b.getDenseI64ArrayAttr({})));
-  if (std::optional<ArrayAttr> offsets = getExtentOffsets())
-    setExtentOffsetsAttr(append(*offsets, b.getDenseI64ArrayAttr({})));
-  SmallVector<Attribute> none(getBody().getNumArguments(),
-                              b.getDictionaryAttr({}));
-  setPortAttrsAttr(
-      append(getPortAttrs().value_or(b.getArrayAttr(none)),
-             b.getDictionaryAttr(b.getNamedAttr(inOutName, b.getUnitAttr()))));
+  SmallVector<Port> ports = getPorts();
+  NamedAttribute isInOut = b.getNamedAttr(inOutName, b.getUnitAttr());
+  ports.push_back({free, {}, {}, b.getDictionaryAttr(isInOut)});
+  setPorts(ports);
   return getBody().addArgument(type, loc);
 }
 
@@ -168,47 +201,32 @@ ParseResult StepOp::parse(OpAsmParser &parser, OperationState &result) {
                              result.attributes))
     return failure();
 
-  SmallVector<ParsedPort, 0> ports;
+  SmallVector<ParsedPort, 0> parsed;
   if (parser.parseCommaSeparatedList(OpAsmParser::Delimiter::Paren, [&] {
-        return parsePort(parser, ports.emplace_back());
+        return parsePort(parser, parsed.emplace_back());
       }))
     return failure();
 
-  SmallVector<Attribute> names, extents, offsets, attrs;
-  bool hasOffsets = false, hasAttrs = false;
+  SmallVector<Port> ports;
   SmallVector<OpAsmParser::Argument> arguments;
-  for (ParsedPort &port : ports) {
+  for (ParsedPort &port : parsed) {
     arguments.push_back(port.argument);
-    names.push_back(b.getStringAttr(port.argument.ssaName.name.drop_front()));
-    SmallVector<int64_t> numbers;
+    ports.push_back({b.getStringAttr(port.argument.ssaName.name.drop_front()),
+                     {},
+                     port.offsets,
+                     port.attrs.getDictionary(b.getContext())});
     for (auto &extent : port.extents) {
-      if (!extent) {
-        numbers.push_back(-1);
-        continue;
-      }
-      auto *it = llvm::find_if(ports, [&](ParsedPort &other) {
-        return other.argument.ssaName.name == extent->name;
+      auto *it = llvm::find_if(parsed, [&](ParsedPort &other) {
+        return extent && other.argument.ssaName.name == extent->name;
       });
-      if (it == ports.end())
+      if (extent && it == parsed.end())
         return parser.emitError(extent->location)
                << "expected the extent '" << extent->name
                << "' to be a port of the step";
-      numbers.push_back(std::distance(ports.begin(), it));
+      ports.back().extents.push_back(extent ? it - parsed.begin() : -1);
     }
-    extents.push_back(b.getDenseI64ArrayAttr(numbers));
-    offsets.push_back(b.getDenseI64ArrayAttr(port.offsets));
-    attrs.push_back(port.attrs.getDictionary(b.getContext()));
-    hasOffsets |= llvm::any_of(port.offsets, [](int64_t n) { return n != 0; });
-    hasAttrs |= !port.attrs.empty();
   }
-  result.addAttribute(getPortNamesAttrName(result.name), b.getArrayAttr(names));
-  result.addAttribute(getExtentsAttrName(result.name), b.getArrayAttr(extents));
-  if (hasOffsets)
-    result.addAttribute(getExtentOffsetsAttrName(result.name),
-                        b.getArrayAttr(offsets));
-  if (hasAttrs)
-    result.addAttribute(getPortAttrsAttrName(result.name),
-                        b.getArrayAttr(attrs));
+  setPorts(result.getOrAddProperties<Properties>(), b.getContext(), ports);
 
   Region *body = result.addRegion();
   if (parser.parseOptionalAttrDictWithKeyword(result.attributes) ||
@@ -244,7 +262,7 @@ void StepOp::print(OpAsmPrinter &p) {
       p << ']';
     }
     p << " : " << port.getType();
-    p.printOptionalAttrDict(getPortAttrDict(*this, port).getValue(),
+    p.printOptionalAttrDict(getPortAttrDict(port).getValue(),
                             {optionalName, inOutName});
   });
   p << ')';
@@ -260,9 +278,9 @@ void StepOp::print(OpAsmPrinter &p) {
 // Verification
 //===----------------------------------------------------------------------===//
 
-/// The error at a port, as if it were of the step.
-static InFlightDiagnostic emitPortError(BlockArgument port) {
-  return emitError(port.getLoc()) << "'nsa.step' op ";
+/// Where `expect` has the error at a port, as if it were of the step.
+static auto at(BlockArgument port) {
+  return [port] { return emitError(port.getLoc()) << "'nsa.step' op "; };
 }
 
 /// Whether arrays of rank 1 or 2 have such strides: rows are contiguous.
@@ -274,72 +292,69 @@ static bool areStrides(ArrayRef<int64_t> strides) {
          (strides.size() != 2 || strides.back() == 1);
 }
 
-static LogicalResult verifyIn(StepOp step, BlockArgument port) {
+static bool expectIn(BlockArgument port) {
   Type type = port.getType();
-  if (!isRead(type))
-    return emitPortError(port) // (C2)
-           << "expected 'in' port '" << step.getPortName(port)
-           << "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
-              "i64, bf16 or f32, but got "
-           << type;
-  return success();
+  return expect(at(port), isRead(type), // (C2)
+                "'in' port '", StepOp::getPortName(port),
+                "' to be an index or a tensor of rank 1 or 2 of i8, i16, i32, "
+                "i64, bf16 or f32, but got ",
+                type);
 }
 
-static LogicalResult verifyOut(StepOp step, BlockArgument port) {
+static bool expectOut(BlockArgument port) {
   auto type = cast<MemRefType>(port.getType());
   SmallVector<int64_t> strides;
   int64_t offset;
   bool isRight = isDestination(type) && !type.getMemorySpace() &&
                  succeeded(type.getStridesAndOffset(strides, offset)) &&
                  offset == 0 && areStrides(strides);
-  if (!isRight)
-    return emitPortError(port) // (C3)
-           << "expected 'out' port '" << step.getPortName(port)
-           << "' to be a memref of rank 1 or 2 of i8, i16, i32, i64, bf16 or "
-              "f32 with a strided layout without offset and, for rank 2, an "
-              "inner stride of 1, but got "
-           << type;
-  return success();
+  return expect(at(port), isRight, // (C3)
+                "'out' port '", StepOp::getPortName(port),
+                "' to be a memref of rank 1 or 2 of i8, i16, i32, i64, bf16 or "
+                "f32 with a strided layout without offset and, for rank 2, an "
+                "inner stride of 1, but got ",
+                type);
 }
 
-static LogicalResult verifyExtents(StepOp step, BlockArgument port,
-                                   ArrayRef<int64_t> extents) {
+static bool expectExtents(StepOp step, BlockArgument port) {
+  auto extents = cast<DenseI64ArrayAttr>(step.getExtents()[port.getArgNumber()])
+                     .asArrayRef();
   auto set = dyn_cast<MetadataType>(port.getType());
+  auto type = dyn_cast<RankedTensorType>(port.getType());
   if (extents.empty() && !set)
-    return success();
-  StringRef name = step.getPortName(port);
+    return true;
+  StringRef name = StepOp::getPortName(port);
   if (set) {
     unsigned count = getNumMetadataSizes(set.getMode());
-    if (extents.size() != count || llvm::is_contained(extents, -1))
-      return emitPortError(port) // (C4)
-             << "expected the " << count << " sizes of a "
-             << stringifyMetadataMode(set.getMode()) << " set on port '" << name
-             << "', but got " << extents.size();
+    if (!expect(at(port), // (C4)
+                extents.size() == count && !llvm::is_contained(extents, -1),
+                "the ", count, " sizes of a ",
+                stringifyMetadataMode(set.getMode()), " set on port '", name,
+                "', but got ", extents.size()))
+      return false;
+  } else if (!expect(at(port), // (C4)
+                     type && size_t(type.getRank()) == extents.size(),
+                     "one extent for each dimension of port '", name,
+                     "', but got ", extents.size(), " for ", port.getType())) {
+    return false;
   }
-  auto type = dyn_cast<RankedTensorType>(port.getType());
-  if (!set && (!type || static_cast<size_t>(type.getRank()) != extents.size()))
-    return emitPortError(port) // (C4)
-           << "expected one extent for each dimension of port '" << name
-           << "', but got " << extents.size() << " for " << port.getType();
-  for (auto [dim, number] : llvm::enumerate(extents)) {
-    if (number < 0)
-      continue;
-    if (number >= step.getBody().getNumArguments() ||
-        !step.getBody().getArgument(number).getType().isIndex())
-      return emitPortError(port) // (C4)
-             << "expected extent " << dim << " of port '" << name
-             << "' to be an index port";
-    int64_t offset = step.getExtentOffset(port, dim);
-    if (offset < 0 || (set && offset != 0))
-      return emitPortError(port) // (C4)
-             << "expected extent " << dim << " of port '" << name << "' to add "
-             << (set ? "nothing" : "0 or more") << ", but got " << offset;
-    if (type && !type.isDynamicDim(dim))
-      return emitPortError(port) // (C4)
-             << "expected dimension " << dim << " of port '" << name
-             << "' to be dynamic because it has an extent, but got " << type;
-  }
-  return success();
+  auto isSize = [&](int64_t number) {
+    return number < step.getBody().getNumArguments() &&
+           step.getBody().getArgument(number).getType().isIndex();
+  };
+  return llvm::all_of(llvm::enumerate(extents), [&](auto extent) { // (C4)
+    auto [dim, number] = extent;
+    int64_t offset = StepOp::getExtentOffset(port, dim);
+    return number < 0 ||
+           (expect(at(port), isSize(number), "extent ", dim, " of port '", name,
+                   "' to be an index port") &&
+            expect(at(port), offset == 0 || (offset > 0 && !set), "extent ",
+                   dim, " of port '", name, "' to add ",
+                   set ? "nothing" : "0 or more", ", but got ", offset) &&
+            expect(at(port), !type || type.isDynamicDim(dim), "dimension ", dim,
+                   " of port '", name,
+                   "' to be dynamic because it has an extent, but got ", type));
+  });
 }
 
 /// Whether `attr` is an integer from `least` to `most`.
@@ -348,45 +363,40 @@ static bool isNumber(Attribute attr, int64_t least, int64_t most) {
   return number && number.getInt() >= least && number.getInt() <= most;
 }
 
-static LogicalResult verifyPortAttr(StepOp step, BlockArgument port,
-                                    NamedAttribute attr) {
+static bool expectPortAttr(BlockArgument port, NamedAttribute attr) {
   StringRef key = attr.getName();
   Attribute value = attr.getValue();
   auto type = dyn_cast<ShapedType>(port.getType());
-  auto expect = [&](bool isRight, StringRef what,
-                    StringRef wanted) -> LogicalResult {
-    if (isRight)
-      return success();
-    InFlightDiagnostic diag = emitPortError(port)
-                              << "expected " << what << " '"
-                              << step.getPortName(port) << "' to be " << wanted;
-    if (!isa<UnitAttr>(value))
-      diag << ", but got " << value;
-    return diag;
+  auto expectValue = [&](bool isRight, StringRef what, StringRef wanted) {
+    if (isa<UnitAttr>(value))
+      return expect(at(port), isRight, what, " '", StepOp::getPortName(port),
+                    "' to be ", wanted);
+    return expect(at(port), isRight, what, " '", StepOp::getPortName(port),
+                  "' to be ", wanted, ", but got ", value);
   };
   if (key == optionalName)
-    return expect(StepOp::isOut(port.getType()) && isa<UnitAttr>(value), // (C9)
-                  "port",
-                  "written, because it is optional: what is read has to be "
-                  "there");
+    return expectValue(
+        StepOp::isOut(port.getType()) && isa<UnitAttr>(value), // (C9)
+        "port",
+        "written, because it is optional: what is read has to be there");
   if (key == inOutName)
-    return expect(isa<MemRefType>(port.getType()) && isa<UnitAttr>(value) &&
-                      !step.isOptional(port), // (C10)
-                  "'inout' port",
-                  "one array that is there, because it is read");
+    return expectValue(
+        isa<MemRefType>(port.getType()) && isa<UnitAttr>(value) &&
+            !StepOp::isOptional(port), // (C10)
+        "'inout' port", "one array that is there, because it is read");
   if (key == expectedName)
-    return expect(
+    return expectValue(
         port.getType().isIndex() && isNumber(value, 0, INT32_MAX), // (C13)
         "what is 'expected' of port", "a number from 0 to 2^31-1, on an index");
   if (key == alignmentName)
-    return expect(
+    return expectValue(
         type && isNumber(value, type.getElementTypeBitWidth() / 8, 1 << 20) &&
             llvm::isPowerOf2_64(cast<IntegerAttr>(value).getInt()), // (C7)
         "the alignment of port",
         "a power of 2 from the size of an element to 2^20");
-  if (key == layoutName) {
-    auto layout = dyn_cast<StridedLayoutAttr>(value);
-    return expect(
+  auto layout = dyn_cast<StridedLayoutAttr>(value);
+  if (key == layoutName)
+    return expectValue(
         isa<RankedTensorType>(port.getType()) && layout &&
             layout.getOffset() == 0 &&
             layout.getStrides().size() == size_t(type.getRank()) &&
@@ -394,106 +404,86 @@ static LogicalResult verifyPortAttr(StepOp step, BlockArgument port,
         "the layout of port",
         "strided, on a tensor, with a stride for each dimension, no offset "
         "and, for rank 2, an inner stride of 1");
-  }
-  return emitPortError(port) // (C7)
-         << "expected 'alignment', 'layout' or 'expected' on port '"
-         << step.getPortName(port) << "', but got '" << key << "'";
-}
-
-/// Whether `attr`, if there, has an entry for each port.
-static bool isPerPort(std::optional<ArrayAttr> attr, Block &block) {
-  return !attr || attr->size() == block.getNumArguments();
+  return expect(at(port), false, // (C7)
+                "'alignment', 'layout' or 'expected' on port '",
+                StepOp::getPortName(port), "', but got '", key, "'");
 }
 
 LogicalResult StepOp::verify() {
-  if (std::string problem = getNameProblem(getSymName(), NameOf::Step);
-      !problem.empty())
-    return emitOpError() // (C1)
-           << "expected another name for the step than '" << getSymName()
-           << "', because " << problem;
   Block &block = getBody().front();
-  if (getPortNames().size() != block.getNumArguments() ||
-      getExtents().size() != block.getNumArguments() ||
-      !isPerPort(getExtentOffsets(), block) ||
-      !isPerPort(getPortAttrs(), block))
-    return emitOpError() // (C1)
-           << "expected " << block.getNumArguments()
-           << " port names and lists of extents, one for each port, but got "
-           << getPortNames().size() << " and " << getExtents().size();
+  size_t count = block.getNumArguments();
+  auto isPerPort = [&](std::optional<ArrayAttr> attr) {
+    return !attr || attr->size() == count;
+  };
+  if (!expectName(*this, "the step", getSymName(), NameOf::Step) || // (C1)
+      !expect(*this,                                                // (C1)
+              isPerPort(getPortNames()) && isPerPort(getExtents()) &&
+                  isPerPort(getExtentOffsets()) && isPerPort(getPortAttrs()),
+              count,
+              " port names and lists of extents, one for each port, but got ",
+              getPortNames().size(), " and ", getExtents().size()))
+    return failure();
   llvm::StringSet<> names;
-  for (BlockArgument port : block.getArguments()) {
+  return success(llvm::all_of(block.getArguments(), [&](BlockArgument port) {
     StringRef name = getPortName(port);
-    if (std::string problem = getNameProblem(name, NameOf::Port);
-        !problem.empty())
-      return emitPortError(port) // (C1)
-             << "expected another name for a port than '" << name
-             << "', because " << problem;
-    if (!names.insert(name).second)
-      return emitPortError(port) // (C1)
-             << "expected port names to be unique, but got '" << name
-             << "' twice";
     Type type = port.getType();
-    if (failed(isa<MemRefType>(type) ? verifyOut(*this, port)
-               : isOut(type)         ? success()
-                                     : verifyIn(*this, port)) ||
-        !llvm::all_of(getPortAttrDict(*this, port), [&](NamedAttribute attr) {
-          return succeeded(verifyPortAttr(*this, port, attr));
-        }))
-      return failure();
-    auto extents = cast<DenseI64ArrayAttr>(getExtents()[port.getArgNumber()]);
-    if (failed(verifyExtents(*this, port, extents)))
-      return failure();
-  }
-  return success();
+    return expectName(at(port), "a port", name, NameOf::Port) && // (C1)
+           expect(at(port), names.insert(name).second,           // (C1)
+                  "port names to be unique, but got '", name, "' twice") &&
+           (isa<MemRefType>(type) ? expectOut(port)
+                                  : isOut(type) || expectIn(port)) &&
+           llvm::all_of(getPortAttrDict(port),
+                        [&](NamedAttribute attr) {
+                          return expectPortAttr(port, attr);
+                        }) &&
+           expectExtents(*this, port);
+  }));
 }
 
-LogicalResult StepOp::verifyDestinations(Operation *copy,
-                                         ValueRange destinations) {
-  if (destinations.empty())
-    return copy->emitOpError("expected at least one destination"); // (C2)
+bool StepOp::expectDestinations(Operation *copy, ValueRange destinations) {
   llvm::SmallPtrSet<Value, 16> seen;
-  for (Value destination : destinations) {
-    auto port = dyn_cast<BlockArgument>(destination);
-    if (!port || port.getOwner() != &getBody().front())
-      return copy->emitOpError() // (C1)
-             << "expected every destination to be an 'out' port of the step";
-    if (!seen.insert(destination).second)
-      return copy->emitOpError() // (C2)
-             << "expected each destination once, but got '" << getPortName(port)
-             << "' twice";
-  }
-  return success();
+  return expect(copy, !destinations.empty(),
+                "at least one destination") && // (C2)
+         llvm::all_of(destinations, [&](Value destination) {
+           auto port = dyn_cast<BlockArgument>(destination);
+           return expect(copy, // (C1)
+                         port && port.getOwner() == &getBody().front(),
+                         "every destination to be an 'out' port of the step") &&
+                  expect(copy, seen.insert(destination).second, // (C2)
+                         "each destination once, but got '", getPortName(port),
+                         "' twice");
+         });
 }
 
-/// What is wrong with a read of an array that is written, or nothing.
-static std::string getReadProblem(StepOp step, ReadOp read) {
-  auto port = cast<BlockArgument>(read.getSource());
-  std::string name = ("'" + step.getPortName(port) + "'").str();
-  if (!step.isInOut(port))
-    return "expected port " + name +
-           " to be 'in' or 'inout', because it is read";
+/// Checks a read of an array that is written: constraint C11.
+static bool expectRead(ReadOp read) {
+  auto port = dyn_cast<BlockArgument>(read.getSource());
+  if (!port || !StepOp::isOut(port.getType()))
+    return true;
+  std::string name = ("'" + StepOp::getPortName(port) + "'").str();
   auto map = dyn_cast<MapOp>(read->getParentOp());
-  if (!map)
-    return "expected a read of 'inout' port " + name +
-           " to be in an 'nsa.map', which reads an element once";
-  if (!llvm::equal(read.getIndices(), map.getArguments()))
-    return "expected the indices of the 'nsa.map' itself, because other "
-           "elements of 'inout' port " +
-           name + " may have been written before this read";
-  for (Operation *user : map->getUsers()) {
-    auto copy = dyn_cast<CopyOp>(user);
-    if (!copy || copy.getValue() != map.getResult() ||
-        copy.getMask() == map.getResult() ||
-        copy.getDestinations() != ValueRange(port))
-      return "expected its 'nsa.map' to be stored to 'inout' port " + name +
-             " and used nowhere else, because what reads it elsewhere may do "
-             "so after it was written";
-    if (!copy.getPlaces().empty())
-      return "expected its 'nsa.map' to be stored without 'at', because "
-             "another read of 'inout' port " +
-             name + " may come after such a store";
-  }
-  return {};
+  return expect(read, StepOp::isInOut(port), "port ", name,
+                " to be 'in' or 'inout', because it is read") &&
+         expect(read, bool(map), "a read of 'inout' port ", name,
+                " to be in an 'nsa.map', which reads an element once") &&
+         expect(read, llvm::equal(read.getIndices(), map.getArguments()),
+                "the indices of the 'nsa.map' itself, because other elements "
+                "of 'inout' port ",
+                name, " may have been written before this read") &&
+         llvm::all_of(map->getUsers(), [&](Operation *user) {
+           auto copy = dyn_cast<CopyOp>(user);
+           return expect(read,
+                         copy && copy.getValue() == map.getResult() &&
+                             copy.getMask() != map.getResult() &&
+                             copy.getDestinations() == ValueRange(port),
+                         "its 'nsa.map' to be stored to 'inout' port ", name,
+                         " and used nowhere else, because what reads it "
+                         "elsewhere may do so after it was written") &&
+                  expect(read, copy.getPlaces().empty(),
+                         "its 'nsa.map' to be stored without 'at', because "
+                         "another read of 'inout' port ",
+                         name, " may come after such a store");
+         });
 }
 
 /// The ports that `op` writes.
@@ -506,68 +496,57 @@ static ValueRange getWritten(Operation *op) {
 
 LogicalResult StepOp::verifyRegions() {
   Block &body = getBody().front();
-  auto verifyRead = [&](ReadOp read) -> LogicalResult { // (C11)
-    auto port = dyn_cast<BlockArgument>(read.getSource());
-    if (!port || !isOut(port.getType()))
-      return success();
-    std::string problem = getReadProblem(*this, read);
-    return problem.empty() ? success()
-                           : LogicalResult(read.emitOpError() << problem);
+  auto expectOp = [](Operation &op) { // (C6)
+    return isa<LaunchOp, CopyOp, CopyMetadataOp>(op) || isValue(&op) ||
+           succeeded(verifySize(&op));
   };
-  if (failed(verifyEach<ReadOp>(*this, verifyRead)))
+  auto expectReadOf = [&](ReadOp read) { return expectRead(read); };
+  if (!expectEach<ReadOp>(*this, expectReadOf) ||
+      !llvm::all_of(body, expectOp) || failed(verifyValues(body)) || // (C8)
+      !llvm::all_of(body.getOps<CopyOp>(),
+                    [](CopyOp copy) { return copy.expectElements(); }))
     return failure();
-  for (Operation &op : body)
-    if (!isa<LaunchOp, CopyOp, CopyMetadataOp>(op) && !isValue(&op) &&
-        failed(verifySize(&op))) // (C6)
-      return failure();
-  if (failed(verifyValues(body))) // (C8)
-    return failure();
-  for (CopyOp copy : body.getOps<CopyOp>())
-    if (failed(copy.verifyElements()))
-      return failure();
 
   DenseMap<Value, Operation *> writers;
-  auto verifyWriter = [&](Operation *copy) -> LogicalResult {
+  auto expectWriter = [&](Operation *copy) { // (C5)
     for (Value destination : getWritten(copy)) {
       auto [it, inserted] = writers.try_emplace(destination, copy);
       if (inserted || it->second == copy)
         continue;
-      InFlightDiagnostic diag = // (C5)
-          copy->emitOpError()
-          << "writes to port '" << getPortName(cast<BlockArgument>(destination))
-          << "', which another copy writes to";
+      InFlightDiagnostic diag =
+          copy->emitOpError() << "writes to port '" << getPortName(destination)
+                              << "', which another copy writes to";
       diag.attachNote(it->second->getLoc()) << "the other copy is here";
-      return diag;
+      return false;
     }
-    return success();
+    return true;
   };
-  auto verifyStored = [&](ScanOp scan) -> LogicalResult { // (C12)
+  auto expectStored = [&](ScanOp scan) { // (C12)
     Value sums = scan.getSums();
     if (!sums)
-      return success();
-    Operation *writer = writers.lookup(sums);
-    auto copy = dyn_cast_or_null<CopyOp>(writer);
-    if (!copy || !isInOut(cast<BlockArgument>(sums)) || !copy.isPlain() ||
-        copy.getFrom() != 0 || !copy.getValue().getDefiningOp<TileSumsOp>())
-      return scan.emitOpError()
-             << "expected its stored sums to be an 'inout' port that "
-                "an 'nsa.tile_sums' is copied to";
+      return true;
+    auto copy = dyn_cast_or_null<CopyOp>(writers.lookup(sums));
+    if (!expect(scan,
+                copy && isInOut(sums) && copy.isPlain() &&
+                    copy.getFrom() == 0 &&
+                    copy.getValue().getDefiningOp<TileSumsOp>(),
+                "its stored sums to be an 'inout' port that an "
+                "'nsa.tile_sums' is copied to"))
+      return false;
     auto reader = scan->getParentOfType<LaunchOp>();
     auto before = copy->getParentOfType<LaunchOp>();
-    if ((reader && before && before->isBeforeInBlock(reader)) ||
-        (!reader && !before))
-      return success();
-    return scan.emitOpError() << "expected the launch that stores its sums to "
-                                 "come before, because blocks of one launch do "
-                                 "not wait for one another";
+    return expect(scan,
+                  reader && before ? before->isBeforeInBlock(reader)
+                                   : !reader && !before,
+                  "the launch that stores its sums to come before, because "
+                  "blocks of one launch do not wait for one another");
   };
-  if (failed(verifyEach<Operation *>(*this, verifyWriter)) ||
-      failed(verifyEach<ScanOp>(*this, verifyStored)))
-    return failure();
-  for (BlockArgument port : body.getArguments())
-    if (isOut(port.getType()) && !writers.contains(port))
-      return emitPortError(port) // (C5)
-             << "expected a copy to 'out' port '" << getPortName(port)
-             << "', which nothing writes";
-  return success();
+  auto expectWritten = [&](BlockArgument port) { // (C5)
+    return expect(at(port), !isOut(port.getType()) || writers.contains(port),
+                  "a copy to 'out' port '", getPortName(port),
+                  "', which nothing writes");
+  };
+  return success(expectEach<Operation *>(*this, expectWriter) &&
+                 expectEach<ScanOp>(*this, expectStored) &&
+                 llvm::all_of(body.getArguments(), expectWritten));
 }

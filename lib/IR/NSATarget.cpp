@@ -41,35 +41,33 @@ LogicalResult TargetAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   auto isPower = [](int64_t value, int64_t most) {
     return value >= 1 && value <= most && llvm::isPowerOf2_64(value);
   };
-  // An element of 64 bits is one access.
-  if (!isPower(threads, 1024) || !isPower(warp, threads) ||
-      (accessBytes != 8 && accessBytes != 16))
-    return emitError() // (C1)
-           << "expected powers of 2: 'threads' of at most 1024, 'warp' of at "
-              "most 'threads' and 'access_bytes' of 8 or 16, but got "
-           << threads << ", " << warp << " and " << accessBytes;
-  for (int64_t value : {vectors, sharedBytes, tileBytes, parameterBytes,
-                        inFlightBytes, residentThreads})
-    if (value < 1 || value > INT32_MAX)
-      return emitError() // (C2)
-             << "expected numbers from 1 to 2^31-1 but got " << value;
-  if (vectors > TilingAttr::mostVectors)
-    return emitError() // (C2)
-           << "expected 'vectors' of at most " << TilingAttr::mostVectors
-           << " but got " << vectors;
-  if (tileBytes > sharedBytes)
-    return emitError() // (C2)
-           << "expected 'tile_bytes' of at most the " << sharedBytes
-           << " of 'shared_bytes' but got " << tileBytes;
-  return success();
+  int64_t numbers[] = {vectors,        sharedBytes,   tileBytes,
+                       parameterBytes, inFlightBytes, residentThreads};
+  auto expectNumber = [&](int64_t value) {
+    return expect(emitError, value >= 1 && value <= INT32_MAX, // (C2)
+                  "numbers from 1 to 2^31-1 but got ", value);
+  };
+  return success(
+      // An element of 64 bits is one access.
+      expect(emitError, // (C1)
+             isPower(threads, 1024) && isPower(warp, threads) &&
+                 (accessBytes == 8 || accessBytes == 16),
+             "powers of 2: 'threads' of at most 1024, 'warp' of at most "
+             "'threads' and 'access_bytes' of 8 or 16, but got ",
+             threads, ", ", warp, " and ", accessBytes) &&
+      llvm::all_of(numbers, expectNumber) &&
+      expect(emitError, vectors <= TilingAttr::mostVectors, // (C2)
+             "'vectors' of at most ", TilingAttr::mostVectors, " but got ",
+             vectors) &&
+      expect(emitError, tileBytes <= sharedBytes, // (C2)
+             "'tile_bytes' of at most the ", sharedBytes,
+             " of 'shared_bytes' but got ", tileBytes));
 }
 
 LogicalResult NSADialect::verifyOperationAttribute(Operation *op,
                                                    NamedAttribute attribute) {
-  if (attribute.getName() != TargetAttr::attrName)
-    return success();
-  if (!isa<TargetAttr>(attribute.getValue()) || !isa<ModuleOp>(op))
-    return op->emitOpError("expected '")
-           << TargetAttr::attrName << "' to be a '#nsa.target' of a module";
-  return success();
+  bool isTarget = isa<TargetAttr>(attribute.getValue()) && isa<ModuleOp>(op);
+  return success(
+      expect(op, isTarget || attribute.getName() != TargetAttr::attrName, "'",
+             TargetAttr::attrName, "' to be a '#nsa.target' of a module"));
 }

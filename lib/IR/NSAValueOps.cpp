@@ -91,18 +91,6 @@ SmallVector<Size> PageTableOp::getResultSizes(Adaptor adaptor) {
   return {Size::of(adaptor.getRows(), 0), columns};
 }
 
-SmallVector<Size> RealPageTableOp::getResultSizes(Adaptor adaptor) {
-  Value source = adaptor.getSource();
-  return {Size::of(source, 0),
-          Size::of(source, 1).ceilDiv(adaptor.getPageSize())};
-}
-
-SmallVector<Size> DequantPagedOp::getResultSizes(Adaptor adaptor) {
-  return {Size::of(adaptor.getIds(), 0),
-          Size::constant(adaptor.getIds().getContext(),
-                         adaptor.getLayout().getRowSize())};
-}
-
 //===----------------------------------------------------------------------===//
 // Verification
 //===----------------------------------------------------------------------===//
@@ -116,39 +104,32 @@ ExpandOpInterface ClipSeqlensOp::getSummand() {
 Value CuSeqlensOp::getSummed() { return getSource(); }
 
 LogicalResult CuSeqlensOp::verifyInputs(const ValueFacts &facts) {
-  if (facts.dependsOnScan(getSource()))
-    return emitOpError() // (C2)
-           << "expected a source that does not depend on another cumulative "
-              "sum";
-  return success();
+  return success(
+      expect(*this, !facts.dependsOnScan(getSource()), // (C2)
+             "a source that does not depend on another cumulative sum"));
 }
 
 LogicalResult PageTableOp::verify() {
-  if (bool(getColumns()) == getStaticColumns().has_value())
-    return emitOpError() // (C1)
-           << "expected its number of columns either as a value or as a "
-              "constant";
-  if (int64_t(getStaticColumns().value_or(0)) < 0)
-    return emitOpError() // (C2)
-           << "expected 0 or more columns, but got "
-           << int64_t(*getStaticColumns());
-  return success();
+  int64_t constant = getStaticColumns().value_or(0);
+  return success(
+      expect(*this,
+             bool(getColumns()) != getStaticColumns().has_value(), // (C1)
+             "its number of columns either as a value or as a constant") &&
+      expect(*this, constant >= 0, // (C2)
+             "0 or more columns, but got ", constant));
 }
 
 bool PageTableOp::hasDeadElements() { return getLive() != nullptr; }
 
 LogicalResult PageTableOp::verifyInputs(const ValueFacts &facts) {
-  if (!isa<BlockArgument>(getReqToToken()))
-    return emitOpError() // (C5)
-           << "expected req_to_token to be an 'in' port";
-  if (failed(facts.verifyPerRequest(*this, {getRows(), getLive()}, // (C3)
-                                    "rows and live lengths that depend")))
-    return failure();
-  if (getLive() && !haveSameRequests(getRows(), getLive()))
-    return emitOpError() // (C4)
-           << "expected as many live lengths as rows, with the same extent or "
-              "static size";
-  return success();
+  return success(
+      expectPort(*this, getReqToToken(), "req_to_token") && // (C5)
+      facts.expectPerRequest(*this, {getRows(), getLive()}, // (C3)
+                             "rows and live lengths that depend") &&
+      expect(*this, // (C4)
+             !getLive() || haveSameRequests(getRows(), getLive()),
+             "as many live lengths as rows, with the same extent or static "
+             "size"));
 }
 
 /// The page table in tokens that `table` picks its pages from, and the tokens
@@ -181,16 +162,14 @@ bool RealPageTableOp::hasDeadElements() {
 
 LogicalResult RealPageTableOp::verifyInputs(const ValueFacts &) {
   // Columns in tokens, which have 64 bits, then do not wrap.
-  if (getTokenTable(*this).second > std::numeric_limits<int32_t>::max())
-    return emitOpError() // (C3)
-           << "expected pages of 2^31-1 tokens or less, those of its source "
-              "counted in tokens as well";
-  return success();
+  return success(expect(*this, getTokenTable(*this).second <= INT32_MAX, // (C3)
+                        "pages of 2^31-1 tokens or less, those of its source "
+                        "counted in tokens as well"));
 }
 
 LogicalResult ContextLensOp::verifyInputs(const ValueFacts &facts) {
-  return facts.verifyPerRequest(*this, getSource(), // (C2)
-                                "a source that depends");
+  return success(facts.expectPerRequest(*this, getSource(), // (C2)
+                                        "a source that depends"));
 }
 
 bool DequantPagedOp::isUniform(int64_t width) {
@@ -221,95 +200,88 @@ bool DequantPagedOp::hasDeadElements() {
 }
 
 LogicalResult DequantPagedOp::verify() {
-  if (!isa<BlockArgument>(getCache()))
-    return emitOpError() // (C3)
-           << "expected the cache to be an 'in' port";
   int64_t bytes = getCache().getType().getDimSize(1);
   int64_t pageBytes = getLayout().getPageBytes(getPageSize());
-  if (!ShapedType::isDynamic(bytes) && bytes < pageBytes)
-    return emitOpError() // (C3)
-           << "expected rows of the cache to hold a page of " << pageBytes
-           << " bytes, but got " << getCache().getType();
-  return success();
+  return success(expectPort(*this, getCache(), "the cache") && // (C3)
+                 expect(*this,                                 // (C3)
+                        ShapedType::isDynamic(bytes) || bytes >= pageBytes,
+                        "rows of the cache to hold a page of ", pageBytes,
+                        " bytes, but got ", getCache().getType()));
 }
 
 LogicalResult DequantPagedOp::verifyInputs(const ValueFacts &facts) {
-  if (facts.dependsOnScan(getIds()))
-    return emitOpError() // (C4)
-           << "expected ids that do not depend on a cumulative sum";
-  return success();
+  return success(expect(*this, !facts.dependsOnScan(getIds()), // (C4)
+                        "ids that do not depend on a cumulative sum"));
 }
 
 LogicalResult CopyOp::verify() {
   auto step = (*this)->getParentOfType<StepOp>();
-  if (!step)
-    return emitOpError("expected to be inside of an 'nsa.step'"); // (C1)
-  if (failed(step.verifyDestinations(*this, getDestinations())))
+  if (!expect(*this, bool(step), "to be inside of an 'nsa.step'") || // (C1)
+      !step.expectDestinations(*this, getDestinations()))
     return failure();
   auto valueType = cast<ShapedType>(getValue().getType());
   int64_t from = getFrom();
-  if (from < 0 || (from != 0 && (valueType.getRank() != 1 || !isPlain())))
-    return emitOpError() // (C5)
-           << "expected 'from' to be 0 or more, and 0 unless the value has "
-              "rank 1 and there is neither 'when' nor 'at', but got "
-           << from << " for " << valueType;
   bool isScattered = !getPlaces().empty();
   int64_t rank = isScattered ? getPlaces().size() : valueType.getRank();
-  for (Value destination : getDestinations()) {
-    StringRef name = step.getPortName(cast<BlockArgument>(destination));
+  auto expectDestination = [&](Value destination) {
+    StringRef name = StepOp::getPortName(destination);
     auto type = cast<ShapedType>(destination.getType());
-    if (type.getRank() != rank)
-      return emitOpError() // (C3)
-             << "expected destination '" << name << "' to have rank " << rank
-             << (isScattered ? ", as there are so many places, but got "
-                             : " but got ")
-             << type;
-    if (type.getElementType() != valueType.getElementType())
-      return emitOpError() // (C6)
-             << "expected destination '" << name
-             << "' to have elements of type " << valueType.getElementType()
-             << " but got " << type;
-    if (isScattered)
-      continue;
-    for (int64_t dim = 0; dim < type.getRank(); ++dim)
-      if (!type.isDynamicDim(dim) && !valueType.isDynamicDim(dim) &&
-          type.getDimSize(dim) < valueType.getDimSize(dim))
-        return emitOpError() // (C4)
-               << "expected dimension " << dim << " of destination '" << name
-               << "' to have at least " << valueType.getDimSize(dim)
-               << " elements, but got " << type;
-  }
-  return success();
+    auto expectRoom = [&](int64_t dim) {
+      return expect(*this, // (C4)
+                    type.isDynamicDim(dim) || valueType.isDynamicDim(dim) ||
+                        type.getDimSize(dim) >= valueType.getDimSize(dim),
+                    "dimension ", dim, " of destination '", name,
+                    "' to have at least ", valueType.getDimSize(dim),
+                    " elements, but got ", type);
+    };
+    return expect(*this, type.getRank() == rank, // (C3)
+                  "destination '", name, "' to have rank ", rank,
+                  isScattered ? ", as there are so many places, but got "
+                              : " but got ",
+                  type) &&
+           expect(*this,
+                  type.getElementType() == valueType.getElementType(), // (C6)
+                  "destination '", name, "' to have elements of type ",
+                  valueType.getElementType(), " but got ", type) &&
+           (isScattered || llvm::all_of(llvm::seq(rank), expectRoom));
+  };
+  return success(
+      expect(*this, // (C5)
+             from == 0 || (from > 0 && valueType.getRank() == 1 && isPlain()),
+             "'from' to be 0 or more, and 0 unless the value has rank 1 and "
+             "there is neither 'when' nor 'at', but got ",
+             from, " for ", valueType) &&
+      llvm::all_of(getDestinations(), expectDestination));
 }
 
 /// Follows operands, so steps and segments call it once they know that these
 /// come before.
-LogicalResult CopyOp::verifyElements() {
-  if (isPlain())
-    return success();
-  auto verifyTile = [&](Value value) -> LogicalResult {
-    if (!dependsOnScan(value) && !getExpansion(value))
-      return success();
-    return emitOpError() // (C8)
-           << "expected what 'when' and 'at' store to be computed element by "
-              "element, but got one made from an 'nsa.cu_seqlens' or an "
-              "'nsa.expansion'; write it with 'nsa.map' and 'nsa.scan'";
+bool CopyOp::expectElements() {
+  auto expectTile = [&](Value value) {
+    return expect(*this, !dependsOnScan(value) && !getExpansion(value), // (C8)
+                  "what 'when' and 'at' store to be computed element by "
+                  "element, but got one made from an 'nsa.cu_seqlens' or an "
+                  "'nsa.expansion'; write it with 'nsa.map' and 'nsa.scan'");
   };
-  for (Value other : getSources().drop_front()) {
+  auto expectSizes = [&](Value other) {
     auto type = cast<ShapedType>(other.getType());
-    bool isSame =
-        type.getRank() == cast<ShapedType>(getValue().getType()).getRank();
-    for (int64_t dim = 0; isSame && dim < type.getRank(); ++dim)
-      isSame = Size::of(other, dim).isSameAs(Size::of(getValue(), dim));
-    if (!isSame)
-      return emitOpError() // (C7)
-             << "expected 'when' and 'at' to have the sizes of the value, an "
-                "element for each of its, but got "
-             << type << " for " << getValue().getType();
-    if (failed(verifyTile(other)))
-      return failure();
-  }
-  return verifyTile(getValue());
+    auto isSame = [&](int64_t dim) {
+      return Size::of(other, dim).isSameAs(Size::of(getValue(), dim));
+    };
+    return expect(
+        *this, // (C7)
+        type.getRank() == cast<ShapedType>(getValue().getType()).getRank() &&
+            llvm::all_of(llvm::seq(type.getRank()), isSame),
+        "'when' and 'at' to have the sizes of the value, an element for each "
+        "of its, but got ",
+        type, " for ", getValue().getType());
+  };
+  return isPlain() ||
+         (llvm::all_of(getSources().drop_front(),
+                       [&](Value other) {
+                         return expectSizes(other) && expectTile(other);
+                       }) &&
+          expectTile(getValue()));
 }
 
 #define GET_OP_CLASSES

@@ -57,15 +57,15 @@ Grid nsa::getExpandGrid(SegmentOp segment) {
 }
 
 LogicalResult nsa::verifyExpandCopies(SegmentOp segment) {
-  if (segment.getCopies().empty())
-    return segment.emitOpError(
-        "expected a copy, which says of which expansion"); // (C5)
-  for (CopyOp copy : segment.getCopies())
-    if (getExpansion(copy.getValue()) != segment.getExpansion())
-      return copy.emitOpError() // (C5)
-             << "expected a value that is made from the same expansion as that "
-                "of the segment's first copy";
-  return success();
+  return success(
+      expect(segment, !segment.getCopies().empty(), // (C5)
+             "a copy, which says of which expansion") &&
+      llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
+        return expect(copy, // (C5)
+                      getExpansion(copy.getValue()) == segment.getExpansion(),
+                      "a value that is made from the same expansion as that of "
+                      "the segment's first copy");
+      }));
 }
 
 //===----------------------------------------------------------------------===//
@@ -84,14 +84,13 @@ Grid nsa::getTileGrid(SegmentOp segment) {
 }
 
 LogicalResult nsa::verifyTileCopies(SegmentOp segment) {
-  for (CopyOp copy : segment.getCopies()) {
+  return success(llvm::all_of(segment.getCopies(), [&](CopyOp copy) {
     auto type = cast<ShapedType>(copy.getValue().getType());
-    if (!segment.isOfRow(copy) &&
-        type.getElementTypeBitWidth() != segment.getElementBits())
-      return copy.emitOpError() // (C3)
-             << "expected elements of " << segment.getElementBits()
-             << " bits like those of the segment's first copy, but got "
-             << type;
-  }
-  return success();
+    return expect(copy, // (C3)
+                  segment.isOfRow(copy) ||
+                      type.getElementTypeBitWidth() == segment.getElementBits(),
+                  "elements of ", segment.getElementBits(),
+                  " bits like those of the segment's first copy, but got ",
+                  type);
+  }));
 }

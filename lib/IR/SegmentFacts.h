@@ -23,39 +23,37 @@ struct SegmentFacts {
   /// Whether it takes vectors that a tile could hold, stored as they are.
   bool takesVectors;
   /// Whether copies of `value` are of this kind, if of none before it.
-  bool (*holds)(mlir::Value value);
+  bool (*holds)(Value value);
   /// The rows that copies of such a `value` run over.
-  Size (*getRows)(mlir::Value value);
+  Size (*getRows)(Value value);
   /// What is cut into blocks of threads.
   Grid (*getGrid)(SegmentOp segment);
   /// Checks what the copies of a segment need of each other.
-  llvm::LogicalResult (*verifyCopies)(SegmentOp segment);
+  LogicalResult (*verifyCopies)(SegmentOp segment);
 };
 
 /// The kind of segment that holds copies of `value`.
-SegmentKind getKind(mlir::Value value);
+SegmentKind getKind(Value value);
 
 /// Whether `op` computes a value that is iterated as `iteration` says.
-bool isIteratedAs(mlir::Operation *op, Iteration iteration);
+bool isIteratedAs(Operation *op, Iteration iteration);
 
 /// The first operation that `value` is computed by for which `isWanted` holds.
-mlir::Operation *
-findOrigin(mlir::Value value,
-           llvm::function_ref<bool(mlir::Operation *)> isWanted);
+Operation *findOrigin(Value value, function_ref<bool(Operation *)> isWanted);
 
 /// Whether `value` has the rows of an expansion, which are written for each
 /// request, rather than computed one by one.
-bool isWrittenByRequest(mlir::Value value);
+bool isWrittenByRequest(Value value);
 
 // The members that are too long for that.
-bool holdsScan(mlir::Value value);
-Size getScanRows(mlir::Value value);
+bool holdsScan(Value value);
+Size getScanRows(Value value);
 Grid getScanGrid(SegmentOp segment);
-Size getExpandRows(mlir::Value value);
+Size getExpandRows(Value value);
 Grid getExpandGrid(SegmentOp segment);
-llvm::LogicalResult verifyExpandCopies(SegmentOp segment);
+LogicalResult verifyExpandCopies(SegmentOp segment);
 Grid getTileGrid(SegmentOp segment);
-llvm::LogicalResult verifyTileCopies(SegmentOp segment);
+LogicalResult verifyTileCopies(SegmentOp segment);
 
 /// The columns of a table, or the elements of an array, cut as the tiling says.
 void cutColumns(SegmentOp segment, Grid &grid);

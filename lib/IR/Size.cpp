@@ -82,15 +82,14 @@ std::optional<Size> Size::explain(const Symbol &symbol) {
   if (!apply)
     return std::nullopt;
   Size size;
+  SmallVector<AffineExpr> exprs;
   for (Value operand : apply.getMapOperands())
-    size.symbols.push_back({operand, -1});
+    exprs.push_back(
+        getAffineSymbolExpr(size.addSymbol({operand, -1}), op->getContext()));
   AffineMap map = apply.getAffineMap();
-  size.expr =
-      map.getResult(0).shiftSymbols(map.getNumSymbols(), map.getNumDims());
-  SmallVector<AffineExpr> dims;
-  for (unsigned number = 0; number < map.getNumDims(); ++number)
-    dims.push_back(getAffineSymbolExpr(number, op->getContext()));
-  size.expr = size.expr.replaceDims(dims);
+  ArrayRef<AffineExpr> all = exprs;
+  size.expr = map.getResult(0).replaceDimsAndSymbols(
+      all.take_front(map.getNumDims()), all.drop_front(map.getNumDims()));
   return size;
 }
 

@@ -106,13 +106,16 @@ void nsa::walkOrigins(ValueRange values,
   }
 }
 
-LogicalResult ValueFacts::verifyPerRequest(Operation *op, ValueRange values,
-                                           StringRef what) const {
-  for (Value value : values)
-    if (value && !isPerRequest(value))
-      return op->emitOpError("expected ")
-             << what << " neither on a cumulative sum nor on an expansion";
-  return success();
+bool ValueFacts::expectPerRequest(Operation *op, ValueRange values,
+                                  StringRef what) const {
+  return llvm::all_of(values, [&](Value value) {
+    return expect(op, !value || isPerRequest(value), what,
+                  " neither on a cumulative sum nor on an expansion");
+  });
+}
+
+bool nsa::expectPort(Operation *op, Value value, StringRef what) {
+  return expect(op, isa<BlockArgument>(value), what, " to be an 'in' port");
 }
 
 /// The facts of `value`, from those of what it is computed from.
@@ -153,35 +156,31 @@ bool nsa::isValue(Operation *op) {
 
 /// Whether divisors are positive constants: launchers divide by nothing else.
 static bool hasConstantDivisors(AffineExpr expr) {
-  auto isRight = [](AffineExpr expr) {
+  auto visit = [](AffineExpr expr) {
     auto binary = dyn_cast<AffineBinaryOpExpr>(expr);
     if (!binary || expr.getKind() == AffineExprKind::Add ||
         expr.getKind() == AffineExprKind::Mul)
-      return true;
+      return WalkResult::advance();
     auto divisor = dyn_cast<AffineConstantExpr>(binary.getRHS());
-    return divisor && divisor.getValue() > 0;
-  };
-  auto visit = [&](AffineExpr expr) {
-    return WalkResult(success(isRight(expr)));
+    return WalkResult(success(divisor && divisor.getValue() > 0));
   };
   return !expr.walk(visit).wasInterrupted();
 }
 
 LogicalResult nsa::verifySize(Operation *op) {
-  if (auto apply = dyn_cast<affine::AffineApplyOp>(op)) {
-    if (!hasConstantDivisors(apply.getAffineMap().getResult(0)))
-      return op->emitOpError("expected the divisors of a size to be constants "
-                             "of 1 or more");
-    return success();
-  }
+  if (auto apply = dyn_cast<affine::AffineApplyOp>(op))
+    return success(
+        expect(op, hasConstantDivisors(apply.getAffineMap().getResult(0)),
+               "the divisors of a size to be constants of 1 or more"));
   if (auto dim = dyn_cast<tensor::DimOp>(op)) {
     auto type = dyn_cast<RankedTensorType>(dim.getSource().getType());
     std::optional<int64_t> number = dim.getConstantIndex();
-    if (!isa<BlockArgument>(dim.getSource()) || !type || !number ||
-        *number < 0 || *number >= type.getRank())
-      return op->emitOpError("expected a size to be that of a port in a "
-                             "dimension that it has, given by a constant");
-    return success();
+    return success(expect(op,
+                          isa<BlockArgument>(dim.getSource()) && type &&
+                              number && *number >= 0 &&
+                              *number < type.getRank(),
+                          "a size to be that of a port in a dimension that it "
+                          "has, given by a constant"));
   }
   if (matchPattern(op, m_Constant()) && op->getNumResults() == 1 &&
       op->getResult(0).getType().isIndex())
@@ -193,12 +192,12 @@ LogicalResult nsa::verifySize(Operation *op) {
 
 /// Checks that `operand` is a port, or comes before `op`, the operation in
 /// whose formula it stands or which it is an operand of.
-static LogicalResult verifyOperand(OpOperand &operand, Operation *op,
-                                   const ValueFacts &facts) {
+static bool expectOperand(OpOperand &operand, Operation *op,
+                          const ValueFacts &facts) {
   Value value = operand.get();
   Operation *definition = value.getDefiningOp();
   if (!definition || facts.contains(value) || op->isProperAncestor(definition))
-    return success();
+    return true;
   Operation *owner = operand.getOwner();
   // As MLIR's own check, which comes too late for verifiers of regions.
   if (definition->getBlock() == op->getBlock()) {
@@ -206,13 +205,11 @@ static LogicalResult verifyOperand(OpOperand &operand, Operation *op,
                               << operand.getOperandNumber()
                               << " does not dominate this use";
     diag.attachNote(definition->getLoc()) << "operand defined here";
-    return diag;
+    return false;
   }
-  if (!value.getType().isIndex())
-    return owner->emitOpError("expected operand #")
-           << operand.getOperandNumber()
-           << " to be a port or a value of the same segment";
-  return success();
+  return expect(owner, value.getType().isIndex(), "operand #",
+                operand.getOperandNumber(),
+                " to be a port or a value of the same segment");
 }
 
 LogicalResult nsa::verifyValues(Block &body) {
@@ -221,29 +218,26 @@ LogicalResult nsa::verifyValues(Block &body) {
     // What a launch holds is checked with its segments.
     if (isa<LaunchOp>(op))
       continue;
-    auto verifyOperands = [&](Operation *inner) {
-      return success(
-          llvm::all_of(inner->getOpOperands(), [&](OpOperand &operand) {
-            return succeeded(verifyOperand(operand, &op, facts));
-          }));
+    auto expectOperands = [&](Operation *inner) {
+      return llvm::all_of(inner->getOpOperands(), [&](OpOperand &operand) {
+        return expectOperand(operand, &op, facts);
+      });
     };
-    if (failed(verifyEach<Operation *>(&op, verifyOperands)))
+    if (!expectEach<Operation *>(&op, expectOperands))
       return failure();
     facts.add(&op);
-    for (Value result : op.getResults())
-      if (facts.lookup(result).depth > ValueFacts::mostDepth)
-        return op.emitOpError("expected values that are computed from one "
-                              "another to be at most ")
-               << ValueFacts::mostDepth << " deep";
-    for (Value result : op.getResults())
-      if (facts.lookup(result).reads > ValueFacts::mostReads)
-        return op.emitOpError("expected elements that are computed from at "
-                              "most ")
-               << ValueFacts::mostReads
-               << " reads, those of the values that they read included; "
-                  "store what is in between, and read it in another step";
-    if (auto input = dyn_cast<InputOpInterface>(op);
-        input && failed(input.verifyInputs(facts)))
+    ValueFacts::Facts known = op.getNumResults() ? facts.lookup(op.getResult(0))
+                                                 : ValueFacts::Facts();
+    auto input = dyn_cast<InputOpInterface>(op);
+    if (!expect(&op, known.depth <= ValueFacts::mostDepth,
+                "values that are computed from one another to be at most ",
+                ValueFacts::mostDepth, " deep") ||
+        !expect(&op, known.reads <= ValueFacts::mostReads,
+                "elements that are computed from at most ",
+                ValueFacts::mostReads,
+                " reads, those of the values that they read included; store "
+                "what is in between, and read it in another step") ||
+        (input && failed(input.verifyInputs(facts))))
       return failure();
   }
   return success();

@@ -68,14 +68,11 @@ void Binding::addKernel(const KernelSpec &spec) {
     case ParameterSpec::Field::Size:
       value = array.shape[parameter.dim];
       break;
-    case ParameterSpec::Field::Presence: {
-      uint64_t bits = 0;
+    case ParameterSpec::Field::Presence:
       for (size_t i = 0, e = parameter.arguments.size(); i != e; ++i)
-        bits |= uint64_t(arguments.arrays[parameter.arguments[i]].base != 0)
-                << i;
-      value = static_cast<int64_t>(bits);
+        if (arguments.arrays[parameter.arguments[i]].base != 0)
+          value |= static_cast<int64_t>(uint64_t(1) << i);
       break;
-    }
     case ParameterSpec::Field::Value:
       kernel.sizeValues.emplace_back(
           kernel.values.size(),

@@ -10,6 +10,7 @@
 #include "Driver.h"
 #include "Error.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <dlfcn.h>
 
@@ -96,13 +97,12 @@ const std::vector<nsa_host_fn> &Step::hostKernels() const {
 /// Whether a cubin for `chip` ("sm_90", "sm_90a") runs on a device: binaries
 /// run within a generation, from their own minor version on.
 static bool cubinRunsOn(const std::string &chip, int capability) {
-  if (chip.compare(0, 3, "sm_") != 0)
-    return false;
-  char *end;
-  long number = std::strtol(chip.c_str() + 3, &end, 10);
-  if (*end)
+  int number = 0;
+  char suffix;
+  int found = std::sscanf(chip.c_str(), "sm_%d%c", &number, &suffix);
+  if (found == 2)
     return number == capability;
-  return number / 10 == capability / 10 && number <= capability;
+  return found == 1 && number / 10 == capability / 10 && number <= capability;
 }
 
 /// The global that the guards of a step record in, null if it has none.

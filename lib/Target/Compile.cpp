@@ -204,21 +204,16 @@ std::unique_ptr<CompiledModule> nsa::compile(std::string_view source,
   std::unique_ptr<CompiledModule> result(new CompiledModule());
   std::vector<CompiledStep> &steps = result->compiledSteps;
   for (StepOp step : module->getOps<StepOp>()) {
-    if (step.getLaunches().empty()) {
-      step.emitError("expected a step that copies something");
+    auto at = [&] { return step.emitError(); };
+    if (!expect(at, !step.getLaunches().empty(),
+                "a step that copies something") ||
+        !expect(at, !step.getPdl() || options.ptx,
+                "no 'pdl' where nothing is compiled for a GPU: on the host, a "
+                "kernel begins when the one before it ends"))
       return nullptr;
-    }
-    if (step.getPdl() && !options.ptx) {
-      step.emitError(
-          "expected no 'pdl' where nothing is compiled for a GPU: on "
-          "the host, a kernel begins when the one before it ends");
-      return nullptr;
-    }
-    steps.push_back({step.getSymName().str(),
-                     buildManifest(step, options.chip),
-                     {},
-                     {},
-                     {}});
+    CompiledStep &compiled = steps.emplace_back();
+    compiled.name = step.getSymName();
+    compiled.manifest = buildManifest(step, options.chip);
   }
   if (options.ptx && failed(addPTX(steps, *module, options)))
     return nullptr;

@@ -14,7 +14,6 @@
 #include "llvm/ADT/Twine.h"
 
 using namespace nsa;
-using llvm::StringRef;
 
 /// `ptx` with blanks for comments.
 static std::string withoutComments(std::string ptx) {

@@ -16,8 +16,6 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
-namespace json = llvm::json;
-using llvm::StringRef;
 
 namespace {
 class CallWriter {

@@ -22,8 +22,6 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace nsa;
-namespace json = llvm::json;
-using llvm::StringRef;
 
 /// The files of nsa-c that every generated header carries.
 static constexpr char prelude[] =
@@ -274,9 +272,7 @@ typedef struct {0}_module {{
 /* Loads the kernels into the current context. Call it once, not while a stream
    is being captured. */
 static inline nsa_status {0}_load({0}_module *module, nsa_message *message) {{
-)c",
-                      name, count);
-  os << llvm::formatv(R"c(  size_t i;
+  size_t i;
   CUresult result = cuModuleLoadData(&module->module, {0}_ptx);
   for (i = 0; i < {1} && result == CUDA_SUCCESS; ++i)
     result = cuModuleGetFunction(&module->functions[i], module->module,

@@ -10,6 +10,7 @@
 #ifndef NSA_LIB_TARGET_HOSTCODE_H
 #define NSA_LIB_TARGET_HOSTCODE_H
 
+#include "nsa/IR/LLVM.h"
 #include "nsa/Target/Compile.h"
 
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
@@ -23,8 +24,8 @@ std::unique_ptr<mlir::ExecutionEngine> createHostJIT(mlir::ModuleOp module,
                                                      bool optimize);
 
 /// The compiled host kernel named `symbol`, or null with a diagnostic.
-HostKernelFn lookupHostKernel(mlir::ExecutionEngine &engine,
-                              llvm::StringRef symbol, mlir::Location loc);
+HostKernelFn lookupHostKernel(mlir::ExecutionEngine &engine, StringRef symbol,
+                              Location loc);
 
 /// The functions of a module in the LLVM dialect as a position-independent
 /// object for any processor of this machine's architecture, since files travel.

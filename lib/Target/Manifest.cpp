@@ -25,21 +25,15 @@ namespace json = llvm::json;
 // Size expressions
 //===----------------------------------------------------------------------===//
 
-static StringRef getName(Value port) {
-  auto argument = cast<BlockArgument>(port);
-  return cast<StepOp>(argument.getOwner()->getParentOp()).getPortName(argument);
-}
-
 /// The extent of `port` in dimension `dim`, or nothing for the whole array.
 static std::optional<json::Value> getExtent(Value port, unsigned dim) {
-  auto argument = cast<BlockArgument>(port);
-  auto step = cast<StepOp>(argument.getOwner()->getParentOp());
-  BlockArgument extent = step.getExtent(argument, dim);
+  BlockArgument extent = StepOp::getExtent(port, dim);
   if (!extent)
     return std::nullopt;
-  if (int64_t offset = step.getExtentOffset(argument, dim))
-    return json::Array{"add", getName(extent), offset};
-  return getName(extent);
+  StringRef name = StepOp::getPortName(extent);
+  if (int64_t offset = StepOp::getExtentOffset(port, dim))
+    return json::Array{"add", name, offset};
+  return name;
 }
 
 static json::Value getSize(OpFoldResult size);
@@ -52,23 +46,12 @@ static json::Value getAffine(AffineExpr expr, affine::AffineApplyOp op) {
   if (auto symbol = dyn_cast<AffineSymbolExpr>(expr))
     return getSize(op.getSymbolOperands()[symbol.getPosition()]);
   auto binary = cast<AffineBinaryOpExpr>(expr);
-  auto getName = [](AffineExprKind kind) -> StringRef {
-    switch (kind) {
-    case AffineExprKind::Add:
-      return "add";
-    case AffineExprKind::Mul:
-      return "mul";
-    case AffineExprKind::FloorDiv:
-      return "floordiv";
-    case AffineExprKind::CeilDiv:
-      return "ceildiv";
-    case AffineExprKind::Mod:
-      return "mod";
-    default:
-      llvm_unreachable("not a binary expression");
-    }
-  };
-  return json::Array{getName(expr.getKind()), getAffine(binary.getLHS(), op),
+  // In the order of AffineExprKind.
+  static constexpr StringLiteral names[] = {"add", "mul", "mod", "floordiv",
+                                            "ceildiv"};
+  static_assert(std::size(names) == size_t(AffineExprKind::CeilDiv) + 1);
+  return json::Array{names[static_cast<size_t>(expr.getKind())],
+                     getAffine(binary.getLHS(), op),
                      getAffine(binary.getRHS(), op)};
 }
 
@@ -78,48 +61,19 @@ static json::Value getSize(OpFoldResult size) {
     return *constant;
   auto value = cast<Value>(size);
   if (isa<BlockArgument>(value))
-    return getName(value);
+    return StepOp::getPortName(value);
   if (auto apply = value.getDefiningOp<affine::AffineApplyOp>())
     return getAffine(apply.getAffineMap().getResult(0), apply);
   auto dim = cast<tensor::DimOp>(value.getDefiningOp());
   int64_t number = *dim.getConstantIndex();
   if (std::optional<json::Value> extent = getExtent(dim.getSource(), number))
     return *extent;
-  return json::Array{"dim", getName(dim.getSource()), number};
+  return json::Array{"dim", StepOp::getPortName(dim.getSource()), number};
 }
 
 //===----------------------------------------------------------------------===//
 // The manifest
 //===----------------------------------------------------------------------===//
-
-namespace {
-class ManifestBuilder {
-public:
-  ManifestBuilder(StepOp step, llvm::raw_ostream &os)
-      : step(step), j(os, /*IndentSize=*/2) {}
-
-  void build(StringRef chip);
-
-private:
-  void addArgument(BlockArgument port);
-  /// That dimension `dim` of `port` has at least `size` elements.
-  void addRequirement(Value port, unsigned dim, OpFoldResult size);
-  void addRequirements();
-  void addKernel(LaunchOp launch);
-  void addGuards();
-  void addSegment(SegmentOp segment);
-
-  void addNames(StringRef key, ArrayRef<BlockArgument> ports) {
-    j.attributeArray(key, [&] {
-      for (BlockArgument port : ports)
-        j.value(getName(port));
-    });
-  }
-
-  StepOp step;
-  json::OStream j;
-};
-} // namespace
 
 static std::string getDType(ShapedType type) {
   if (type.getElementType().isBF16())
@@ -129,168 +83,190 @@ static std::string getDType(ShapedType type) {
   return "int" + std::to_string(type.getElementTypeBitWidth());
 }
 
-void ManifestBuilder::addArgument(BlockArgument port) {
-  j.objectBegin();
-  j.attribute("name", getName(port));
-  if (port.getType().isIndex()) {
-    j.attribute("kind", "size");
+namespace {
+class ManifestBuilder {
+public:
+  ManifestBuilder(StepOp step, llvm::raw_ostream &os)
+      : step(step), j(os, /*IndentSize=*/2) {}
+
+  void build(StringRef chip) {
+    j.objectBegin();
+    j.attribute("schema", 1);
+    j.attribute("step", step.getSymName());
+    j.attributeObject("compiler", [&] {
+      j.attribute("nsa", NSA_VERSION);
+      j.attribute("llvm", LLVM_VERSION_STRING);
+    });
+    j.attribute("chip", chip);
+    if (step.getPdl())
+      j.attribute("pdl", true);
+    j.attribute("ptx", (step.getSymName() + ".ptx").str());
+    j.attributeArray("arguments", [&] {
+      for (BlockArgument port : step.getBody().getArguments())
+        addArgument(port);
+    });
+    j.attributeArray("requires", [&] { addRequirements(); });
+    j.attributeArray("kernels", [&] {
+      for (LaunchOp launch : step.getLaunches())
+        addKernel(launch);
+    });
+    if (step.getGuards())
+      addGuards();
     j.objectEnd();
-    return;
   }
-  bool isOut = StepOp::isOut(port.getType());
-  MemRefType type = getKernelMemRefType(port);
-  j.attribute("kind", isOut ? "out" : "in");
-  j.attribute("dtype", getDType(cast<ShapedType>(port.getType())));
 
-  SmallVector<int64_t> strides = type.getStridesAndOffset().first;
-  // With an identity layout, a stride is dynamic because sizes are, not because
-  // it is free.
-  bool isContiguous = type.getLayout().isIdentity();
-  json::Array shape, strideValues, extents;
-  for (auto [dim, size] : llvm::enumerate(type.getShape())) {
-    shape.push_back(ShapedType::isDynamic(size) ? json::Value(nullptr) : size);
-    strideValues.push_back(!ShapedType::isDynamic(strides[dim]) ? strides[dim]
-                           : isContiguous ? json::Value("contiguous")
-                                          : nullptr);
-    extents.push_back(getExtent(port, dim).value_or(nullptr));
-  }
-  j.attribute("shape", std::move(shape));
-  j.attribute("strides", std::move(strideValues));
-  if (!isOut)
-    j.attribute("extents", std::move(extents));
-  j.attribute("alignment", step.getAlignment(port));
-  if (step.isOptional(port))
-    j.attribute("optional", true);
-  if (step.isInOut(port))
-    j.attribute("access", "inout");
-  if (isOut && step.getPortValues())
-    j.attribute("value", (*step.getPortValues())[port.getArgNumber()]);
-  j.objectEnd();
-}
-
-void ManifestBuilder::addRequirement(Value port, unsigned dim,
-                                     OpFoldResult size) {
-  j.object([&] {
-    j.attribute("argument", getName(port));
-    j.attribute("dim", dim);
-    j.attribute("at_least", getSize(size));
-  });
-}
-
-void ManifestBuilder::addRequirements() {
-  for (BlockArgument port : step.getBody().getArguments())
-    if (auto type = dyn_cast<RankedTensorType>(port.getType()))
-      for (int64_t dim = 0; dim < type.getRank(); ++dim)
-        if (step.getExtent(port, dim)) {
-          OpBuilder b = OpBuilder::atBlockBegin(&step.getBody().front());
-          addRequirement(port, dim, getDimSize(b, step.getLoc(), port, dim));
-        }
-  step.walk([&](DequantPagedOp op) {
-    int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
-    addRequirement(op.getCache(), 1,
-                   Builder(op.getContext()).getIndexAttr(bytes));
-  });
-  step.walk([&](CombineIndicesOp op) {
-    if (Value topk = op.getTopkIndices()) {
-      addRequirement(topk, 0, op.getQueries());
-      addRequirement(topk, 1, op.getMixedTopk());
-    }
-  });
-  step.walk([&](CopyOp copy) {
-    // What is outside is dropped.
-    if (!copy.getPlaces().empty())
+private:
+  void addArgument(BlockArgument port) {
+    j.objectBegin();
+    j.attribute("name", StepOp::getPortName(port));
+    if (port.getType().isIndex()) {
+      j.attribute("kind", "size");
+      j.objectEnd();
       return;
-    OpBuilder b(copy);
-    SmallVector<OpFoldResult> sizes =
-        getSizes(b, copy.getLoc(), copy.getValue());
-    for (Value destination : copy.getDestinations())
-      for (auto [dim, size] : llvm::enumerate(sizes))
-        addRequirement(destination, dim, size);
-  });
-}
+    }
+    bool isOut = StepOp::isOut(port.getType());
+    MemRefType type = getKernelMemRefType(port);
+    j.attribute("kind", isOut ? "out" : "in");
+    j.attribute("dtype", getDType(cast<ShapedType>(port.getType())));
 
-void ManifestBuilder::addSegment(SegmentOp segment) {
-  Grid grid = segment.getGrid();
-  OpBuilder b(segment->getParentOp());
-  Location loc = segment.getLoc();
-  j.object([&] {
-    j.attribute("rows", getSize(grid.rows.materialize(b, loc)));
-    j.attribute("columns", getSize(grid.columns.materialize(b, loc)));
-    j.attribute("tile", json::Array{grid.tileRows, grid.tileColumns});
-    // Without any of these there is nothing to do.
-    if (SmallVector<BlockArgument> ports = segment.getOptionalPorts();
-        !ports.empty())
-      addNames("any_of", ports);
-  });
-}
+    SmallVector<int64_t> strides = type.getStridesAndOffset().first;
+    // With an identity layout, a stride is dynamic because sizes are, not
+    // because it is free.
+    bool isContiguous = type.getLayout().isIdentity();
+    json::Array shape, strideValues, extents;
+    for (auto [dim, size] : llvm::enumerate(type.getShape())) {
+      shape.push_back(ShapedType::isDynamic(size) ? json::Value(nullptr)
+                                                  : size);
+      strideValues.push_back(!ShapedType::isDynamic(strides[dim]) ? strides[dim]
+                             : isContiguous ? json::Value("contiguous")
+                                            : nullptr);
+      extents.push_back(getExtent(port, dim).value_or(nullptr));
+    }
+    j.attribute("shape", std::move(shape));
+    j.attribute("strides", std::move(strideValues));
+    if (!isOut)
+      j.attribute("extents", std::move(extents));
+    j.attribute("alignment", StepOp::getAlignment(port));
+    if (StepOp::isOptional(port))
+      j.attribute("optional", true);
+    if (StepOp::isInOut(port))
+      j.attribute("access", "inout");
+    if (isOut && step.getPortValues())
+      j.attribute("value", (*step.getPortValues())[port.getArgNumber()]);
+    j.objectEnd();
+  }
 
-void ManifestBuilder::addKernel(LaunchOp launch) {
-  j.objectBegin();
-  j.attribute("name", launch.getSymName());
-  j.attribute("threads", *launch.getThreads());
-  j.attributeArray("parameters", [&] {
-    for (const KernelParameter &parameter :
-         getKernelParameters(getKernelPorts(launch)))
-      j.object([&] {
-        using Field = KernelParameter::Field;
-        static constexpr StringLiteral names[] = {"pointer", "stride", "size",
-                                                  "value", "presence"};
-        j.attribute("field", names[static_cast<int>(parameter.field)]);
-        if (parameter.field == Field::Presence)
-          return addNames("arguments", parameter.ports);
-        j.attribute("argument", getName(parameter.port));
-        if (parameter.field == Field::Stride || parameter.field == Field::Size)
-          j.attribute("dim", parameter.dim);
-      });
-  });
-  j.attributeArray("segments", [&] {
-    for (SegmentOp segment : launch.getSegments())
-      addSegment(segment);
-  });
-  j.objectEnd();
-}
+  /// That dimension `dim` of `port` has at least `size` elements.
+  void addRequirement(Value port, unsigned dim, OpFoldResult size) {
+    j.object([&] {
+      j.attribute("argument", StepOp::getPortName(port));
+      j.attribute("dim", dim);
+      j.attribute("at_least", getSize(size));
+    });
+  }
 
-void ManifestBuilder::addGuards() {
-  GuardedOps ops(step);
-  j.attributeObject("guards", [&] {
-    j.attribute("buffer", guardBufferName);
-    j.attribute("records", guardNumRecords);
-    j.attributeArray("ops", [&] {
-      for (const GuardedOps::Entry &entry : ops.getEntries())
+  void addRequirements() {
+    for (BlockArgument port : step.getBody().getArguments())
+      if (auto type = dyn_cast<RankedTensorType>(port.getType()))
+        for (int64_t dim = 0; dim < type.getRank(); ++dim)
+          if (StepOp::getExtent(port, dim)) {
+            OpBuilder b = OpBuilder::atBlockBegin(&step.getBody().front());
+            addRequirement(port, dim,
+                           Size::of(port, dim).materialize(b, step.getLoc()));
+          }
+    step.walk([&](DequantPagedOp op) {
+      int64_t bytes = op.getLayout().getPageBytes(op.getPageSize());
+      addRequirement(op.getCache(), 1,
+                     Builder(op.getContext()).getIndexAttr(bytes));
+    });
+    step.walk([&](CombineIndicesOp op) {
+      if (Value topk = op.getTopkIndices()) {
+        addRequirement(topk, 0, op.getQueries());
+        addRequirement(topk, 1, op.getMixedTopk());
+      }
+    });
+    step.walk([&](CopyOp copy) {
+      // What is outside is dropped.
+      if (!copy.getPlaces().empty())
+        return;
+      OpBuilder b(copy);
+      SmallVector<OpFoldResult> sizes =
+          getSizes(b, copy.getLoc(), copy.getValue());
+      for (Value destination : copy.getDestinations())
+        for (auto [dim, size] : llvm::enumerate(sizes))
+          addRequirement(destination, dim, size);
+    });
+  }
+
+  void addKernel(LaunchOp launch) {
+    j.objectBegin();
+    j.attribute("name", launch.getSymName());
+    j.attribute("threads", *launch.getThreads());
+    j.attributeArray("parameters", [&] {
+      for (const KernelParameter &parameter :
+           getKernelParameters(getKernelPorts(launch)))
         j.object([&] {
-          j.attribute("op", entry.op);
-          // Names of files may be any bytes.
-          j.attribute("location", json::fixUTF8(entry.getPlace()));
+          using Field = KernelParameter::Field;
+          static constexpr StringLiteral names[] = {"pointer", "stride", "size",
+                                                    "value", "presence"};
+          j.attribute("field", names[static_cast<int>(parameter.field)]);
+          if (parameter.field == Field::Presence)
+            return addNames("arguments", parameter.ports);
+          j.attribute("argument", StepOp::getPortName(parameter.port));
+          if (parameter.field == Field::Stride ||
+              parameter.field == Field::Size)
+            j.attribute("dim", parameter.dim);
         });
     });
-  });
-}
+    j.attributeArray("segments", [&] {
+      for (SegmentOp segment : launch.getSegments())
+        addSegment(segment);
+    });
+    j.objectEnd();
+  }
 
-void ManifestBuilder::build(StringRef chip) {
-  j.objectBegin();
-  j.attribute("schema", 1);
-  j.attribute("step", step.getSymName());
-  j.attributeObject("compiler", [&] {
-    j.attribute("nsa", NSA_VERSION);
-    j.attribute("llvm", LLVM_VERSION_STRING);
-  });
-  j.attribute("chip", chip);
-  if (step.getPdl())
-    j.attribute("pdl", true);
-  j.attribute("ptx", (step.getSymName() + ".ptx").str());
-  j.attributeArray("arguments", [&] {
-    for (BlockArgument port : step.getBody().getArguments())
-      addArgument(port);
-  });
-  j.attributeArray("requires", [&] { addRequirements(); });
-  j.attributeArray("kernels", [&] {
-    for (LaunchOp launch : step.getLaunches())
-      addKernel(launch);
-  });
-  if (step.getGuards())
-    addGuards();
-  j.objectEnd();
-}
+  void addGuards() {
+    GuardedOps ops(step);
+    j.attributeObject("guards", [&] {
+      j.attribute("buffer", guardBufferName);
+      j.attribute("records", guardNumRecords);
+      j.attributeArray("ops", [&] {
+        for (const GuardedOps::Entry &entry : ops.getEntries())
+          j.object([&] {
+            j.attribute("op", entry.op);
+            // Names of files may be any bytes.
+            j.attribute("location", json::fixUTF8(entry.getPlace()));
+          });
+      });
+    });
+  }
+
+  void addSegment(SegmentOp segment) {
+    Grid grid = segment.getGrid();
+    OpBuilder b(segment->getParentOp());
+    Location loc = segment.getLoc();
+    j.object([&] {
+      j.attribute("rows", getSize(grid.rows.materialize(b, loc)));
+      j.attribute("columns", getSize(grid.columns.materialize(b, loc)));
+      j.attribute("tile", json::Array{grid.tileRows, grid.tileColumns});
+      // Without any of these there is nothing to do.
+      if (SmallVector<BlockArgument> ports = segment.getOptionalPorts();
+          !ports.empty())
+        addNames("any_of", ports);
+    });
+  }
+
+  void addNames(StringRef key, ArrayRef<BlockArgument> ports) {
+    j.attributeArray(key, [&] {
+      for (BlockArgument port : ports)
+        j.value(StepOp::getPortName(port));
+    });
+  }
+
+  StepOp step;
+  json::OStream j;
+};
+} // namespace
 
 std::string nsa::buildManifest(StepOp step, StringRef chip) {
   // On a copy, because computing the sizes of values adds operations.

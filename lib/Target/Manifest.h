@@ -17,7 +17,7 @@ namespace nsa {
 
 /// The manifest of a step whose launches are formed, as docs/Bundle.md
 /// describes it.
-std::string buildManifest(StepOp step, llvm::StringRef chip);
+std::string buildManifest(StepOp step, StringRef chip);
 
 } // namespace nsa
 

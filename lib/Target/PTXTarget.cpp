@@ -33,24 +33,23 @@ protected:
     if (failed(emitted))
       return failure();
     std::string ptx = nsa::widenShortBounds(*emitted);
-    if (failed(verifyWaits(ptx)))
+    if (!expectWaits(ptx))
       return failure();
     return SmallVector<char, 0>(ptx.begin(), ptx.end());
   }
 
 private:
   /// That kernels which may begin early wait before they touch memory.
-  LogicalResult verifyWaits(StringRef ptx) {
-    return nsa::verifyEach<LLVM::LLVMFuncOp>(
-        &getOperation(), [&](LLVM::LLVMFuncOp kernel) -> LogicalResult {
-          if (!kernel->hasAttr(nsa::dependentLaunchAttrName))
-            return success();
-          std::optional<std::string> error =
-              nsa::findAccessBeforeWait(ptx, kernel.getSymName());
-          if (!error)
-            return success();
-          return emitError(kernel.getLoc())
-                 << "kernel '" << kernel.getSymName() << "': " << *error;
+  bool expectWaits(StringRef ptx) {
+    return nsa::expectEach<LLVM::LLVMFuncOp>(
+        &getOperation(), [&](LLVM::LLVMFuncOp kernel) {
+          std::optional<std::string> error;
+          if (kernel->hasAttr(nsa::dependentLaunchAttrName))
+            error = nsa::findAccessBeforeWait(ptx, kernel.getSymName());
+          if (error)
+            emitError(kernel.getLoc())
+                << "kernel '" << kernel.getSymName() << "': " << *error;
+          return !error;
         });
   }
 };

@@ -9,10 +9,9 @@
 #ifndef NSA_LIB_TARGET_PTXTARGET_H
 #define NSA_LIB_TARGET_PTXTARGET_H
 
-#include "mlir/IR/DialectRegistry.h"
+#include "nsa/IR/LLVM.h"
 
-#include <optional>
-#include <string>
+#include "mlir/IR/DialectRegistry.h"
 
 namespace nsa {
 
@@ -30,8 +29,7 @@ void registerPTXTarget(mlir::DialectRegistry &registry);
 ///
 /// The compiler that writes the PTX knows nothing of the wait, so this is
 /// looked at where it is done.
-std::optional<std::string> findAccessBeforeWait(llvm::StringRef ptx,
-                                                llvm::StringRef name);
+std::optional<std::string> findAccessBeforeWait(StringRef ptx, StringRef name);
 
 /// Lets `max` and `min` of 16 bits in a PTX text compute with 32. From sm_90 on
 /// there is an instruction for those of 16, which also says whether the result
@@ -39,7 +37,7 @@ std::optional<std::string> findAccessBeforeWait(llvm::StringRef ptx,
 /// `setp.eq` of the result and a constant that is the second. LLVM has no
 /// switch for it, and makes such instructions of comparisons, too, when all of
 /// its passes are over.
-std::string widenShortBounds(llvm::StringRef ptx);
+std::string widenShortBounds(StringRef ptx);
 
 } // namespace nsa
 

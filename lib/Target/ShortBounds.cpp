@@ -12,7 +12,7 @@
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
-using llvm::StringRef;
+using namespace nsa;
 
 static bool isShortBound(StringRef opcode) {
   return opcode == "max.s16" || opcode == "max.u16" || opcode == "min.s16" ||

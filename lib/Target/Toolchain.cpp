@@ -28,10 +28,9 @@ static std::string findPtxas() {
   if (auto found = sys::findProgramByName("ptxas"))
     return *found;
   const char *home = std::getenv("CUDA_HOME");
-  for (std::string folder : {home ? home : "", "/usr/local/cuda"})
-    if (std::string path = folder + "/bin/ptxas"; sys::fs::can_execute(path))
-      return path;
-  return {};
+  std::string folder = std::string(home ? home : "") + "/bin";
+  auto found = sys::findProgramByName("ptxas", {folder, "/usr/local/cuda/bin"});
+  return found ? *found : "";
 }
 
 /// The program that the environment variable `variable` names, or the first of

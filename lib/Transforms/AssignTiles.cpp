@@ -19,16 +19,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_ASSIGNTILES
 #include "nsa/Transforms/Passes.h"
 
 #include "nsa/Codegen/FormulaCost.h"
 
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_ASSIGNTILES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

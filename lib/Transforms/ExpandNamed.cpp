@@ -6,13 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Transforms/Passes.h"
-
-namespace nsa {
 #define GEN_PASS_DEF_EXPANDNAMED
 #define GEN_PASS_DEF_SHAREFORMS
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
+#include "nsa/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace nsa;

@@ -6,16 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Codegen/KernelParameters.h"
+#define GEN_PASS_DEF_FORMLAUNCHES
 #include "nsa/Transforms/Passes.h"
+
+#include "nsa/Codegen/KernelParameters.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_FORMLAUNCHES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -108,18 +105,17 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
     if (pdl)
       step.setPdl(true);
     Block &body = step.getBody().front();
-    for (CopyMetadataOp copy : body.getOps<CopyMetadataOp>()) {
-      copy.emitOpError("expected sets to be expanded; run "
-                       "'nsa-expand-metadata-sets' before");
-      return signalPassFailure();
-    }
+    auto expectExpanded = [](CopyMetadataOp copy) {
+      return expect(
+          copy, false,
+          "sets to be expanded; run 'nsa-expand-metadata-sets' before");
+    };
     // Launches that are there have numbered their values.
     bool hasCopies = !body.getOps<CopyOp>().empty();
-    if (hasCopies && !step.getLaunches().empty()) {
-      step.emitOpError("expected copies or launches, but got both");
-      return signalPassFailure();
-    }
-    if (hasCopies && failed(formLaunches(step)))
+    if (!llvm::all_of(body.getOps<CopyMetadataOp>(), expectExpanded) ||
+        !expect(step, !hasCopies || step.getLaunches().empty(),
+                "copies or launches, but got both") ||
+        (hasCopies && failed(formLaunches(step))))
       return signalPassFailure();
     // Values live in the launches now.
     for (Operation &op : llvm::make_early_inc_range(llvm::reverse(body)))
@@ -141,7 +137,7 @@ struct FormLaunches : public nsa::impl::FormLaunchesBase<FormLaunches> {
       for (CopyOp copy : llvm::make_range(others, copies.end()))
         copy->moveBefore(&step.getBody().front(), step.getBody().front().end());
     for (CopyOp copy : copies) {
-      if (failed(verifyCopied(copy.getValue())))
+      if (!expectCopied(copy.getValue()))
         return failure();
       b.setInsertionPoint(copy);
       if (perCopy)

@@ -6,19 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_FUSELAUNCHES
+#include "nsa/Transforms/Passes.h"
+
 #include "nsa/Codegen/FormulaCost.h"
 #include "nsa/Codegen/KernelParameters.h"
-#include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/Dominance.h"
 #include "mlir/IR/OperationSupport.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/CSE.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_FUSELAUNCHES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -236,9 +233,9 @@ static bool readsFrom(LaunchOp launch, LaunchOp other) {
       return isValue(user) && launch->isProperAncestor(user);
     });
   };
-  return failed(verifyEach<CopyOp>(other, [&](CopyOp copy) {
-    return failure(llvm::any_of(copy.getDestinations(), isRead));
-  }));
+  return !expectEach<CopyOp>(other, [&](CopyOp copy) {
+    return llvm::none_of(copy.getDestinations(), isRead);
+  });
 }
 
 namespace {

@@ -6,12 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Transforms/Passes.h"
-
-namespace nsa {
 #define GEN_PASS_DEF_MERGECOPIES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
+#include "nsa/Transforms/Passes.h"
 
 using namespace mlir;
 using namespace nsa;

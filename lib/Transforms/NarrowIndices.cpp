@@ -6,16 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_NARROWINDICES
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_NARROWINDICES
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

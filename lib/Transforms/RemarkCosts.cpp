@@ -6,13 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/Codegen/FormulaCost.h"
+#define GEN_PASS_DEF_REMARKCOSTS
 #include "nsa/Transforms/Passes.h"
 
-namespace nsa {
-#define GEN_PASS_DEF_REMARKCOSTS
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
+#include "nsa/Codegen/FormulaCost.h"
 
 using namespace mlir;
 using namespace nsa;

@@ -6,14 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_STORESUMS
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/TypeUtilities.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_STORESUMS
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;
@@ -28,8 +24,7 @@ static std::optional<int64_t> getExpected(const Size &size) {
     auto port = dyn_cast<BlockArgument>(symbol.value);
     if (!port || symbol.dim >= 0)
       return std::nullopt;
-    auto step = cast<StepOp>(port.getOwner()->getParentOp());
-    std::optional<int64_t> expected = step.getExpected(port);
+    std::optional<int64_t> expected = StepOp::getExpected(port);
     if (!expected)
       return std::nullopt;
     values.push_back(getAffineConstantExpr(*expected, port.getContext()));

@@ -6,15 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
+#define GEN_PASS_DEF_WALKSUMS
 #include "nsa/Transforms/Passes.h"
 
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Transforms/WalkPatternRewriteDriver.h"
-
-namespace nsa {
-#define GEN_PASS_DEF_WALKSUMS
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
 
 using namespace mlir;
 using namespace nsa;

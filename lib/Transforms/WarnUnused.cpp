@@ -6,15 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "nsa/IR/NSADialect.h"
+#define GEN_PASS_DEF_WARNUNUSED
 #include "nsa/Transforms/Passes.h"
 
-#include "llvm/ADT/SmallSet.h"
+#include "nsa/IR/NSADialect.h"
 
-namespace nsa {
-#define GEN_PASS_DEF_WARNUNUSED
-#include "nsa/Transforms/Passes.h.inc"
-} // namespace nsa
+#include "llvm/ADT/SmallSet.h"
 
 using namespace mlir;
 using namespace nsa;

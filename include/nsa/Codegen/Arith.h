@@ -9,6 +9,8 @@
 #ifndef NSA_CODEGEN_ARITH_H
 #define NSA_CODEGEN_ARITH_H
 
+#include "nsa/IR/LLVM.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
 namespace nsa {
@@ -22,34 +24,32 @@ namespace nsa {
 class Arith {
 public:
   using Predicate = mlir::arith::CmpIPredicate;
-  using Values = llvm::SmallVector<mlir::Value>;
+  using Values = SmallVector<Value>;
 
-  Arith(mlir::OpBuilder &b, mlir::Location loc) : b(b), loc(loc) {}
+  Arith(OpBuilder &b, Location loc) : b(b), loc(loc) {}
 
-  mlir::Value index(int64_t value);
-  mlir::Value i32(int64_t value);
-  mlir::Value i64(int64_t value);
-  mlir::Value i1(bool value);
-  mlir::Value zero(mlir::Type type);
+  Value index(int64_t value);
+  Value i32(int64_t value);
+  Value i64(int64_t value);
+  Value i1(bool value);
+  Value zero(Type type);
   /// A number of a type, or in each element of a vector.
-  mlir::Value constant(mlir::Type type, int64_t value);
-  mlir::Value constantFloat(mlir::Type type, double value);
+  Value constant(Type type, int64_t value);
+  Value constantFloat(Type type, double value);
 
-  mlir::Value toIndex(mlir::Value value);
-  mlir::Value toIndexUnsigned(mlir::Value value);
-  mlir::Value toI32(mlir::Value value);
-  mlir::Value toI64(mlir::Value value);
+  Value toIndex(Value value);
+  Value toIndexUnsigned(Value value);
+  Value toI32(Value value);
+  Value toI64(Value value);
   /// An index as an integer, or the other way round.
-  mlir::Value castIndex(mlir::Type type, mlir::Value value);
+  Value castIndex(Type type, Value value);
 
   /// The result of any operation.
-  template <typename Op, typename... Args> mlir::Value apply(Args &&...args) {
+  template <typename Op, typename... Args> Value apply(Args &&...args) {
     return Op::create(b, loc, std::forward<Args>(args)...);
   }
 #define NSA_BINARY(name, Op)                                                   \
-  mlir::Value name(mlir::Value lhs, mlir::Value rhs) {                         \
-    return apply<mlir::arith::Op>(lhs, rhs);                                   \
-  }
+  Value name(Value lhs, Value rhs) { return apply<mlir::arith::Op>(lhs, rhs); }
   NSA_BINARY(add, AddIOp)
   NSA_BINARY(sub, SubIOp)
   NSA_BINARY(mul, MulIOp)
@@ -65,12 +65,12 @@ public:
   NSA_BINARY(either, OrIOp)
 #undef NSA_BINARY
   /// `lhs` where `rhs` is 0.
-  mlir::Value add(mlir::Value lhs, int64_t rhs);
-  mlir::Value clamp(mlir::Value value, int64_t low, int64_t high);
+  Value add(Value lhs, int64_t rhs);
+  Value clamp(Value value, int64_t low, int64_t high);
 
-  mlir::Value compare(Predicate predicate, mlir::Value lhs, mlir::Value rhs);
+  Value compare(Predicate predicate, Value lhs, Value rhs);
 #define NSA_COMPARISON(name, predicate)                                        \
-  mlir::Value name(mlir::Value lhs, mlir::Value rhs) {                         \
+  Value name(Value lhs, Value rhs) {                                           \
     return compare(Predicate::predicate, lhs, rhs);                            \
   }
   NSA_COMPARISON(equal, eq)
@@ -86,52 +86,45 @@ public:
 #undef NSA_COMPARISON
   /// The bits of both; where one is null, which is for true, those of the
   /// other.
-  mlir::Value both(mlir::Value lhs, mlir::Value rhs);
-  mlir::Value select(mlir::Value condition, mlir::Value lhs, mlir::Value rhs);
+  Value both(Value lhs, Value rhs);
+  Value select(Value condition, Value lhs, Value rhs);
 
   /// `value` in each lane of a vector.
-  mlir::Value splat(mlir::Value value, int64_t width);
-  mlir::Value extract(mlir::Value vector, int64_t lane);
+  Value splat(Value value, int64_t width);
+  Value extract(Value vector, int64_t lane);
 
   /// An element of a memref.
-  mlir::Value load(mlir::Value memref, mlir::ValueRange indices);
-  void store(mlir::Value value, mlir::Value memref, mlir::ValueRange indices);
+  Value load(Value memref, ValueRange indices);
+  void store(Value value, Value memref, ValueRange indices);
 
   /// Emits `then` under `condition`, or as it is where that is null, and
   /// `otherwise`, if there is one, under its opposite.
-  void emitIf(mlir::Value condition, llvm::function_ref<void()> then,
-              llvm::function_ref<void()> otherwise = {});
+  void emitIf(Value condition, function_ref<void()> then,
+              function_ref<void()> otherwise = {});
   /// The value of one of `then` and `otherwise`, of type `type`.
-  mlir::Value emitIf(mlir::Type type, mlir::Value condition,
-                     llvm::function_ref<mlir::Value()> then,
-                     llvm::function_ref<mlir::Value()> otherwise);
+  Value emitIf(Type type, Value condition, function_ref<Value()> then,
+               function_ref<Value()> otherwise);
   /// The values of one of them.
-  Values emitIf(mlir::TypeRange types, mlir::Value condition,
-                llvm::function_ref<Values()> then,
-                llvm::function_ref<Values()> otherwise);
+  Values emitIf(mlir::TypeRange types, Value condition,
+                function_ref<Values()> then, function_ref<Values()> otherwise);
 
   /// Emits `body` for the indices `begin`, `begin + step` and so on that are
   /// less than `end`.
-  void emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
-               llvm::function_ref<void(mlir::Value)> body);
+  void emitFor(Value begin, Value end, Value step,
+               function_ref<void(Value)> body);
   /// The same where `body` makes of an index and what it is given what the next
   /// one is given; first `initial`. Returns the last ones.
-  Values
-  emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
-          mlir::ValueRange initial,
-          llvm::function_ref<Values(mlir::Value, mlir::ValueRange)> body);
-  mlir::Value
-  emitFor(mlir::Value begin, mlir::Value end, mlir::Value step,
-          mlir::Value initial,
-          llvm::function_ref<mlir::Value(mlir::Value, mlir::Value)> body);
+  Values emitFor(Value begin, Value end, Value step, ValueRange initial,
+                 function_ref<Values(Value, ValueRange)> body);
+  Value emitFor(Value begin, Value end, Value step, Value initial,
+                function_ref<Value(Value, Value)> body);
   /// Has `next` make new values of `initial` as long as `goesOn` (i1) holds of
   /// them.
-  Values emitWhile(mlir::ValueRange initial,
-                   llvm::function_ref<mlir::Value(mlir::ValueRange)> goesOn,
-                   llvm::function_ref<Values(mlir::ValueRange)> next);
+  Values emitWhile(ValueRange initial, function_ref<Value(ValueRange)> goesOn,
+                   function_ref<Values(ValueRange)> next);
 
-  mlir::OpBuilder &b;
-  mlir::Location loc;
+  OpBuilder &b;
+  Location loc;
 };
 
 } // namespace nsa

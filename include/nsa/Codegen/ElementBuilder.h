@@ -23,39 +23,38 @@ class Size;
 /// What the elements of one row share, by the operation that they come from:
 /// see `ElementOpInterface::emitRow`, and `SharedOpInterface::emitShared`.
 /// Values stand after the row that they are for, where it is one of several.
-using RowValues =
-    llvm::DenseMap<mlir::Operation *, llvm::SmallVector<mlir::Value>>;
+using RowValues = llvm::DenseMap<Operation *, SmallVector<Value>>;
 
 /// A row of an expansion.
 struct ExpandedRow {
   /// Its request, and its number among that request's rows (index). A row that
   /// is none has no request: what is loaded for it must be guarded.
-  mlir::Value request, number;
+  Value request, number;
   /// Whether it is one (i1). Null for yes.
-  mlir::Value isRow;
+  Value isRow;
 };
 
 /// Threads that are at the same point and can add up together.
 struct Team {
   /// The number of this thread among them (index), and of all.
-  mlir::Value thread;
+  Value thread;
   int64_t size;
   /// Emits the sum of an i32 of each, for all.
-  std::function<mlir::Value(mlir::OpBuilder &, mlir::Value)> emitSum;
+  std::function<Value(OpBuilder &, Value)> emitSum;
 };
 
 /// Has what `math` emits, for a scope, stand at the place of an operation of
 /// the step: what a guard says of an access.
 class EmittedFor {
 public:
-  EmittedFor(Arith &math, mlir::Operation *op);
+  EmittedFor(Arith &math, Operation *op);
   ~EmittedFor() { math.loc = before; }
   EmittedFor(const EmittedFor &) = delete;
   EmittedFor &operator=(const EmittedFor &) = delete;
 
 private:
   Arith &math;
-  mlir::Location before;
+  Location before;
 };
 
 /// Emits the code that computes elements of nsa values at one point of an index
@@ -69,162 +68,144 @@ class ElementBuilder : public Arith {
 public:
   /// `ports` maps the step's ports to memrefs and sizes. `point` is the point
   /// that is emitted for; elements at it, and at its row, are computed once.
-  ElementBuilder(mlir::OpBuilder &b, mlir::Location loc,
-                 const mlir::IRMapping &ports, mlir::ValueRange point)
-      : Arith(b, loc), ports(ports), point(point), home(b.getInsertionBlock()) {
-  }
+  /// `row` is what is known of that row.
+  ElementBuilder(OpBuilder &b, Location loc, const IRMapping &ports,
+                 ValueRange point, const RowValues *row = nullptr)
+      : Arith(b, loc), ports(ports), point(point), home(b.getInsertionBlock()),
+        row(row) {}
 
   /// For a region inside of the one that `outer` emits to: knows what it does.
-  ElementBuilder(mlir::OpBuilder &b, const ElementBuilder &outer);
+  ElementBuilder(OpBuilder &b, const ElementBuilder &outer);
 
   /// The element of `value` at `indices`.
-  mlir::Value element(mlir::Value value, mlir::ValueRange indices);
+  Value element(Value value, ValueRange indices);
 
   /// `width` elements of `value` from `indices` on, in the innermost dimension,
   /// as a vector. Those past the end are unspecified.
-  mlir::Value elements(mlir::Value value, mlir::ValueRange indices,
-                       int64_t width);
+  Value elements(Value value, ValueRange indices, int64_t width);
 
   /// Loads `width` elements of the array behind `port` from `indices` on: as
   /// one vector if they are inside the array and aligned, else one by one, with
   /// 0 for those past the end. All are 0 unless `isValid`, which is null for
   /// true and must hold only if the outer index is inside the array.
   using Arith::load;
-  mlir::Value load(mlir::Value port, mlir::ValueRange indices, int64_t width,
-                   mlir::Value isValid = {});
+  Value load(Value port, ValueRange indices, int64_t width, Value isValid = {});
 
   /// Finds the request of row `row` of the expansion that `op` stands on.
-  ExpandedRow expandedRow(ExpandOpInterface op, mlir::Value row);
+  ExpandedRow expandedRow(ExpandOpInterface op, Value row);
   /// Emits `emit` for a row of `op`, or 0 (of an i32) where it is none.
-  mlir::Value
-  emitOfRow(ExpandOpInterface op, mlir::Value row,
-            llvm::function_ref<mlir::Value(const ExpandedRow &)> emit);
+  Value emitOfRow(ExpandOpInterface op, Value row,
+                  function_ref<Value(const ExpandedRow &)> emit);
   /// Whether row `row` of `value`, which is computed from an expansion, is one,
   /// or null for yes: rows past the last one are padded or not there.
-  mlir::Value isThere(mlir::Value value, mlir::Value row);
+  Value isThere(Value value, Value row);
 
   /// Takes over what `outer` emitted, whose region this builder is in.
   void inherit(const ElementBuilder &outer);
 
   /// Has `load` load only where `condition` holds, which is null for always.
-  void setCondition(mlir::Value condition) { this->condition = condition; }
+  void setCondition(Value condition) { this->condition = condition; }
 
   /// The number of elements of row `row` (empty for an array) of `value`, which
   /// ascend, that are `position` (index) or less.
-  mlir::Value search(mlir::Value value, mlir::ValueRange row,
-                     mlir::Value position);
+  Value search(Value value, ValueRange row, Value position);
 
   /// `elements` at several points, each with its builder, all of which are at
   /// the same place in the code.
-  static llvm::SmallVector<mlir::Value>
-  elementsAt(llvm::MutableArrayRef<ElementBuilder> builders, mlir::Value value,
-             llvm::ArrayRef<llvm::SmallVector<mlir::Value>> points,
-             int64_t width);
+  static SmallVector<Value> elementsAt(MutableArrayRef<ElementBuilder> builders,
+                                       Value value,
+                                       ArrayRef<SmallVector<Value>> points,
+                                       int64_t width);
 
   /// Calls `emit` for each of `width` points from `indices` on and gathers the
   /// results in a vector.
-  mlir::Value emitLanes(mlir::ValueRange indices, int64_t width,
-                        llvm::function_ref<mlir::Value(mlir::ValueRange)> emit);
+  Value emitLanes(ValueRange indices, int64_t width,
+                  function_ref<Value(ValueRange)> emit);
 
   /// The sum of the first `count` (index) elements of a vector of i32,
   /// wrapping.
-  mlir::Value sum(mlir::Value value, mlir::Value count);
+  Value sum(Value value, Value count);
   /// Has `sum` computed by a team, all of which must get there.
   void setTeam(const Team &team) { this->team = team; }
   const std::optional<Team> &getTeam() const { return team; }
 
   /// What `op` said that row `row` shares.
-  llvm::SmallVector<mlir::Value> rowValues(mlir::Operation *op,
-                                           mlir::Value row);
-  /// Takes the values of a row from `values`.
-  void setRow(const RowValues *values) { row = values; }
+  SmallVector<Value> rowValues(Operation *op, Value row);
   /// What threads computed together for `op`, at row `index` (empty for an
   /// array), or nothing: then whoever asks computes it by himself.
-  llvm::ArrayRef<mlir::Value> getShared(mlir::Operation *op,
-                                        mlir::ValueRange index) const;
+  ArrayRef<Value> getShared(Operation *op, ValueRange index) const;
 
   /// Says that the element of `value` at the point is `scalar`.
-  void bind(mlir::Value value, mlir::Value scalar);
+  void bind(Value value, Value scalar);
 
   /// Says that the elements of `value` from `indices` on are `vector`.
-  void bindElements(mlir::Value value, mlir::ValueRange indices,
-                    mlir::Value vector);
+  void bindElements(Value value, ValueRange indices, Value vector);
   /// The `width` elements of `value` from `indices` on, where they were emitted
   /// and can be used here, or null.
-  mlir::Value findElements(mlir::Value value, mlir::ValueRange indices,
-                           int64_t width) const {
-    return findKnown(value, indices, width);
-  }
+  Value findElements(Value value, ValueRange indices, int64_t width) const;
 
   /// What `op` of a formula's body yielded from `operands`, where that was
   /// emitted and can be used here, or null. Equal operations of all formulas
   /// are one.
-  mlir::Value findFormulaOp(mlir::Operation *op,
-                            mlir::ValueRange operands) const;
-  void setFormulaOp(mlir::Operation *op, mlir::ValueRange operands,
-                    mlir::Value result);
+  Value findFormulaOp(Operation *op, ValueRange operands) const;
+  void setFormulaOp(Operation *op, ValueRange operands, Value result);
   /// What an operation like the one that has just made `value`, which only
   /// computes, made before, if it can be used here.
-  mlir::Value once(mlir::Value value);
+  Value once(Value value);
 
   /// What a port or a size outside of the kernel is inside of it.
-  mlir::Value lookup(mlir::Value value) const;
+  Value lookup(Value value) const;
   /// The same for a size that may be a constant.
-  mlir::Value size(mlir::OpFoldResult size);
-  mlir::Value size(const Size &size);
+  Value size(OpFoldResult size);
+  Value size(const Size &size);
 
   /// The number of elements in dimension `dim` of the array behind a port.
-  mlir::Value dim(mlir::Value port, unsigned dim);
+  Value dim(Value port, unsigned dim);
 
   /// Whether the `width` elements of a port's array at the start of row `row`
   /// are aligned for one vector access, or at the start of every row where it
   /// is null: a constant where the text says so, else a look at the address.
   /// Null if they never can be (an inner stride other than 1).
-  mlir::Value isRowAligned(mlir::Value port, mlir::Value row, int64_t width);
+  Value isRowAligned(Value port, Value row, int64_t width);
 
 private:
-  const mlir::IRMapping &ports;
-  llvm::SmallVector<mlir::Value> point;
+  const IRMapping &ports;
+  SmallVector<Value> point;
 
   /// What was emitted, so that it is emitted once however many ways lead to it.
   struct Known {
-    llvm::SmallVector<mlir::Value, 2> indices;
+    /// An operation of a formula, or a value of which elements are known.
+    llvm::PointerUnion<Operation *, Value> of;
+    /// Operands, or indices.
+    SmallVector<Value, 2> operands;
     /// Of a vector, or 0 for an element.
     int64_t width;
-    mlir::Value result;
+    Value result;
     /// Where; null for outside of this builder's block.
-    mlir::Block *block;
+    Block *block;
   };
-  llvm::DenseMap<mlir::Value, llvm::SmallVector<Known, 1>> known;
+  /// By a hash of what it is and of the operands.
+  llvm::DenseMap<unsigned, SmallVector<Known, 1>> known;
+  /// What is known under `hash` with these operands, if `isSame` holds and it
+  /// can be used here, or null.
+  Value findKnown(unsigned hash, ValueRange operands,
+                  function_ref<bool(const Known &)> isSame) const;
   /// The block in which the builder was made. What was emitted there can be
   /// used wherever the builder is, other things in their own block only.
-  mlir::Block *home;
-  bool isVisible(const mlir::Block *block) const {
+  Block *home;
+  bool isVisible(const Block *block) const {
     return !block || block == home || block == b.getInsertionBlock();
   }
-  mlir::Value findKnown(mlir::Value value, mlir::ValueRange indices,
-                        int64_t width) const;
-  mlir::Value setKnown(mlir::Value value, mlir::ValueRange indices,
-                       int64_t width, mlir::Value result);
-  struct KnownFormulaOp {
-    mlir::Operation *op;
-    llvm::SmallVector<mlir::Value, 2> operands;
-    mlir::Value result;
-    /// As in `Known`.
-    mlir::Block *block;
-  };
-  /// By the hash of name and operands.
-  llvm::DenseMap<unsigned, llvm::SmallVector<KnownFormulaOp, 1>>
-      knownFormulaOps;
+  Value setElements(Value value, ValueRange indices, int64_t width,
+                    Value result);
 
   /// By expansion and row.
-  llvm::DenseMap<std::pair<mlir::Value, mlir::Value>,
-                 std::pair<ExpandedRow, mlir::Block *>>
+  llvm::DenseMap<std::pair<Value, Value>, std::pair<ExpandedRow, Block *>>
       expandedRows;
 
   std::optional<Team> team;
-  mlir::Value condition;
-  const RowValues *row = nullptr;
+  Value condition;
+  const RowValues *row;
 };
 
 } // namespace nsa

@@ -22,11 +22,10 @@ void registerElements(mlir::DialectRegistry &registry);
 
 /// Emits the rows that `request` takes of `expansion`, between 0 and the bound
 /// (index).
-mlir::Value emitCount(ExpansionOp expansion, ElementBuilder &builder,
-                      mlir::Value request);
+Value emitCount(ExpansionOp expansion, ElementBuilder &builder, Value request);
 /// Finds the request of row `row`, of `requests` (all of index).
 ExpandedRow emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
-                            mlir::Value requests, mlir::Value row);
+                            Value requests, Value row);
 
 /// Emits the number of elements of `source`, in row `row` (empty for an array)
 /// from `begin` to `end` (index), that are `position` (index) or less, and of
@@ -36,10 +35,9 @@ ExpandedRow emitExpandedRow(ExpansionOp expansion, ElementBuilder &builder,
 /// A round looks at `numProbes` places at once and leaves one part in
 /// `numProbes + 1`. How many rounds there are rests on the number of elements
 /// alone, so threads stay together.
-mlir::Value emitBinarySearch(ElementBuilder &builder, mlir::Value source,
-                             mlir::ValueRange row, mlir::Value begin,
-                             mlir::Value end, mlir::Value position,
-                             int64_t numProbes = 1);
+Value emitBinarySearch(ElementBuilder &builder, Value source, ValueRange row,
+                       Value begin, Value end, Value position,
+                       int64_t numProbes = 1);
 
 } // namespace nsa
 

@@ -15,7 +15,7 @@ namespace nsa {
 
 /// Why a read is made once for each element of a vector, and not once for all
 /// of them; empty if it is one access wherever memory allows.
-llvm::StringRef getScalarReason(ReadOp read);
+StringRef getScalarReason(ReadOp read);
 
 /// Whether a read has the formula's own indices, all of them inside.
 bool isAtPoint(ReadOp read);
@@ -26,11 +26,11 @@ bool isIndirect(ReadOp read);
 
 /// Whether `value`, of the formula that `index` is an argument of, depends on
 /// it.
-bool dependsOn(mlir::Value value, mlir::Value index);
+bool dependsOn(Value value, Value index);
 
 /// Whether `op`, of the body of `formula`, is the same for all elements of a
 /// row: it does not depend on the innermost index.
-bool isOfRow(FormulaOpInterface formula, mlir::Operation *op);
+bool isOfRow(FormulaOpInterface formula, Operation *op);
 
 } // namespace nsa
 

@@ -24,17 +24,17 @@ namespace nsa {
 
 /// The global that guards record in, in a GPU's module; of the host's it has
 /// "STEP." before it.
-inline constexpr llvm::StringLiteral guardBufferName = "nsa_guards";
+inline constexpr StringLiteral guardBufferName = "nsa_guards";
 /// Words (i64) of that: how many wrong accesses there were, in a record's
 /// place, and then so many records of them. Behind that number stands how many
 /// stores to computed places were compared with no other.
 inline constexpr int64_t guardRecordWords = 4, guardNumRecords = 64,
                          guardUnclaimedWord = 1;
 /// The global that says which element went to which place, named like that.
-inline constexpr llvm::StringLiteral guardClaimsName = "nsa_claims";
+inline constexpr StringLiteral guardClaimsName = "nsa_claims";
 
 /// The location of `op`, under the name of the operation.
-mlir::Location getNamedLoc(mlir::Operation *op);
+Location getNamedLoc(Operation *op);
 
 /// The operations of a step whose launches are formed, by the numbers that
 /// records have for them.
@@ -44,19 +44,19 @@ public:
 
   /// The number of the operation that emits at `loc`, which is one that
   /// `getNamedLoc` made, or that of an operation.
-  int64_t getNumber(mlir::Location loc) const;
+  int64_t getNumber(Location loc) const;
 
   struct Entry {
-    llvm::StringRef op;
-    mlir::Location loc;
+    StringRef op;
+    Location loc;
 
     /// "FILE:LINE:COLUMN", empty if the text is unknown.
     std::string getPlace() const;
   };
-  llvm::ArrayRef<Entry> getEntries() const { return entries; }
+  ArrayRef<Entry> getEntries() const { return entries; }
 
 private:
-  llvm::SmallVector<Entry> entries;
+  SmallVector<Entry> entries;
   /// By named locations, and by those without a name.
   llvm::DenseMap<mlir::Attribute, int64_t> numbers;
 };

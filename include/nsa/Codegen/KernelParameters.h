@@ -30,32 +30,32 @@ struct KernelParameter {
     Presence
   };
   Field field;
-  mlir::BlockArgument port;
+  BlockArgument port;
   unsigned dim = 0;
-  llvm::SmallVector<mlir::BlockArgument, 0> ports;
+  SmallVector<BlockArgument, 0> ports;
 
   static constexpr int64_t bytes = 8;
 };
 
 /// What elements of type `type` are in a kernel: bf16 is moved as 16 bits, so
 /// that no target converts it on the way.
-mlir::Type getStorageType(mlir::Type type);
+Type getStorageType(Type type);
 
 /// The memref type that a kernel sees for a port: that of an `out` port, or for
 /// an `in` port the layout that it states, else the most general one that ports
 /// accept, with elements as `getStorageType` says.
-mlir::MemRefType getKernelMemRefType(mlir::BlockArgument port);
+MemRefType getKernelMemRefType(BlockArgument port);
 
 /// The ports that the kernel of `launch` takes, in the order of its parameters:
 /// first what it reads, then what it writes, by segment from the last one on. A
 /// block waits for each line of parameters that it is the first to read, so
 /// those of one segment stand together.
-llvm::SmallVector<mlir::BlockArgument> getKernelPorts(LaunchOp launch);
+SmallVector<BlockArgument> getKernelPorts(LaunchOp launch);
 
 /// The `optional` ones of `ports`, by the words of the kernel's presence
 /// parameters.
-llvm::SmallVector<llvm::SmallVector<mlir::BlockArgument, 0>>
-getPresenceWords(llvm::ArrayRef<mlir::BlockArgument> ports);
+SmallVector<SmallVector<BlockArgument, 0>>
+getPresenceWords(ArrayRef<BlockArgument> ports);
 
 /// The parameters of a kernel that uses `ports`, in the order in which they are
 /// passed: for each port a pointer, its dynamic strides, and for an `in` port
@@ -63,11 +63,10 @@ getPresenceWords(llvm::ArrayRef<mlir::BlockArgument> ports);
 /// guards, and of a port that elements are stored to at computed places. Last,
 /// words that say which `optional` ports are there, so that no block looks at
 /// the address of an array that is not.
-llvm::SmallVector<KernelParameter>
-getKernelParameters(llvm::ArrayRef<mlir::BlockArgument> ports);
+SmallVector<KernelParameter> getKernelParameters(ArrayRef<BlockArgument> ports);
 
 /// The bytes that those parameters take.
-inline int64_t getParameterBytes(llvm::ArrayRef<mlir::BlockArgument> ports) {
+inline int64_t getParameterBytes(ArrayRef<BlockArgument> ports) {
   return getKernelParameters(ports).size() * KernelParameter::bytes;
 }
 

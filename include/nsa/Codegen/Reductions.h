@@ -16,34 +16,32 @@ namespace nsa {
 /// Emits what the elements of `op` at `outer`, all indices but the innermost,
 /// have in common, so that `builder` knows it; `ofArrays`: what of it rests on
 /// arrays alone. All of `outer` must be inside.
-void emitOuter(ElementBuilder &builder, MapOp op, mlir::ValueRange outer,
+void emitOuter(ElementBuilder &builder, MapOp op, ValueRange outer,
                bool ofArrays = false);
 
 /// Emits what of the element of `op` at `point` rests on arrays alone, so that
 /// `builder` knows it.
-void emitAhead(ElementBuilder &builder, MapOp op, mlir::ValueRange point);
+void emitAhead(ElementBuilder &builder, MapOp op, ValueRange point);
 
 /// Whether `op`, which shares something by no row, can be made with the
 /// reductions `others`: it is of as many elements of the same type, and rests
 /// on none of them.
-bool canReduceWith(ReduceOp op, llvm::ArrayRef<ReduceOp> others);
+bool canReduceWith(ReduceOp op, ArrayRef<ReduceOp> others);
 
 /// Emits what `ops`, which can be made together, share: one walk over their
 /// elements, and one exchange.
-llvm::SmallVector<mlir::Value> emitReductions(ElementBuilder &builder,
-                                              llvm::ArrayRef<ReduceOp> ops,
-                                              mlir::ValueRange row,
-                                              Threads &threads);
+SmallVector<Value> emitReductions(ElementBuilder &builder,
+                                  ArrayRef<ReduceOp> ops, ValueRange row,
+                                  Threads &threads);
 
 /// Emits what the elements of a row become, of which each of `threads` has the
 /// vector of `width` from `indices` on.
-mlir::Value emitReductionOfVectors(ElementBuilder &builder, ReduceOp op,
-                                   mlir::ValueRange indices, int64_t width,
-                                   Threads &threads);
+Value emitReductionOfVectors(ElementBuilder &builder, ReduceOp op,
+                             ValueRange indices, int64_t width,
+                             Threads &threads);
 
 /// Emits what the elements of `row` become, all by this thread.
-mlir::Value emitReduction(ElementBuilder &builder, ReduceOp op,
-                          mlir::ValueRange row);
+Value emitReduction(ElementBuilder &builder, ReduceOp op, ValueRange row);
 
 } // namespace nsa
 

@@ -27,7 +27,7 @@ bool hasRowSums(SegmentOp segment);
 /// at once the row: for `builder` to know, or, of a reduction, in `values`,
 /// which `builder` has to have.
 void emitRowVectors(ElementBuilder &builder, SegmentOp segment,
-                    mlir::ValueRange indices, int64_t width, Threads &threads,
+                    ValueRange indices, int64_t width, Threads &threads,
                     RowValues &values);
 
 } // namespace nsa

@@ -20,10 +20,9 @@ namespace nsa {
 class Threads {
 public:
   /// Combines two values of the one with a number.
-  using Combine =
-      llvm::function_ref<mlir::Value(size_t, mlir::Value, mlir::Value)>;
+  using Combine = function_ref<Value(size_t, Value, Value)>;
   /// What upstream calls that, for each number.
-  using Kinds = llvm::ArrayRef<mlir::gpu::AllReduceOperation>;
+  using Kinds = ArrayRef<mlir::gpu::AllReduceOperation>;
 
   virtual ~Threads() = default;
 
@@ -33,34 +32,31 @@ public:
   /// that all fit: a power of two.
   virtual int64_t getMostTiles() const = 0;
   /// Emits this thread's number (index).
-  virtual mlir::Value emitThread(Arith &math) = 0;
+  virtual Value emitThread(Arith &math) = 0;
   /// Emits memory that all of them see: a memref of `count` elements.
-  virtual mlir::Value emitMemory(Arith &math, int64_t count,
-                                 mlir::Type type) = 0;
+  virtual Value emitMemory(Arith &math, int64_t count, Type type) = 0;
   /// A sum over the threads before this one, and over all of them.
   struct Sums {
-    mlir::Value before, total;
+    Value before, total;
   };
   /// Emits the sums of `value`.
-  virtual Sums emitSums(Arith &math, mlir::Value value) = 0;
+  virtual Sums emitSums(Arith &math, Value value) = 0;
   /// Emits the combination of each of `values`, of one type, over all threads.
-  virtual llvm::SmallVector<mlir::Value> emitReduce(Arith &math,
-                                                    mlir::ValueRange values,
-                                                    Kinds kinds,
-                                                    Combine combine) = 0;
+  virtual SmallVector<Value> emitReduce(Arith &math, ValueRange values,
+                                        Kinds kinds, Combine combine) = 0;
   /// What each has written is seen by all.
   virtual void emitBarrier(Arith &math) = 0;
 
   /// A thread's number (index), and a value that it has.
   struct NumberedValue {
-    mlir::Value number, value;
+    Value number, value;
   };
   /// Emits the first thread that does not have `condition`, or thread `most`
   /// (index, 0 or more) or the last one where all before it have, and its
   /// `value`. `half` is an index that is 0 and 1 in turn from call to call.
-  virtual NumberedValue emitFirstWithout(Arith &math, mlir::Value condition,
-                                         mlir::Value value, mlir::Value most,
-                                         mlir::Value half) = 0;
+  virtual NumberedValue emitFirstWithout(Arith &math, Value condition,
+                                         Value value, Value most,
+                                         Value half) = 0;
 };
 
 } // namespace nsa

@@ -28,17 +28,17 @@ namespace nsa {
 /// An attribute on GPU kernels that may begin before the kernel before them in
 /// the stream ends, and wait for that before they touch memory (programmatic
 /// dependent launch); and the first chip that has it, as in sm_90.
-inline constexpr llvm::StringLiteral dependentLaunchAttrName =
-    "nsa.dependent_launch";
+inline constexpr StringLiteral dependentLaunchAttrName = "nsa.dependent_launch";
 inline constexpr unsigned firstDependentChip = 90;
 
 /// 90 of "sm_90" and "sm_90a"; 0 of what is no such name.
-unsigned getChipVersion(llvm::StringRef chip);
+unsigned getChipVersion(StringRef chip);
 
 /// Registers LLVM's backends for NVPTX and for the host, once: LLVM's registry
 /// is not for threads.
 void initializeBackends();
 
+// The base of pass X, too, for the file that defines GEN_PASS_DEF_X before.
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Conversion/Passes.h.inc"

@@ -29,11 +29,11 @@ struct MetadataDim {
 
 /// One field of a set. Bit i of a set's type stands for field i.
 struct MetadataField {
-  llvm::StringLiteral name;
+  StringLiteral name;
   /// A set has it only if its type names it.
   bool isOptional;
   /// Sizes of its dimensions.
-  llvm::ArrayRef<MetadataDim> sizes;
+  ArrayRef<MetadataDim> sizes;
   /// Elements before it are not copied.
   int64_t from;
   /// Its arrays have to be contiguous.
@@ -41,7 +41,7 @@ struct MetadataField {
 };
 
 /// All fields, in the order in which a set's ports are expanded.
-llvm::ArrayRef<MetadataField> getMetadataFields();
+ArrayRef<MetadataField> getMetadataFields();
 
 /// The fields that a set of this mode has without naming them.
 uint32_t getDefaultMetadataFields(MetadataMode mode);

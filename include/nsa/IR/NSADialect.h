@@ -32,7 +32,7 @@ template <typename ConcreteOp>
 class NoUnknownAttrs
     : public mlir::OpTrait::TraitBase<ConcreteOp, NoUnknownAttrs> {
 public:
-  static llvm::LogicalResult verifyTrait(mlir::Operation *op);
+  static LogicalResult verifyTrait(Operation *op);
 };
 /// See NSAOpBase.td.
 template <typename ConcreteOp>
@@ -43,7 +43,7 @@ class ReifiedSizes : public mlir::OpTrait::TraitBase<ConcreteOp, ReifiedSizes> {
 template <typename ConcreteOp>
 class RowsOf : public mlir::OpTrait::TraitBase<ConcreteOp, RowsOf> {};
 template <typename ConcreteOp>
-class AsManyAs : public mlir::OpTrait::TraitBase<ConcreteOp, AsManyAs> {};
+class ResultSizes : public mlir::OpTrait::TraitBase<ConcreteOp, ResultSizes> {};
 template <typename ConcreteOp>
 class AnyInputs : public mlir::OpTrait::TraitBase<ConcreteOp, AnyInputs> {};
 template <typename ConcreteOp>
@@ -52,15 +52,16 @@ template <typename ConcreteOp>
 class PlainVectors : public mlir::OpTrait::TraitBase<ConcreteOp, PlainVectors> {
 };
 template <typename ConcreteOp>
+class OneAtATime : public mlir::OpTrait::TraitBase<ConcreteOp, OneAtATime> {};
+template <typename ConcreteOp>
 class IteratedAs : public mlir::OpTrait::TraitBase<ConcreteOp, IteratedAs> {};
 
-llvm::LogicalResult verifyNoUnknownAttrs(mlir::Operation *op);
+LogicalResult verifyNoUnknownAttrs(Operation *op);
 /// Checks what stands in the body of an `nsa.map` or `nsa.iterate`.
-llvm::LogicalResult verifyFormula(mlir::Operation *op);
+LogicalResult verifyFormula(Operation *op);
 
 template <typename ConcreteOp>
-llvm::LogicalResult
-NoUnknownAttrs<ConcreteOp>::verifyTrait(mlir::Operation *op) {
+LogicalResult NoUnknownAttrs<ConcreteOp>::verifyTrait(Operation *op) {
   return verifyNoUnknownAttrs(op);
 }
 } // namespace nsa
@@ -77,6 +78,16 @@ class CopyOp;
 class ExpansionOp;
 struct SegmentFacts;
 
+/// What a step says of a port beside its type.
+struct Port {
+  mlir::StringAttr name;
+  /// The numbers of the ports that give the sizes of its dimensions, or -1, and
+  /// what is added to each. Empty for a port without extents.
+  SmallVector<int64_t> extents, offsets;
+  /// What is known of the array behind it.
+  mlir::DictionaryAttr attrs;
+};
+
 /// The rows and columns that a segment has, and those of a block of threads:
 /// there are ceil(rows / tileRows) * ceil(columns / tileColumns) blocks, none
 /// where either is 0 or less.
@@ -85,57 +96,71 @@ struct Grid {
   int64_t tileRows = 1, tileColumns = 1;
 };
 
-/// The size of dimension `dim` of a value in a step, in terms of the step's
-/// ports: a constant, an `index` port, a `tensor.dim` of a port, or an
-/// `affine.apply` of those, created at the insertion point where needed.
-mlir::OpFoldResult getDimSize(mlir::OpBuilder &b, mlir::Location loc,
-                              mlir::Value value, unsigned dim);
-/// The sizes of all dimensions.
-llvm::SmallVector<mlir::OpFoldResult>
-getSizes(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value);
+/// The sizes of a value in a step, in terms of the step's ports: constants,
+/// `index` ports, `tensor.dim` of ports, or `affine.apply` of those, created at
+/// the insertion point where needed.
+SmallVector<OpFoldResult> getSizes(OpBuilder &b, Location loc, Value value);
 
 /// The type of an array of these sizes, static where they are constants.
-mlir::RankedTensorType getTensorType(llvm::ArrayRef<Size> sizes,
-                                     mlir::Type elementType);
+mlir::RankedTensorType getTensorType(ArrayRef<Size> sizes, Type elementType);
 
 /// Whether two values have the same number of elements or rows, or `rhs` has
 /// `more` more, whatever the arrays behind the ports are.
-bool haveSameRequests(mlir::Value lhs, mlir::Value rhs, int64_t more = 0);
+bool haveSameRequests(Value lhs, Value rhs, int64_t more = 0);
 
 /// The number of rows that `expansion` makes of `requests` requests. Not known
 /// while a text is parsed in pieces.
-Size getExpandedRows(mlir::Value expansion, const Size &requests);
+Size getExpandedRows(Value expansion, const Size &requests);
 
 /// Whether `op` computes values of this dialect.
-bool isValue(mlir::Operation *op);
+bool isValue(Operation *op);
 
 /// Checks that `op`, which stands beside values, computes a size that a
 /// launcher can compute as well: a constant, a `tensor.dim` of a port, or an
 /// `affine.apply` of sizes.
-llvm::LogicalResult verifySize(mlir::Operation *op);
+LogicalResult verifySize(Operation *op);
 
 /// Checks the values in the body of a step or of a segment, in their order:
 /// that operands come before their uses, and what operations require of them.
-llvm::LogicalResult verifyValues(mlir::Block &body);
+LogicalResult verifyValues(Block &body);
 
-/// Checks the operations of class `Op` in `root`, up to the first that fails.
+/// Returns `isRight`; where that is false, `emit` gives the error, which says
+/// that `parts`, one after the other, were expected.
+template <typename... Parts>
+bool expect(function_ref<InFlightDiagnostic()> emit, bool isRight,
+            const Parts &...parts) {
+  if (!isRight)
+    ((emit() << "expected ") << ... << parts);
+  return isRight;
+}
+/// The same of `op`.
+template <typename... Parts>
+bool expect(Operation *op, bool isRight, const Parts &...parts) {
+  return expect([op] { return op->emitOpError(); }, isRight, parts...);
+}
+
+/// Checks that `value`, an operand of `op` that `what` names, is a port.
+bool expectPort(Operation *op, Value value, StringRef what);
+
+/// Whether `check` holds for all operations of class `Op` in `root`; none is
+/// asked after the first for which it does not.
 template <typename Op>
-llvm::LogicalResult
-verifyEach(mlir::Operation *root,
-           llvm::function_ref<llvm::LogicalResult(Op)> verify) {
-  auto visit = [&](Op op) { return mlir::WalkResult(verify(op)); };
-  return llvm::failure(root->walk(visit).wasInterrupted());
+bool expectEach(Operation *root, function_ref<bool(Op)> check) {
+  auto visit = [&](Op op) {
+    return mlir::WalkResult(llvm::success(check(op)));
+  };
+  return !root->walk(visit).wasInterrupted();
 }
 
 /// The operation from which `value` has its rows of an expansion, or null.
-ExpandOpInterface getExpandOp(mlir::Value value);
+ExpandOpInterface getExpandOp(Value value);
 
 /// What a copy of `value` stores for a request: the rows that `value` repeats,
 /// or `value` itself.
-mlir::Value getRequestValue(mlir::Value value);
+Value getRequestValue(Value value);
 
 /// Checks that a segment can hold copies of `value`.
-llvm::LogicalResult verifyCopied(mlir::Value value);
+bool expectCopied(Value value);
 
 #include "nsa/IR/NSATypeConstraints.h.inc"
 } // namespace nsa
@@ -151,11 +176,11 @@ namespace nsa {
 /// that can hold them.
 struct IndexSpace {
   SegmentKind kind;
-  llvm::SmallVector<Size> sizes;
+  SmallVector<Size> sizes;
 
   /// That of `value`: its own sizes, but for the rows that a scan walks and the
   /// requests that an expansion starts from.
-  static IndexSpace of(mlir::Value value);
+  static IndexSpace of(Value value);
 };
 } // namespace nsa
 

@@ -319,7 +319,9 @@ def NSA_ScanOp : NSA_ValueOp<"scan", NSA_IntArray, "Any", [
 }
 
 def NSA_TileSumsOp : NSA_ValueOp<"tile_sums", NSA_IntVector, "Any", [
-    NSA_AnyInputs, NSA_AllLive
+    NSA_AnyInputs, NSA_AllLive, NSA_OneAtATime,
+    NSA_Sizes<[{Size::of(adaptor.getSource(), 0)
+         .ceilDiv(int64_t(1) << TileSumsOp::logTile)}]>
   ], "::mlir::getElementTypeOrSelf(adaptor.getSource().getType())"> {
   let summary = "The sum of each 32 elements";
   let description = [{

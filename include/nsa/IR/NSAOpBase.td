@@ -94,24 +94,19 @@ class NSA_SizedResult<string elementType> : NSA_Trait<"SizedResult",
       }
     }]>;
 
-// As many elements as an operand says: a size, or an array by its own number of
-// elements and `more` (" + 1").
-class NSA_AsManyAs<string getter, string more = ""> : NSA_Trait<"AsManyAs",
+// The sizes of the result, each in terms of `adaptor`.
+class NSA_Sizes<string sizes> : NSA_Trait<"ResultSizes",
     /*declaration=*/[{}],
     /*definition=*/[{
       ::llvm::SmallVector<::nsa::Size> $cppClass::getResultSizes(
           Adaptor adaptor) {
-        return {::nsa::Size::of(adaptor.}] # getter # "(), 0)" # more # [{};
+        using ::nsa::Size;
+        return {}] # sizes # [{};
       }
     }]>;
-class NSA_AsManyAsSize<string getter> : NSA_Trait<"AsManyAs",
-    /*declaration=*/[{}],
-    /*definition=*/[{
-      ::llvm::SmallVector<::nsa::Size> $cppClass::getResultSizes(
-          Adaptor adaptor) {
-        return {::nsa::Size::of(adaptor.}] # getter # [{())};
-      }
-    }]>;
+// As many elements as an operand has.
+class NSA_AsManyAs<string getter>
+    : NSA_Sizes<"Size::of(adaptor." # getter # "(), 0)">;
 
 // Requires nothing of where inputs come from.
 defvar NSA_AnyInputs = NSA_Trait<"AnyInputs",
@@ -147,6 +142,17 @@ defvar NSA_PlainVectors = NSA_Trait<"PlainVectors",
       int64_t $cppClass::getLoadBits() {
         return ::llvm::cast<::mlir::ShapedType>(getResult().getType())
             .getElementTypeBitWidth();
+      }
+    }]>;
+
+// Elements are computed one by one, as each takes long: as many threads as there
+// are elements.
+defvar NSA_OneAtATime = NSA_Trait<"OneAtATime",
+    /*declaration=*/[{}],
+    /*definition=*/[{
+      int64_t $cppClass::getMostWidth(::nsa::TargetAttr) { return 1; }
+      int64_t $cppClass::getLoadBits() {
+        return getType().getElementTypeBitWidth();
       }
     }]>;
 

@@ -146,32 +146,38 @@ def NSA_StepOp : NSA_Op<"step", [
   let hasRegionVerifier = 1;
 
   let extraClassDeclaration = [{
-    /// The name of port `number`.
-    ::llvm::StringRef getPortName(unsigned number);
-    /// The name of a port given as a block argument.
-    ::llvm::StringRef getPortName(::mlir::BlockArgument port) {
-      return getPortName(port.getArgNumber());
+    /// The step that `port` is a port of.
+    static StepOp of(::mlir::Value port) {
+      return ::llvm::cast<StepOp>(port.getParentBlock()->getParentOp());
     }
+    static ::llvm::StringRef getPortName(::mlir::Value port);
     /// The `index` port that gives the size of dimension `dim` of `port`, or
     /// null if the whole array is used.
-    ::mlir::BlockArgument getExtent(::mlir::BlockArgument port, unsigned dim);
+    static ::mlir::BlockArgument getExtent(::mlir::Value port, unsigned dim);
     /// What is added to `getExtent`.
-    int64_t getExtentOffset(::mlir::BlockArgument port, unsigned dim);
+    static int64_t getExtentOffset(::mlir::Value port, unsigned dim);
     /// Bytes that divide the base address of the array behind `port`; at least
     /// the size of an element.
-    int64_t getAlignment(::mlir::BlockArgument port);
+    static int64_t getAlignment(::mlir::Value port);
     /// The layout that an `in` port states, or null.
-    ::mlir::StridedLayoutAttr getLayout(::mlir::BlockArgument port);
+    static ::mlir::StridedLayoutAttr getLayout(::mlir::Value port);
     /// How large the size `port` is expected to be, if the text says so.
-    std::optional<int64_t> getExpected(::mlir::BlockArgument port);
+    static std::optional<int64_t> getExpected(::mlir::Value port);
+    /// What is said of the ports beside their types.
+    ::llvm::SmallVector<::nsa::Port> getPorts();
+    void setPorts(::llvm::ArrayRef<::nsa::Port> ports) {
+      setPorts(getProperties(), getContext(), ports);
+    }
+    static void setPorts(Properties &properties, ::mlir::MLIRContext *context,
+                         ::llvm::ArrayRef<::nsa::Port> ports);
     /// Adds an `inout` port, named `name` or, if that is taken, with a number.
     ::mlir::BlockArgument addInOutPort(::llvm::StringRef name,
                                        ::mlir::MemRefType type,
                                        ::mlir::Location loc);
     /// Whether the array behind `port` may be missing.
-    bool isOptional(::mlir::BlockArgument port);
+    static bool isOptional(::mlir::Value port);
     /// Whether what is written to `port` may be computed from what was there.
-    bool isInOut(::mlir::BlockArgument port);
+    static bool isInOut(::mlir::Value port);
     /// Whether port `lhs` stands before port `rhs`.
     static bool isBefore(::mlir::Value lhs, ::mlir::Value rhs) {
       return ::llvm::cast<::mlir::BlockArgument>(lhs).getArgNumber() <
@@ -184,8 +190,8 @@ def NSA_StepOp : NSA_Op<"step", [
     /// Checks what all copies require of their destinations: that there is one,
     /// that all are `out` ports of this step, and that none stands twice (C1 and
     /// C2 of the copies).
-    ::llvm::LogicalResult verifyDestinations(::mlir::Operation *copy,
-                                             ::mlir::ValueRange destinations);
+    bool expectDestinations(::mlir::Operation *copy,
+                            ::mlir::ValueRange destinations);
     /// The launches, in order. Empty before launches are formed.
     auto getLaunches() { return getBody().getOps<LaunchOp>(); }
   }];
@@ -247,7 +253,7 @@ def NSA_ClipSeqlensOp : NSA_ValueOp<"clip_seqlens", NSA_Vector, "Each", [
 }
 
 def NSA_CuSeqlensOp : NSA_ValueOp<"cu_seqlens", NSA_Vector, "Scan", [
-    NSA_AsManyAs<"getSource", " + 1">, NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
+    NSA_Sizes<"Size::of(adaptor.getSource(), 0) + 1">, NSA_AllLive, NSA_PlainVectors, NSA_Named, NSA_Sum
   ]> {
   let summary = "Cumulative sequence lengths";
   let description = [{
@@ -315,7 +321,9 @@ def NSA_PageTableOp : NSA_ValueOp<"page_table", NSA_Table, "Each", [
 }
 
 def NSA_RealPageTableOp : NSA_ValueOp<"real_page_table", NSA_Table, "Each", [
-    NSA_PlainVectors, NSA_Named, NSA_Pick
+    NSA_PlainVectors, NSA_Named, NSA_Pick,
+    NSA_Sizes<[{Size::of(adaptor.getSource(), 0),
+         Size::of(adaptor.getSource(), 1).ceilDiv(adaptor.getPageSize())}]>
   ]> {
   let summary = "A page table in units of pages";
   let description = [{
@@ -416,7 +424,9 @@ def NSA_ExpandKind : I32EnumAttr<"ExpandKind", "the lengths of a request's rows"
 
 def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
     NSA_AllLive, NSA_PlainVectors, NSA_Expanded, NSA_RowsOf<"getSource">,
-    NSA_RequestSum
+    NSA_RequestSum,
+    NSA_Sizes<[{getExpandedRows(adaptor.getExpansion(),
+                         Size::of(adaptor.getSource(), 0))}]>
   ]> {
   let summary = "A length for each row of each request";
   let description = [{
@@ -456,7 +466,10 @@ def NSA_ExpandSeqlensOp : NSA_ValueOp<"expand_seqlens", NSA_Vector, "Expand", [
 
 def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
     NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
-    NSA_RowsOf<"getSource", "getSource()">
+    NSA_RowsOf<"getSource", "getSource()">,
+    NSA_Sizes<[{getExpandedRows(adaptor.getExpansion(),
+                         Size::of(adaptor.getSource(), 0)),
+         Size::of(adaptor.getSource(), 1)}]>
   ]> {
   let summary = "A table with each request's row repeated";
   let description = [{
@@ -484,7 +497,8 @@ def NSA_ExpandRowsOp : NSA_ValueOp<"expand_rows", NSA_Table, "Expand", [
 }
 
 def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Expanded
+    NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
+    NSA_Sizes<[{Size::constant(adaptor.getExpansion().getContext(), 1)}]>
   ]> {
   let summary = "The number of rows, as an array of one element";
   let description = [{
@@ -506,7 +520,9 @@ def NSA_TotalRowsOp : NSA_ValueOp<"total_rows", NSA_Vector, "Expand", [
 }
 
 def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [
-    NSA_AllLive, NSA_PlainVectors, NSA_Named
+    NSA_AllLive, NSA_PlainVectors, NSA_Named,
+    NSA_Sizes<[{Size::of(adaptor.getSource(), 0),
+         Size::constant(adaptor.getSource().getContext(), adaptor.getColumns())}]>
   ]> {
   let summary = "The lengths once in each of a few columns";
   let description = [{
@@ -531,7 +547,11 @@ def NSA_ContextLensOp : NSA_ValueOp<"context_lens", NSA_Table, "Each", [
   }];
 }
 
-def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [],
+def NSA_DequantPagedOp : NSA_ValueOp<"dequant_paged", NSA_BF16Table, "Each", [
+    NSA_Sizes<[{Size::of(adaptor.getIds(), 0),
+         Size::constant(adaptor.getIds().getContext(),
+                        adaptor.getLayout().getRowSize())}]>
+  ],
   "::mlir::BFloat16Type::get(context)"> {
   let summary = "Rows of a paged, quantised cache as bf16";
   let description = [{
@@ -655,7 +675,7 @@ def NSA_CopyOp : NSA_Op<"copy", [
       return getOperands().drop_back(getDestinations().size());
     }
     /// Checks what `when` and `at` ask for.
-    ::llvm::LogicalResult verifyElements();
+    bool expectElements();
   }];
 }
 

@@ -80,7 +80,9 @@ def NSA_WindowStartsOp : NSA_ValueOp<"window_starts", NSA_Vector, "Each", [
 
 def NSA_TokenRangesOp : NSA_ValueOp<"token_ranges", NSA_Vector, "Expand", [
     NSA_AllLive, NSA_PlainVectors, NSA_Expanded,
-    NSA_RowsOf<"getRows">
+    NSA_RowsOf<"getRows">,
+    NSA_Sizes<[{getExpandedRows(adaptor.getExpansion(),
+                         Size::of(adaptor.getRows(), 0))}]>
   ]> {
   let summary = "A range of each request's tokens, one request after the other";
   let description = [{
@@ -140,7 +142,7 @@ def NSA_LookupOp : NSA_ValueOp<"lookup", NSA_Vector, "Each", [
 //===----------------------------------------------------------------------===//
 
 def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", [
-    NSA_AsManyAsSize<"getRequests">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
+    NSA_Sizes<"Size::of(adaptor.getRequests())">, NSA_AnyInputs, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Where each request's compressed rows begin in the workspace";
   let description = [{
@@ -160,7 +162,7 @@ def NSA_CompressedBasesOp : NSA_ValueOp<"compressed_bases", NSA_Vector, "Each", 
 }
 
 def NSA_WindowBasesOp : NSA_ValueOp<"window_bases", NSA_Vector, "Each", [
-    NSA_AsManyAs<"getOffsets", " + -1">, NSA_AllLive, NSA_PlainVectors
+    NSA_Sizes<"Size::of(adaptor.getOffsets(), 0) + -1">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "Where each request's window rows begin in the workspace";
   let description = [{
@@ -194,7 +196,7 @@ def NSA_QueryEnd : I32EnumAttr<"QueryEnd", "an end of a request's queries",
 }
 
 def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [
-    NSA_AsManyAs<"getQueryStartLoc", " + -1">, NSA_AllLive, NSA_PlainVectors
+    NSA_Sizes<"Size::of(adaptor.getQueryStartLoc(), 0) + -1">, NSA_AllLive, NSA_PlainVectors
   ]> {
   let summary = "The row of each request's first or last query";
   let description = [{
@@ -223,7 +225,9 @@ def NSA_QueryRowsOp : NSA_ValueOp<"query_rows", NSA_Vector, "Each", [
 }
 
 def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [
-    NSA_AllLive, NSA_PlainVectors
+    NSA_AllLive, NSA_PlainVectors,
+    NSA_Sizes<[{Size::of(adaptor.getRows(), 0),
+         Size::of(adaptor.getColumns())}]>
   ]> {
   let summary = "The ids of each request's compressed tokens";
   let description = [{
@@ -254,6 +258,15 @@ def NSA_CompressedIdsOp : NSA_ValueOp<"compressed_ids", NSA_Table, "Each", [
 //===----------------------------------------------------------------------===//
 // Index combine
 //===----------------------------------------------------------------------===//
+
+// The most compressed rows of a query, as a constant or a value.
+defvar NSA_MixedTopk = [{
+  ::mlir::OpFoldResult getMixedTopk() {
+    if (::mlir::Value topk = getTopk())
+      return topk;
+    return ::mlir::Builder(getContext()).getIndexAttr(*getStaticTopk());
+  }
+}];
 
 def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [
     NSA_AllLive, NSA_PlainVectors, AttrSizedOperandSegments
@@ -330,14 +343,11 @@ def NSA_CombineIndicesOp : NSA_ValueOp<"combine_indices", NSA_Table, "Row", [
     type($compressed_bases) `,` type($window_bases) `->` type($result)
   }];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The most compressed rows of a query, a constant or a value.
-    ::mlir::OpFoldResult getMixedTopk();
-  }];
+  let extraClassDeclaration = NSA_MixedTopk;
 }
 
 def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [
-    NSA_AsManyAsSize<"getQueries">, NSA_AllLive, AttrSizedOperandSegments
+    NSA_Sizes<"Size::of(adaptor.getQueries())">, NSA_AllLive, NSA_OneAtATime, AttrSizedOperandSegments
   ]> {
   let summary = "How many workspace rows each query attends to";
   let description = [{
@@ -374,10 +384,7 @@ def NSA_CombineLensOp : NSA_ValueOp<"combine_lens", NSA_Vector, "Each", [
     attr-dict `:` type($query_start_loc) `,` type($lengths) `->` type($result)
   }];
   let hasVerifier = 1;
-  let extraClassDeclaration = [{
-    /// The most compressed rows of a query, a constant or a value.
-    ::mlir::OpFoldResult getMixedTopk();
-  }];
+  let extraClassDeclaration = NSA_MixedTopk;
 }
 
 #endif // NSA_IR_NSAPREFILLOPS_TD

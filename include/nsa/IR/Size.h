@@ -9,8 +9,9 @@
 #ifndef NSA_IR_SIZE_H
 #define NSA_IR_SIZE_H
 
+#include "nsa/IR/LLVM.h"
+
 #include "mlir/IR/AffineExpr.h"
-#include "mlir/IR/Builders.h"
 
 namespace nsa {
 
@@ -22,7 +23,7 @@ namespace nsa {
 class Size {
 public:
   struct Symbol {
-    mlir::Value value;
+    Value value;
     /// The dimension of an array, or -1 for the value of an `index`.
     int64_t dim;
 
@@ -33,11 +34,11 @@ public:
 
   /// A size of which nothing is known: no other size equals it.
   Size() = default;
-  static Size constant(mlir::MLIRContext *context, int64_t value);
+  static Size constant(MLIRContext *context, int64_t value);
   /// The value of `index`.
-  static Size of(mlir::Value index);
+  static Size of(Value index);
   /// The number of elements of `array` in dimension `dim`.
-  static Size of(mlir::Value array, unsigned dim);
+  static Size of(Value array, unsigned dim);
 
   Size operator+(int64_t rhs) const { return expr ? with(expr + rhs) : *this; }
   Size operator*(int64_t rhs) const { return expr ? with(expr * rhs) : *this; }
@@ -59,17 +60,17 @@ public:
 
   /// Its parts: `getSymbols()[i]` is symbol i of the expression.
   mlir::AffineExpr getExpr() const { return expr; }
-  llvm::ArrayRef<Symbol> getSymbols() const { return symbols; }
+  ArrayRef<Symbol> getSymbols() const { return symbols; }
 
   /// The size as a value, created at the insertion point where needed.
-  mlir::OpFoldResult materialize(mlir::OpBuilder &b, mlir::Location loc) const;
+  OpFoldResult materialize(OpBuilder &b, Location loc) const;
   /// The same where `get` says what symbols are.
-  mlir::OpFoldResult
-  materialize(mlir::OpBuilder &b, mlir::Location loc,
-              llvm::function_ref<mlir::OpFoldResult(const Symbol &)> get) const;
+  OpFoldResult
+  materialize(OpBuilder &b, Location loc,
+              function_ref<OpFoldResult(const Symbol &)> get) const;
 
 private:
-  static Size of(Symbol symbol, mlir::MLIRContext *context);
+  static Size of(Symbol symbol, MLIRContext *context);
   Size with(mlir::AffineExpr expr) const;
   /// What the operation or the step that defines `symbol` says of it, or
   /// nothing.
@@ -81,7 +82,7 @@ private:
 
   /// Null if nothing is known.
   mlir::AffineExpr expr;
-  llvm::SmallVector<Symbol, 1> symbols;
+  SmallVector<Symbol, 1> symbols;
 };
 
 } // namespace nsa

@@ -9,8 +9,7 @@
 #ifndef NSA_IR_VALUEFACTS_H
 #define NSA_IR_VALUEFACTS_H
 
-#include "mlir/IR/ValueRange.h"
-#include "llvm/ADT/DenseMap.h"
+#include "nsa/IR/LLVM.h"
 
 namespace nsa {
 class ExpansionOp;
@@ -31,7 +30,7 @@ enum class Iteration {
 
 /// What `op` is computed from: its operands, and what the formulas inside of it
 /// read.
-llvm::SmallVector<mlir::Value> getInputs(mlir::Operation *op);
+SmallVector<Value> getInputs(Operation *op);
 
 /// What the values of a block are computed from, one operation after the other,
 /// so that nobody follows operands.
@@ -49,7 +48,7 @@ public:
     /// `expand` segment can hold it.
     bool dependsOnScan = false;
     /// The expansion that its rows come from, or null if they are requests.
-    mlir::Operation *expansion = nullptr;
+    Operation *expansion = nullptr;
     /// How many operations it is computed by, one from the other.
     unsigned depth = 0;
     /// From how many reads an element of it is computed; no more than one more
@@ -58,38 +57,33 @@ public:
   };
 
   /// Adds `op`, whose operands are added or ports.
-  void add(mlir::Operation *op);
+  void add(Operation *op);
   /// Whether the operation that defines `value` was added.
-  bool contains(mlir::Value value) const;
+  bool contains(Value value) const;
 
-  Facts lookup(mlir::Value value) const;
-  bool dependsOnScan(mlir::Value value) const {
-    return lookup(value).dependsOnScan;
-  }
-  ExpansionOp getExpansion(mlir::Value value) const;
+  Facts lookup(Value value) const;
+  bool dependsOnScan(Value value) const { return lookup(value).dependsOnScan; }
+  ExpansionOp getExpansion(Value value) const;
   /// Whether `value` has an element or a row for each request: it is made
   /// neither from a cumulative sum nor from an expansion.
-  bool isPerRequest(mlir::Value value) const;
+  bool isPerRequest(Value value) const;
   /// Checks that all `values` of `op` that are there have; `what` says of them
   /// that they depend on nothing else.
-  llvm::LogicalResult verifyPerRequest(mlir::Operation *op,
-                                       mlir::ValueRange values,
-                                       llvm::StringRef what) const;
+  bool expectPerRequest(Operation *op, ValueRange values, StringRef what) const;
 
 private:
-  unsigned countReads(mlir::Operation *op) const;
+  unsigned countReads(Operation *op) const;
 
-  llvm::DenseMap<mlir::Operation *, Facts> facts;
+  llvm::DenseMap<Operation *, Facts> facts;
 };
 
 /// The same of one value, found by following operands.
-bool dependsOnScan(mlir::Value value);
-ExpansionOp getExpansion(mlir::Value value);
+bool dependsOnScan(Value value);
+ExpansionOp getExpansion(Value value);
 
 /// Calls `visit` with the operations that `values` are computed by, each once,
 /// and goes on to the inputs of those for which it returns true.
-void walkOrigins(mlir::ValueRange values,
-                 llvm::function_ref<bool(mlir::Operation *)> visit);
+void walkOrigins(ValueRange values, function_ref<bool(Operation *)> visit);
 
 } // namespace nsa
 

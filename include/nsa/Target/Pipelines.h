@@ -9,6 +9,8 @@
 #ifndef NSA_TARGET_PIPELINES_H
 #define NSA_TARGET_PIPELINES_H
 
+#include "nsa/IR/LLVM.h"
+
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
@@ -30,7 +32,7 @@ struct LaunchOptions {
 void buildLaunchPipeline(mlir::OpPassManager &pm, const LaunchOptions &options);
 
 /// Whether every PTX for `chip` allows large parameters.
-bool hasLargeParameters(llvm::StringRef chip);
+bool hasLargeParameters(StringRef chip);
 
 struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
   Option<std::string> chip{*this, "chip", llvm::cl::init("sm_80"),
@@ -51,7 +53,7 @@ struct ToPTXOptions : public mlir::PassPipelineOptions<ToPTXOptions> {
 };
 
 /// From launches to a `gpu.binary` that holds PTX, for each step.
-void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, llvm::StringRef chip,
+void buildLaunchToPTXPipeline(mlir::OpPassManager &pm, StringRef chip,
                               bool largeParameters, bool lineInfo = false);
 /// From nsa operations to PTX (`--nsa-to-ptx`).
 void buildToPTXPipeline(mlir::OpPassManager &pm, const ToPTXOptions &options);

@@ -18,12 +18,13 @@
 #include "mlir/Pass/Pass.h"
 
 namespace nsa {
+// The base of pass X, too, for the file that defines GEN_PASS_DEF_X before.
 #define GEN_PASS_DECL
 #define GEN_PASS_REGISTRATION
 #include "nsa/Transforms/Passes.h.inc"
 
 /// What a remark of pass `name` is filed under.
-inline mlir::remark::RemarkOpts remarkBy(llvm::StringRef name) {
+inline mlir::remark::RemarkOpts remarkBy(StringRef name) {
   return mlir::remark::RemarkOpts::name(name).category("nsa");
 }
 } // namespace nsa
