@@ -84,6 +84,17 @@ def test_shipped_steps() -> None:
     assert {kind_of(text) for text in prebuild.texts()} <= {*SHOWN, *TOO_LONG}
 
 
+def test_rows_of_five() -> None:
+    """A quotient of 64 bits that is compared with 32."""
+    text = next(
+        text
+        for text in prebuild.v4_steps()
+        if "@v4_draft_extend" in text and "arith.constant 5 : index" in text
+    )
+    ((result,),) = prove_all([text])
+    assert result.accesses and not [access for access in result.accesses if access.missing]
+
+
 def test_results_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a file has is not looked at again; what changed is."""
     file = tmp_path / "results.jsonl"

@@ -23,7 +23,7 @@ __all__ = ["Facts"]
 
 #: z3's resources for a question, some tenths of a second; and for one that is insisted on.
 EFFORT = 1_000_000
-MORE_EFFORT = 8 * EFFORT
+MORE_EFFORT = 32 * EFFORT
 #: More than sizes of 31 bits: a product of two of them is no larger.
 SIZE = 2**31 - 1
 #: Exponents whose powers of two are known.

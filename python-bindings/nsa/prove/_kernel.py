@@ -505,6 +505,12 @@ class Kernel:
             return None
         return self.fit(self.facts.ceil_divide(self.unsigned(a, bits, operation), by), type, operation)
 
+    def compute_floordivsi(self, operation, type, bits, a, b):
+        by = self.facts.constant(b)
+        if by is None or by <= 0:
+            return None
+        return self.fit(self.facts.divide(a, b)[0], type, operation)
+
     def compute_divsi(self, operation, type, bits, a, b):
         """Towards zero."""
         by = self.facts.constant(b)
