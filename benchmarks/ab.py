@@ -142,7 +142,7 @@ def measure_together(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--loads", type=int, default=3)
+    parser.add_argument("--loads", type=int, default=3, choices=range(1, 17), metavar="N")
     parser.add_argument("--json", type=Path)
     parser.add_argument("old")
     parser.add_argument("new")
