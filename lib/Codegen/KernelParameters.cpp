@@ -31,15 +31,25 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
 }
 
 SmallVector<BlockArgument> nsa::getKernelPorts(LaunchOp launch) {
-  // By the segment that writes it; 0 for what is read.
-  llvm::SmallDenseMap<Value, unsigned> places;
-  unsigned place = 0;
+  // A block waits for each line of parameters that it is the first to read:
+  // arrays that are read stand in the order in which formulas read them, before
+  // those that are written, by the segment that writes them.
   SmallVector<SegmentOp> segments(launch.getSegments());
+  unsigned place = 0;
+  llvm::SmallDenseMap<Value, unsigned> places;
+  launch.walk(
+      [&](ReadOp read) { places.try_emplace(read.getSource(), ++place); });
   for (SegmentOp segment : llvm::reverse(segments)) {
     ++place;
     for (CopyOp copy : segment.getCopies())
       for (Value destination : copy.getDestinations())
         places[destination] = place;
+  }
+  // A block finds its row of a table without their number.
+  if (segments.size() == 1 && segments.front().getSizes().size() == 2) {
+    std::optional<TilingAttr> tiling = segments.front().getTiling();
+    if (tiling && tiling->getRows() == 1 && !tiling->getAcross())
+      places.try_emplace(segments.front().getSizes().front(), ++place);
   }
   SmallVector<BlockArgument> ports = launch.getUsedPorts();
   llvm::stable_sort(ports, [&](BlockArgument lhs, BlockArgument rhs) {

@@ -32,7 +32,7 @@ protected:
         code, **machine, [&] { return getOperation().emitError(); });
     if (failed(emitted))
       return failure();
-    std::string ptx = nsa::widenShortBounds(*emitted);
+    std::string ptx = nsa::holdSharedBases(nsa::widenShortBounds(*emitted));
     if (!expectWaits(ptx))
       return failure();
     return SmallVector<char, 0>(ptx.begin(), ptx.end());

@@ -39,6 +39,12 @@ std::optional<std::string> findAccessBeforeWait(StringRef ptx, StringRef name);
 /// its passes are over.
 std::string widenShortBounds(StringRef ptx);
 
+/// Lets a kernel of a PTX text that names an array in shared memory more than
+/// once hold its address in a register. From sm_90 on ptxas makes the address
+/// from the number of the block in its cluster, wherever it is named: also
+/// behind a barrier, where all of a block wait for it.
+std::string holdSharedBases(StringRef ptx);
+
 } // namespace nsa
 
 #endif // NSA_LIB_TARGET_PTXTARGET_H

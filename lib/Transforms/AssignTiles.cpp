@@ -16,6 +16,8 @@
 // computing once (`emitRow`) have a warp each, those whose threads compute
 // something together (`SharedOpInterface`) a block each. Rows whose length is
 // not known, but said to be short, share tiles, some threads each (`packed`).
+// Where all elements of a launch are read through others of their rows, blocks
+// have twice the threads and each thread half the elements.
 //
 //===----------------------------------------------------------------------===//
 
@@ -58,6 +60,20 @@ static int64_t getMostWidth(SegmentOp segment, TargetAttr target) {
       least = std::min(width, least.value_or(width));
   }
   return least.value_or(target.getVectorWidth(segment.getElementBits()));
+}
+
+/// Whether a segment's elements are read through others of their rows, and wait
+/// for no other thread.
+static bool isIndirect(SegmentOp segment) {
+  return segment.getKind() == SegmentKind::Tile &&
+         segment.getSizes().size() == 2 && !segment.hasSharedRows() &&
+         !segment.isWalked() && !segment.getCopies().empty() &&
+         llvm::all_of(segment.getCopies(), [](CopyOp copy) {
+           auto map = copy.getValue().getDefiningOp<MapOp>();
+           return map && !map.getPacked() && copy.getPlaces().empty() &&
+                  llvm::any_of(map->getRegion(0).front().getOps<ReadOp>(),
+                               [](ReadOp read) { return isIndirect(read); });
+         });
 }
 
 /// The elements of a vector.
@@ -155,6 +171,8 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return get(TilingUnit::Tile, threads, 1, 1, 1);
   int64_t width = getWidth(segment, target);
+  if (threads > target.getThreads() && isIndirect(segment))
+    width = std::max<int64_t>(width / 2, 1);
   if (segment.isWalked())
     return get(TilingUnit::Warp, threads / target.getWarp(), 0, width,
                target.getVectorsInFlight(getLoadBytes(segment, width)));
@@ -308,6 +326,11 @@ struct AssignTiles : public nsa::impl::AssignTilesBase<AssignTiles> {
                               });
         });
     if (isRecurrence && threads <= 512)
+      return 2 * threads;
+    bool areIndirect =
+        !segments.empty() &&
+        llvm::all_of(segments, [](SegmentOp s) { return isIndirect(s); });
+    if (areIndirect && threads <= 512)
       return 2 * threads;
     bool areRows =
         !segments.empty() && llvm::all_of(segments, [](SegmentOp segment) {

@@ -5,9 +5,11 @@
 // are written are aligned, they are stored one after the other.
 // CHECK-LABEL: gpu.module @tile {
 // CHECK-NEXT:  gpu.func @kernel(
-// CHECK-SAME:    %[[N:[a-z0-9]+]]: index, %[[M:[a-z0-9]+]]: index,
+// CHECK-SAME:    %[[M:[a-z0-9]+]]: index,
 // CHECK-SAME:    %[[A:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly},
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>)
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>,
+// The number of rows comes last: no block asks for it to find its own.
+// CHECK-SAME:    %{{[a-z0-9]+}}: index)
 // CHECK-SAME:    kernel attributes {known_block_size = array<i32: 128, 1, 1>, nsa.kernel} {
 // CHECK-DAG:   %[[THREAD:.*]] = gpu.thread_id  x
 // CHECK-DAG:   %[[BLOCK:.*]] = gpu.block_id  x
@@ -66,7 +68,7 @@ nsa.step @strided(in %n : index, in %a[%n] : tensor<?xi32>,
 // CHECK-NEXT:  gpu.func @kernel(
 // CHECK-SAME:    %[[POOL:[a-z0-9]+]]: memref<?xi64, strided<[?]>> {nsa.readonly},
 // CHECK-SAME:    %[[TOKENS:[a-z0-9]+]]: memref<?x?xi32, strided<[?, 1]>> {nsa.readonly, nsa.sizes = array<i64: 0, 1>},
-// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>)
+// CHECK-SAME:    %[[X:[a-z0-9]+]]: memref<?x?xi32>, %[[Y:[a-z0-9]+]]: memref<?x?xi32>, %{{[a-z0-9]+}}: index)
 // CHECK:       %[[LOADED:.*]] = memref.load %[[POOL]]
 // CHECK:       %[[ROW:.*]] = arith.index_cast %[[LOADED]] : i64 to index
 // CHECK:       %[[ROWS:.*]] = memref.dim %[[TOKENS]], %c0

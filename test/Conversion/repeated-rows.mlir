@@ -8,10 +8,10 @@
 !table_out = memref<?x?xi32, strided<[?, 1]>>
 
 // CHECK-LABEL: gpu.func @repeat
-// CHECK:         %[[BASE:.*]] = memref.extract_aligned_pointer_as_index %[[OUT0:arg[4-9]]] :
+// CHECK:         %[[BASE:.*]] = memref.extract_aligned_pointer_as_index %[[OUT0:arg[3-9]]] :
 // CHECK:         %[[BYTES:.*]] = arith.muli %{{.*}}#0, %c4
 // CHECK:         arith.ori %[[BASE]], %[[BYTES]]
-// CHECK:         memref.extract_aligned_pointer_as_index %[[OUT1:arg[4-9]]] :
+// CHECK:         memref.extract_aligned_pointer_as_index %[[OUT1:arg[3-9]]] :
 // CHECK:         scf.if
 // CHECK-NEXT:      scf.for %[[I:.*]] = %c0 to %c4 step %c1 {
 // CHECK-NEXT:        %[[ROW:.*]] = arith.addi %{{.*}}, %[[I]]

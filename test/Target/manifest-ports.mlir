@@ -30,3 +30,34 @@ nsa.step @step(in %bs : index, in %cu[%bs + 1] : tensor<?xi32>,
   nsa.copy %cu from 1 to %d : tensor<?xi32> to memref<?xi32>
   nsa.copy %tab to %e : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
 }
+
+// Arrays are parameters in the order in which formulas read them, before what
+// is written; the number of rows comes last.
+//
+// RUN: FileCheck %s --input-file=%t/order.json --check-prefix=ORDER
+// ORDER: "parameters": [
+// ORDER-NEXT: {
+// ORDER-NEXT: "field": "pointer",
+// ORDER-NEXT: "argument": "places"
+// ORDER: "field": "pointer",
+// ORDER-NEXT: "argument": "rows"
+// ORDER: "field": "pointer",
+// ORDER-NEXT: "argument": "table"
+// ORDER: "field": "pointer",
+// ORDER-NEXT: "argument": "out"
+// ORDER: "field": "value",
+// ORDER-NEXT: "argument": "n"
+// ORDER: "segments"
+nsa.step @order(in %n : index, in %table : tensor<?x?xi32>, in %rows[%n] : tensor<?xi32>,
+                in %places[%n, ?] : tensor<?x2048xi32>, out %out : memref<?x?xi32, strided<[?, 1]>>) {
+  %0 = nsa.map(%r, %c) in (%n, 2048) : tensor<?x2048xi32> {
+    %none = arith.constant -1 : i32
+    %place = nsa.read %places[%r, %c] : tensor<?x2048xi32>
+    %column = arith.index_cast %place : i32 to index
+    %row32 = nsa.read %rows[%r] : tensor<?xi32>
+    %row = arith.index_cast %row32 : i32 to index
+    %x = nsa.read %table[%row, %column] else %none : tensor<?x?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %0 to %out : tensor<?x2048xi32> to memref<?x?xi32, strided<[?, 1]>>
+}

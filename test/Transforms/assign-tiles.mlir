@@ -129,3 +129,45 @@ nsa.step @row_sums(in %n : index, in %m : index, in %t[%n, %m] : tensor<?x?xi32>
   %sums = nsa.scan %flags : tensor<?x?xi32> -> tensor<?x?xi32>
   nsa.copy %sums to %a : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
 }
+
+// -----
+
+// Elements that are read through others: twice the threads, and half a vector
+// each.
+// CHECK-LABEL: nsa.launch @indirect threads(256)
+// CHECK: nsa.segment tile(%n, {{.*}}) tiling <tile, rows = 1, columns = 512, width = 2, vectors = 1> {
+nsa.step @indirect(in %n : index, in %places[%n, ?] : tensor<?x2048xi32>,
+                   in %table : tensor<?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>) {
+  %t = nsa.map(%r, %c) in (%n, 2048) : tensor<?x2048xi32> {
+    %none = arith.constant -1 : i32
+    %place = nsa.read %places[%r, %c] : tensor<?x2048xi32>
+    %index = arith.index_cast %place : i32 to index
+    %x = nsa.read %table[%index] else %none : tensor<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %t to %a : tensor<?x2048xi32> to memref<?x?xi32, strided<[?, 1]>>
+}
+
+// -----
+
+// Not beside what is not: there blocks of the usual size are better.
+// CHECK-LABEL: nsa.launch @indirect_and_plain threads(128)
+// CHECK: tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1>
+// CHECK: tiling <tile, rows = 1, columns = 512, width = 4, vectors = 1>
+nsa.step @indirect_and_plain(in %n : index, in %places[%n, ?] : tensor<?x2048xi32>,
+                             in %table : tensor<?xi32>, out %a : memref<?x?xi32, strided<[?, 1]>>,
+                             out %b : memref<?x?xi32, strided<[?, 1]>>) {
+  %t = nsa.map(%r, %c) in (%n, 2048) : tensor<?x2048xi32> {
+    %none = arith.constant -1 : i32
+    %place = nsa.read %places[%r, %c] : tensor<?x2048xi32>
+    %index = arith.index_cast %place : i32 to index
+    %x = nsa.read %table[%index] else %none : tensor<?xi32>
+    nsa.yield %x : i32
+  }
+  nsa.copy %t to %a : tensor<?x2048xi32> to memref<?x?xi32, strided<[?, 1]>>
+  %u = nsa.map(%r, %c) in (%n, 1024) : tensor<?x1024xi32> {
+    %x = arith.index_cast %c : index to i32
+    nsa.yield %x : i32
+  }
+  nsa.copy %u to %b : tensor<?x1024xi32> to memref<?x?xi32, strided<[?, 1]>>
+}

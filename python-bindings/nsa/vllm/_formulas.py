@@ -81,7 +81,7 @@ def slot(
 def find_slot(
     table: nb.Array, row: Any, position: nb.Element, block_size: int, stride: int | None = None
 ) -> tuple[nb.Element, nb.Element]:
-    """Whether a block table has a slot for a position, and which."""
+    """Whether a block table has a slot for a position, and which. It has none below 0."""
     block = index(table[row, position // block_size].otherwise(-1))
     inside = block * (block_size if stride is None else stride) + position % block_size
     return block >= 0, inside

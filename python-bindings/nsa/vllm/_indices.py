@@ -61,7 +61,8 @@ def write_req_to_global(
         return b
 
     def place(t: Any, j: Any) -> nb.Element:
-        """The slot or row of an index, -1 if it has none."""
+        """The slot or row of an index, -1 if it has none. One below 0 is in a block below 0,
+        which no table has."""
         x = index(tokens[t, j].otherwise(-1))
         local = local_place(x, cp)
         paged = slot(table, row(t), local, block_size, stride)
@@ -75,8 +76,8 @@ def write_req_to_global(
             if cp is not None:
                 where = where + owner(x, cp) * f.size("workspace_rank_stride")
             where = nb.where((start >= 0) & (local // block_size < table_columns), where, -1)
-            paged = nb.where(request >= 0, where, paged)
-        return nb.where(x >= 0, paged, -1)
+            paged = nb.where(request >= 0, nb.where(x >= 0, where, -1), paged)
+        return paged
 
     if not (compact or f.has("out_counts") or f.has("safe_lengths")):
         f.output("out", (rows, columns), place, packed=False, columns=width)
@@ -230,8 +231,7 @@ def write_global_topk_indices(f: Formulas, block_size: int, width: int | None) -
     def find(t: nb.Element, j: nb.Element) -> tuple[nb.Element, nb.Element]:
         x = index(chosen[t, j].otherwise(-1))
         b = index(requests[t].otherwise(-1))
-        is_there, place = find_slot(table, b, x, block_size)
-        return (x >= 0) & is_there, place
+        return find_slot(table, b, x, block_size)
 
     f.output(
         "out_indices", (rows, columns), lambda t, j: nb.where(*find(t, j), -1),
