@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, reduce
 from operator import and_
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from .. import build as nb
 from .._arguments import check_rank, dtype_name
