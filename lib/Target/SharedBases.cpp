@@ -21,31 +21,19 @@ static StringRef getDeclared(StringRef line) {
   return line.take_front(line.find('[')).rsplit(' ').second;
 }
 
-/// The place after `name` where it stands in `line`, as a whole word.
-static std::optional<size_t> findEnd(StringRef line, StringRef name) {
+/// Where `line` names `name` and could have a register instead: as an address,
+/// with a number added or not, or all of an operand.
+static size_t findUse(StringRef line, StringRef name) {
   size_t at = line.find(name);
   if (at == StringRef::npos)
-    return std::nullopt;
-  size_t end = at + name.size();
-  bool isLonger =
-      end < line.size() && (llvm::isAlnum(line[end]) || line[end] == '_');
-  return isLonger ? std::nullopt : std::optional(end);
+    return at;
+  StringRef rest = line.drop_front(at + name.size());
+  bool isAddress = line.take_front(at).ends_with("[");
+  bool isWhole = rest.starts_with(isAddress ? "]" : ";");
+  return isWhole || (isAddress && rest.starts_with("+")) ? at : StringRef::npos;
 }
 
-/// `line` with `base` in the place of `name`.
-static std::string replace(StringRef line, StringRef name, StringRef base) {
-  std::optional<size_t> end = findEnd(line, name);
-  if (!end)
-    return line.str();
-  StringRef before = line.take_front(*end - name.size());
-  StringRef after = line.drop_front(*end);
-  auto [opcode, operands] = llvm::getToken(before);
-  if (opcode == "mov.b64" && after.consume_front("+"))
-    return llvm::formatv("\tadd.s64 {0}{1}, {2}", operands, base, after);
-  return (before + base + after).str();
-}
-
-/// The same with the body of a kernel, from its declarations on.
+/// Lets the body of a kernel hold the addresses of what it names twice.
 static void holdBases(SmallVectorImpl<std::string> &lines) {
   size_t first = 0;
   SmallVector<std::string> names;
@@ -60,13 +48,15 @@ static void holdBases(SmallVectorImpl<std::string> &lines) {
   auto code = MutableArrayRef(lines).drop_front(first);
   std::string bases;
   for (auto [number, name] : llvm::enumerate(names)) {
-    if (llvm::count_if(code, [&, name = StringRef(name)](StringRef line) {
-          return findEnd(line, name).has_value();
-        }) < 2)
+    SmallVector<std::pair<std::string *, size_t>> uses;
+    for (std::string &line : code)
+      if (size_t at = findUse(line, name); at != StringRef::npos)
+        uses.emplace_back(&line, at);
+    if (uses.size() < 2)
       continue;
     std::string base = llvm::formatv("%wg{0}", number);
-    for (std::string &line : code)
-      line = replace(line, name, base);
+    for (auto [line, at] : uses)
+      line->replace(at, name.size(), base);
     bases += llvm::formatv("\t.reg .b64 \t{0};\n\tmov.b64 \t{0}, {1};\n", base,
                            name);
   }
