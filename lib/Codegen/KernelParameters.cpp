@@ -31,9 +31,6 @@ MemRefType nsa::getKernelMemRefType(BlockArgument port) {
 }
 
 SmallVector<BlockArgument> nsa::getKernelPorts(LaunchOp launch) {
-  // A block waits for each line of parameters that it is the first to read:
-  // arrays that are read stand in the order in which formulas read them, before
-  // those that are written, by the segment that writes them.
   SmallVector<SegmentOp> segments(launch.getSegments());
   unsigned place = 0;
   llvm::SmallDenseMap<Value, unsigned> places;
@@ -45,7 +42,7 @@ SmallVector<BlockArgument> nsa::getKernelPorts(LaunchOp launch) {
       for (Value destination : copy.getDestinations())
         places[destination] = place;
   }
-  // A block finds its row of a table without their number.
+  // A block of a row finds it without the number of rows.
   if (segments.size() == 1 && segments.front().getSizes().size() == 2) {
     std::optional<TilingAttr> tiling = segments.front().getTiling();
     if (tiling && tiling->getRows() == 1 && !tiling->getAcross())

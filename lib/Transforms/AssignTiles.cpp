@@ -171,6 +171,7 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   if (segment.getKind() == SegmentKind::Expand && !isTable)
     return get(TilingUnit::Tile, threads, 1, 1, 1);
   int64_t width = getWidth(segment, target);
+  // See `getBestThreads`.
   if (threads > target.getThreads() && isIndirect(segment))
     width = std::max<int64_t>(width / 2, 1);
   if (segment.isWalked())

@@ -47,9 +47,10 @@ Type getStorageType(Type type);
 MemRefType getKernelMemRefType(BlockArgument port);
 
 /// The ports that the kernel of `launch` takes, in the order of its parameters:
-/// first what it reads, then what it writes, by segment from the last one on. A
-/// block waits for each line of parameters that it is the first to read, so
-/// those of one segment stand together.
+/// first what it reads, formulas' arrays in the order of their reads, then what
+/// it writes, by segment from the last one on; last the number of rows, where
+/// no block needs it to find its own. A block waits for each line of parameters
+/// that it is the first to read.
 SmallVector<BlockArgument> getKernelPorts(LaunchOp launch);
 
 /// The `optional` ones of `ports`, by the words of the kernel's presence
