@@ -8,6 +8,7 @@
 
 #include "nsa/Codegen/Arith.h"
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -151,6 +152,35 @@ Value Arith::emitFor(Value begin, Value end, Value step, Value initial,
                    return Values{body(index, carried.front())};
                  })
       .front();
+}
+
+static void keepRolled(scf::ForOp loop) {
+  MLIRContext *context = loop.getContext();
+  auto unroll = LLVM::LoopUnrollAttr::get(
+      context, /*disable=*/BoolAttr::get(context, true), /*count=*/{},
+      /*runtimeDisable=*/{}, /*full=*/{}, /*followupUnrolled=*/{},
+      /*followupRemainder=*/{}, /*followupAll=*/{});
+  // Lowering hands attributes of the LLVM dialect on to branches.
+  loop->setAttr("loop_annotation",
+                LLVM::LoopAnnotationAttr::get(
+                    context, /*disableNonforced=*/{}, /*vectorize=*/{},
+                    /*interleave=*/{}, unroll, /*unrollAndJam=*/{}, /*licm=*/{},
+                    /*distribute=*/{}, /*pipeline=*/{}, /*peeled=*/{},
+                    /*unswitch=*/{}, /*mustProgress=*/{}, /*isVectorized=*/{},
+                    /*startLoc=*/{}, /*endLoc=*/{}, /*parallelAccesses=*/{}));
+}
+
+void Arith::emitRolledFor(Value begin, Value end, Value step,
+                          function_ref<void(Value)> body) {
+  emitFor(begin, end, step, body);
+  keepRolled(cast<scf::ForOp>(*std::prev(b.getInsertionPoint())));
+}
+
+Value Arith::emitRolledFor(Value begin, Value end, Value step, Value initial,
+                           function_ref<Value(Value, Value)> body) {
+  Value last = emitFor(begin, end, step, initial, body);
+  keepRolled(last.getDefiningOp<scf::ForOp>());
+  return last;
 }
 
 Arith::Values Arith::emitWhile(ValueRange initial,

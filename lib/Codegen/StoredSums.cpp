@@ -20,14 +20,14 @@
 using namespace mlir;
 using namespace nsa;
 
-static constexpr int64_t groupSize = 8;
+static constexpr int64_t groupSize = 1 << logGroup;
 
 static Value getLogTile(Arith &math) { return math.index(TileSumsOp::logTile); }
 
 /// Elements `begin` to `begin + groupSize` of `source`, and 0 from `end` on,
 /// which is more than `begin`.
 static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
-                                    Value begin, Value end) {
+                                    ValueRange row, Value begin, Value end) {
   Type type = getElementTypeOrSelf(source.getType());
   Value last = builder.add(end, builder.index(-1));
   SmallVector<Value> elements;
@@ -35,7 +35,9 @@ static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
     Value place = builder.add(begin, number);
     // Places past the last element are that one, which is there.
     Value inside = builder.minUnsigned(place, last);
-    Value element = builder.element(source, inside);
+    SmallVector<Value> indices(row);
+    indices.push_back(inside);
+    Value element = builder.element(source, indices);
     elements.push_back(number == 0
                            ? element
                            : builder.select(builder.less(place, end), element,
@@ -45,12 +47,12 @@ static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
 }
 
 /// `sum` and elements `begin` to `end` of `source`.
-static Value emitSumOfGroups(ElementBuilder &builder, Value source, Value begin,
-                             Value end, Value sum) {
+Value nsa::emitSumOfGroups(ElementBuilder &builder, Value source,
+                           ValueRange row, Value begin, Value end, Value sum) {
   return builder.emitFor(
       begin, end, builder.index(groupSize), sum, [&](Value place, Value sum) {
         ElementBuilder inner(builder.b, builder);
-        for (Value element : emitGroup(inner, source, place, end))
+        for (Value element : emitGroup(inner, source, row, place, end))
           sum = inner.add(sum, element);
         return sum;
       });
@@ -68,8 +70,9 @@ struct TileSumsElements : ElementsOf<TileSumsOp> {
     Value end = builder.min(
         builder.shiftLeft(builder.add(tile, builder.index(1)), shift),
         builder.size(Size::of(getSource(), 0)));
-    return emitSumOfGroups(builder, getSource(), builder.shiftLeft(tile, shift),
-                           end, builder.zero(getType().getElementType()));
+    return emitSumOfGroups(builder, getSource(), {},
+                           builder.shiftLeft(tile, shift), end,
+                           builder.zero(getType().getElementType()));
   }
 };
 } // namespace
@@ -101,7 +104,7 @@ Value nsa::emitStoredSum(ElementBuilder &builder, ScanOp scan, Value begin,
   Value tile = builder.shiftRight(end, shift);
   Value tiles = emitStoredTiles(builder, scan, builder.shiftRight(begin, shift),
                                 tile, sum);
-  return emitSumOfGroups(builder, scan.getSource(),
+  return emitSumOfGroups(builder, scan.getSource(), {},
                          builder.shiftLeft(tile, shift), end, tiles);
 }
 
@@ -141,19 +144,20 @@ Value nsa::emitStoredSearch(ElementBuilder &builder, ScanOp scan, Value begin,
   Value first = builder.minUnsigned(builder.shiftLeft(tile[0], shift), size);
   Value end =
       builder.min(builder.add(first, int64_t(1) << TileSumsOp::logTile), size);
-  SmallVector<Value> place = emitWalk(
-      builder, first, end, tile[1],
-      [&](ElementBuilder &inner, Value place, Value sum) {
-        Value goesOn = inner.i1(true);
-        Value next = place, run = sum;
-        for (auto [number, element] :
-             llvm::enumerate(emitGroup(inner, scan.getSource(), place, end))) {
-          run = inner.add(run, element);
-          goesOn = inner.both(goesOn, isAtMostPosition(inner, run));
-          next = inner.select(goesOn, inner.add(place, number + 1), next);
-        }
-        // What is past the end is 0, and does not stop the walk.
-        return SmallVector<Value>{inner.min(next, end), run, goesOn};
-      });
+  SmallVector<Value> place =
+      emitWalk(builder, first, end, tile[1],
+               [&](ElementBuilder &inner, Value place, Value sum) {
+                 Value goesOn = inner.i1(true);
+                 Value next = place, run = sum;
+                 for (auto [number, element] : llvm::enumerate(
+                          emitGroup(inner, scan.getSource(), {}, place, end))) {
+                   run = inner.add(run, element);
+                   goesOn = inner.both(goesOn, isAtMostPosition(inner, run));
+                   next =
+                       inner.select(goesOn, inner.add(place, number + 1), next);
+                 }
+                 // What is past the end is 0, and does not stop the walk.
+                 return SmallVector<Value>{inner.min(next, end), run, goesOn};
+               });
   return builder.min(place[0], size);
 }

@@ -42,10 +42,10 @@ Value emitTiles(Arith &math, Value size, Value shift) {
 
 /// The base-2 logarithm of the elements in a tile, of `size` elements in
 /// `mostTiles` at most; `least` or more.
-Value emitShift(Arith &math, Value size, int64_t mostTiles, int64_t least = 0) {
+Value emitShift(Arith &math, Value size, int64_t mostTiles, Value least) {
   return math
       .emitWhile(
-          math.index(least),
+          least,
           [&](ValueRange shift) {
             return math.compare(Arith::Predicate::ugt,
                                 emitTiles(math, size, shift.front()),
@@ -60,7 +60,7 @@ Value emitShift(Arith &math, Value size, int64_t mostTiles, int64_t least = 0) {
 /// The sum of elements `begin` to `end` of `source`, in row `row`, after `sum`.
 Value emitSumFrom(ElementBuilder &builder, Value source, ValueRange row,
                   Value begin, Value end, Value sum) {
-  return builder.emitFor(
+  return builder.emitRolledFor(
       begin, end, builder.index(1), sum, [&](Value index, Value sum) {
         ElementBuilder inner(builder.b, builder);
         SmallVector<Value> indices(row);
@@ -178,7 +178,7 @@ struct ScanElements : ScalarElementsOf<ScanOp> {
     Type type = getElementType();
     Value size = emitNumElements(builder, getSource());
     Value shift = emitShift(builder, size, threads.getMostTiles(),
-                            getSums() ? TileSumsOp::logTile : 0);
+                            emitLeastShift(builder, size, threads));
     Value numTiles = emitTiles(builder, size, shift);
     Value sums = threads.emitMemory(builder, threads.getMostTiles() + 1, type);
     int64_t width = 128 / type.getIntOrFloatBitWidth();
@@ -221,6 +221,9 @@ struct ScanElements : ScalarElementsOf<ScanOp> {
       return emitFrom(builder.shiftLeft(tile, tiles->shift),
                       tiles->emitBefore(builder, tile));
     };
+    // The sum of all is there.
+    if (count == builder.size(Size::of(getSource(), row.size())))
+      return tiles->emitBefore(builder, tiles->numTiles);
     if (getSums())
       return emitFromTile();
     return tiles->emitByTile(
@@ -268,6 +271,43 @@ struct ScanElements : ScalarElementsOf<ScanOp> {
 private:
   Type getElementType() { return getElementTypeOrSelf(getType()); }
 
+  /// Whether what is added up is loaded in groups: it rests on nothing that is
+  /// shared, which would be much code, and no elements of the launch are
+  /// without sums, whose blocks would be fewer at a time by the registers.
+  bool isInGroups(Threads &threads) {
+    if (threads.getSize() == 1)
+      return false;
+    auto launch = getOp()->getParentOfType<LaunchOp>();
+    bool hasGroups = llvm::all_of(launch.getSegments(), [](SegmentOp segment) {
+      return !segment.getBody().getOps<SharedOpInterface>().empty();
+    });
+    walkOrigins(getSource(), [&](Operation *op) {
+      hasGroups &= !isa<SharedOpInterface>(op);
+      return hasGroups;
+    });
+    return hasGroups;
+  }
+
+  /// Whether steps of a recurrence look through tiles again and again.
+  bool isAskedBySteps() {
+    return llvm::any_of(getResult().getUsers(), [](Operation *user) {
+      return user->getParentOfType<IterateOp>();
+    });
+  }
+
+  /// The least logarithm of a tile's elements.
+  Value emitLeastShift(ElementBuilder &builder, Value size, Threads &threads) {
+    if (getSums())
+      return builder.index(TileSumsOp::logTile);
+    Value none = builder.index(0);
+    if (!isInGroups(threads) || isAskedBySteps())
+      return none;
+    // Where tiles are more than one element, they are whole groups.
+    Value areAll = builder.compare(Arith::Predicate::ule, size,
+                                   builder.index(threads.getMostTiles()));
+    return builder.select(areAll, none, builder.index(logGroup));
+  }
+
   /// Fills `sums`, where each thread has one vector of `width` elements at
   /// most: what they read is on its way together.
   void emitVectorSums(ElementBuilder &builder, ValueRange row, Value sums,
@@ -304,19 +344,43 @@ private:
     Value thread = threads.emitThread(builder);
     Value numThreads = builder.index(threads.getSize());
     // The sum of each tile, by threads in turn, so that they load together.
-    builder.emitFor(thread, numTiles, numThreads, [&](Value tile) {
-      Value first = builder.shiftLeft(tile, shift);
-      Value last = builder.min(
-          builder.shiftLeft(builder.add(tile, builder.index(1)), shift), size);
-      Value sum = builder.zero(type);
-      if (getSums())
-        sum = emitStoredTiles(builder, *this,
-                              builder.shiftRight(first, logStored),
-                              emitTiles(builder, last, logStored), sum);
-      else
-        sum = emitSumFrom(builder, getSource(), row, first, last, sum);
-      builder.store(sum, sums, tile);
-    });
+    auto emitEach = [&](function_ref<Value(Value, Value)> emitSum) {
+      builder.emitFor(thread, numTiles, numThreads, [&](Value tile) {
+        Value first = builder.shiftLeft(tile, shift);
+        Value last = builder.min(
+            builder.shiftLeft(builder.add(tile, builder.index(1)), shift),
+            size);
+        builder.store(emitSum(first, last), sums, tile);
+      });
+    };
+    if (getSums())
+      emitEach([&](Value first, Value last) {
+        return emitStoredTiles(
+            builder, *this, builder.shiftRight(first, logStored),
+            emitTiles(builder, last, logStored), builder.zero(type));
+      });
+    else if (isInGroups(threads))
+      builder.emitIf(
+          builder.equal(shift, builder.index(0)),
+          [&] {
+            builder.emitRolledFor(thread, size, numThreads, [&](Value index) {
+              ElementBuilder inner(builder.b, builder);
+              SmallVector<Value> indices(row);
+              indices.push_back(index);
+              inner.store(inner.element(getSource(), indices), sums, index);
+            });
+          },
+          [&] {
+            emitEach([&](Value first, Value last) {
+              return emitSumOfGroups(builder, getSource(), row, first, last,
+                                     builder.zero(type));
+            });
+          });
+    else
+      emitEach([&](Value first, Value last) {
+        return emitSumFrom(builder, getSource(), row, first, last,
+                           builder.zero(type));
+      });
     threads.emitBarrier(builder);
     // Each thread adds up tiles that stand together, and puts sums in their
     // place.
@@ -324,13 +388,13 @@ private:
     Value begin = builder.min(builder.mul(thread, perThread), numTiles);
     Value end = builder.min(builder.add(begin, perThread), numTiles);
     auto addUp = [&](Value initial, bool replace) {
-      return builder.emitFor(begin, end, builder.index(1), initial,
-                             [&](Value tile, Value before) {
-                               Value sum = builder.load(sums, tile);
-                               if (replace)
-                                 builder.store(before, sums, tile);
-                               return builder.add(before, sum);
-                             });
+      return builder.emitRolledFor(begin, end, builder.index(1), initial,
+                                   [&](Value tile, Value before) {
+                                     Value sum = builder.load(sums, tile);
+                                     if (replace)
+                                       builder.store(before, sums, tile);
+                                     return builder.add(before, sum);
+                                   });
     };
     Value own = addUp(builder.zero(type), /*replace=*/false);
     Value before = threads.emitSums(builder, own).before;
@@ -372,7 +436,8 @@ struct IterateElements : ScalarElementsOf<IterateOp> {
                                 Threads &threads) {
     Value size =
         builder.max(builder.size(getIndexBounds().front()), builder.index(0));
-    Value shift = emitShift(builder, size, threads.getMostTiles());
+    Value shift =
+        emitShift(builder, size, threads.getMostTiles(), builder.index(0));
     Value before = threads.emitMemory(builder, threads.getMostTiles() + 1,
                                       getElementTypeOrSelf(getType()));
     Value thread = threads.emitThread(builder);

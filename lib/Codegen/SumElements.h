@@ -31,6 +31,18 @@ void emitPredictedSteps(
     function_ref<void(Value, Value)> visit);
 
 //===----------------------------------------------------------------------===//
+// Elements that are loaded together (StoredSums.cpp)
+//===----------------------------------------------------------------------===//
+
+/// The logarithm of their number.
+constexpr int64_t logGroup = 3;
+
+/// `sum` and elements `begin` to `end` of `source`, in row `row`, a group at a
+/// time.
+Value emitSumOfGroups(ElementBuilder &builder, Value source, ValueRange row,
+                      Value begin, Value end, Value sum);
+
+//===----------------------------------------------------------------------===//
 // Sums that a launch before has made (StoredSums.cpp)
 //===----------------------------------------------------------------------===//
 

@@ -118,6 +118,12 @@ public:
                  function_ref<Values(Value, ValueRange)> body);
   Value emitFor(Value begin, Value end, Value step, Value initial,
                 function_ref<Value(Value, Value)> body);
+  /// The same by loops that nobody unrolls: where few elements are left to walk
+  /// over, copies of the body are code that others wait to jump over.
+  void emitRolledFor(Value begin, Value end, Value step,
+                     function_ref<void(Value)> body);
+  Value emitRolledFor(Value begin, Value end, Value step, Value initial,
+                      function_ref<Value(Value, Value)> body);
   /// Has `next` make new values of `initial` as long as `goesOn` (i1) holds of
   /// them.
   Values emitWhile(ValueRange initial, function_ref<Value(ValueRange)> goesOn,
