@@ -19,16 +19,17 @@ MANY = 65_536
 SIZES = (0, 1, 31, 32, 33, 64, 1000, 1024, 1025, 32 * 1024 - 1, 32 * 1024 + 1, 70_000)
 
 
-def build(dtype: str, inclusive: bool = False) -> nb.Builder:
+def build(dtype: str, inclusive: bool = False, expected: int | None = MANY) -> nb.Builder:
     """Sums are stored, read anywhere and searched, and sums of what a search says as well."""
     s = nb.Builder("stored_sums")
-    n, m = s.size("n", expected=MANY), s.size("m")
+    n, m = s.size("n", expected=expected), s.size("m")
     counts = s.input("counts", dtype, (n,))
     at = s.input("at", "int64", (m,))
     sums = s.scan(s.map(n, lambda i: nb.maximum(counts[i], 0)), inclusive=inclusive)
     s.output("sums", sums)
     s.output("read", s.map(m, lambda j: sums[at[j]].otherwise(-1)))
     s.output("found", s.map(m, lambda j: sums.search(at[j]), dtype="int32"))
+    s.output("total", s.map(1, lambda _: sums[n].otherwise(-1)))
     # The owners of the first n places.
     owner = s.map(n, lambda i: sums.search(i), dtype=dtype)
     of_owners = s.scan(owner)
@@ -70,12 +71,17 @@ def check(
     wanted = {
         "sums": sums,
         "read": element(sums),
+        "total": np.array([-1 if inclusive else sums[-1]], dtype),
         "found": np.searchsorted(sums.astype(np.int64), at, "right").astype(np.int32),
         "of_owners": element(of_owners),
     }
     out = {name: asarray(np.full_like(array, 77)) for name, array in wanted.items()}
     stale = np.full(-(-n // TILE) + 1, info.min + 5, dtype)
-    spaces = {name: asarray(stale.copy()) for name in ("workspace", "workspace1")}
+    spaces = {
+        name: asarray(stale.copy())
+        for name in ("workspace", "workspace1")
+        if name in step.signature.parameters
+    }
     step(n=n, m=m, counts=asarray(counts), at=asarray(at), **out, **spaces)
     for name, array in wanted.items():
         np.testing.assert_array_equal(asnumpy(out[name]), array, err_msg=f"{name}, {n}")

@@ -36,6 +36,14 @@ def test_simulator(case: Any) -> None:
         check(step, dtype, inclusive, n, m=40)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_groups(dtype: str) -> None:
+    """One launch, where a thread has an element, or groups of eight."""
+    step = build(dtype, expected=None).compile("simt")
+    for n in (127, 1024, 1025, 1031, 1033, 3000):
+        check(step, dtype, False, n, m=40)
+
+
 def test_launches_and_ports(case: Any) -> None:
     manifest = json.loads(case[0].manifest)
     # Sums, sums of searches in them, and what reads both.
