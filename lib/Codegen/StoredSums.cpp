@@ -8,8 +8,7 @@
 
 //
 // A tile of 32 elements has a stored sum. What is left of one is added up
-// element by element, eight at a time: their loads wait for nothing but each
-// other, and not for the sum before.
+// element by element, in groups.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,43 +19,7 @@
 using namespace mlir;
 using namespace nsa;
 
-static constexpr int64_t groupSize = 1 << logGroup;
-
 static Value getLogTile(Arith &math) { return math.index(TileSumsOp::logTile); }
-
-/// Elements `begin` to `begin + groupSize` of `source`, and 0 from `end` on,
-/// which is more than `begin`.
-static SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
-                                    ValueRange row, Value begin, Value end) {
-  Type type = getElementTypeOrSelf(source.getType());
-  Value last = builder.add(end, builder.index(-1));
-  SmallVector<Value> elements;
-  for (int64_t number = 0; number < groupSize; ++number) {
-    Value place = builder.add(begin, number);
-    // Places past the last element are that one, which is there.
-    Value inside = builder.minUnsigned(place, last);
-    SmallVector<Value> indices(row);
-    indices.push_back(inside);
-    Value element = builder.element(source, indices);
-    elements.push_back(number == 0
-                           ? element
-                           : builder.select(builder.less(place, end), element,
-                                            builder.zero(type)));
-  }
-  return elements;
-}
-
-/// `sum` and elements `begin` to `end` of `source`.
-Value nsa::emitSumOfGroups(ElementBuilder &builder, Value source,
-                           ValueRange row, Value begin, Value end, Value sum) {
-  return builder.emitFor(
-      begin, end, builder.index(groupSize), sum, [&](Value place, Value sum) {
-        ElementBuilder inner(builder.b, builder);
-        for (Value element : emitGroup(inner, source, row, place, end))
-          sum = inner.add(sum, element);
-        return sum;
-      });
-}
 
 //===----------------------------------------------------------------------===//
 // Tiles

@@ -336,14 +336,15 @@ private:
     threads.emitBarrier(builder);
   }
 
-  /// The same for any number of elements, by tiles.
-  void emitTileSums(ElementBuilder &builder, ValueRange row, Value sums,
-                    Value size, Value shift, Value numTiles, Threads &threads) {
+  /// Stores the sum of each tile, by threads in turn, so that they load
+  /// together.
+  void emitSumOfEachTile(ElementBuilder &builder, ValueRange row, Value sums,
+                         Value size, Value shift, Value numTiles,
+                         Threads &threads) {
     Type type = getElementType();
     Value logStored = builder.index(TileSumsOp::logTile);
     Value thread = threads.emitThread(builder);
     Value numThreads = builder.index(threads.getSize());
-    // The sum of each tile, by threads in turn, so that they load together.
     auto emitEach = [&](function_ref<Value(Value, Value)> emitSum) {
       builder.emitFor(thread, numTiles, numThreads, [&](Value tile) {
         Value first = builder.shiftLeft(tile, shift);
@@ -381,7 +382,15 @@ private:
         return emitSumFrom(builder, getSource(), row, first, last,
                            builder.zero(type));
       });
+  }
+
+  /// The same for any number of elements, by tiles.
+  void emitTileSums(ElementBuilder &builder, ValueRange row, Value sums,
+                    Value size, Value shift, Value numTiles, Threads &threads) {
+    emitSumOfEachTile(builder, row, sums, size, shift, numTiles, threads);
     threads.emitBarrier(builder);
+    Value thread = threads.emitThread(builder);
+    Value numThreads = builder.index(threads.getSize());
     // Each thread adds up tiles that stand together, and puts sums in their
     // place.
     Value perThread = builder.ceilDivUnsigned(numTiles, numThreads);
@@ -396,7 +405,7 @@ private:
                                      return builder.add(before, sum);
                                    });
     };
-    Value own = addUp(builder.zero(type), /*replace=*/false);
+    Value own = addUp(builder.zero(getElementType()), /*replace=*/false);
     Value before = threads.emitSums(builder, own).before;
     Value after = addUp(before, /*replace=*/true);
     Value isLast =

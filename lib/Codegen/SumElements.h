@@ -31,11 +31,16 @@ void emitPredictedSteps(
     function_ref<void(Value, Value)> visit);
 
 //===----------------------------------------------------------------------===//
-// Elements that are loaded together (StoredSums.cpp)
+// Elements that are loaded together (ElementGroups.cpp)
 //===----------------------------------------------------------------------===//
 
-/// The logarithm of their number.
+/// The logarithm of the elements in a group.
 constexpr int64_t logGroup = 3;
+
+/// The group of `source` from element `begin` on, in row `row`, with 0 from
+/// `end` on, which is more than `begin`.
+SmallVector<Value> emitGroup(ElementBuilder &builder, Value source,
+                             ValueRange row, Value begin, Value end);
 
 /// `sum` and elements `begin` to `end` of `source`, in row `row`, a group at a
 /// time.

@@ -44,6 +44,26 @@ def test_groups(dtype: str) -> None:
         check(step, dtype, False, n, m=40)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_rows_in_groups(dtype: str) -> None:
+    """The same of sums along each row, with its total."""
+    s = nb.Builder("rows")
+    n, m = s.size("n"), s.size("m")
+    x = s.input("x", dtype, (n, m))
+    sums = s.scan(s.map((n, m), lambda i, j: nb.maximum(x[i, j], 0)))
+    s.output("before", s.map((n, m), lambda i, j: sums[i, j].otherwise(-1)))
+    s.output("total", s.map(n, lambda i: sums[i, m].otherwise(-1)))
+    step = s.compile("simt")
+    for columns in (0, 1, 513, 1024, 1025, 1033, 4097):
+        values = np.random.default_rng(columns).integers(-3, 5, (3, columns)).astype(dtype)
+        before, total = np.full((3, columns), 77, dtype), np.full(3, 77, dtype)
+        step(n=3, m=columns, x=values, before=before, total=total)
+        wanted = np.cumsum(np.maximum(values, 0), axis=1, dtype=dtype)
+        wanted = np.concatenate([np.zeros((3, 1), dtype), wanted], axis=1)
+        np.testing.assert_array_equal(before, wanted[:, :-1])
+        np.testing.assert_array_equal(total, wanted[:, -1])
+
+
 def test_launches_and_ports(case: Any) -> None:
     manifest = json.loads(case[0].manifest)
     # Sums, sums of searches in them, and what reads both.
