@@ -6,7 +6,8 @@
     python benchmarks/ab.py [--loads N] [--json FILE] OLD NEW -- BENCHMARK.py [ARGUMENT ...]
 
 OLD and NEW are folders as NSA_BUNDLE_PATH names them, with all that the benchmark asks for. Each is loaded N times: the
-same machine code lies up to 4 % apart between loads. Prints what nsa's ways take with NEW over OLD, of means over loads;
+same machine code lies up to 4 % apart between loads, and up to 5 % by where its arrays are, so that the two take turns at being
+first, and start behind arrays of random sizes. Prints what nsa's ways take with NEW over OLD, of means over loads;
 peers, copies and times on the host are left out. Ends with 1 if a ratio lies above 1.02. See benchmarks/README.md.
 """
 
@@ -17,6 +18,7 @@ import functools
 import importlib
 import json
 import os
+import random
 import re
 import statistics
 import sys
@@ -37,6 +39,8 @@ import reporting  # noqa: E402
 
 #: What a row may take longer than before.
 LIMIT = 1.02
+#: Sizes of what lies before a player's arrays.
+PLACES = random.Random(0)
 #: Ways that are none of nsa's.
 OTHERS = re.compile(r"peer|torch|copy|empty|hand|sglang", re.IGNORECASE)
 #: What takes the times, and peers, which can be imported once.
@@ -66,6 +70,7 @@ class Player(threading.Thread):
         self.turn, self.paused = threading.Semaphore(0), threading.Semaphore(0)
         self.asked: tuple[dict[str, harness.Operation], int, bool] | None = None
         self.samples: dict[str, list[float]] = {}
+        self.before: list[torch.Tensor] = []
         self.error: BaseException | None = None
 
     def enter(self) -> None:
@@ -92,6 +97,11 @@ class Player(threading.Thread):
 
     def resume(self) -> None:
         self.enter()
+        # What it allocates next lies elsewhere, each time.
+        self.before = [
+            torch.empty(512 * PLACES.randrange(1, 1 << bits), dtype=torch.uint8, device="cuda")
+            for bits in (6, 12)
+        ]
         self.turn.release()
         self.paused.acquire()
         torch.cuda.synchronize()
@@ -155,9 +165,9 @@ def main() -> int:
     benchmark = Path(options.benchmark[0]).stem
     sides = {"old": options.old, "new": options.new}
     players = [
-        Player(side, folder, benchmark)
-        for _ in range(options.loads)
-        for side, folder in sides.items()
+        Player(side, sides[side], benchmark)
+        for load in range(options.loads)
+        for side in (list(sides) if load % 2 == 0 else reversed(sides))
     ]
 
     gpu_samples = harness.gpu_samples
