@@ -17,6 +17,10 @@
 using namespace mlir;
 using namespace nsa;
 
+/// Of as many arrays it is asked at once whether they are aligned. Their
+/// addresses stay in registers until the last has been asked.
+static constexpr size_t mostAsked = 4;
+
 /// Stores what `op` picks from the `width` elements of `vector` at `point`, to
 /// each row that `forEachRow` calls back with: from lane i, if its column is a
 /// multiple of the stride.
@@ -81,8 +85,9 @@ private:
   /// and moves `column` to the first of them.
   Parts exchange(ElementBuilder &builder, Value vector, Value &column);
   /// Emits the stores of a copy to several arrays, which mostly are all
-  /// aligned: those together, so that what is hardly ever executed does not
-  /// stand between them. Returns false, and emits none, where that cannot be.
+  /// aligned: those of up to `mostAsked` together, so that what is hardly ever
+  /// executed does not stand between them. Returns false, and emits none, where
+  /// a store depends on more than its column.
   bool emitAlignedStores(ElementBuilder &builder, CopyOp copy,
                          const Parts &parts, ArrayRef<Value> indices);
   /// Emits the stores of a copy to each of the rows.
@@ -252,14 +257,15 @@ Parts TileEmitter::exchange(ElementBuilder &builder, Value vector,
   return {{toPart(ofFirst), toPart(ofSecond)}, 2 * half};
 }
 
-/// Whether all elements are columns that are written, and all destinations of
-/// `copy` take them by the widest accesses, as `emitCanStoreWide` has it.
-static Value emitAreWide(ElementBuilder &builder, CopyOp copy,
+/// Whether all elements are columns that are written, and all destinations take
+/// them by the widest accesses, as `emitCanStoreWide` has it. None where one
+/// never can.
+static Value emitAreWide(ElementBuilder &builder, ValueRange destinations,
                          const Parts &parts, Value row, Value column,
                          const Written &written) {
   Value last = builder.add(column, parts.getSpan() - 1);
   Value areWide = written.contain(builder, column, last);
-  for (Value destination : copy.getDestinations()) {
+  for (Value destination : destinations) {
     Value isAligned = emitCanStoreWide(builder, parts, destination, row);
     if (!isAligned)
       return {};
@@ -278,8 +284,8 @@ void TileEmitter::emitRepeatedStores(ElementBuilder &builder, CopyOp copy,
   };
   // Mostly the same holds for all destinations and rows. It is found out once,
   // which leaves a loop with nothing but stores.
-  Value isWide =
-      emitAreWide(builder, copy, parts, /*row=*/Value(), column, written);
+  Value isWide = emitAreWide(builder, copy.getDestinations(), parts,
+                             /*row=*/Value(), column, written);
   if (!isWide)
     return rows->emitLoop(builder, storeGeneral);
   auto storeAligned = [&](Value row) {
@@ -299,20 +305,29 @@ bool TileEmitter::emitAlignedStores(ElementBuilder &builder, CopyOp copy,
       hasOptionalDestinations(copy))
     return false;
   Written written{int64_t(copy.getFrom()), columns};
-  Value isWide = emitAreWide(builder, copy, parts,
-                             indices.size() > 1 ? indices.front() : Value(),
-                             indices.back(), written);
-  if (!isWide)
-    return false;
-  auto storeAligned = [&](Value destination) {
-    storeWide(builder, parts, builder.lookup(destination), indices);
+  Value row = indices.size() > 1 ? indices.front() : Value();
+  auto storeEach = [&](ValueRange destinations, bool areWide) {
+    EmittedFor scope(builder, copy);
+    for (Value destination : destinations) {
+      if (areWide)
+        storeWide(builder, parts, builder.lookup(destination), indices);
+      else
+        storeParts(builder, parts, destination, indices, written);
+    }
   };
-  auto storeGeneral = [&](Value destination) {
-    storeParts(builder, parts, destination, indices, written);
-  };
-  builder.emitIf(
-      isWide, [&] { emitForDestinations(builder, copy, storeAligned); },
-      [&] { emitForDestinations(builder, copy, storeGeneral); });
+  ValueRange others = copy.getDestinations();
+  while (!others.empty()) {
+    ValueRange some = others.take_front(std::min(others.size(), mostAsked));
+    others = others.drop_front(some.size());
+    Value areWide =
+        emitAreWide(builder, some, parts, row, indices.back(), written);
+    if (areWide)
+      builder.emitIf(
+          areWide, [&] { storeEach(some, /*areWide=*/true); },
+          [&] { storeEach(some, /*areWide=*/false); });
+    else
+      storeEach(some, /*areWide=*/false);
+  }
   return true;
 }
 
