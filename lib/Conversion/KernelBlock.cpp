@@ -102,7 +102,8 @@ std::pair<Value, Value> KernelBlock::emitRowAndTile(SegmentOp segment,
   Value perLine = isAcross ? emitRowTiles(segment) : emitTilesPerRow(segment);
   Value line = divUnsigned(block, perLine);
   Value inLine = sub(block, mul(line, perLine));
-  return {toIndex(isAcross ? inLine : line), isAcross ? line : inLine};
+  // Without a sign, whose products with strides have a part more.
+  return {toIndexUnsigned(isAcross ? inLine : line), isAcross ? line : inLine};
 }
 
 std::pair<Value, Value> KernelBlock::emitRowAndColumn(SegmentOp segment,

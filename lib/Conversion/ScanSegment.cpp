@@ -176,7 +176,12 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
       [&](Value first, ValueRange carried) {
         ValueRange loaded = carried.drop_front(numScans).drop_back();
         Value half = carried.back();
+        // The first row is a multiple of the block's size, which ranges do not
+        // see of a loop, so that no row needs more than 31 bits. A product of
+        // one with a stride has two parts instead of three.
+        first = block.mul(block.divUnsigned(first, blockSize), blockSize);
         Value row = block.add(first, block.thread);
+        row = block.toIndexUnsigned(block.toI32(row));
         ElementBuilder ofRow = block.at(row);
         scan.emitPlaces(ofRow, row);
         Value nextRow = block.add(row, blockSize);

@@ -146,7 +146,13 @@ nsa.step @many_pages(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
 // one of them makes of it is computed when it is added up.
 // CHECK:       %[[SUMS:.*]]:4 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
 // CHECK-SAME:      iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}, %[[LOADED:.*]] = %{{.*}}, %
-// CHECK:         %[[NEXT:.*]] = arith.addi %{{.*}}, %c128 : index
+// Ranges see that a row has 32 bits, and no sign.
+// CHECK-NEXT:    %[[ROUND:.*]] = arith.divui %{{.*}}, %c128 : index
+// CHECK-NEXT:    %[[FIRST:.*]] = arith.muli %[[ROUND]], %c128 : index
+// CHECK-NEXT:    %[[THIS:.*]] = arith.addi %[[FIRST]], %{{.*}} : index
+// CHECK-NEXT:    %[[NARROW:.*]] = arith.index_cast %[[THIS]] : index to i32
+// CHECK-NEXT:    %[[WIDE:.*]] = arith.index_castui %[[NARROW]] : i32 to index
+// CHECK:         %[[NEXT:.*]] = arith.addi %[[WIDE]], %c128 : index
 // CHECK:         memref.load %{{.*}}[%[[NEXT]]]
 // CHECK:         %[[CLIPPED:.*]] = arith.minsi %[[LOADED]], %c2048_i32
 // CHECK:         arith.select %{{.*}}, %[[CLIPPED]], %c0_i32

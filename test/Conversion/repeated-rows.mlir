@@ -44,7 +44,7 @@ nsa.step @repeat(in %bs : index, in %max_len : index,
 // CHECK:         %[[TILE:.*]] = arith.divui %[[BLOCK]], %[[ROWS]]
 // CHECK:         %[[BEFORE:.*]] = arith.muli %[[TILE]], %[[ROWS]]
 // CHECK:         %[[NUMBER:.*]] = arith.subi %[[BLOCK]], %[[BEFORE]]
-// CHECK:         arith.index_cast %[[NUMBER]] : i32 to index
+// CHECK:         arith.index_castui %[[NUMBER]] : i32 to index
 // CHECK-NOT:     scf.if
 // CHECK:         %[[LEN:.*]] = memref.load %{{.*}} : memref<?xi32
 // CHECK:         %[[IS_LIVE:.*]] = arith.cmpi slt
