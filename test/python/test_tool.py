@@ -378,7 +378,7 @@ def test_size_expressions() -> None:
 
 @needs_bundles
 def test_every_shipped_step_is_shown() -> None:
-    for path in finding.bundles():
+    for path in finding.bundles_in(_cache.SHIPPED):
         for found in finding.find(path):
             manifest = found.manifest
             sizes = facts.complete_sizes(manifest, {})
