@@ -268,14 +268,14 @@ nsa.step @step(in %bs : index, in %more[%bs] : tensor<?xi32>, in %queries : inde
 def test_memory_of_a_thread() -> None:
     """LLVM keeps a vector there of which an element is picked by a number: the simulator knows it."""
     text = """
-nsa.step @step(in %bs : index, in %columns : index, in %tokens : tensor<?x?xi32>, in %wide[%bs] : tensor<?xi64>, in %lens[%bs] : tensor<?xi32>, out %o0 : memref<?x?xi32>, out %o1 : memref<?x?xi32, strided<[1024, 1]>> {alignment = 16 : i64}, out %o5 : memref<?x?xi32, strided<[?, 1]>>) attributes {guards} {
+nsa.step @step(in %bs : index, in %columns : index, in %tokens : tensor<?x?xi32>, in %wide[%bs] : tensor<?xi64>, in %lens[%bs] : tensor<?xi32>, out %o0 : memref<?x?xi32>, out %o1 : memref<?x?xi32, strided<[1024, 1]>> {alignment = 16 : i64}, out %o5 : memref<?x?xi32, strided<[?, 1]>>) {
   %v1 = nsa.page_table %tokens[%wide] columns %bs live %lens : tensor<?xi32> : tensor<?x?xi32>, tensor<?xi64> -> tensor<?x?xi32>
   %v2 = nsa.page_table %tokens[%lens] columns %columns : tensor<?x?xi32>, tensor<?xi32> -> tensor<?x?xi32>
   nsa.copy %v2 to %o0, %o1 : tensor<?x?xi32> to memref<?x?xi32>, memref<?x?xi32, strided<[1024, 1]>>
   nsa.copy %v1 to %o5 : tensor<?x?xi32> to memref<?x?xi32, strided<[?, 1]>>
 }
 """  # noqa: E501
-    module, diagnostics = _compile.compiler().compile(text.encode(), b"<found>", guards=True)
+    module, diagnostics = _compile.compiler().compile(text.encode(), b"<found>")
     assert module is not None, diagnostics.decode()
     ((_, manifest, ptx, _),) = module.steps
     assert "__local_depot" in ptx
