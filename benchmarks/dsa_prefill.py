@@ -53,6 +53,7 @@ def inputs(bs: int, context: int, device: str = "cuda") -> dict[str, Any]:
     extends = [rng.randint(1, chunk) for _ in range(bs)]
     lens = [rng.randint(max(context // 8, e + 1), context) for e in extends]
     rows = 2 * bs + 1
+    generator = torch.Generator(device).manual_seed(bs)
 
     def put(values: list[int], name: str) -> Any:
         return torch.tensor(values, dtype=getattr(torch, INPUT_DTYPES[name]), device=device)
@@ -62,7 +63,7 @@ def inputs(bs: int, context: int, device: str = "cuda") -> dict[str, Any]:
         "extend_seq_lens": put(extends, "extend_seq_lens"),
         "req_pool_indices": put(rng.sample(range(1, rows), bs), "req_pool_indices"),
         "req_to_token": torch.randint(
-            0, SLOTS, (rows, context), dtype=torch.int32, device=device
+            0, SLOTS, (rows, context), dtype=torch.int32, device=device, generator=generator
         ),
         "lens": lens,
         "extends": extends,
@@ -152,7 +153,7 @@ def measure(peer: Any, case: Case, bs: int, context: int, calls: int) -> dict[st
 def time_calls(of_case: dict[str, Callable[[], Any]], calls: int) -> dict[str, Any]:
     """What each way takes, one of them "peer" and one "nsa", which must not wait."""
     # Raises if it waits.
-    harness.queued_time(of_case["nsa"], batches=3)
+    harness.queued_times({"nsa": of_case["nsa"]}, batches=3)
     launches, busy = {}, {}
     for name in ("peer", "nsa"):
         launches[name], busy[name] = on_device(of_case[name])
@@ -160,9 +161,7 @@ def time_calls(of_case: dict[str, Callable[[], Any]], calls: int) -> dict[str, A
         "launches": launches,
         "waits": {"peer": count_waits(of_case["peer"]), "nsa": count_waits(of_case["nsa"])},
         "busy_us": busy,
-        "wall_us": reporting.as_json(
-            {name: harness.wall_time(way, calls) for name, way in of_case.items()}
-        ),
+        "wall_us": reporting.as_json(harness.wall_times(of_case, calls)),
         "host_us": reporting.as_json(
             {name: harness.host_time(way, batches=5) for name, way in of_case.items()}
         ),

@@ -186,8 +186,12 @@ def host_times(
     return {name: Timing.of(values) for name, values in samples.items()}
 
 
-def wall_time(call: Callable[[], object], calls: int = 400) -> Timing:
+def wall_times(ways: dict[str, Callable[[], object]], calls: int = 400) -> dict[str, Timing]:
     """Microseconds per call until the GPU is done with it, each waited for."""
+    return {name: _wall_time(way, calls) for name, way in ways.items()}
+
+
+def _wall_time(call: Callable[[], object], calls: int) -> Timing:
     samples = []
     for number in range(-20, calls):
         begin = time.perf_counter_ns()
@@ -198,12 +202,18 @@ def wall_time(call: Callable[[], object], calls: int = 400) -> Timing:
     return Timing.of(samples)
 
 
-def queued_time(call: Callable[[], object], calls: int = 10, batches: int = 30) -> Timing:
+def queued_times(
+    ways: dict[str, Callable[[], object]], calls: int = 10, batches: int = 30
+) -> dict[str, Timing]:
     """Microseconds on the GPU per call, the launches queued while it was kept busy.
 
     For calls that a graph cannot hold, or that engines run without one: what they take
     where the host is far enough ahead. A call that waits for the GPU is an error.
     """
+    return {name: _queued_time(way, calls, batches) for name, way in ways.items()}
+
+
+def _queued_time(call: Callable[[], object], calls: int, batches: int) -> Timing:
     for _ in range(3):
         call()
     torch.cuda.synchronize()

@@ -35,17 +35,23 @@ they hold. "Fused": SGLang with its fused kernels, which are on by default and w
 SGLang without them (SGLANG_EXPERIMENTAL_DSA_KPOOL_METADATA_FUSION=0), which writes all columns."""
 
 
-def inputs(case: Case, bs: int, context: int, device: str = "cuda") -> dict[str, Any]:
+def inputs(
+    case: Case, bs: int, context: int, device: str = "cuda", seed: int = 0
+) -> dict[str, Any]:
     """Valid ones: room for the tokens of the step is left in the context."""
     last = context - (case.next_n if case.mode == "target_verify" else 0)
     rows = 2 * bs + 1
+    generator = torch.Generator(device).manual_seed(seed)
 
     def draw(low: int, high: int, *shape: int, dtype: Any = torch.int64) -> Any:
-        return torch.randint(low, high, shape, dtype=dtype, device=device)
+        return torch.randint(
+            low, high, shape, dtype=dtype, device=device, generator=generator
+        )
 
     return {
         "seq_lens": draw(max(context // 8, case.next_n), last + 1, bs),
-        "req_pool_indices": torch.randperm(rows - 1, device=device)[:bs] + 1,
+        "req_pool_indices": 1
+        + torch.randperm(rows - 1, device=device, generator=generator)[:bs],
         "req_to_token": draw(0, 1 << 20, rows, context, dtype=torch.int32),
     }
 
@@ -61,7 +67,7 @@ def ways(
     }
     theirs = kpool_peer.sequence(peer, case, a)
     # SGLang's arrays are made with contents; what is compared was written by a replay.
-    a["seq_lens"].copy_(inputs(case, bs, context, device)["seq_lens"])
+    a["seq_lens"].copy_(inputs(case, bs, context, device, seed=1)["seq_lens"])
 
     def launch() -> None:
         ops.replay_metadata([ours], **a, **case.arguments(context))

@@ -106,9 +106,7 @@ def measure_ids(
 
 
 def wall_times(ways: dict[str, Way]) -> dict[str, harness.Timing]:
-    times = {name: harness.wall_time(way) for name, way in ways.items()}
-    times["a wait alone"] = harness.wall_time(lambda: None)
-    return times
+    return harness.wall_times({**ways, "a wait alone": lambda: None})
 
 
 def measure_chunk(
@@ -128,7 +126,7 @@ def measure_chunk(
         row(
             mix,
             moved,
-            queued_us={name: harness.queued_time(way) for name, way in queued.items()},
+            queued_us=harness.queued_times(queued),
             wall_us=wall_times(ways),
         )
     ]

@@ -45,14 +45,18 @@ SGLang's are in any order."""
 def inputs(case: Case, bs: int, context: int, device: str = "cuda") -> dict[str, Any]:
     """Valid ones: room for the tokens of the step is left in the context."""
     slots, rows = 1 << 20, 2 * bs + 1
+    generator = torch.Generator(device).manual_seed(bs)
     last = context - (case.next_n if case.mode == "target_verify" else 0)
 
     def draw(low: int, high: int, *shape: int, dtype: Any = torch.int64) -> Any:
-        return torch.randint(low, high, shape, dtype=dtype, device=device)
+        return torch.randint(
+            low, high, shape, dtype=dtype, device=device, generator=generator
+        )
 
     return {
         "seq_lens": draw(max(context // 8, case.next_n), last + 1, bs),
-        "req_pool_indices": torch.randperm(rows - 1, device=device)[:bs] + 1,
+        "req_pool_indices": 1
+        + torch.randperm(rows - 1, device=device, generator=generator)[:bs],
         "req_to_token": draw(0, slots, rows, context, dtype=torch.int32),
         "full_to_swa": draw(0, slots, slots),
         "out_cache_loc": draw(0, slots, bs * case.next_n * case.steps),

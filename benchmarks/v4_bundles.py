@@ -36,14 +36,19 @@ def arrays(bs: int, context: int) -> dict[str, Any]:
     slots, rows = 1 << 20, 2 * bs + 1
     device = "cuda"
     columns = -(-context // PAGE)
+    generator = torch.Generator(device).manual_seed(bs)
+
+    def draw(low: int, high: int, *shape: int, dtype: Any = torch.int64) -> Any:
+        return torch.randint(
+            low, high, shape, dtype=dtype, device=device, generator=generator
+        )
+
     made = {
-        "seq_lens": torch.randint(context // 8, context + 1, (bs,), device=device),
-        "req_pool_indices": torch.randperm(rows, device=device)[:bs],
-        "req_to_token": torch.randint(
-            0, slots, (rows, context), dtype=torch.int32, device=device
-        ),
-        "full_to_swa": torch.randint(0, slots, (slots,), device=device),
-        "out_cache_loc": torch.randint(0, slots, (bs,), device=device),
+        "seq_lens": draw(context // 8, context + 1, bs),
+        "req_pool_indices": torch.randperm(rows, device=device, generator=generator)[:bs],
+        "req_to_token": draw(0, slots, rows, context, dtype=torch.int32),
+        "full_to_swa": draw(0, slots, slots),
+        "out_cache_loc": draw(0, slots, bs),
     }
     widths = {
         "swa_page_indices": WINDOW, "page_table": columns, "c4_sparse_page_indices": TOPK,

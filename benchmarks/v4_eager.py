@@ -65,7 +65,8 @@ def chunk_ways(peer: Any, model: str, a: dict[str, Any]) -> dict[str, Any]:
         "full_to_swa": a["full_to_swa"], "query_start_loc": put(ends),
         "query_pos": put(positions), "page_table": pages[of_rows].contiguous(),
         "c128_page_indices": torch.randint(
-            -1, 500, (rows, columns), dtype=torch.int32, device=device
+            -1, 500, (rows, columns), dtype=torch.int32, device=device,
+            generator=torch.Generator(device).manual_seed(bs),
         ),
     }  # fmt: skip
     # Of this type its kernels take them.

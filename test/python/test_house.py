@@ -1,10 +1,11 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The house keeps its order: who includes whom, and who asks for the class of an operation."""
+"""The house keeps its order: who includes whom, who asks for the class of an operation, and what benchmarks draw."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -87,3 +88,31 @@ def test_no_class_tests(room: str) -> None:
         for name in class_tests(path.read_text()) - STRUCTURE - own_classes(path.read_text())
     }
     assert found == set()
+
+
+def unseeded_draws(text: str) -> list[str]:
+    """The calls that draw from a generator which nobody has seeded."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            torchs = re.fullmatch(r"torch\.(rand\w*|normal|bernoulli|multinomial)", name)
+            if torchs and all(keyword.arg != "generator" for keyword in node.keywords):
+                found.append(name)
+            if re.fullmatch(r"(np\.)?random\.[a-z]\w*", name) and not node.args:
+                found.append(name)
+    return found
+
+
+def test_unseeded_draws_are_found() -> None:
+    text = "torch.randint(0, 9, (3,)); np.random.default_rng(); random.random(); random.Random(3)"
+    assert unseeded_draws(text) == ["torch.randint", "np.random.default_rng", "random.random"]
+    seeded = "torch.randint(0, 9, (3,), generator=g); np.random.default_rng(0); rng.random()"
+    assert unseeded_draws(seeded) == []
+
+
+def test_benchmarks_draw_with_seeds() -> None:
+    """Lengths that each run draws for itself are what two runs would differ by."""
+    paths = sorted((ROOT / "benchmarks").glob("*.py"))
+    assert paths
+    assert {path.name: found for path in paths if (found := unseeded_draws(path.read_text()))} == {}
