@@ -177,11 +177,14 @@ static void emitBlock(KernelBlock &block, SegmentOp segment, Value) {
         ValueRange loaded = carried.drop_front(numScans).drop_back();
         Value half = carried.back();
         // The first row is a multiple of the block's size, which ranges do not
-        // see of a loop, so that no row needs more than 31 bits. A product of
-        // one with a stride has two parts instead of three.
+        // see of a loop.
         first = block.mul(block.divUnsigned(first, blockSize), blockSize);
         Value row = block.add(first, block.thread);
-        row = block.toIndexUnsigned(block.toI32(row));
+        // A size of the step is less than 2^31, so that its rows, and those of
+        // the last round past it, have 32 bits and no sign: their products with
+        // strides have two parts instead of three. A computed size may be any.
+        if (isa<BlockArgument>(rows))
+          row = block.toIndexUnsigned(block.toI32(row));
         ElementBuilder ofRow = block.at(row);
         scan.emitPlaces(ofRow, row);
         Value nextRow = block.add(row, blockSize);

@@ -146,7 +146,7 @@ nsa.step @many_pages(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>,
 // one of them makes of it is computed when it is added up.
 // CHECK:       %[[SUMS:.*]]:4 = scf.for %{{.*}} = %c0 to %[[N]] step %c128
 // CHECK-SAME:      iter_args(%{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}, %[[LOADED:.*]] = %{{.*}}, %
-// Ranges see that a row has 32 bits, and no sign.
+// A row among those of a size of the step has 32 bits, and no sign.
 // CHECK-NEXT:    %[[ROUND:.*]] = arith.divui %{{.*}}, %c128 : index
 // CHECK-NEXT:    %[[FIRST:.*]] = arith.muli %[[ROUND]], %c128 : index
 // CHECK-NEXT:    %[[THIS:.*]] = arith.addi %[[FIRST]], %{{.*}} : index
@@ -178,6 +178,30 @@ nsa.step @scan(in %n : index, in %a[%n] : tensor<?xi32>, out %x : memref<?xi32>,
       %clip_cu = nsa.cu_seqlens %clip : tensor<?xi32> -> tensor<?xi32>
       nsa.copy %cu to %x : tensor<?xi32> to memref<?xi32>
       nsa.copy %clip_cu to %y : tensor<?xi32> to memref<?xi32>
+    }
+  }
+}
+
+// A size that is computed may be any, and so may its rows.
+// CHECK-LABEL: gpu.module @computed {
+// CHECK:       scf.for
+// CHECK-NEXT:    %[[ROUND:.*]] = arith.divui %{{.*}}, %c128 : index
+// CHECK-NEXT:    %[[FIRST:.*]] = arith.muli %[[ROUND]], %c128 : index
+// CHECK-NEXT:    %[[ROW:.*]] = arith.addi %[[FIRST]], %{{.*}} : index
+// CHECK-NEXT:    arith.addi %[[ROW]], %c128 : index
+// CHECK:         memref.store %{{.*}}, %{{.*}}[%[[ROW]]] : memref<?xi32>
+// CHECK:       gpu.return
+nsa.step @computed(in %n : index, in %a : tensor<?xi32>, out %x : memref<?xi32>) {
+  %size = affine.apply affine_map<()[s0] -> (s0 * 3)>()[%n]
+  nsa.launch @kernel {
+    nsa.segment scan(%size) {
+      %padded = nsa.map(%i) in (%size) : tensor<?xi32> {
+        %zero = arith.constant 0 : i32
+        %element = nsa.read %a[%i] else %zero : tensor<?xi32>
+        nsa.yield %element : i32
+      }
+      %cu = nsa.cu_seqlens %padded : tensor<?xi32> -> tensor<?xi32>
+      nsa.copy %cu to %x : tensor<?xi32> to memref<?xi32>
     }
   }
 }

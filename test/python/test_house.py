@@ -101,13 +101,16 @@ def unseeded_draws(text: str) -> list[str]:
                 found.append(name)
             if re.fullmatch(r"(np\.)?random\.[a-z]\w*", name) and not node.args:
                 found.append(name)
+            elif re.fullmatch(r"np\.random\.(?!default_rng)[a-z]\w*", name):
+                found.append(name)
     return found
 
 
 def test_unseeded_draws_are_found() -> None:
-    text = "torch.randint(0, 9, (3,)); np.random.default_rng(); random.random(); random.Random(3)"
-    assert unseeded_draws(text) == ["torch.randint", "np.random.default_rng", "random.random"]
-    seeded = "torch.randint(0, 9, (3,), generator=g); np.random.default_rng(0); rng.random()"
+    text = "torch.randint(0, 9, (3,)); np.random.default_rng(); np.random.rand(3); random.random()"
+    numpys = ["np.random.default_rng", "np.random.rand"]
+    assert unseeded_draws(text) == ["torch.randint", *numpys, "random.random"]
+    seeded = "torch.randint(0, 9, (3,), generator=g); np.random.default_rng(0); random.Random(3)"
     assert unseeded_draws(seeded) == []
 
 
