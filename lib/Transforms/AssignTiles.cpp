@@ -153,6 +153,12 @@ static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
                          /*isAcross=*/false, /*isPacked=*/true);
 }
 
+/// Whether formulas say where elements of a segment go.
+static bool isScattered(SegmentOp segment) {
+  return llvm::any_of(segment.getCopies(),
+                      [](CopyOp copy) { return !copy.getPlaces().empty(); });
+}
+
 static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
                                 int64_t threads) {
   MLIRContext *context = segment.getContext();
@@ -189,8 +195,12 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
                ? getPackedTiling(segment, width, threads,
                                  /*columns=*/std::nullopt, target)
                : longRows;
-  int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
+  // Scattered elements are stored one by one, and mostly wait for what is
+  // loaded for their row: of few columns each has a thread.
+  if (isScattered(segment) && 2 * *columns <= threads)
+    width = vectors = 1;
+  int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t rows = threads * vectors / perRow;
   if (rows < 2)
     return isPacked(segment, width)
