@@ -153,6 +153,10 @@ static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
                          /*isAcross=*/false, /*isPacked=*/true);
 }
 
+/// Of rows with so many scattered elements each has a thread. Longer ones were
+/// not measured.
+static constexpr int64_t fewColumns = 8;
+
 /// Whether formulas say where elements of a segment go.
 static bool isScattered(SegmentOp segment) {
   return llvm::any_of(segment.getCopies(),
@@ -198,7 +202,7 @@ static TilingAttr getBestTiling(SegmentOp segment, TargetAttr target,
   int64_t vectors = target.getVectorsInFlight(getLoadBytes(segment, width));
   // Scattered elements are stored one by one, and mostly wait for what is
   // loaded for their row: of few columns each has a thread.
-  if (isScattered(segment) && 2 * *columns <= threads)
+  if (isScattered(segment) && *columns <= fewColumns)
     width = vectors = 1;
   int64_t perRow = llvm::divideCeil(*columns, width);
   int64_t rows = threads * vectors / perRow;

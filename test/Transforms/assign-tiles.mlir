@@ -52,21 +52,15 @@ nsa.step @live(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>, in %t
 // more are computed as vectors.
 // CHECK-LABEL: nsa.launch @few_places
 // CHECK: tiling <tile, rows = 16, columns = 8, width = 1, vectors = 1> {
-// CHECK-LABEL: nsa.launch @half_a_block_of_places
-// CHECK: tiling <tile, rows = 2, columns = 64, width = 1, vectors = 1> {
 // CHECK-LABEL: nsa.launch @more_places
-// CHECK: tiling <tile, rows = 7, columns = 68, width = 4, vectors = 1> {
+// CHECK: tiling <tile, rows = 42, columns = 12, width = 4, vectors = 1> {
 nsa.step @few_places(in %n : index, in %t[%n, ?] : tensor<?x8xi32>, in %p[%n, ?] : tensor<?x8xi64>,
                      out %a : memref<?xi32>) {
   nsa.copy %t at [%p] to %a : tensor<?x8xi32> at tensor<?x8xi64> to memref<?xi32>
 }
-nsa.step @half_a_block_of_places(in %n : index, in %t[%n, ?] : tensor<?x64xi32>,
-                                 in %p[%n, ?] : tensor<?x64xi64>, out %a : memref<?xi32>) {
-  nsa.copy %t at [%p] to %a : tensor<?x64xi32> at tensor<?x64xi64> to memref<?xi32>
-}
-nsa.step @more_places(in %n : index, in %t[%n, ?] : tensor<?x65xi32>, in %p[%n, ?] : tensor<?x65xi64>,
+nsa.step @more_places(in %n : index, in %t[%n, ?] : tensor<?x9xi32>, in %p[%n, ?] : tensor<?x9xi64>,
                       out %a : memref<?xi32>) {
-  nsa.copy %t at [%p] to %a : tensor<?x65xi32> at tensor<?x65xi64> to memref<?xi32>
+  nsa.copy %t at [%p] to %a : tensor<?x9xi32> at tensor<?x9xi64> to memref<?xi32>
 }
 
 // -----
