@@ -157,9 +157,9 @@ static TilingAttr getPackedTiling(SegmentOp segment, int64_t width,
 /// not measured.
 static constexpr int64_t fewColumns = 8;
 
-/// Whether formulas say where elements of a segment go.
+/// Whether formulas say where all elements of a segment go.
 static bool isScattered(SegmentOp segment) {
-  return llvm::any_of(segment.getCopies(),
+  return llvm::all_of(segment.getCopies(),
                       [](CopyOp copy) { return !copy.getPlaces().empty(); });
 }
 

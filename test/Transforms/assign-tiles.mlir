@@ -49,11 +49,15 @@ nsa.step @live(in %n : index, in %m : index, in %pool[%n] : tensor<?xi64>, in %t
 // -----
 
 // Elements that go to places of their own: of few columns each has a thread;
-// more are computed as vectors.
+// more are computed as vectors, and those that are stored as vectors, too.
 // CHECK-LABEL: nsa.launch @few_places
 // CHECK: tiling <tile, rows = 16, columns = 8, width = 1, vectors = 1> {
 // CHECK-LABEL: nsa.launch @more_places
 // CHECK: tiling <tile, rows = 42, columns = 12, width = 4, vectors = 1> {
+// CHECK-LABEL: nsa.launch @places_and_rows
+// CHECK: tiling <tile, rows = 64, columns = 8, width = 4, vectors = 1> {
+// CHECK-NEXT: nsa.copy %{{.*}} at [
+// CHECK-NEXT: nsa.copy %{{.*}} to
 nsa.step @few_places(in %n : index, in %t[%n, ?] : tensor<?x8xi32>, in %p[%n, ?] : tensor<?x8xi64>,
                      out %a : memref<?xi32>) {
   nsa.copy %t at [%p] to %a : tensor<?x8xi32> at tensor<?x8xi64> to memref<?xi32>
@@ -61,6 +65,11 @@ nsa.step @few_places(in %n : index, in %t[%n, ?] : tensor<?x8xi32>, in %p[%n, ?]
 nsa.step @more_places(in %n : index, in %t[%n, ?] : tensor<?x9xi32>, in %p[%n, ?] : tensor<?x9xi64>,
                       out %a : memref<?xi32>) {
   nsa.copy %t at [%p] to %a : tensor<?x9xi32> at tensor<?x9xi64> to memref<?xi32>
+}
+nsa.step @places_and_rows(in %n : index, in %t[%n, ?] : tensor<?x8xi32>, in %p[%n, ?] : tensor<?x8xi64>,
+                          out %a : memref<?xi32>, out %b : memref<?x?xi32, strided<[?, 1]>>) {
+  nsa.copy %t at [%p] to %a : tensor<?x8xi32> at tensor<?x8xi64> to memref<?xi32>
+  nsa.copy %t to %b : tensor<?x8xi32> to memref<?x?xi32, strided<[?, 1]>>
 }
 
 // -----
