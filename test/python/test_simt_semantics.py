@@ -393,6 +393,25 @@ def test_e4m3() -> None:
     assert found == [min(max(v, -448.0), 448.0) for v in exact]
 
 
+@pytest.mark.parametrize(
+    ("load", "expected"),
+    [
+        ("b64 %rd1, [k_1]", 0x8899AABBCCDDEEFF),
+        ("b32 %r1, [k_1]; cvt.u64.u32 %rd1, %r1", 0xCCDDEEFF),
+        ("u32 %rd1, [k_1+4]", 0x8899AABB),
+        ("s32 %rd1, [k_1+4]", 0xFFFFFFFF8899AABB),
+        ("b16 %rd1, [k_1+2]", 0xCCDD),
+        ("s16 %rd1, [k_1+6]", 0xFFFFFFFFFFFF8899),
+        ("u8 %rd1, [k_1+7]", 0x88),
+    ],
+)
+def test_parts_of_parameters(load: str, expected: int) -> None:
+    out = np.zeros(1, np.uint64)
+    body = f"ld.param.{load}; st.global.b64 [%rd90], %rd1; ret;"
+    run(body, {"out": ("out", out)}, 0x8899AABBCCDDEEFF, threads=1)
+    assert hex(out[0]) == hex(expected)
+
+
 def test_loads_extend_and_stores_truncate() -> None:
     source = np.array([0xFF, 0x7F, 0x80, 0x01] * 8, np.uint8)
     out = np.zeros(32, np.int64)
@@ -611,12 +630,19 @@ def test_atomics_of_arguments() -> None:
         ("$t: .branchtargets $nowhere; brx.idx %r1, $t;", "line 2: no label '\\$nowhere'"),
         ("bar.sync 1; ret;", "line 2: a barrier other than 0"),
         ("mov.b32 %r1, 0;", "line 2: the code ends without 'ret'"),
+        ("ld.param.b32 %r1, [k_7]; ret;", "line 2: unknown parameter in 'ld.param"),
         (".local .align 4 .b8 x[4]; ret;", "line 2: unknown directive '.local"),
     ],
 )
 def test_what_is_not_understood(text: str, message: str) -> None:
     with pytest.raises(PTXError, match=message):
         run(text)
+
+
+@pytest.mark.parametrize("place", ["k_0+8", "k_0+6", "k_0+1"])
+def test_not_in_the_parameter(place: str) -> None:
+    with pytest.raises(PTXError, match="line 2: not in the parameter: 'ld.param.b32"):
+        run(f"ld.param.b32 %r1, [{place}]; ret;", None, 0)
 
 
 def test_endless_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,8 +131,8 @@ class Program:
         self.values: dict[str, int] = {}
         #: Registers of which it has to be known in which threads they were written.
         self.tracked: set[int] = set()
-        #: (place in a frame, parameter, bytes).
-        self.parameters: dict[str, int] = {}
+        #: By place in a frame: the parameter, its first bit, bits.
+        self.parameters: dict[int, tuple[str, int, int]] = {}
         self.codes = [self._block(block) for block in self.flow.blocks]
         for code in self.codes:
             self.tracked |= set(code.unsure)
@@ -376,23 +376,24 @@ class Program:
 
     def _parameter(self, instruction: Instruction) -> Function:
         match = re.fullmatch(r"ld\.param\.([busf](?:8|16|32|64))", instruction.opcode)
-        name = instruction.operands[1].strip("[] ")
-        if not match or name not in self.sizes:
+        name, _, offset = instruction.operands[1].strip("[] ").partition("+")
+        if not match or name not in self.sizes or (offset and not offset.isdigit()):
             raise PTXError(f"unknown parameter in '{instruction.text}'", instruction.line)
-        bits = width(match[1])
+        bits, first = width(match[1]), int(offset or 0)
+        if first % (bits // 8) or first + bits // 8 > self.sizes[name]:
+            raise PTXError(f"not in the parameter: '{instruction.text}'", instruction.line)
         put = self._result(instruction.operands[0], match[1], instruction)
         # Machines put the value into their copy of the template.
         place = self._constant(None)
-        self.parameters[f"{name} {place} {bits}"] = place
+        self.parameters[place] = (name, 8 * first, bits)
         return lambda frame, lanes: put(frame, frame[place])
 
     def bind(self, values: list[int]) -> list[Any]:
         """A frame with the parameters' values."""
         template = list(self.template)
         by_name = dict(zip((name for name, _ in self.kernel.parameters), values))
-        for key, place in self.parameters.items():
-            name, _, bits = key.split()
-            template[place] = U[int(bits)](by_name[name] & (2 ** int(bits) - 1))
+        for place, (name, first, bits) in self.parameters.items():
+            template[place] = U[bits](by_name[name] >> first & (2**bits - 1))
         return template
 
     def _address(self, text: str, instruction: Instruction) -> Callable:
