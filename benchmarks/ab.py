@@ -197,8 +197,8 @@ def main() -> int:
     reporting.save = lambda *a, **k: None
     for name in SHARED:
         module = importlib.import_module(name)
-        if hasattr(module, "load"):
-            module.load = functools.cache(module.load)
+        for key in [key for key in vars(module) if re.match(r"load(_|$)", key)]:
+            setattr(module, key, functools.cache(getattr(module, key)))
 
     rows: list[dict[str, Any]] = []
     for player in players:

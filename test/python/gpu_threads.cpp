@@ -21,6 +21,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,19 +33,27 @@ constexpr int64_t mostRequests = 16, columns = 128;
 
 std::atomic<long> launched{0}, checked{0};
 
+/// Ends the program with what the first thread says.
+[[noreturn]] void fail(const std::string &what) {
+  static std::mutex first;
+  first.lock();
+  std::printf("%s\n", what.c_str());
+  std::fflush(stdout);
+  // Threads still use what destructors would take away.
+  std::_Exit(1);
+}
 void require(bool isWell, const char *what) {
-  if (isWell)
-    return;
-  std::printf("%s: %s\n", what, nsa_last_error());
-  std::exit(1);
+  if (!isWell)
+    fail(std::string(what) + ": " + nsa_last_error());
 }
 void check(CUresult result, const char *what) {
-  require(result == CUDA_SUCCESS, what);
+  if (result != CUDA_SUCCESS)
+    fail(std::string(what) + ": " + std::to_string(result));
 }
 
 /// What a thread has: an array for each port, large enough for all.
 struct Arrays {
-  explicit Arrays(const nsa_step *step) {
+  Arrays(const nsa_step *step, CUstream stream) {
     for (size_t i = 0, e = nsa_step_num_arguments(step); i != e; ++i) {
       nsa_argument_info info;
       require(nsa_step_argument(step, i, &info) == NSA_OK, "an argument");
@@ -54,7 +63,10 @@ struct Arrays {
       shapes.push_back({mostRequests + 1, columns});
       CUdeviceptr memory;
       check(cuMemAlloc(&memory, 8 * (mostRequests + 1) * columns), "memory");
-      check(cuMemsetD8(memory, 0, 8 * (mostRequests + 1) * columns), "zeros");
+      // On its stream, which would not wait for zeros from elsewhere.
+      check(
+          cuMemsetD8Async(memory, 0, 8 * (mostRequests + 1) * columns, stream),
+          "zeros");
       nsa_array array{};
       array.data = reinterpret_cast<void *>(memory);
       array.device_type = NSA_DEVICE_CUDA;
@@ -70,8 +82,7 @@ struct Arrays {
     for (const nsa_argument &argument : list)
       if (name == argument.name)
         return reinterpret_cast<CUdeviceptr>(argument.array->data);
-    require(false, name.c_str());
-    return 0;
+    fail("no argument '" + name + "'");
   }
 
   std::deque<std::vector<int64_t>> shapes;
@@ -83,7 +94,7 @@ void work(const nsa_step *step, CUcontext context, int64_t seed) {
   check(cuCtxSetCurrent(context), "a context");
   CUstream stream;
   check(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "a stream");
-  Arrays arrays(step);
+  Arrays arrays(step, stream);
   nsa_binding *binding;
   require(nsa_step_bind(step, arrays.list.data(), arrays.list.size(),
                         &binding) == NSA_OK,
@@ -112,11 +123,14 @@ void work(const nsa_step *step, CUcontext context, int64_t seed) {
             "a download");
       check(cuStreamSynchronize(stream), "the stream");
       int64_t sum = 0;
-      for (int64_t b = 0; b != requests; ++b) {
-        require(sums[b] == sum, "a wrong sum");
-        sum += lens[b];
+      for (int64_t b = 0; b <= requests; ++b) {
+        if (sums[b] != sum)
+          fail("thread " + std::to_string(seed) + ", launch " +
+               std::to_string(n) + ": " + name + "[" + std::to_string(b) +
+               "]: expected " + std::to_string(sum) + " but got " +
+               std::to_string(sums[b]));
+        sum += b < requests ? lens[b] : 0;
       }
-      require(sums[requests] == sum, "a wrong sum");
       ++checked;
     }
     sizes[0] = 1000 + seed;
