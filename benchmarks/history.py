@@ -1,18 +1,25 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Keeps what benchmarks measured, so that a regression shows.
+"""Keeps what benchmarks measured, so that a regression shows, and fills the tables of a page with it.
 
     history.py keep RESULTS [--to DIR] [--label TEXT]
     history.py compare OLD.json NEW.json [--most 1.05] [--least-us 0.1]
-    history.py tables RECORD.json... [--into PAGE.md]
     history.py story RECORD.json...
+    history.py page PAGE.md [--check]
 
 `keep` makes one record of the results (NAME.json of each benchmark) of one run on one card,
-DIR/CARD/DATE.json, and compares it with the one before it there. `compare` lists nsa's times that
-grew, and ends with 1 if any did; the two have to be of one card. `tables` writes Markdown, one
-table for each benchmark with columns for each record's card: nsa's time and its ratio to the
-peer's, to a copy kernel's and to an empty kernel's; with --into between two marks of that page.
+DIR/CARD/DATE.json, and compares it with the one before it, there or in benchmarks/history. `compare`
+lists nsa's times that grew, and ends with 1 if any did; the two have to be of one card. `story` says it
+in a line for each area. `page` fills what stands between such marks, with rows for each card,
+from the last record in benchmarks/history that has the benchmark:
+
+    <!-- figures: replay mode=decode gpu_us | bs x max_len: {bs} x {max_len} | nsa: nsa | ratio: peer or peer_repeated / nsa -->
+    <!-- end of figures -->
+
+The benchmark, which of its rows (and of which card, `card=H100`), and the unit; how a row is called;
+and columns: a way, of several the fastest, or one over another. `<!-- figures: story -->` asks for the story of all cards. With --check
+it ends with 1 if the page is not what the records make it.
 
 A record's figures are medians in microseconds by what was measured:
 BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa.
@@ -32,17 +39,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN = "<!-- begin: benchmarks/history.py tables -->"
-END = "<!-- end: benchmarks/history.py tables -->"
+#: Records that are kept with the sources, and make docs/Performance.md.
+KEPT = ROOT / "benchmarks/history"
+#: What a page asks for, and what was filled in.
+MARKS = re.compile(r"<!-- figures: (.+?) -->\n.*?<!-- end of figures -->", re.DOTALL)
 #: Ways that are not ours: their times say what the machine did.
 OTHERS = re.compile(r"(peer|torch|copy$|copy_peer|empty|raw$|by_hand|nothing|vllm|sglang)", re.I)
 
-#: Peers' ways that do all that nsa's does, and no more.
-PEERS = re.compile(r"(peer$|peer_repeated$|sglang|vllm)", re.I)
+#: Ways that do the same, by what an area's line calls it: nsa's and the peers', of each of which the fastest
+#: counts. What copies whole tables stands beside whole ones.
+SAME = {
+    "": (re.compile(r"nsa(, two launches)?$"), re.compile(r"(peer$|sglang|vllm)", re.I)),
+    "live columns": (re.compile(r"nsa_live$"), re.compile(r"peer(_repeated)?$")),
+}
 #: What parts the rows of a benchmark into areas.
 AREAS = ("mode", "layout", "case")
-#: Times on the GPU, and in which state its L2 cache is.
-CACHES = {"gpu_us": "warm", "cold_us": "cold"}
+#: Units by what the story calls them.
+TIMES = {"gpu_us": "GPU", "cold_us": "GPU, cold cache", "queued_us": "GPU, queued", "wall_us": "wall",
+         "host_us": "host"}  # fmt: skip
 
 Record = dict[str, Any]
 
@@ -68,7 +82,7 @@ def figures_of(result: dict[str, Any]) -> Iterator[tuple[str, float]]:
                 for way, timing in times.items():
                     median = timing["median"] if isinstance(timing, dict) else timing
                     parts = (group, where, unit, way)
-                    yield "/".join(p.replace("/", "|") for p in parts), float(median)
+                    yield "/".join(p.replace("/", "|") for p in parts), round(float(median), 4)
 
 
 def record_of(folder: Path, label: str | None) -> Record:
@@ -126,119 +140,134 @@ def short(card: str) -> str:
     return found[0] if found else card
 
 
-def peer_of(times: dict[str, float]) -> float | None:
-    """The peer's time: that of its faster way or release, where it has several."""
-    peers = [value for way, value in times.items() if PEERS.match(way)]
-    return min(peers, default=None)
+def rows_of(record: Record) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """The times of each row, by benchmark and unit, and by what parts the rows."""
+    found: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    for name, value in record["figures"].items():
+        benchmark, where, unit, way = name.split("/")
+        found.setdefault((benchmark, unit), {}).setdefault(where, {})[way] = value
+    return found
 
 
-def ratios(times: dict[str, float]) -> list[str]:
-    """nsa's time, and it beside the others'."""
-
-    def cell(value: float | None) -> str:
-        return "" if value is None else f"{value:.2f}"
-
-    def over(name: str, is_peer: bool) -> float | None:
-        other = peer_of(times) if is_peer else times.get(name)
-        if not other or not ours:
-            return None
-        return other / ours if is_peer else ours / other
-
-    ours = times.get("nsa")
-    return [cell(ours), cell(over("peer", True)), cell(over("copy", False)),
-            cell(over("empty", False))]  # fmt: skip
-
-
-def tables(records: list[Record]) -> str:
-    """One table for each benchmark and unit that has times of nsa."""
-    groups: dict[tuple[str, str], dict[str, list[dict[str, float]]]] = {}
-    for number, record in enumerate(records):
-        for name, value in record["figures"].items():
-            benchmark, where, unit, way = name.split("/")
-            rows = groups.setdefault((benchmark, unit), {})
-            rows.setdefault(where, [{} for _ in records])[number][way] = value
-    cards = [short(record["machine"]["device"]) for record in records]
-    parts = [
-        "Of " + "; of ".join(
-            f"{record['machine']['device']} on {record['machine']['date'][:10]}"
-            + (f" ({record['label']})" if record["label"] else "")
-            for record in records
-        ) + ". Times in us; \"peer\" is the peer's time over nsa's, \"copy\" and \"empty\" nsa's "
-        "time over that of a copy kernel and of an empty one.\n"
-    ]  # fmt: skip
-    for (benchmark, unit), rows in groups.items():
-        if not any("nsa" in times for row in rows.values() for times in row):
-            continue
-        heads = [benchmark]
-        for card in cards:
-            heads += [f"{card}, us", "peer", "copy", "empty"]
-        lines = [f"**{benchmark}, {unit.removesuffix('_us')}**", ""]
-        lines += ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-        for where, row in rows.items():
-            cells = [cell for times in row for cell in ratios(times)]
-            if any(cells):
-                lines.append(f"| {where.replace(',', ', ')} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+def labels_of(where: str) -> dict[str, str]:
+    """{"bs": "1", "mode": "decode"} of "bs=1,mode=decode"; a value may have commas."""
+    parts = re.split(r",(?=\w+=)", where)
+    return dict(part.partition("=")[::2] for part in parts)
 
 
 def story(records: list[Record]) -> str:
-    """A line for each area and state of the cache: the peer's time over nsa's, in the geometric mean
+    """A line for each area and kind of time: the peer's time over nsa's, in the geometric mean
     and least, and nsa's over a copy kernel's and an empty one's, in the mean."""
     found: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
     for number, record in enumerate(records):
-        rows: dict[tuple[str, str, str], dict[str, float]] = {}
-        for name, value in record["figures"].items():
-            benchmark, where, unit, way = name.split("/")
-            if unit in CACHES:
-                rows.setdefault((benchmark, where, unit), {})[way] = value
-        for (benchmark, where, unit), times in rows.items():
-            ours, peer = times.get("nsa"), peer_of(times)
-            if not ours:
-                continue
-            labels = dict(label.partition("=")[::2] for label in where.split(","))
-            area = ", ".join([benchmark, *(labels[key] for key in AREAS if key in labels)])
-            cells = found.setdefault((area, CACHES[unit]), [{} for _ in records])[number]
-            for key, ratio in (
-                ("peer", peer and peer / ours),
-                ("copy", times.get("copy") and ours / times["copy"]),
-                ("empty", times.get("empty") and ours / times["empty"]),
-            ):
-                if ratio:
-                    cells.setdefault(key, []).append(ratio)
+        for (benchmark, unit), rows in rows_of(record).items():
+            for where, times in rows.items():
+                labels = labels_of(where)
+                area = [benchmark, *(labels[key] for key in AREAS if key in labels)]
+                for what, (own, same) in SAME.items():
+                    ours = min((t for way, t in times.items() if own.match(way)), default=None)
+                    peer = min((t for way, t in times.items() if same.match(way)), default=None)
+                    if not ours or unit not in TIMES:
+                        continue
+                    line = ", ".join([*area, what] if what else area)
+                    cells = found.setdefault((line, unit), [{} for _ in records])[number]
+                    others = [("empty", times.get("empty"))]
+                    if not what:
+                        others.append(("copy", times.get("copy")))
+                    for key, other in others:
+                        if other:
+                            cells.setdefault(key, []).append(ours / other)
+                    if peer:
+                        cells.setdefault("peer", []).append(peer / ours)
 
     def cell(values: list[float], of: Callable[[list[float]], float]) -> str:
         return f"{of(values):.2f}" if values else ""
 
-    heads = ["area", "cache"]
+    heads = ["area", "time"]
     for record in records:
         card = short(record["machine"]["device"])
         heads += [f"{card}: peer / nsa", "least", "nsa / copy", "nsa / empty"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     mean = statistics.geometric_mean
-    order = list(CACHES.values())
-    for area, cache in sorted(found, key=lambda key: (key[0], order.index(key[1]))):
-        of_records = found[area, cache]
-        cells = [area, cache]
-        for ratios_of in of_records:
+    order = list(TIMES)
+    for area, unit in sorted(found, key=lambda key: (key[0], order.index(key[1]))):
+        cells = [area, TIMES[unit]]
+        for ratios_of in found[area, unit]:
             peers = ratios_of.get("peer", [])
             cells += [cell(peers, mean), cell(peers, min)]
             cells += [cell(ratios_of.get(key, []), mean) for key in ("copy", "empty")]
         if any(cells[2:]):
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            lines.append(cells)
+    return markdown(heads, lines)
 
 
-def into(page: Path, text: str) -> None:
-    """Puts the text between the marks of a page; at its end if it has none."""
-    content = page.read_text()
-    if BEGIN not in content:
-        content = f"{content.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = content.partition(BEGIN)
-    _, found, after = rest.partition(END)
-    if not found:
-        raise SystemExit(f"history: {page} has a first mark but no last one: {END}")
-    page.write_text(f"{before}{BEGIN}\n{text}{END}{after}")
+def markdown(heads: list[str], lines: list[list[str]]) -> str:
+    rows = [heads, ["---"] * len(heads), *lines]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def time_of(ways: str, times: dict[str, float]) -> float | None:
+    """Of "a or b" the faster one's."""
+    return min((times[way] for way in ways.split(" or ") if way in times), default=None)
+
+
+def figures(wanted: str, records: list[Record]) -> str:
+    """The table that a mark asks for; `records` are in the order of their dates."""
+    if wanted == "story":
+        return story(list({r["machine"]["device"]: r for r in records}.values()))
+    what, head, *columns = (part.strip() for part in wanted.split(" | "))
+    benchmark, *chosen = re.split(r" (?=\w+=|\w+_us$)", what)
+    unit = chosen.pop() if chosen and chosen[-1] in TIMES else "gpu_us"
+    title, _, name = head.partition(": ")
+    by_card = {}
+    for record in records:
+        if rows := rows_of(record).get((benchmark, unit)):
+            by_card[short(record["machine"]["device"])] = rows
+    ways = {way for rows in by_card.values() for times in rows.values() for way in times}
+    lines = []
+    for card, rows in sorted(by_card.items()):
+        ratios: dict[int, list[float]] = {}
+        of_card = []
+        for where, times in rows.items():
+            labels = {**labels_of(where), "card": card}
+            if any(labels.get(key) != value for key, value in (c.split("=") for c in chosen)):
+                continue
+            try:
+                cells = [card, name.format(**labels)]
+            except KeyError as error:
+                raise SystemExit(f"history: no {error} in {benchmark}; there are {', '.join(labels)}") from None  # fmt: skip
+            for number, column in enumerate(columns):
+                over, _, under = column.partition(": ")[2].partition(" / ")
+                for way in f"{over} or {under}".split(" or "):
+                    if way and way not in ways:
+                        raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(ways))}")  # fmt: skip
+                time, divisor = time_of(over, times), time_of(under, times) if under else 1.0
+                cells.append(f"{time / divisor:.2f}" if time and divisor else "")
+                if under and time and divisor:
+                    ratios.setdefault(number, []).append(time / divisor)
+            of_card.append(cells)
+        if len(of_card) > 1 and ratios:
+            for called, of in (("geometric mean", statistics.geometric_mean), ("least", min)):
+                values = [f"{of(ratios[n]):.2f}" if n in ratios else "" for n in range(len(columns))]
+                of_card.append([card, called, *values])
+        lines += of_card
+    if not lines:
+        raise SystemExit(f"history: no record has what a page asks for: {what}")
+    return markdown(["card", title, *(column.partition(": ")[0] for column in columns)], lines)
+
+
+def filled(page: str, records: list[Record]) -> str:
+    """The page with what its marks ask for."""
+    return MARKS.sub(
+        lambda mark: f"<!-- figures: {mark[1]} -->\n\n{figures(mark[1], records)}\n<!-- end of figures -->",
+        page,
+    )
+
+
+def kept(folder: Path) -> list[Record]:
+    """Records by their dates, the last one last."""
+    records = [json.loads(path.read_text()) for path in folder.glob("*/*.json")]
+    return sorted(records, key=lambda record: record["machine"]["date"])
 
 
 def keep(folder: Path, to: Path, label: str | None) -> Path:
@@ -248,7 +277,7 @@ def keep(folder: Path, to: Path, label: str | None) -> Path:
     date = re.sub(r"[^\dT]", "", record["machine"]["date"][:19])
     path = to / card / f"{date}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps(record, indent=1) + "\n")
     return path
 
 
@@ -268,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("keep", help="make a record of a folder of results")
     one.add_argument("results", type=Path)
-    one.add_argument("--to", type=Path, default=ROOT / "benchmarks/history")
+    one.add_argument("--to", type=Path, default=KEPT)
     one.add_argument("--label", help="by default the commit")
     two = commands.add_parser("compare", help="what became slower; 1 if anything did")
     two.add_argument("old", type=Path)
@@ -276,29 +305,32 @@ def main(arguments: list[str] | None = None) -> int:
     for each in (one, two):
         each.add_argument("--most", type=float, default=1.05, help="ratio that is no change")
         each.add_argument("--least-us", type=float, default=0.1, help="so is so much less")
-    many = commands.add_parser("tables", help="Markdown with columns for each record")
-    many.add_argument("records", type=Path, nargs="+")
-    many.add_argument("--into", type=Path, help="a page, between its marks")
     short_one = commands.add_parser("story", help="a line for each area")
     short_one.add_argument("records", type=Path, nargs="+")
+    many = commands.add_parser("page", help="fills a page's tables from benchmarks/history")
+    many.add_argument("page", type=Path)
+    many.add_argument("--check", action="store_true", help="1 if the page would change")
+    many.add_argument("--history", type=Path, default=KEPT, help="where records are")
     options = parser.parse_args(arguments)
     if options.command == "story":
         print(story([json.loads(path.read_text()) for path in options.records]), end="")
         return 0
-    if options.command == "tables":
-        text = tables([json.loads(path.read_text()) for path in options.records])
-        if options.into:
-            into(options.into, text)
-        else:
-            print(text, end="")
+    if options.command == "page":
+        old = options.page.read_text()
+        new = filled(old, kept(options.history))
+        if options.check:
+            return int(new != old)
+        options.page.write_text(new)
         return 0
     if options.command == "keep":
         options.new = keep(options.results, options.to, options.label)
         print(f"history: {options.new}\n\n{story([json.loads(options.new.read_text())])}")
-        earlier = [p for p in sorted(options.new.parent.glob("*.json")) if p < options.new]
+        card = options.new.parent.name
+        records = {path.name: path for to in (KEPT, options.to) for path in (to / card).glob("*.json")}
+        earlier = [name for name in records if name < options.new.name]
         if not earlier:
             return 0
-        options.old = earlier[-1]
+        options.old = records[max(earlier)]
     lines, is_slower = compare(
         *(json.loads(path.read_text()) for path in (options.old, options.new)),
         options.most,

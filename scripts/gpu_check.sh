@@ -130,7 +130,8 @@ stage_bench() {
     "$python" benchmarks/plot.py "$out/dequant.json" &&
     "$python" benchmarks/prefill.py "${options[@]}" --out "$out" &&
     "$python" benchmarks/plot.py "$out/prefill.json" || return
-  # Beside the last run on such a card; what is slower is said, and no failure.
+  # Beside the last run on such a card, here or in benchmarks/history; what is slower is
+  # said, and no failure.
   "$python" benchmarks/history.py keep "$out" --to "${HISTORY:-$build/history}" || true
 }
 

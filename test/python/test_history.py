@@ -1,7 +1,8 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Records of benchmarks: what is kept, what counts as slower, and the tables made of them."""
+"""Records of benchmarks: what is kept, what counts as slower, and the tables made of them, those of
+docs/Performance.md among them."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 
 
+ROOT = Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="module")
 def history() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks/history.py"
+    path = ROOT / "benchmarks/history.py"
     spec = importlib.util.spec_from_file_location("nsa_history", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -100,25 +104,107 @@ def test_compared_records(history: ModuleType, tmp_path: Path, capsys: Any) -> N
     assert "no longer measured: cost.many/bs=4/host_us/nsa" in capsys.readouterr().out
 
 
-def test_tables(history: ModuleType, tmp_path: Path) -> None:
-    paths = [
-        history.keep(write(tmp_path / "a"), tmp_path, "v1"),
-        history.keep(write(tmp_path / "b", 1.0, 4.0, device="NVIDIA H200"), tmp_path, "v1"),
-    ]
+def test_compared_with_what_is_kept(
+    history: ModuleType, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    """The first record of a folder stands beside the last one that the sources have of its card."""
+    monkeypatch.setattr(history, "KEPT", tmp_path / "kept")
+    history.keep(write(tmp_path / "a", 1.0), tmp_path / "kept", "old")
+    history.keep(write(tmp_path / "b", 2.0, day=2), tmp_path / "kept", "last")
+    history.keep(write(tmp_path / "c", 9.0, day=2, device="NVIDIA H200"), tmp_path / "kept", "x")
+    later = write(tmp_path / "d", 3.0, day=3)
+    assert history.main(["keep", str(later), "--to", str(tmp_path / "to")]) == 1
+    assert "gpu_us/nsa: 2.00 -> 3.00 us" in capsys.readouterr().out
+
+
+PAGE = """# Page
+
+<!-- figures: replay mode=decode | requests: {bs} of {mode} | SGLang: peer or other | ratio: peer / nsa -->
+| what | stood there |
+<!-- end of figures -->
+
+Between.
+
+<!-- figures: cost.many host_us | bs: {bs} | nsa: nsa -->
+<!-- end of figures -->
+"""
+
+
+@pytest.fixture
+def of_two_cards(history: ModuleType, tmp_path: Path) -> Path:
+    """Records of two cards, of one of them an older one, too, whose second row no other has."""
+    folder = write(tmp_path / "a", 9.0)
+    history.keep(folder, tmp_path / "of", "old")
+    for name, day, times, device in (
+        ("b", 2, {"nsa": 2.0, "peer": 5.0, "other": 4.0}, "NVIDIA H100 80GB"),
+        ("c", 1, {"nsa": 1.0, "peer": 4.0}, "NVIDIA H200"),
+    ):
+        folder = write(tmp_path / name, day=day, device=device)
+        result = json.loads((folder / "replay.json").read_text())
+        result["rows"] = [
+            {"mode": "decode", "bs": 1, "gpu_us": times},
+            {"mode": "decode", "bs": 32, "gpu_us": {"nsa": 2.0, "peer": 3.0}},
+            {"mode": "verify", "bs": 1, "gpu_us": {"nsa": 1.0, "peer": 9.0}},
+        ]
+        (folder / "replay.json").write_text(json.dumps(result))
+        if name == "c":
+            (folder / "cost.json").unlink()
+        history.keep(folder, tmp_path / "of", "new")
+    return tmp_path / "of"
+
+
+def test_page(history: ModuleType, tmp_path: Path, of_two_cards: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Page\n")
-    for _ in range(2):
-        history.main(["tables", *map(str, paths), "--into", str(page)])
-    text = page.read_text()
-    assert text.count(history.BEGIN) == text.count(history.END) == 1
-    assert text.startswith("# Page\n")
-    assert "| replay | H100, us | peer | copy | empty | H200, us | peer | copy | empty |" in text
-    assert "| bs=1, mode=decode | 2.00 | 2.50 | 2.00 | 4.00 | 1.00 | 4.00 | 1.00 | 2.00 |" in text
-    # No peer, copy or empty kernel there.
-    assert "| bs=4 | 3.00 |  |  |  | 3.00 |  |  |  |" in text
-    page.write_text(history.BEGIN)
-    with pytest.raises(SystemExit, match="no last one"):
-        history.main(["tables", *map(str, paths), "--into", str(page)])
+    page.write_text(PAGE)
+    fill = ["page", str(page), "--history", str(of_two_cards)]
+    assert history.main([*fill, "--check"]) == 1
+    assert page.read_text() == PAGE
+    assert history.main(fill) == history.main([*fill, "--check"]) == 0
+    lines = page.read_text().splitlines()
+    assert lines[2] == PAGE.splitlines()[2]
+    assert lines[4:14] == [
+        "| card | requests | SGLang | ratio |",
+        "| --- | --- | --- | --- |",
+        "| H100 | 1 of decode | 4.00 | 2.50 |",
+        "| H100 | 32 of decode | 3.00 | 1.50 |",
+        "| H100 | geometric mean |  | 1.94 |",
+        "| H100 | least |  | 1.50 |",
+        "| H200 | 1 of decode | 4.00 | 4.00 |",
+        "| H200 | 32 of decode | 3.00 | 1.50 |",
+        "| H200 | geometric mean |  | 2.45 |",
+        "| H200 | least |  | 1.50 |",
+    ]
+    assert "Between." in lines
+    # The other card has no such row, and one row has no mean.
+    assert lines[-4:-2] == ["| --- | --- | --- |", "| H100 | 4 | 3.00 |"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("replay | {bs} | nsa: nsaa", "no 'nsaa' in replay, gpu_us; there are nsa, other, peer"),
+        ("replay | {bs} | ratio: nsa / peers", "no 'peers' in replay"),
+        ("replays | {bs} | nsa: nsa", "no record has what a page asks for: replays"),
+        ("replay card=H300 | {bs} | nsa: nsa", "no record has what a page asks for: replay card=H300"),
+        ("replay mode=odd | {bs} | nsa: nsa", "no record has what a page asks for: replay mode=odd"),
+        ("replay wall_us | {bs} | nsa: nsa", "no record has what a page asks for: replay wall_us"),
+        ("replay | bs: {batch} | nsa: nsa", "no 'batch' in replay; there are bs, mode, card"),
+    ],
+)
+def test_what_a_page_asks_for(
+    history: ModuleType, of_two_cards: Path, asked: str, said: str
+) -> None:
+    with pytest.raises(SystemExit, match=said):
+        history.figures(asked, history.kept(of_two_cards))
+
+
+def test_pages(history: ModuleType) -> None:
+    """Tables of pages are what the records make them."""
+    for name, least in (("docs/Performance.md", 20), ("README.md", 1)):
+        page = (ROOT / name).read_text()
+        assert page.count("<!-- figures: ") == page.count("<!-- end of figures -->") >= least
+        is_filled = history.filled(page, history.kept(history.KEPT)) == page
+        assert is_filled, f"run: python benchmarks/history.py page {name}"
 
 
 def test_story(history: ModuleType, tmp_path: Path, capsys: Any) -> None:
@@ -127,18 +213,23 @@ def test_story(history: ModuleType, tmp_path: Path, capsys: Any) -> None:
     result = json.loads((tmp_path / "replay.json").read_text())
     row = result["rows"][0]
     row["cold_us"] = {"nsa": 4.0, "peer": 6.0}
+    row["gpu_us"] |= {"nsa_live": 1.0, "peer_repeated": 4.0}
     times = {"nsa": 1.0, "peer": 1.6, "peer_copy": 0.1, "SGLang 0.5.23": 1.8, "empty": 0.5}
     result["rows"] += [{**row, "bs": 2, "gpu_us": times}, {"bs": 1, "gpu_us": {"copy": 1.0}}]
-    result["rows"].append({"bs": 3, "mode": "verify", "gpu_us": {"nsa": 2.0, "copy": 1.0}})
+    several = {"nsa": 4.0, "nsa, two launches": 2.0, "copy": 1.0}
+    result["rows"].append({"bs": 3, "mode": "verify", "gpu_us": several})
     (tmp_path / "replay.json").write_text(json.dumps(result))
     kept = history.keep(tmp_path, tmp_path / "to", "v1")
     history.main(["story", str(kept), str(kept)])
     lines = capsys.readouterr().out.splitlines()
     head = "H100: peer / nsa | least | nsa / copy | nsa / empty"
-    assert lines[0] == f"| area | cache | {head} | {head} |"
+    assert lines[0] == f"| area | time | {head} | {head} |"
     warm, cold, bare = "2.00 | 1.60 | 2.00 | 2.83", "1.50 | 1.50 |  | ", " |  | 2.00 | "
-    assert lines[2:] == [
-        f"| replay, decode | warm | {warm} | {warm} |",
-        f"| replay, decode | cold | {cold} | {cold} |",
-        f"| replay, verify | warm | {bare} | {bare} |",
+    # Beside live columns are those of a peer that writes no others, and no copy of all.
+    live = "4.00 | 4.00 |  | 2.00"
+    assert [line for line in lines[2:] if line.startswith("| replay")] == [
+        f"| replay, decode | GPU | {warm} | {warm} |",
+        f"| replay, decode | GPU, cold cache | {cold} | {cold} |",
+        f"| replay, decode, live columns | GPU | {live} | {live} |",
+        f"| replay, verify | GPU | {bare} | {bare} |",
     ]
