@@ -34,9 +34,9 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Records that are kept with the sources, and make docs/Performance.md.
@@ -180,9 +180,6 @@ def story(records: list[Record]) -> str:
                     if peer:
                         cells.setdefault("peer", []).append(peer / ours)
 
-    def cell(values: list[float], of: Callable[[list[float]], float]) -> str:
-        return f"{of(values):.2f}" if values else ""
-
     heads = ["area", "time"]
     for record in records:
         card = short(record["machine"]["device"])
@@ -193,12 +190,15 @@ def story(records: list[Record]) -> str:
     for area, unit in sorted(found, key=lambda key: (key[0], order.index(key[1]))):
         cells = [area, TIMES[unit]]
         for ratios_of in found[area, unit]:
-            peers = ratios_of.get("peer", [])
-            cells += [cell(peers, mean), cell(peers, min)]
-            cells += [cell(ratios_of.get(key, []), mean) for key in ("copy", "empty")]
+            for key, of in (("peer", mean), ("peer", min), ("copy", mean), ("empty", mean)):
+                cells.append(cell(of(ratios_of[key]) if key in ratios_of else None))
         if any(cells[2:]):
             lines.append(cells)
     return markdown(heads, lines)
+
+
+def cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def markdown(heads: list[str], lines: list[list[str]]) -> str:
@@ -206,54 +206,70 @@ def markdown(heads: list[str], lines: list[list[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-def time_of(ways: str, times: dict[str, float]) -> float | None:
-    """Of "a or b" the faster one's."""
-    return min((times[way] for way in ways.split(" or ") if way in times), default=None)
+class Column(NamedTuple):
+    """Of "head: a or b / c" the head, and the ways above and below the line, of which the fastest count."""
+
+    head: str
+    ways: list[str]
+    under: list[str]
+
+    @classmethod
+    def parse(cls, text: str) -> Column:
+        head, found, ways = text.partition(": ")
+        if not found:
+            raise SystemExit(f"history: a column is 'head: way', not '{text}'")
+        over, _, under = ways.partition(" / ")
+        return cls(head, over.split(" or "), under.split(" or ") if under else [])
+
+    def value(self, times: dict[str, float]) -> float | None:
+        time = min((times[way] for way in self.ways if way in times), default=None)
+        if not self.under or time is None:
+            return time
+        divisor = min((times[way] for way in self.under if way in times), default=None)
+        return time / divisor if divisor else None
 
 
 def figures(wanted: str, records: list[Record]) -> str:
     """The table that a mark asks for; `records` are in the order of their dates."""
     if wanted == "story":
         return story(list({r["machine"]["device"]: r for r in records}.values()))
-    what, head, *columns = (part.strip() for part in wanted.split(" | "))
+    what, *rest = wanted.split(" | ")
+    if len(rest) < 2:
+        raise SystemExit(f"history: a mark has what, how rows are called, and columns, not '{wanted}'")
     benchmark, *chosen = re.split(r" (?=\w+=|\w+_us$)", what)
     unit = chosen.pop() if chosen and chosen[-1] in TIMES else "gpu_us"
-    title, _, name = head.partition(": ")
+    title, _, name = rest[0].partition(": ")
+    columns = [Column.parse(text) for text in rest[1:]]
     by_card = {}
     for record in records:
         if rows := rows_of(record).get((benchmark, unit)):
             by_card[short(record["machine"]["device"])] = rows
-    ways = {way for rows in by_card.values() for times in rows.values() for way in times}
+    known = {way for rows in by_card.values() for times in rows.values() for way in times}
+    for way in (way for column in columns for way in column.ways + column.under):
+        if by_card and way not in known:
+            raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(known))}")  # fmt: skip
     lines = []
     for card, rows in sorted(by_card.items()):
-        ratios: dict[int, list[float]] = {}
-        of_card = []
-        for where, times in rows.items():
-            labels = {**labels_of(where), "card": card}
-            if any(labels.get(key) != value for key, value in (c.split("=") for c in chosen)):
-                continue
+        named = [({**labels_of(where), "card": card}, times) for where, times in rows.items()]
+        of_card = [
+            (labels, [column.value(times) for column in columns])
+            for labels, times in named
+            if all(labels.get(key) == value for key, value in (c.split("=") for c in chosen))
+        ]
+        for labels, values in of_card:
             try:
-                cells = [card, name.format(**labels)]
+                lines.append([card, name.format(**labels), *map(cell, values)])
             except KeyError as error:
                 raise SystemExit(f"history: no {error} in {benchmark}; there are {', '.join(labels)}") from None  # fmt: skip
-            for number, column in enumerate(columns):
-                over, _, under = column.partition(": ")[2].partition(" / ")
-                for way in f"{over} or {under}".split(" or "):
-                    if way and way not in ways:
-                        raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(ways))}")  # fmt: skip
-                time, divisor = time_of(over, times), time_of(under, times) if under else 1.0
-                cells.append(f"{time / divisor:.2f}" if time and divisor else "")
-                if under and time and divisor:
-                    ratios.setdefault(number, []).append(time / divisor)
-            of_card.append(cells)
-        if len(of_card) > 1 and ratios:
+        if len(of_card) > 1 and any(column.under for column in columns):
             for called, of in (("geometric mean", statistics.geometric_mean), ("least", min)):
-                values = [f"{of(ratios[n]):.2f}" if n in ratios else "" for n in range(len(columns))]
-                of_card.append([card, called, *values])
-        lines += of_card
+                down = zip(*(values for _, values in of_card))
+                found = [[value for value in values if value] for values in down]
+                ratios = [of(v) if v and c.under else None for c, v in zip(columns, found)]
+                lines.append([card, called, *map(cell, ratios)])
     if not lines:
         raise SystemExit(f"history: no record has what a page asks for: {what}")
-    return markdown(["card", title, *(column.partition(": ")[0] for column in columns)], lines)
+    return markdown(["card", title, *(column.head for column in columns)], lines)
 
 
 def filled(page: str, records: list[Record]) -> str:

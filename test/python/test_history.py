@@ -188,6 +188,8 @@ def test_page(history: ModuleType, tmp_path: Path, of_two_cards: Path) -> None:
         ("replay card=H300 | {bs} | nsa: nsa", "no record has what a page asks for: replay card=H300"),
         ("replay mode=odd | {bs} | nsa: nsa", "no record has what a page asks for: replay mode=odd"),
         ("replay wall_us | {bs} | nsa: nsa", "no record has what a page asks for: replay wall_us"),
+        ("replay | {bs}", "a mark has what, how rows are called, and columns, not 'replay | {bs}'"),
+        ("replay | {bs} | nsa", "a column is 'head: way', not 'nsa'"),
         ("replay | bs: {batch} | nsa: nsa", "no 'batch' in replay; there are bs, mode, card"),
     ],
 )
