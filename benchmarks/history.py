@@ -18,8 +18,8 @@ from the last record in benchmarks/history that has the benchmark:
     <!-- end of figures -->
 
 The benchmark, which of its rows (and of which card, `card=H100`), and the unit; how a row is called;
-and columns: a way, of several the fastest, or one over another. `<!-- figures: story -->` asks for the story of all cards. With --check
-it ends with 1 if the page is not what the records make it.
+and columns: a way, of several the fastest, or one over another. `<!-- figures: story -->` asks for the
+story of all cards. With --check it ends with 1 if the page is not what the records make it.
 
 A record's figures are medians in microseconds by what was measured:
 BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa.
@@ -155,45 +155,41 @@ def labels_of(where: str) -> dict[str, str]:
     return dict(part.partition("=")[::2] for part in parts)
 
 
+def ratios_of(record: Record) -> Iterator[tuple[str, str, str, float]]:
+    """Of each row its area, unit, and the peer's time over nsa's, or nsa's over another's."""
+    for (benchmark, unit), rows in rows_of(record).items():
+        for where, times in rows.items() if unit in TIMES else ():
+            labels = labels_of(where)
+            area = [benchmark, *(labels[key] for key in AREAS if key in labels)]
+            for what, (own, same) in SAME.items():
+                ours = min((time for way, time in times.items() if own.match(way)), default=None)
+                peer = min((time for way, time in times.items() if same.match(way)), default=None)
+                called = ", ".join([*area, what] if what else area)
+                if ours and peer:
+                    yield called, unit, "peer", peer / ours
+                for other in ("empty",) if what else ("copy", "empty"):
+                    if ours and times.get(other):
+                        yield called, unit, other, ours / times[other]
+
+
 def story(records: list[Record]) -> str:
     """A line for each area and kind of time: the peer's time over nsa's, in the geometric mean
     and least, and nsa's over a copy kernel's and an empty one's, in the mean."""
     found: dict[tuple[str, str], list[dict[str, list[float]]]] = {}
-    for number, record in enumerate(records):
-        for (benchmark, unit), rows in rows_of(record).items():
-            for where, times in rows.items():
-                labels = labels_of(where)
-                area = [benchmark, *(labels[key] for key in AREAS if key in labels)]
-                for what, (own, same) in SAME.items():
-                    ours = min((t for way, t in times.items() if own.match(way)), default=None)
-                    peer = min((t for way, t in times.items() if same.match(way)), default=None)
-                    if not ours or unit not in TIMES:
-                        continue
-                    line = ", ".join([*area, what] if what else area)
-                    cells = found.setdefault((line, unit), [{} for _ in records])[number]
-                    others = [("empty", times.get("empty"))]
-                    if not what:
-                        others.append(("copy", times.get("copy")))
-                    for key, other in others:
-                        if other:
-                            cells.setdefault(key, []).append(ours / other)
-                    if peer:
-                        cells.setdefault("peer", []).append(peer / ours)
-
     heads = ["area", "time"]
-    for record in records:
+    for number, record in enumerate(records):
         card = short(record["machine"]["device"])
         heads += [f"{card}: peer / nsa", "least", "nsa / copy", "nsa / empty"]
-    lines = []
-    mean = statistics.geometric_mean
-    order = list(TIMES)
-    for area, unit in sorted(found, key=lambda key: (key[0], order.index(key[1]))):
-        cells = [area, TIMES[unit]]
-        for ratios_of in found[area, unit]:
-            for key, of in (("peer", mean), ("peer", min), ("copy", mean), ("empty", mean)):
-                cells.append(cell(of(ratios_of[key]) if key in ratios_of else None))
-        if any(cells[2:]):
-            lines.append(cells)
+        for area, unit, other, ratio in ratios_of(record):
+            cells = found.setdefault((area, unit), [{} for _ in records])[number]
+            cells.setdefault(other, []).append(ratio)
+    mean, order = statistics.geometric_mean, list(TIMES)
+    wanted = (("peer", mean), ("peer", min), ("copy", mean), ("empty", mean))
+    lines = [
+        [area, TIMES[unit]]
+        + [cell(of(c[key]) if key in c else None) for c in found[area, unit] for key, of in wanted]
+        for area, unit in sorted(found, key=lambda key: (key[0], order.index(key[1])))
+    ]
     return markdown(heads, lines)
 
 
@@ -332,11 +328,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(story([json.loads(path.read_text()) for path in options.records]), end="")
         return 0
     if options.command == "page":
-        old = options.page.read_text()
-        new = filled(old, kept(options.history))
+        page = options.page.read_text()
+        text = filled(page, kept(options.history))
         if options.check:
-            return int(new != old)
-        options.page.write_text(new)
+            return int(text != page)
+        options.page.write_text(text)
         return 0
     if options.command == "keep":
         options.new = keep(options.results, options.to, options.label)
@@ -347,11 +343,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not earlier:
             return 0
         options.old = records[max(earlier)]
-    lines, is_slower = compare(
-        *(json.loads(path.read_text()) for path in (options.old, options.new)),
-        options.most,
-        options.least_us,
-    )
+    old, new = (json.loads(path.read_text()) for path in (options.old, options.new))
+    lines, is_slower = compare(old, new, options.most, options.least_us)
     print("\n".join(lines))
     return int(is_slower)
 
