@@ -18,8 +18,9 @@ from the last record in benchmarks/history that has the benchmark:
     <!-- end of figures -->
 
 The benchmark, which of its rows (and of which card, `card=H100`), and the unit; how a row is called;
-and columns: a way, of several the fastest, or one over another. `<!-- figures: story -->` asks for the
-story of all cards. With --check it ends with 1 if the page is not what the records make it.
+and columns: a way, of several the fastest, or one over another. Of rows that are called the same the
+least counts, and a column whose head has a label, "{bs} requests: peer / nsa", is one for each of its values.
+`<!-- figures: story -->` asks for the story of all cards. With --check it ends with 1 if the page is not what the records make it.
 
 A record's figures are medians in microseconds by what was measured:
 BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa.
@@ -244,28 +245,46 @@ def figures(wanted: str, records: list[Record]) -> str:
     for way in (way for column in columns for way in column.ways + column.under):
         if by_card and way not in known:
             raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(known))}")  # fmt: skip
-    lines = []
+    # What stands in a cell, by card and how its row is called, and by its column; a column whose head
+    # has a label is one for each of its values.
+    found: dict[tuple[str, str], dict[tuple[int, str], list[float | None]]] = {}
     for card, rows in sorted(by_card.items()):
-        named = [({**labels_of(where), "card": card}, times) for where, times in rows.items()]
-        of_card = [
-            (labels, [column.value(times) for column in columns])
-            for labels, times in named
-            if all(labels.get(key) == value for key, value in (c.split("=") for c in chosen))
-        ]
-        for labels, values in of_card:
+        for where, times in rows.items():
+            labels = {**labels_of(where), "card": card}
+            if any(labels.get(key) != value for key, value in (c.split("=") for c in chosen)):
+                continue
             try:
-                lines.append([card, name.format(**labels), *map(cell, values)])
+                cells = found.setdefault((card, name.format(**labels)), {})
+                for number, column in enumerate(columns):
+                    place = number, column.head.format(**labels)
+                    cells.setdefault(place, []).append(column.value(times))
             except KeyError as error:
-                raise SystemExit(f"history: no {error} in {benchmark}; there are {', '.join(labels)}") from None  # fmt: skip
-        if len(of_card) > 1 and any(column.under for column in columns):
-            for called, of in (("geometric mean", statistics.geometric_mean), ("least", min)):
-                down = zip(*(values for _, values in of_card))
-                found = [[value for value in values if value] for values in down]
-                ratios = [of(v) if v and c.under else None for c, v in zip(columns, found)]
-                lines.append([card, called, *map(cell, ratios)])
-    if not lines:
+                raise SystemExit(
+                    f"history: no {error} in {benchmark}; there are {', '.join(labels)}"
+                ) from None
+    if not found:
         raise SystemExit(f"history: no record has what a page asks for: {what}")
-    return markdown(["card", title, *(column.head for column in columns)], lines)
+    places = sorted({p: None for cells in found.values() for p in cells}, key=lambda p: p[0])
+    lines = []
+    for card in sorted(by_card):
+        of_card = [(row, found[c, row]) for c, row in found if c == card]
+        for row, cells in of_card:
+            lines.append([card, row, *(cell(least(cells.get(p, []))) for p in places)])
+        if len(of_card) < 2 or not any(column.under for column in columns):
+            continue
+        if any(len(values) > 1 for _, cells in of_card for values in cells.values()):
+            continue
+        for called, of in (("geometric mean", statistics.geometric_mean), ("least", min)):
+            means = []
+            for place in places:
+                values = [value for _, cells in of_card for value in cells.get(place, []) if value]
+                means.append(of(values) if values and columns[place[0]].under else None)
+            lines.append([card, called, *map(cell, means)])
+    return markdown(["card", title, *(head for _, head in places)], lines)
+
+
+def least(values: list[float | None]) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
 def filled(page: str, records: list[Record]) -> str:

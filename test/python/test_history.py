@@ -178,6 +178,22 @@ def test_page(history: ModuleType, tmp_path: Path, of_two_cards: Path) -> None:
     assert lines[-4:-2] == ["| --- | --- | --- |", "| H100 | 4 | 3.00 |"]
 
 
+def test_columns_for_each_value(history: ModuleType, of_two_cards: Path) -> None:
+    """The least of the rows of a name, and a column for each value of a label in a head."""
+    records = history.kept(of_two_cards)
+    asked = "replay | mode: {mode} | {bs} requests: peer / nsa | time: nsa"
+    assert history.figures(asked, records).splitlines() == [
+        "| card | mode | 1 requests | 32 requests | time |",
+        "| --- | --- | --- | --- | --- |",
+        "| H100 | decode | 2.50 | 1.50 | 2.00 |",
+        "| H100 | verify | 9.00 |  | 1.00 |",
+        "| H200 | decode | 4.00 | 1.50 | 1.00 |",
+        "| H200 | verify | 9.00 |  | 1.00 |",
+    ]
+    only = history.figures("replay card=H200 | all: nsa | ratio: peer / nsa", records)
+    assert only.splitlines()[2:] == ["| H200 | nsa | 1.50 |"]
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
