@@ -19,8 +19,9 @@ from the last record in benchmarks/history that has the benchmark:
 
 The benchmark, which of its rows (and of which card, `card=H100`), and the unit; how a row is called;
 and columns: a way, of several the fastest, or one over another. Of rows that are called the same the
-least counts, and a column whose head has a label, "{bs} requests: peer / nsa", is one for each of its values.
-`<!-- figures: story -->` asks for the story of all cards. With --check it ends with 1 if the page is not what the records make it.
+least counts, and a column whose head has a label, "{bs} requests: peer / nsa", is one for each of its
+values. `<!-- figures: story -->` asks for the story of all cards. With --check it ends with 1 if the
+page is not what the records make it.
 
 A record's figures are medians in microseconds by what was measured:
 BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa.
@@ -227,9 +228,9 @@ class Column(NamedTuple):
 
 
 def figures(wanted: str, records: list[Record]) -> str:
-    """The table that a mark asks for; `records` are in the order of their dates."""
+    """The table that a mark asks for, of one record for each card."""
     if wanted == "story":
-        return story(list({r["machine"]["device"]: r for r in records}.values()))
+        return story(records)
     what, *rest = wanted.split(" | ")
     if len(rest) < 2:
         raise SystemExit(f"history: a mark has what, how rows are called, and columns, not '{wanted}'")
@@ -237,18 +238,18 @@ def figures(wanted: str, records: list[Record]) -> str:
     unit = chosen.pop() if chosen and chosen[-1] in TIMES else "gpu_us"
     title, _, name = rest[0].partition(": ")
     columns = [Column.parse(text) for text in rest[1:]]
-    by_card = {}
-    for record in records:
-        if rows := rows_of(record).get((benchmark, unit)):
-            by_card[short(record["machine"]["device"])] = rows
+    by_card = {
+        short(record["machine"]["device"]): rows_of(record).get((benchmark, unit), {})
+        for record in records
+    }
     known = {way for rows in by_card.values() for times in rows.values() for way in times}
     for way in (way for column in columns for way in column.ways + column.under):
-        if by_card and way not in known:
+        if known and way not in known:
             raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(known))}")  # fmt: skip
     # What stands in a cell, by card and how its row is called, and by its column; a column whose head
     # has a label is one for each of its values.
     found: dict[tuple[str, str], dict[tuple[int, str], list[float | None]]] = {}
-    for card, rows in sorted(by_card.items()):
+    for card, rows in by_card.items():
         for where, times in rows.items():
             labels = {**labels_of(where), "card": card}
             if any(labels.get(key) != value for key, value in (c.split("=") for c in chosen)):
@@ -266,7 +267,7 @@ def figures(wanted: str, records: list[Record]) -> str:
         raise SystemExit(f"history: no record has what a page asks for: {what}")
     places = sorted({p: None for cells in found.values() for p in cells}, key=lambda p: p[0])
     lines = []
-    for card in sorted(by_card):
+    for card in by_card:
         of_card = [(row, found[c, row]) for c, row in found if c == card]
         for row, cells in of_card:
             lines.append([card, row, *(cell(least(cells.get(p, []))) for p in places)])
@@ -296,9 +297,15 @@ def filled(page: str, records: list[Record]) -> str:
 
 
 def kept(folder: Path) -> list[Record]:
-    """Records by their dates, the last one last."""
+    """One record for each card: of each benchmark what was measured last."""
     records = [json.loads(path.read_text()) for path in folder.glob("*/*.json")]
-    return sorted(records, key=lambda record: record["machine"]["date"])
+    latest: dict[str, Record] = {}
+    for record in sorted(records, key=lambda record: record["machine"]["date"]):
+        again = {name.partition("/")[0] for name in record["figures"]}
+        before = latest.get(record["machine"]["device"], {"figures": {}})["figures"]
+        left = {name: us for name, us in before.items() if name.partition("/")[0] not in again}
+        latest[record["machine"]["device"]] = {**record, "figures": left | record["figures"]}
+    return [latest[device] for device in sorted(latest)]
 
 
 def keep(folder: Path, to: Path, label: str | None) -> Path:

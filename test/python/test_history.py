@@ -194,6 +194,20 @@ def test_columns_for_each_value(history: ModuleType, of_two_cards: Path) -> None
     assert only.splitlines()[2:] == ["| H200 | nsa | 1.50 |"]
 
 
+def test_of_each_benchmark_what_was_measured_last(
+    history: ModuleType, tmp_path: Path, of_two_cards: Path
+) -> None:
+    asked = "replay card=H100 | {bs} | nsa: nsa"
+    before = history.kept(of_two_cards)
+    folder = write(tmp_path / "d", day=9)
+    (folder / "replay.json").unlink()
+    history.keep(folder, of_two_cards, "cost alone")
+    after = history.kept(of_two_cards)
+    assert [record["machine"]["date"][:10] for record in after] == ["2026-11-09", "2026-11-01"]
+    assert history.figures(asked, after) == history.figures(asked, before)
+    assert history.story(after) == history.story(before)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
