@@ -36,7 +36,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -235,7 +235,9 @@ def figures(wanted: str, records: list[Record]) -> str:
     if len(rest) < 2:
         raise SystemExit(f"history: a mark has what, how rows are called, and columns, not '{wanted}'")
     benchmark, *chosen = re.split(r" (?=\w+=|\w+_us$)", what)
-    unit = chosen.pop() if chosen and chosen[-1] in TIMES else "gpu_us"
+    unit = chosen.pop() if chosen and "=" not in chosen[-1] else "gpu_us"
+    if unit not in TIMES:
+        raise SystemExit(f"history: no unit {unit}; there are {', '.join(TIMES)}")
     title, _, name = rest[0].partition(": ")
     columns = [Column.parse(text) for text in rest[1:]]
     by_card = {
@@ -296,16 +298,16 @@ def filled(page: str, records: list[Record]) -> str:
     )
 
 
-def kept(folder: Path) -> list[Record]:
+def latest(paths: Iterable[Path]) -> list[Record]:
     """One record for each card: of each benchmark what was measured last."""
-    records = [json.loads(path.read_text()) for path in folder.glob("*/*.json")]
-    latest: dict[str, Record] = {}
+    records = [json.loads(path.read_text()) for path in paths]
+    found: dict[str, Record] = {}
     for record in sorted(records, key=lambda record: record["machine"]["date"]):
         again = {name.partition("/")[0] for name in record["figures"]}
-        before = latest.get(record["machine"]["device"], {"figures": {}})["figures"]
+        before = found.get(record["machine"]["device"], {"figures": {}})["figures"]
         left = {name: us for name, us in before.items() if name.partition("/")[0] not in again}
-        latest[record["machine"]["device"]] = {**record, "figures": left | record["figures"]}
-    return [latest[device] for device in sorted(latest)]
+        found[record["machine"]["device"]] = {**record, "figures": left | record["figures"]}
+    return [found[device] for device in sorted(found)]
 
 
 def keep(folder: Path, to: Path, label: str | None) -> Path:
@@ -355,7 +357,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.command == "page":
         page = options.page.read_text()
-        text = filled(page, kept(options.history))
+        text = filled(page, latest(options.history.glob("*/*.json")))
         if options.check:
             return int(text != page)
         options.page.write_text(text)
@@ -363,13 +365,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "keep":
         options.new = keep(options.results, options.to, options.label)
         print(f"history: {options.new}\n\n{story([json.loads(options.new.read_text())])}")
-        card = options.new.parent.name
-        records = {path.name: path for to in (KEPT, options.to) for path in (to / card).glob("*.json")}
-        earlier = [name for name in records if name < options.new.name]
+        new = json.loads(options.new.read_text())
+        folders = {folder / options.new.parent.name for folder in (KEPT, options.to)}
+        paths = [path for folder in folders for path in folder.glob("*.json")]
+        earlier = latest(path for path in paths if path.name < options.new.name)
         if not earlier:
             return 0
-        options.old = records[max(earlier)]
-    old, new = (json.loads(path.read_text()) for path in (options.old, options.new))
+        old = earlier[0]
+    else:
+        old, new = (json.loads(path.read_text()) for path in (options.old, options.new))
     lines, is_slower = compare(old, new, options.most, options.least_us)
     print("\n".join(lines))
     return int(is_slower)

@@ -111,6 +111,9 @@ def test_compared_with_what_is_kept(
     history.keep(write(tmp_path / "a", 1.0), tmp_path / "kept", "old")
     history.keep(write(tmp_path / "b", 2.0, day=2), tmp_path / "kept", "last")
     history.keep(write(tmp_path / "c", 9.0, day=2, device="NVIDIA H200"), tmp_path / "kept", "x")
+    # Of a benchmark that was left out then, what was measured before.
+    (tmp_path / "b/replay.json").unlink()
+    history.keep(tmp_path / "b", tmp_path / "to", "a part, and not again")
     later = write(tmp_path / "d", 3.0, day=3)
     assert history.main(["keep", str(later), "--to", str(tmp_path / "to")]) == 1
     assert "gpu_us/nsa: 2.00 -> 3.00 us" in capsys.readouterr().out
@@ -180,7 +183,7 @@ def test_page(history: ModuleType, tmp_path: Path, of_two_cards: Path) -> None:
 
 def test_columns_for_each_value(history: ModuleType, of_two_cards: Path) -> None:
     """The least of the rows of a name, and a column for each value of a label in a head."""
-    records = history.kept(of_two_cards)
+    records = history.latest(of_two_cards.glob("*/*.json"))
     asked = "replay | mode: {mode} | {bs} requests: peer / nsa | time: nsa"
     assert history.figures(asked, records).splitlines() == [
         "| card | mode | 1 requests | 32 requests | time |",
@@ -198,11 +201,11 @@ def test_of_each_benchmark_what_was_measured_last(
     history: ModuleType, tmp_path: Path, of_two_cards: Path
 ) -> None:
     asked = "replay card=H100 | {bs} | nsa: nsa"
-    before = history.kept(of_two_cards)
+    before = history.latest(of_two_cards.glob("*/*.json"))
     folder = write(tmp_path / "d", day=9)
     (folder / "replay.json").unlink()
     history.keep(folder, of_two_cards, "cost alone")
-    after = history.kept(of_two_cards)
+    after = history.latest(of_two_cards.glob("*/*.json"))
     assert [record["machine"]["date"][:10] for record in after] == ["2026-11-09", "2026-11-01"]
     assert history.figures(asked, after) == history.figures(asked, before)
     assert history.story(after) == history.story(before)
@@ -216,6 +219,7 @@ def test_of_each_benchmark_what_was_measured_last(
         ("replays | {bs} | nsa: nsa", "no record has what a page asks for: replays"),
         ("replay card=H300 | {bs} | nsa: nsa", "no record has what a page asks for: replay card=H300"),
         ("replay mode=odd | {bs} | nsa: nsa", "no record has what a page asks for: replay mode=odd"),
+        ("replay us_us | {bs} | nsa: nsa", "no unit us_us; there are gpu_us, "),
         ("replay wall_us | {bs} | nsa: nsa", "no record has what a page asks for: replay wall_us"),
         ("replay | {bs}", "a mark has what, how rows are called, and columns, not 'replay | {bs}'"),
         ("replay | {bs} | nsa", "a column is 'head: way', not 'nsa'"),
@@ -226,7 +230,7 @@ def test_what_a_page_asks_for(
     history: ModuleType, of_two_cards: Path, asked: str, said: str
 ) -> None:
     with pytest.raises(SystemExit, match=said):
-        history.figures(asked, history.kept(of_two_cards))
+        history.figures(asked, history.latest(of_two_cards.glob("*/*.json")))
 
 
 def test_pages(history: ModuleType) -> None:
@@ -234,7 +238,7 @@ def test_pages(history: ModuleType) -> None:
     for name, least in (("docs/Performance.md", 20), ("README.md", 1)):
         page = (ROOT / name).read_text()
         assert page.count("<!-- figures: ") == page.count("<!-- end of figures -->") >= least
-        is_filled = history.filled(page, history.kept(history.KEPT)) == page
+        is_filled = history.filled(page, history.latest(history.KEPT.glob("*/*.json"))) == page
         assert is_filled, f"run: python benchmarks/history.py page {name}"
 
 
