@@ -1,30 +1,19 @@
 # Part of the nsa project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Keeps what benchmarks measured, so that a regression shows, and fills the tables of a page with it.
+"""Keeps what benchmarks measured, so that a regression shows.
 
     history.py keep RESULTS [--to DIR] [--label TEXT]
     history.py compare OLD.json NEW.json [--most 1.05] [--least-us 0.1]
     history.py story RECORD.json...
-    history.py page PAGE.md [--check]
 
 `keep` makes one record of the results (NAME.json of each benchmark) of one run on one card,
-DIR/CARD/DATE.json, and compares it with the one before it, there or in benchmarks/history. `compare`
-lists nsa's times that grew, and ends with 1 if any did; the two have to be of one card. `story` says it
-in a line for each area. `page` fills what stands between such marks, with rows for each card,
-from the last record in benchmarks/history that has the benchmark:
-
-    <!-- figures: replay mode=decode gpu_us | bs x max_len: {bs} x {max_len} | nsa: nsa | ratio: peer or peer_repeated / nsa -->
-    <!-- end of figures -->
-
-The benchmark, which of its rows (and of which card, `card=H100`), and the unit; how a row is called;
-and columns: a way, of several the fastest, or one over another. Of rows that are called the same the
-least counts, and a column whose head has a label, "{bs} requests: peer / nsa", is one for each of its
-values. `<!-- figures: story -->` asks for the story of all cards. With --check it ends with 1 if the
-page is not what the records make it.
+DIR/CARD/DATE.json, and compares it with what was measured of each benchmark before it, there or in
+benchmarks/history. `compare` lists nsa's times that grew, and ends with 1 if any did; the two have to be
+of one card. `story` says it in a line for each area.
 
 A record's figures are medians in microseconds by what was measured:
-BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa.
+BENCHMARK/bs=1,max_len=1024,mode=decode/gpu_us/nsa. `page.py` fills tables of pages with them.
 """
 
 from __future__ import annotations
@@ -38,16 +27,15 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Records that are kept with the sources, and make docs/Performance.md.
+#: Records that are kept with the sources.
 KEPT = ROOT / "benchmarks/history"
-#: What a page asks for, and what was filled in.
-MARKS = re.compile(r"<!-- figures: (.+?) -->\n.*?<!-- end of figures -->", re.DOTALL)
 #: Ways that are not ours: their times say what the machine did.
-OTHERS = re.compile(r"(peer|torch|copy$|copy_peer|empty|raw$|by_hand|nothing|vllm|sglang)", re.I)
-
+OTHERS = re.compile(
+    r"(peer|torch|copy$|copy_peer|empty|raw$|by_hand|a wait alone|neighbours|vllm|sglang)", re.I
+)
 #: Ways that do the same, by what an area's line calls it: nsa's and the peers', of each of which the fastest
 #: counts. What copies whole tables stands beside whole ones.
 SAME = {
@@ -204,100 +192,6 @@ def markdown(heads: list[str], lines: list[list[str]]) -> str:
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 
 
-class Column(NamedTuple):
-    """Of "head: a or b / c" the head, and the ways above and below the line, of which the fastest count."""
-
-    head: str
-    ways: list[str]
-    under: list[str]
-
-    @classmethod
-    def parse(cls, text: str) -> Column:
-        head, found, ways = text.partition(": ")
-        if not found:
-            raise SystemExit(f"history: a column is 'head: way', not '{text}'")
-        over, _, under = ways.partition(" / ")
-        return cls(head, over.split(" or "), under.split(" or ") if under else [])
-
-    def value(self, times: dict[str, float]) -> float | None:
-        time = min((times[way] for way in self.ways if way in times), default=None)
-        if not self.under or time is None:
-            return time
-        divisor = min((times[way] for way in self.under if way in times), default=None)
-        return time / divisor if divisor else None
-
-
-def figures(wanted: str, records: list[Record]) -> str:
-    """The table that a mark asks for, of one record for each card."""
-    if wanted == "story":
-        return story(records)
-    what, *rest = wanted.split(" | ")
-    if len(rest) < 2:
-        raise SystemExit(f"history: a mark has what, how rows are called, and columns, not '{wanted}'")
-    benchmark, *chosen = re.split(r" (?=\w+=|\w+_us$)", what)
-    unit = chosen.pop() if chosen and "=" not in chosen[-1] else "gpu_us"
-    if unit not in TIMES:
-        raise SystemExit(f"history: no unit {unit}; there are {', '.join(TIMES)}")
-    title, _, name = rest[0].partition(": ")
-    columns = [Column.parse(text) for text in rest[1:]]
-    by_card = {
-        short(record["machine"]["device"]): rows_of(record).get((benchmark, unit), {})
-        for record in records
-    }
-    known = {way for rows in by_card.values() for times in rows.values() for way in times}
-    for way in (way for column in columns for way in column.ways + column.under):
-        if known and way not in known:
-            raise SystemExit(f"history: no '{way}' in {benchmark}, {unit}; there are {', '.join(sorted(known))}")  # fmt: skip
-    # What stands in a cell, by card and how its row is called, and by its column; a column whose head
-    # has a label is one for each of its values.
-    found: dict[tuple[str, str], dict[tuple[int, str], list[float | None]]] = {}
-    for card, rows in by_card.items():
-        for where, times in rows.items():
-            labels = {**labels_of(where), "card": card}
-            if any(labels.get(key) != value for key, value in (c.split("=") for c in chosen)):
-                continue
-            try:
-                cells = found.setdefault((card, name.format(**labels)), {})
-                for number, column in enumerate(columns):
-                    place = number, column.head.format(**labels)
-                    cells.setdefault(place, []).append(column.value(times))
-            except KeyError as error:
-                raise SystemExit(
-                    f"history: no {error} in {benchmark}; there are {', '.join(labels)}"
-                ) from None
-    if not found:
-        raise SystemExit(f"history: no record has what a page asks for: {what}")
-    places = sorted({p: None for cells in found.values() for p in cells}, key=lambda p: p[0])
-    lines = []
-    for card in by_card:
-        of_card = [(row, found[c, row]) for c, row in found if c == card]
-        for row, cells in of_card:
-            lines.append([card, row, *(cell(least(cells.get(p, []))) for p in places)])
-        if len(of_card) < 2 or not any(column.under for column in columns):
-            continue
-        if any(len(values) > 1 for _, cells in of_card for values in cells.values()):
-            continue
-        for called, of in (("geometric mean", statistics.geometric_mean), ("least", min)):
-            means = []
-            for place in places:
-                values = [value for _, cells in of_card for value in cells.get(place, []) if value]
-                means.append(of(values) if values and columns[place[0]].under else None)
-            lines.append([card, called, *map(cell, means)])
-    return markdown(["card", title, *(head for _, head in places)], lines)
-
-
-def least(values: list[float | None]) -> float | None:
-    return min((value for value in values if value is not None), default=None)
-
-
-def filled(page: str, records: list[Record]) -> str:
-    """The page with what its marks ask for."""
-    return MARKS.sub(
-        lambda mark: f"<!-- figures: {mark[1]} -->\n\n{figures(mark[1], records)}\n<!-- end of figures -->",
-        page,
-    )
-
-
 def latest(paths: Iterable[Path]) -> list[Record]:
     """One record for each card: of each benchmark what was measured last."""
     records = [json.loads(path.read_text()) for path in paths]
@@ -347,20 +241,9 @@ def main(arguments: list[str] | None = None) -> int:
         each.add_argument("--least-us", type=float, default=0.1, help="so is so much less")
     short_one = commands.add_parser("story", help="a line for each area")
     short_one.add_argument("records", type=Path, nargs="+")
-    many = commands.add_parser("page", help="fills a page's tables from benchmarks/history")
-    many.add_argument("page", type=Path)
-    many.add_argument("--check", action="store_true", help="1 if the page would change")
-    many.add_argument("--history", type=Path, default=KEPT, help="where records are")
     options = parser.parse_args(arguments)
     if options.command == "story":
         print(story([json.loads(path.read_text()) for path in options.records]), end="")
-        return 0
-    if options.command == "page":
-        page = options.page.read_text()
-        text = filled(page, latest(options.history.glob("*/*.json")))
-        if options.check:
-            return int(text != page)
-        options.page.write_text(text)
         return 0
     if options.command == "keep":
         options.new = keep(options.results, options.to, options.label)
